@@ -10,12 +10,12 @@ import (
 	"snapwatch/internal/text"
 )
 
-// Told is the state of what was reported to a person. The zero value means that nothing was
-// reported yet.
+// Told records the faults that a check reported to a person. The zero value means that no fault
+// was reported yet.
 type Told struct {
-	// At is the time of the last report to the person.
+	// At is the time of the last report of faults to the person.
 	At time.Time `json:"at"`
-	// Checked is the time of the last check.
+	// Checked is the time of the last run of check.
 	Checked time.Time `json:"checked"`
 	// Standing contains the faults that were reported and still exist, by the subject of the fault.
 	Standing map[string]Standing `json:"standing"`
@@ -24,20 +24,21 @@ type Told struct {
 // Standing is one fault that still exists.
 type Standing struct {
 	State State `json:"state"`
-	// Kind names the fault in a word that is the same while the fault lasts.
+	// Kind is a word for the kind of fault, for example the verdict; a change of Kind is
+	// reported.
 	Kind  string    `json:"kind"`
 	Since time.Time `json:"since"`
-	// line is the line that describes the fault.
+	// line is the text that describes the fault to a person.
 	line string
 }
 
-// maxChanges is the greatest number of changes in one report.
+// maxChanges is the greatest number of changed faults that one report lists.
 const maxChanges = 50
 
-// Update compares a report with the faults that were reported before. Update returns a line for
-// each fault that began, got worse or better, changed its kind, or ended. If nothing changed but a
-// fault exists, and the last line is at least remind ago, Update returns a reminder. If a check
-// failed or found no disk, no fault counts as ended.
+// Update compares a report of check with the faults that were reported to a person before. Update
+// returns a line for each fault that began, got worse or better, changed its kind, or ended. If
+// no fault changed but a fault exists, and the last report is at least remind ago, Update returns
+// a reminder. If a check failed or found no disk, no fault counts as ended.
 func (t Told) Update(r Report, remind time.Duration) (lines []string, next Told) {
 	next = Told{At: t.At, Checked: r.Now, Standing: map[string]Standing{}}
 	all := standings(r)
@@ -83,15 +84,16 @@ func (t Told) Update(r Report, remind time.Duration) (lines []string, next Told)
 	return lines, next
 }
 
-// early returns how much earlier than due a reminder is made, if this check is nearer to that time
-// than the next one will be. A daily check does not start to the second, and a day has 23 hours when
-// clocks change; without this the reminder would come every second day.
+// early returns the duration by which a reminder may be sent before its due time, because this
+// check is nearer to the due time than the next check. A daily check does not start to the
+// second, and a day has 23 hours when clocks change, so exact due times would skip every second
+// reminder.
 func (t Told) early(now time.Time, remind time.Duration) time.Duration {
 	return max(0, min(now.Sub(t.Checked)/2, remind/12))
 }
 
-// change returns a word for the change of a fault, "" if the fault did not change. The state
-// Unknown is neither better nor worse than another state.
+// change returns a word for the change of a fault since the last check, "" if the fault did not
+// change. The state Unknown is neither better nor worse than another state.
 func change(was, is Standing, stood bool) string {
 	switch {
 	case !stood:
@@ -109,7 +111,8 @@ func change(was, is Standing, stood bool) string {
 // theCheck is the subject of faults of the check itself.
 const theCheck = "check"
 
-// standings returns the state of every subject of a report, also of the subjects without a fault.
+// standings returns the state of every disk, guest, pool and note of a report, also without a
+// fault.
 func standings(r Report) map[string]Standing {
 	all := map[string]Standing{}
 	add := func(key string, state State, kind, words string) {

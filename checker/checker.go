@@ -1,21 +1,21 @@
-// Package checker judges disks, guests and pools on a host that has copies: the age of each disk's
-// newest snapshot, whether a guest can be started here, and whether a pool can be trusted. The
-// package is pure: callers pass the facts and the time.
+// Package checker judges disks, guests and pools on a host that has copies: the age of each
+// disk's newest snapshot, whether a guest can be started here, and whether a pool can be trusted.
+// Package checker is pure: callers pass the facts about disks and pools, and the time.
 //
-// Package scan reads pools, remote asks other hosts, and format prints. The exporter uses the same
-// verdicts, so that a metric, a check and a page always agree.
+// Package scan reads pools, remote asks other hosts, and format prints reports. The exporter uses
+// the verdicts of package checker, so that a metric, a check and a page always agree.
 //
 // # Verdicts
 //
-// [Judge] decides on a disk, [Report.WithGuests] on guests, [JudgePool] on pools, each with a table
-// of the same form (verdict.go, guestverdict.go, poolverdict.go). [Assemble] makes one [Report] of
-// all verdicts.
+// [Judge] decides on a disk, [Report.WithGuests] on guests, [JudgePool] on pools, each with a
+// table of the same form (verdict.go, guestverdict.go, poolverdict.go). [Assemble] makes one
+// [Report] of all verdicts.
 //
 // # Owners
 //
-// If the owners of guests were asked, compare.go compares their answers with the copies. An answer
-// can make a state worse. An answer makes a state better only if the owner says that its disk is
-// gone or excluded there.
+// If the owners of guests were asked, compare.go compares the owners' answers with the copies. An
+// owner's answer can make the state of a copy worse. The state becomes better only if the owner
+// says that the owner's disk is gone or excluded.
 package checker
 
 import (
@@ -31,7 +31,7 @@ type Disk struct {
 	// Dataset is the full name of the disk.
 	Dataset string
 	VMID    int
-	// Template is true for a disk of a template, which does not change any more.
+	// Template is true for a disk of a Proxmox template, which does not change any more.
 	Template bool
 	// GUID is the guid of the dataset, 0 if the guid was not read. A rename does not change the guid.
 	GUID uint64
@@ -39,21 +39,22 @@ type Disk struct {
 	Origin string
 	// Created is the time at which the dataset was made here, by this host's clock.
 	Created time.Time
-	// Newest is the managed snapshot with the highest createtxg, nil if there is none.
+	// Newest is the disk's managed snapshot with the highest createtxg, nil if there is none.
 	Newest *zfs.Snapshot
-	// NewestOfAny is the name of the newest snapshot of any kind, "" if none.
+	// NewestOfAny is the name of the disk's newest snapshot, managed or not, "" if there is none.
 	NewestOfAny string
 	// Receiving is true while the dataset's first receive is not finished.
 	Receiving bool
-	// PendingReceive is true if a receive is running or waits to be resumed. ZFS shows this only for
-	// resumable receives.
+	// PendingReceive is true if a receive into the disk is running or waits to be resumed. ZFS
+	// shows a pending receive only if the receive is resumable (zfs receive -s).
 	PendingReceive bool
 	// PendingSince is the time of the first scan that saw the pending receive; zero if unknown.
 	PendingSince time.Time
-	// PendingSnapshot is the snapshot that the pending receive transfers, by its name on the source,
-	// which must still have the snapshot. "" means unknown.
+	// PendingSnapshot is the name, on the sending host, of the snapshot that the pending receive
+	// transfers; "" if unknown. The receive can be resumed only while the sending host has this
+	// snapshot.
 	PendingSnapshot string
-	// Running is the property label:running of the disk, and NoSnap the property label:nosnap.
+	// Running and NoSnap are the disk's properties label:running and label:nosnap.
 	Running, NoSnap zfs.Property
 	// Owned says whether the disk's guest is configured on this host. The labels of a disk count only
 	// if its guest is configured here.
@@ -61,28 +62,29 @@ type Disk struct {
 	// Changed is the time at which a snapshot was last made or destroyed here, by this host's clock;
 	// zero if unknown, as before OpenZFS 2.2.
 	Changed time.Time
-	// ReadAt is the time at which these facts were read.
+	// ReadAt is the time at which the facts about the disk were read.
 	ReadAt time.Time
-	// HostClock is the latest time that this host's own clock left on the dataset.
+	// HostClock is the latest time that this host's clock wrote into the dataset's properties.
 	HostClock time.Time
 	// Gone is true for a disk that was here before and does not exist any more.
 	Gone bool
-	// WasWhole is true for a clone without a snapshot that had snapshots of its own before.
+	// WasWhole is true if the disk is a clone without a snapshot and had its own snapshots
+	// before.
 	WasWhole bool
 	// Problem says why the disk could not be read, "" if the disk was read.
 	Problem string
 	// Damaged describes the permanent errors that ZFS reports in the disk, "" for none.
 	Damaged string
-	// Looked is the result of extra lookups for judging the disk's guest, nil if nothing was looked
-	// up.
+	// Looked is the result of extra lookups of snapshots for judging the disk's guest, nil if no
+	// lookup was made.
 	Looked *Looked
-	// Unlisted says why the disk's snapshots were not listed since the last change of the snapshots.
-	// With "" Newest is the newest managed snapshot. With a reason in Unlisted, Newest was the newest
-	// managed snapshot before and still exists, but newer snapshots may exist.
+	// Unlisted says why the disk's snapshots were not listed since their last change, "" if they
+	// were listed. If Unlisted is not empty, the disk may have managed snapshots newer than
+	// Newest.
 	Unlisted string
 }
 
-// Name is the last component of the dataset's name: vm-100-disk-0.
+// Name returns the last component of the disk's dataset name, for example vm-100-disk-0.
 func (d Disk) Name() string { return zfs.Base(d.Dataset) }
 
 // BareClone reports whether the disk is a clone that never had a snapshot of its own, as far as
@@ -90,7 +92,7 @@ func (d Disk) Name() string { return zfs.Base(d.Dataset) }
 // something.
 func (d Disk) BareClone() bool { return d.Origin != "" && d.NewestOfAny == "" && !d.WasWhole }
 
-// GuestID returns the guest's id in Proxmox's API, for example qemu/100.
+// GuestID returns the id of the disk's guest in Proxmox's API, for example qemu/100.
 func (d Disk) GuestID() string {
 	kind := "qemu"
 	if name := d.Name(); strings.HasPrefix(name, "subvol-") || strings.HasPrefix(name, "basevol-") {
@@ -99,8 +101,8 @@ func (d Disk) GuestID() string {
 	return kind + "/" + strconv.Itoa(d.VMID)
 }
 
-// Suffix returns the class of the newest managed snapshot. Without a managed snapshot Suffix is
-// "other" if there are other snapshots, and "none" if there are not.
+// Suffix returns the class of the disk's newest managed snapshot. Without a managed snapshot
+// Suffix is "other" if the disk has other snapshots, and "none" if the disk has no snapshot.
 func (d Disk) Suffix() string {
 	switch {
 	case d.Newest != nil:
@@ -114,7 +116,7 @@ func (d Disk) Suffix() string {
 	return SuffixNone
 }
 
-// The suffixes of disks without a managed snapshot.
+// Disks without a managed snapshot have one of these suffixes.
 const (
 	SuffixOther = "other"
 	SuffixNone  = "none"
@@ -134,24 +136,26 @@ type Pool struct {
 	Name string
 	// GUID is the guid of the pool, which is unchanged under another name; 0 if unknown.
 	GUID uint64
-	// ReadAt is the time at which Disks was read, zero if Disks was never read.
+	// ReadAt is the time at which the pool's disks were read, zero if never.
 	ReadAt time.Time
-	// Took is the duration of the scan.
+	// Took is the duration of the scan of the pool.
 	Took time.Duration
-	// Missing is true when the pool is not imported.
+	// Missing is true if the pool is not imported.
 	Missing bool
-	// Problem says why this scan failed, "" if the scan succeeded.
+	// Problem says why the scan of the pool failed, "" if the scan succeeded.
 	Problem string
 	// ZFSState is the kernel's word for the pool's state, for example ONLINE, DEGRADED or SUSPENDED;
 	// "" if unknown.
 	ZFSState string
 	// Health is the pool's health according to zpool, nil if the health was not read.
 	Health *Health
-	// Unfinished is true if the scan before this one succeeded, and this scan is still running.
+	// Unfinished is true if the last finished scan of the pool succeeded and a new scan is still
+	// running.
 	Unfinished bool
-	// MissingRoots are configured datasets that do not exist.
+	// MissingRoots are the datasets of the pool that the configuration names and that do not
+	// exist.
 	MissingRoots []string
-	// Remarks are faults, described for people, that do not prevent the verdict on any disk.
+	// Remarks describe faults of the pool that do not prevent the verdict on any of its disks.
 	Remarks []string
 	Disks   []Disk
 }

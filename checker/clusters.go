@@ -1,9 +1,9 @@
 package checker
 
-// sortedByCluster sorts the evidence about each disk by cluster. If disks come from several
-// clusters, a VMID and a dataset's name may be the same in each cluster. A node belongs to the
-// cluster of the disks whose newest snapshot the node holds, by guid. Evidence from a node of
-// another cluster is marked as foreign. If a node holds no such disk, its cluster is unknown.
+// sortedByCluster marks the evidence about each disk that comes from a node of another cluster as
+// foreign. If disks come from several clusters, a VMID and a dataset's name may be the same in
+// each cluster. A node belongs to the cluster of the copies whose newest snapshot the node holds,
+// by guid. If a node holds the newest snapshot of no copy, the node's cluster is unknown.
 func sortedByCluster(disks []Result, said map[string][]Evidence) map[string][]Evidence {
 	of := clustersOf(disks, said)
 	sorted := make(map[string][]Evidence, len(said))
@@ -24,7 +24,8 @@ func sortedByCluster(disks []Result, said map[string][]Evidence) map[string][]Ev
 	return sorted
 }
 
-// clustersOf returns, for each node, the clusters of the disks that the node holds.
+// clustersOf returns, for each node, the clusters of the copies whose newest snapshot the node
+// holds.
 func clustersOf(disks []Result, said map[string][]Evidence) map[string]map[string]bool {
 	of := map[string]map[string]bool{}
 	for i := range disks {

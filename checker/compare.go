@@ -13,7 +13,7 @@ import (
 // Outcome is the result of comparing a disk with the node that owns the disk.
 type Outcome int
 
-// The outcomes.
+// The outcomes of comparing a copy with its owner.
 const (
 	NotCompared Outcome = iota
 	InSync
@@ -35,7 +35,7 @@ type OutcomeRow struct {
 	Name    string
 	// States are the Nagios states by [limitLevel], which here is the level of the lag.
 	States [3]State
-	// Meaning explains the outcome to a person.
+	// Meaning explains the outcome of a comparison to a person.
 	Meaning string
 }
 
@@ -55,7 +55,7 @@ var outcomes = [...]OutcomeRow{
 // Outcomes returns the table of outcomes.
 func Outcomes() []OutcomeRow { return slices.Clone(outcomes[:]) }
 
-// Evidence is the statement of one node, which may own the disk's guest, about the disk.
+// Evidence is the answer about a disk from one node that may own the disk's guest.
 type Evidence struct {
 	// Node is the node's name for people.
 	Node string
@@ -63,30 +63,34 @@ type Evidence struct {
 	// sources: does not say. Foreign is true if the node belongs to another cluster.
 	Cluster string
 	Foreign bool
-	// Failure says why the node could not be asked, "" if the node answered. If Failure is set, the
-	// other fields of Evidence are the node's last answer.
+	// Failure says why the node could not be asked, "" if the node answered. If Failure is set,
+	// the other fields of Evidence contain the last answer of the node.
 	Failure string
-	// Owned says whether the guest is the node's own. Why is the reason if Owned is unknown.
+	// Owned says whether the disk's guest is configured on the node. Why is the reason if Owned
+	// is unknown.
 	Owned Ownership
 	Why   string
-	// ConfiguredOn is the node of the same cluster that has the guest, "" if no node has the guest.
+	// ConfiguredOn is the node, in the asked node's cluster, on which the guest is configured; ""
+	// if none.
 	ConfiguredOn string
-	// Replica is true if the node itself only receives the disk.
+	// Replica is true if the asked node itself only receives the disk.
 	Replica bool
-	// Dataset is the node's own disk of that name, GUID the guid of this dataset, and Newest its
-	// newest managed snapshot, nil if there is none. Problem says why these facts are unknown.
+	// Dataset is the asked node's own disk with the copy's name, GUID the guid of this dataset,
+	// and Newest its newest managed snapshot, nil if there is none. Problem says why Dataset,
+	// GUID and Newest are unknown.
 	Dataset string
 	GUID    uint64
 	Newest  *zfs.Snapshot
 	Problem string
 	// Presence says whether the node's disk has the name of the replica's newest snapshot as a
-	// snapshot or as a bookmark. PresenceGUID is the guid of that snapshot or bookmark.
+	// snapshot or as a bookmark. PresenceGUID is the guid of the node's snapshot or bookmark.
 	Presence     Presence
 	PresenceGUID uint64
-	// BehindSince is the creation of the node's first managed snapshot after the replica's newest one,
-	// zero if unknown. Now is the time by the node's clock.
+	// BehindSince is the creation time of the node's first managed snapshot after the replica's
+	// newest one, zero if unknown. Now is the time of the answer by the node's clock.
 	BehindSince, Now time.Time
-	// ReadAt is the time at which the node read its disk, zero if the node read for this answer.
+	// ReadAt is the time at which the node read its disk, zero if the node read the disk for this
+	// answer.
 	ReadAt time.Time
 	// Gone is true if the node read all places where the disk could be, and has no such disk. Template
 	// is true if the guest is a template on the node.
@@ -95,39 +99,39 @@ type Evidence struct {
 	NeverHad bool
 	// Excluded says why the node takes no snapshots of the disk, "" if the node takes snapshots.
 	Excluded string
-	// Alive is true if the guest's process runs on the node. AliveSince is the start of the process,
-	// zero if unknown.
+	// Alive is true if the guest's process runs on the node. AliveSince is the start time of the
+	// guest's process, zero if unknown.
 	Alive      bool
 	AliveSince time.Time
 	// Unregistered is true if nothing on the node starts snap.
 	Unregistered bool
-	// About is the guid of the replica's snapshot that the node was asked about. About is 0 if the
-	// replica's newest snapshot is still the same.
+	// About is the guid of the replica's snapshot that the node was asked about. About is 0 if
+	// the replica has received no newer snapshot since.
 	About uint64
 }
 
-// Comparison is the result of comparing a disk with its owner, and the reason.
+// Comparison is the result of comparing a copy with its owner's disk, and the reason.
 type Comparison struct {
 	Outcome Outcome
 	State   State
-	// Owner is the node with which the disk was compared, "" if there is none.
+	// Owner is the node with which the copy was compared, "" if no node owns the guest.
 	Owner string
-	// Lag is the time for which the owner has had a snapshot that the replica lacks. If the owner does
-	// not know this time, Lag is the difference between the newest snapshots of owner and replica.
-	// Limit is the limit with which Lag was compared, as in [Judgement].
+	// Lag is the time for which the owner has had a snapshot that the replica lacks. If the owner
+	// does not know how long, Lag is the difference between the newest snapshots of owner and
+	// replica. Limit is the limit with which Lag was compared, as in [Judgement].
 	Lag   time.Duration
 	Limit Limit
 	// Proven is true for a stopped disk whose newest snapshot is also the owner's newest.
 	Proven bool
 	// Alive is true if the owner says that the guest's process is running.
 	Alive bool
-	// Reason explains the outcome in one line.
+	// Reason explains the outcome of the comparison in one line.
 	Reason string
 }
 
-// Compare compares a disk with the evidence of the nodes that may own the disk. Compare uses only
-// its arguments. A disk is not compared if its verdict says nothing about its newest snapshot. A
-// disk that never had a snapshot is compared only with an owner that has no snapshots to send.
+// Compare compares a disk with the evidence of the nodes that may own the disk. Compare is a pure
+// function. A disk is not compared if its verdict says nothing about the disk's newest snapshot.
+// A disk that never had a snapshot is compared only with an owner that has no snapshots to send.
 func Compare(d Disk, v Verdict, p Policy, nodes []Evidence) Comparison {
 	owners := slices.DeleteFunc(slices.Clone(nodes), func(e Evidence) bool { return !e.owns(d) })
 	if d.Newest == nil || !slices.Contains([]Verdict{Future, Stopped, Stale, Fresh}, v) {
@@ -158,8 +162,8 @@ func Compare(d Disk, v Verdict, p Policy, nodes []Evidence) Comparison {
 	return outcome(TwoOwners, "%s each say that guest %d is theirs", strings.Join(names, ", "), d.VMID)
 }
 
-// isReplica reports whether the node cannot be the owner: the node says that it only receives the
-// disk, or the node is this host itself, which the unique guid of the dataset shows.
+// isReplica reports whether the node cannot own the disk: the node says that it only receives the
+// disk, or the answer is about this host's own dataset, as the equal guids show.
 func (e Evidence) isReplica(d Disk) bool {
 	return e.Replica || (e.GUID != 0 && e.GUID == d.GUID)
 }
@@ -172,8 +176,8 @@ func (e Evidence) owns(d Disk) bool {
 func (e Evidence) takesNone() bool { return e.Gone || e.Excluded != "" }
 
 // remember keeps the alarming parts of an owner's last answer after the owner stopped answering:
-// that the copy is behind or diverged, and that the guest is alive. Good news of the last answer is
-// dropped, because good news would silence an alarm.
+// that the copy is behind or diverged, and that the guest is alive. The other parts of the last
+// answer are dropped, because they could silence an alarm.
 func (c *Comparison) remember(d Disk, p Policy, nodes []Evidence) {
 	for _, e := range nodes {
 		failure := e.Failure
@@ -194,16 +198,16 @@ func (c *Comparison) remember(d Disk, p Policy, nodes []Evidence) {
 	}
 }
 
-// look is the advice for a copy that its owner does not use any more. The owner may have been
-// installed again, or its pool made again, and the copy may be the last one.
+// look is the advice for a copy that its owner does not use any more. The owner or its pool may
+// have been newly installed, and the copy may be the last one of the data.
 const look = "look before you remove it, or put it under ignore:"
 
-// hadIt reports whether the node is known to have had the disk.
+// hadIt reports whether the node is known to have had the copy's original disk.
 func (e Evidence) hadIt(d Disk) bool { return e.holds(d) || e.Template }
 
 // ownerless returns why a disk has no owner. The disk is orphaned only if every node that may own
-// the guest denies the guest, and one of these nodes had the disk. A node that was installed again,
-// or a wrong URL, denies every guest.
+// the guest denies the guest, and one of these nodes had the disk. A newly installed node, or a
+// wrong node behind the configured URL, denies every guest.
 func ownerless(d Disk, nodes []Evidence) Comparison {
 	var failed, unknown, elsewhere []string
 	denied, had, foreign := 0, "", ""
@@ -244,8 +248,8 @@ func ownerless(d Disk, nodes []Evidence) Comparison {
 	return outcome(NoOwner, "every node that was asked is itself a replica")
 }
 
-// against compares a disk with its one owner. If the answer is not new, the reason mentions its
-// age.
+// against compares a disk with its only owner. If the owner's answer is not new, the reason
+// mentions the answer's age.
 func against(d Disk, p Policy, o Evidence) Comparison {
 	c := answered(d, p, o)
 	if !o.ReadAt.IsZero() {
@@ -254,7 +258,7 @@ func against(d Disk, p Policy, o Evidence) Comparison {
 	return c
 }
 
-// answered compares a disk with the owner's answer.
+// answered compares a disk with the answer of the disk's owner.
 func answered(d Disk, p Policy, o Evidence) Comparison {
 	switch {
 	case o.Problem != "":

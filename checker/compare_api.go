@@ -13,8 +13,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// The limits of a comparison: the largest request and the largest answer in bytes, and the greatest
-// number of disks in a request.
+// A comparison has limits: the largest request and answer in bytes, and the greatest number of
+// disks in a request.
 const (
 	MaxRequest      = 8 << 20
 	MaxAnswer       = 16 << 20
@@ -33,8 +33,8 @@ type CompareRequest struct {
 // CompareDisks are the disks of a [CompareRequest], at most [MaxCompareDisks].
 type CompareDisks []CompareDisk
 
-// UnmarshalJSON implements [json.Unmarshaler]. UnmarshalJSON stops at the first disk over the
-// limit, before memory for more disks is used.
+// UnmarshalJSON implements [json.Unmarshaler]. UnmarshalJSON stops at the first disk above
+// [MaxCompareDisks], so that a large request cannot use up the memory.
 func (c *CompareDisks) UnmarshalJSON(text []byte) error {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
@@ -57,12 +57,13 @@ func (c *CompareDisks) UnmarshalJSON(text []byte) error {
 
 // CompareDisk is one disk of a [CompareRequest].
 type CompareDisk struct {
-	// Disk is the disk's name on the node, for example vm-100-disk-0.
+	// Disk is the disk's name on the asked node, for example vm-100-disk-0.
 	Disk string `json:"disk"`
-	// Dataset is the disk's full name on the node, "" if the replica does not know the name.
+	// Dataset is the full name of the disk's dataset on the asked node, "" if the replica does
+	// not know this name.
 	Dataset string `json:"dataset,omitempty"`
-	// Newest is the replica's newest managed snapshot. The name in Newest is "" if the replica has no
-	// managed snapshot.
+	// Newest is the replica's newest managed snapshot. Newest.Name is "" if the replica has no
+	// managed snapshot of the disk.
 	Newest SnapshotRef `json:"newest"`
 }
 
@@ -75,12 +76,14 @@ type SnapshotRef struct {
 	Class    string    `json:"class,omitempty"`
 }
 
-// CompareAnswer is the answer to a [CompareRequest]. The disks are in the order of the request.
+// CompareAnswer is the answer of a node to a [CompareRequest]. Its disks are in the order of the
+// request.
 type CompareAnswer struct {
 	Version int            `json:"version"`
 	Time    time.Time      `json:"time"`
 	Disks   []ComparedDisk `json:"disks"`
-	// Unregistered is true if the node has guests but nothing starts snap there.
+	// Unregistered is true if the node has guests, but neither a timer nor cron starts snap on
+	// the node.
 	Unregistered bool `json:"snap_unregistered,omitempty"`
 	// Guests are the node's own guests, with the disks of which snap takes snapshots.
 	Guests []OwnedGuest `json:"guests,omitempty"`
@@ -92,29 +95,30 @@ type CompareAnswer struct {
 // ComparedDisk is a node's answer about one disk.
 type ComparedDisk struct {
 	Disk string `json:"disk"`
-	// Owned says whether the disk's guest is configured on the node. OwnedProblem says why this is
-	// unknown.
+	// Owned says whether the disk's guest is configured on the node. OwnedProblem says why Owned
+	// is unknown.
 	Owned        Ownership `json:"owned_here"`
 	OwnedProblem string    `json:"owned_problem,omitempty"`
-	// ConfiguredOn is the other node of the same cluster that has the guest.
+	// ConfiguredOn is the other node of the cluster on which the guest is configured.
 	ConfiguredOn string `json:"configured_on,omitempty"`
 	// Replica is true if the node itself only receives the disk.
 	Replica bool `json:"replica,omitempty"`
-	// Dataset is the node's own disk of that name, and GUID the guid of this dataset.
+	// Dataset is the answering node's own disk with the requested name, and GUID the guid of this
+	// dataset.
 	Dataset string       `json:"dataset,omitempty"`
 	GUID    uint64       `json:"guid,string,omitempty"`
 	Newest  *SnapshotRef `json:"newest,omitempty"`
-	// ReadAt is the time at which the node read its disk. ReadAt is set only if a new scan is not
-	// finished and the node answered from the scan before.
+	// ReadAt is the time at which the node read its disk. ReadAt is set only if the node answered
+	// from an earlier scan, because a newer scan is not finished.
 	ReadAt *time.Time `json:"read_at,omitempty"`
 	// Problem says why the node knows nothing about its own disk.
 	Problem string `json:"problem,omitempty"`
 	// Presence says whether the node's disk has the requested name as a snapshot or a bookmark.
-	// PresenceGUID is the guid of that snapshot or bookmark.
+	// PresenceGUID is the guid of the node's snapshot or bookmark with the requested name.
 	Presence     Presence `json:"presence"`
 	PresenceGUID uint64   `json:"presence_guid,string,omitempty"`
-	// BehindSince is the creation of the node's first managed snapshot after the requested snapshot,
-	// nil if unknown.
+	// BehindSince is the creation time of the node's first managed snapshot after the requested
+	// snapshot, nil if unknown.
 	BehindSince *time.Time `json:"behind_since,omitempty"`
 	// Gone is true if the node read all places where the disk could be, and has no such disk. Template
 	// is true if the guest is a template on the node.
@@ -124,13 +128,14 @@ type ComparedDisk struct {
 	NeverHad bool `json:"never_had,omitempty"`
 	// Excluded says why the node takes no snapshots of the disk.
 	Excluded string `json:"excluded,omitempty"`
-	// Alive is true if the guest's process is running. AliveSince is the start of the process.
+	// Alive is true if the guest's process is running on the node. AliveSince is the start time
+	// of the guest's process.
 	Alive      bool       `json:"alive,omitempty"`
 	AliveSince *time.Time `json:"alive_since,omitempty"`
 }
 
-// newCompareDisk returns the question about a disk. If the dataset on the owner is known, the
-// question contains its name, which may differ from the name of the copy.
+// newCompareDisk returns the part of a [CompareRequest] about one disk. If the owner's dataset is
+// known, the part contains this dataset's name, which may differ from the name of the copy.
 func newCompareDisk(d Disk, origin string) CompareDisk {
 	c := CompareDisk{Disk: d.Name()}
 	if d.Newest != nil {
@@ -142,9 +147,9 @@ func newCompareDisk(d Disk, origin string) CompareDisk {
 	return c
 }
 
-// NewCompareRequest returns the question about the report's disks that were read, and their
-// datasets on this host in the same order. originOf returns the origin of a dataset, as
-// [config.Watch.OriginOf] does.
+// NewCompareRequest returns a request about all disks of the report that could be read, and the
+// names of their datasets on this host in the same order. originOf returns the origin of a
+// dataset, as [config.Watch.OriginOf] does.
 func NewCompareRequest(r Report, originOf func(dataset string) (cluster, origin string)) (request CompareRequest, datasets []string) {
 	request = CompareRequest{Version: compareVersion, Disks: CompareDisks{}}
 	for _, d := range r.Disks {
@@ -157,12 +162,12 @@ func NewCompareRequest(r Report, originOf func(dataset string) (cluster, origin 
 	return request, datasets
 }
 
-// NewCompareAnswer returns an answer without disks.
+// NewCompareAnswer returns an empty answer to a [CompareRequest], without disks.
 func NewCompareAnswer(now time.Time) CompareAnswer {
 	return CompareAnswer{Version: compareVersion, Time: now, Disks: []ComparedDisk{}}
 }
 
-// NewSnapshotRef returns the snapshot in its JSON form.
+// NewSnapshotRef returns a snapshot's name and guid in JSON form.
 func NewSnapshotRef(s zfs.Snapshot) SnapshotRef {
 	ref := SnapshotRef{Name: s.Name, GUID: s.GUID, Creation: s.Creation}
 	if class, managed := s.Class(); managed {
@@ -171,8 +176,8 @@ func NewSnapshotRef(s zfs.Snapshot) SnapshotRef {
 	return ref
 }
 
-// ReadCompareRequest reads a request as strict JSON. Names are checked, so that every name in the
-// result is safe in a command line of zfs.
+// ReadCompareRequest reads a [CompareRequest] as strict JSON and refuses names that are not safe
+// in a command line of zfs.
 func ReadCompareRequest(r io.Reader) (CompareRequest, error) {
 	d := json.NewDecoder(r)
 	d.DisallowUnknownFields()
@@ -234,8 +239,8 @@ func (a CompareAnswer) Evidence(request CompareRequest) ([]Evidence, error) {
 	return all, nil
 }
 
-// evidence returns the evidence about one disk of the request. now is the time of the answer by the
-// node's clock.
+// evidence returns a node's evidence about one disk of the request. now is the time of the node's
+// answer by the node's clock.
 func (c ComparedDisk) evidence(asked CompareDisk, now time.Time) (Evidence, error) {
 	if c.Disk != asked.Disk {
 		return Evidence{}, fmt.Errorf("the answer is about %q, but the request was about %s", text.Clip(c.Disk, 100), asked.Disk)

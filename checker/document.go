@@ -19,9 +19,9 @@ type Document struct {
 	Failure string         `json:"failure,omitempty"`
 	Pools   []PoolDocument `json:"pools"`
 	Disks   []DiskDocument `json:"disks"`
-	// Guests are present if guests as a whole were judged.
+	// Guests is present in the document if the report has verdicts on guests.
 	Guests []GuestDocument `json:"guests,omitempty"`
-	// Owners are the nodes that were asked.
+	// Owners are the nodes that were asked for evidence about the disks.
 	Owners []OwnerDocument `json:"owners,omitempty"`
 	Notes  []NoteDocument  `json:"notes"`
 }
@@ -44,7 +44,7 @@ type PoolDocument struct {
 	Health   *Health `json:"health,omitempty"`
 }
 
-// DiskDocument is one disk in a [Document]: the facts first, then the verdict.
+// DiskDocument is one disk in a [Document]: the facts about the disk, then its verdict.
 type DiskDocument struct {
 	Dataset         string            `json:"dataset"`
 	Disk            string            `json:"disk"`
@@ -78,11 +78,11 @@ type DiskDocument struct {
 	Limit           string            `json:"limit,omitempty"`
 	Rule            string            `json:"rule"`
 	Damaged         string            `json:"damaged,omitempty"`
-	// Looked is present if snapshots were looked up to judge the guest.
+	// Looked is present if snapshots of the disk were looked up to judge its guest.
 	Looked *LookedDocument `json:"looked_up,omitempty"`
-	// Compared is present if nodes that may own the disk were asked.
+	// Compared is present if nodes that may own the disk were asked about the disk.
 	Compared *ComparisonDocument `json:"compared,omitempty"`
-	// Owners are the nodes' answers about the disk.
+	// Owners are the answers about the disk from the nodes that may own the disk.
 	Owners []EvidenceDocument `json:"owners,omitempty"`
 }
 
@@ -106,7 +106,7 @@ type SnapshotDocument struct {
 	Creation  time.Time `json:"creation"`
 }
 
-// NewSnapshotDocument returns the snapshot in its JSON form.
+// NewSnapshotDocument returns a snapshot in the JSON form of a [Document].
 func NewSnapshotDocument(s zfs.Snapshot) *SnapshotDocument {
 	return &SnapshotDocument{Name: s.Name, GUID: guidText(s.GUID), CreateTXG: guidText(s.CreateTXG), Creation: s.Creation}
 }
@@ -125,7 +125,7 @@ type NoteDocument struct {
 
 const documentVersion = 1
 
-// Document returns the report in its JSON form.
+// Document returns the report in the form that is printed as JSON.
 func (r Report) Document() Document {
 	doc := Document{
 		Version: documentVersion, Time: r.Now, State: r.State().String(), Failure: valid(r.Failure),
@@ -194,7 +194,7 @@ func label(p zfs.Property) LabelDocument {
 
 func guidText(n uint64) string { return strconv.FormatUint(n, 10) }
 
-// optional returns a pointer to t, nil if t is zero.
+// optional returns a pointer to the time t, nil if t is zero.
 func optional(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil
@@ -202,12 +202,12 @@ func optional(t time.Time) *time.Time {
 	return &t
 }
 
-// valid replaces invalid UTF-8, because a received property can contain any bytes.
+// valid replaces invalid UTF-8 in text, because a received property can contain any bytes.
 func valid(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
 
 func poolOf(d Disk) string { return zfs.Pool(d.Dataset) }
 
-// Facts returns the pools and disks of a document without its verdicts.
+// Facts returns the pools and disks of a document without the document's verdicts.
 func (doc Document) Facts() ([]Pool, error) {
 	if doc.Version != documentVersion {
 		return nil, fmt.Errorf("its answer has version %d, this snapwatch knows %d", doc.Version, documentVersion)
@@ -261,7 +261,7 @@ func (doc DiskDocument) facts() (Disk, error) {
 	return disk, err
 }
 
-// Snapshot returns the snapshot of the document as a snapshot of the given dataset.
+// Snapshot returns s, read from JSON, as a snapshot of the given dataset.
 func (s SnapshotDocument) Snapshot(dataset string) (*zfs.Snapshot, error) {
 	guid, guidErr := strconv.ParseUint(s.GUID, 10, 64)
 	txg, txgErr := strconv.ParseUint(s.CreateTXG, 10, 64)

@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestVerdictsAreDocumented checks that docs/verdicts.md agrees with the tables; -update writes the
-// page.
+// TestVerdictsAreDocumented checks that docs/verdicts.md agrees with the tables of verdicts;
+// -update writes docs/verdicts.md.
 func TestVerdictsAreDocumented(t *testing.T) {
 	const path = "../docs/verdicts.md"
 	got := verdictsPage()

@@ -13,24 +13,24 @@ import (
 // Explanation contains all that a person needs to repair a disk's replication.
 type Explanation struct {
 	Result
-	// Own is true if this host has the disk's guest, so that the disk is not a copy.
+	// Own is true if the disk's guest is configured on this host, so that the disk is not a copy.
 	Own   bool
 	Sites []Site
 	// Broken names the two sites between which snapshots do not arrive, or says why this is unknown.
 	Broken string
-	// Next are the next steps, in order: commands and other actions.
+	// Next are the steps to repair the disk's replication, in order: commands and other actions.
 	Next []string
 }
 
-// Site is the knowledge about the disk on one site.
+// Site describes the disk on one host: this host, or a node that was asked.
 type Site struct {
 	Name   string
 	Newest *zfs.Snapshot
-	// What says how the site uses the disk, or why nothing is known.
+	// What says how the host uses the disk, for example as its owner, or why this is unknown.
 	What string
 }
 
-// here names this host.
+// here is the name for this host in an explanation.
 const here = "here"
 
 // ExplainOwn explains the fault of a disk whose guest is configured on this host.
@@ -45,8 +45,8 @@ func ExplainOwn(d Result) Explanation {
 	return e
 }
 
-// Explain explains where a copy's snapshots stop arriving. nodes are the nodes that were asked, nil
-// if none was. Explain uses only its arguments.
+// Explain explains where a copy's snapshots stop arriving. nodes are the answers of the asked
+// nodes, nil if no node was asked. Explain is a pure function.
 func Explain(d Result, nodes []Evidence) Explanation {
 	e := Explanation{Result: d}
 	for _, n := range nodes {
@@ -82,8 +82,8 @@ func newSite(d Disk, n Evidence) Site {
 	return s
 }
 
-// broken names the hop that does not work. The answer of another replica shows on which side of
-// that replica the hop is.
+// broken names the two hosts between which the snapshots do not arrive. The answer of a relay
+// shows whether the snapshots stop before or after the relay.
 func broken(d Result, nodes []Evidence) string {
 	c := d.Compared
 	switch {
@@ -125,7 +125,8 @@ func lagging(d Result, nodes []Evidence) string {
 	return fmt.Sprintf("%s → %s: %s", d.Compared.Owner, here, d.Compared.Reason)
 }
 
-// advice contains the steps for each outcome, which come before the steps for the verdict.
+// advice contains the steps to repair each outcome of a comparison. A person takes them before
+// the steps for the verdict.
 var advice = map[Outcome][]string{
 	Diverged:         {"compare by guid, here and on the owner: zfs list -t snapshot -o name,guid -s createtxg DATASET"},
 	OutcomeOrphaned:  {"look before you remove it: is the guest deleted for good? zfs destroy -rnv DATASET shows what would go; or put the disk under ignore:"},
@@ -135,7 +136,7 @@ var advice = map[Outcome][]string{
 	OwnerUnreadable:  {"on the owner: snapwatch check -v --vmid VMID"},
 }
 
-// nextByVerdict contains the steps for each verdict.
+// nextByVerdict contains the steps to repair the fault behind each verdict.
 var nextByVerdict = map[Verdict][]string{
 	Unreadable: {"zpool status POOL", "snapwatch check -vvv --disk DATASET"},
 	Missing:    {"zpool history POOL, or zpool import", "if it was removed on purpose: snapwatch forget DATASET"},
@@ -147,7 +148,7 @@ var nextByVerdict = map[Verdict][]string{
 	Orphaned:   {"look before you remove it: zfs destroy -rnv DATASET shows what would go; or put the disk under ignore:"},
 }
 
-// nextOfOwn returns the steps for a disk of this host's own guest.
+// nextOfOwn returns the repair steps for a disk of this host's own guest.
 func nextOfOwn(d Result) []string {
 	if d.State == OK {
 		return nil
@@ -188,7 +189,8 @@ func next(d Result, nodes []Evidence) []string {
 	return filled(d, steps)
 }
 
-// filled returns the steps with DATASET, VMID, POOL and QM replaced for the disk.
+// filled returns the repair steps with the words DATASET, VMID, POOL and QM replaced by the
+// disk's values.
 func filled(d Result, steps []string) []string {
 	qm := "qm"
 	if strings.HasPrefix(d.GuestID(), "lxc/") {
@@ -202,7 +204,7 @@ func filled(d Result, steps []string) []string {
 	return all
 }
 
-// afterComparison returns the steps for a copy that is behind, or for an owner without newer
+// afterComparison returns the repair steps for a copy that is behind, or whose owner has no newer
 // snapshots.
 func afterComparison(d Result, nodes []Evidence) []string {
 	if d.Compared.Outcome == InSync {
@@ -218,7 +220,8 @@ func afterComparison(d Result, nodes []Evidence) []string {
 	return []string{"look at the job that sends to this host, and its log", "zfs list -o space POOL: is there room?"}
 }
 
-// Facts returns the facts behind the verdict at a time, each with its name.
+// Facts returns the facts from which the disk's verdict follows at the time now, each with its
+// name.
 func (e Explanation) Facts(now time.Time) [][2]string {
 	last := "not known: this ZFS does not tell"
 	if !e.Changed.IsZero() {
@@ -249,7 +252,7 @@ func (e Explanation) Facts(now time.Time) [][2]string {
 	}
 }
 
-// ownLabel explains label:running of a disk whose guest is configured on this host.
+// ownLabel explains the value of label:running on a disk whose guest is configured on this host.
 func ownLabel(d Disk) string {
 	switch d.Running.Source {
 	case zfs.SourceLocal:
@@ -260,8 +263,8 @@ func ownLabel(d Disk) string {
 	return "none of its own: snap sets it as soon as it sees the guest run; for one that is off: snapwatch snap --adopt"
 }
 
-// labelArrival says whether label:running arrives with the snapshots, and how to send the label if
-// not (docs/replication.md, what each way carries).
+// labelArrival says whether label:running arrives with the snapshots, and otherwise how to send
+// the label. docs/replication.md describes what each way of replication sends.
 func labelArrival(d Disk) string {
 	const missing = "it comes with syncoid --sendoptions=p, or zfs send -p"
 	switch d.Running.Source {

@@ -15,35 +15,35 @@ import (
 // the guest from the copies.
 type GuestExplanation struct {
 	Guest
-	// Own is true where its disks are not copies: this host has the guest.
+	// Own is true if the guest is configured on this host, so that its disks are not copies.
 	Own bool
-	// Words say in sentences whether it can be started here, as of when, what is lost, and what
-	// stands in the way.
+	// Words are sentences: whether the guest can be started here, as of which time, which data is
+	// lost, and what prevents the start.
 	Words []string
 	Disks []GuestDisk
-	// Facts are what else somebody must know, each with its name.
+	// Facts are the other facts that a person needs to start the guest, each with its name.
 	Facts [][2]string
-	// Config is the command that prints its configuration as of the restore point, if that is
-	// kept; "" without one.
+	// Config is the command that prints the guest's configuration as of the restore point, "" if
+	// no snapshot keeps the configuration.
 	Config string
 	// Start are the commands that make clones of the guest's disks as of the restore point; the copies
 	// remain unchanged. Back are the commands that remove the clones. snapwatch only prints the
 	// commands.
 	Start, Back []string
-	// Unlock are the commands before these that load keys; zfs asks for each, so that they are
-	// typed by themselves.
+	// Unlock are the commands that load encryption keys before Start. Each command is typed
+	// alone, because zfs asks for the key.
 	Unlock []string
 }
 
 // GuestDisk is one of the guest's disks on this host.
 type GuestDisk struct {
 	Result
-	// At is the disk's snapshot at the restore point, nil if there is none.
+	// At is the disk's snapshot at the guest's restore point, nil if there is none.
 	At *zfs.Snapshot
 }
 
-// ExplainGuest explains the copies of a guest of the report. Own is whether it is this host's, v
-// what is known of its disks' datasets.
+// ExplainGuest explains the copies of a guest of the report. own says whether the guest is
+// configured on this host, and v describes the datasets of its disks.
 func ExplainGuest(r Report, g Guest, own bool, v Volumes) GuestExplanation {
 	e := GuestExplanation{Guest: g, Own: own}
 	for i := range r.Disks {
@@ -65,7 +65,7 @@ func ExplainGuest(r Report, g Guest, own bool, v Volumes) GuestExplanation {
 	return e
 }
 
-// at returns the disk's snapshot at a restore point, nil if there is none.
+// at returns the disk's snapshot of a restore point, nil if the disk has none.
 func (d *Result) at(p *Point) *zfs.Snapshot {
 	switch {
 	case p == nil || d.Newest == nil:
@@ -127,7 +127,7 @@ func (e GuestExplanation) words(r Report) []string {
 	return append(words, e.lost(r))
 }
 
-// lost describes the guest's later data that is not here.
+// lost describes the guest's data from after the restore point, which is not on this host.
 func (e GuestExplanation) lost(r Report) string {
 	var owner string
 	var lag time.Duration
@@ -163,8 +163,8 @@ func have(n int) string {
 	return "have"
 }
 
-// quoted returns the name of a dataset or snapshot, quoted for a shell. The only special character
-// in such a name is the blank.
+// quoted returns the name of a dataset or snapshot, quoted for a shell. The blank is the only
+// character in names of ZFS that a shell treats specially.
 func quoted(name string) string {
 	if strings.Contains(name, " ") {
 		return "'" + name + "'"
@@ -172,15 +172,15 @@ func quoted(name string) string {
 	return name
 }
 
-// plan returns the commands that clone the guest's disks, and the commands that remove the clones.
-// The clones are below a dataset of their own, so that this dataset can be a storage of Proxmox.
-// The replication of the copies is not disturbed.
+// plan returns the commands that clone the guest's disks, and the commands that remove the
+// clones. The clones are below a separate dataset, so that this dataset can be a storage of
+// Proxmox. The replication of the copies is not disturbed.
 func (e GuestExplanation) plan() (start, back []string) {
 	var clones []string
 	made := map[string]bool{}
 	for _, d := range e.Disks {
 		parent := path.Join(zfs.Pool(d.Dataset), fmt.Sprintf("start-%d", e.VMID))
-		// two storages may each have a disk of this name
+		// two storages may each have a disk with the same name
 		for n := 2; made[path.Join(parent, d.Name())]; n++ {
 			parent = path.Join(zfs.Pool(d.Dataset), fmt.Sprintf("start-%d-%d", e.VMID, n))
 		}

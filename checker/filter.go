@@ -9,22 +9,22 @@ import (
 	"snapwatch/config"
 )
 
-// Filter selects the requested disks. An empty list selects every disk; a disk must be selected by
-// each list.
+// Filter selects the disks that a check is limited to. A disk must be selected by each list of
+// the filter; an empty list selects every disk.
 type Filter struct {
 	Pools []string
 	VMIDs []int
-	// Guests are numbers or names of guests. Each number or name in Guests selects disks by the
-	// guest's VMID.
+	// Guests are numbers or names of guests. Each number or name in Guests selects the disks with
+	// the guest's VMID.
 	Guests []string
 	// Disks are shell patterns for the dataset's full name or its last component.
 	Disks []string
 }
 
-// None reports whether the filter selects everything.
+// None reports whether the filter selects all disks.
 func (f Filter) None() bool { return len(f.Pools)+len(f.VMIDs)+len(f.Guests)+len(f.Disks) == 0 }
 
-// Pool reports whether the pool may contain requested disks.
+// Pool reports whether the pool may contain disks that the filter selects.
 func (f Filter) Pool(pool string) bool { return len(f.Pools) == 0 || slices.Contains(f.Pools, pool) }
 
 // Apply returns the report reduced to the selected pools, disks and guests. A word of the filter
@@ -71,8 +71,8 @@ func (f Filter) guest(vmid int) bool {
 }
 
 // named returns the filter with the VMIDs of the guests selected by number or name, and the words
-// that name no guest. For each unknown guest the VMID -1 is added, which no guest has, so that a
-// filter of unknown names does not select all disks.
+// of the filter that name no guest. For each unknown guest the VMID -1 is added, which no guest
+// has, so that a filter of unknown names does not select all disks.
 func (f Filter) named(r Report) (numbered Filter, unknown []string) {
 	if len(f.Guests) == 0 {
 		return f, nil
@@ -111,8 +111,8 @@ func matchesDisk(pattern string, d Disk) bool {
 	return (config.Selector{Disk: pattern}).Matches(d.Dataset, d.VMID)
 }
 
-// concerns reports whether a pool may contain requested disks. A pool that was read and has only
-// other disks may not. A pool that was not read may, whatever disks it had before.
+// concerns reports whether a pool may contain disks that the filter selects. A pool that was not
+// read may contain any disk.
 func (f Filter) concerns(p PoolResult) bool {
 	if len(f.VMIDs) == 0 && len(f.Disks) == 0 {
 		return true
@@ -123,8 +123,8 @@ func (f Filter) concerns(p PoolResult) bool {
 	return len(p.Disks) == 0 || slices.ContainsFunc(p.Disks, f.Selects)
 }
 
-// mayHold reports whether a pool may contain disks that match a pattern. A pattern for full names
-// can match only in the pool that the pattern names.
+// mayHold reports whether a pool may contain disks that match a pattern of the filter. A pattern
+// for full names can match only in the pool that the pattern names.
 func (f Filter) mayHold(pool string) bool {
 	return len(f.Disks) == 0 || slices.ContainsFunc(f.Disks, func(pattern string) bool {
 		first, _, full := strings.Cut(pattern, "/")

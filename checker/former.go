@@ -18,21 +18,21 @@ type Former struct {
 }
 
 const (
-	// formerAfter is the time for which a disk must be absent from all nodes before the note appears.
-	// A disk that is absent for a shorter time may move to another node with its guest, or its
-	// exporter may have just started.
+	// formerAfter is the time for which a disk must be absent from all nodes before a note
+	// reports the disk. A disk is also absent for a short time while it moves to another node
+	// with its guest, or after an exporter was started.
 	formerAfter = 15 * time.Minute
-	// formerFor is the time at which the note disappears again: the person on duty must have seen the
-	// note by then.
+	// formerFor is the time for which a note reports a disk that no node has any more: long
+	// enough for the person on duty to see the note.
 	formerFor = 24 * time.Hour
-	// maxFormer is the greatest number of disks that the note names.
+	// maxFormer is the greatest number of disks that the note about former disks names.
 	maxFormer = 10
 )
 
-// former returns a note about disks that a node had before and no node has now. A copy of a disk
-// that no node has is not expected here any more, so that nothing alarms if the copy does not
-// exist. The removal may be intended, so the note disappears after a day. If a node does not
-// answer, or has not read a pool, the disks may be there, and former returns no note.
+// former returns a note about disks that a node had before and no node has now. Without the note
+// nothing would report such a disk, because a copy of a disk that no node has is not expected
+// here. The removal may be intended, so the note disappears after a day. If a node does not
+// answer, or has not read a pool, the disks may exist on that node, and former returns no note.
 func (p *Policy) former(nodes []NodeAnswer, asked func(vmid int) bool, now time.Time) []Note {
 	has := map[string]bool{}
 	for _, n := range nodes {
@@ -69,7 +69,8 @@ func (p *Policy) former(nodes []NodeAnswer, asked func(vmid int) bool, now time.
 	return []Note{{State: Warning, Subject: "about disks that no owner has any more", kind: strings.Join(gone, ", "), Text: "no owner has these disks any more, so a missing copy of them will not be reported: " + strings.Join(names, ", ") + more + "; if that is right, wait: this note ends after a day"}}
 }
 
-// diskOf returns a key for a disk of a guest that is the same on every node and pool.
+// diskOf returns a key for a guest's disk that does not depend on the node or the pool of the
+// disk.
 func diskOf(vmid int, dataset string) string {
 	return fmt.Sprint(vmid, " ", Disk{Dataset: dataset}.Name())
 }

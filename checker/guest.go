@@ -19,13 +19,14 @@ type Guest struct {
 	ID string
 	// Name is the guest's name, "" if unknown.
 	Name string
-	// Disks are the datasets of the guest's disks here, each disk once: of several copies the freshest
-	// readable one. Excluded disks are left out.
+	// Disks are the datasets of the guest's disks on this host, each disk once: of several copies
+	// of a disk the freshest readable copy. Excluded disks are left out.
 	Disks []string
-	// Others are the datasets here that are of its number and do not count: other copies of its
-	// disks, excluded ones, and those that its owner does not use any more.
+	// Others are the datasets on this host that have the guest's VMID and do not count for its
+	// verdict: further copies of its disks, excluded disks, and disks that the owner does not use
+	// any more.
 	Others []string
-	// Lacking are disks that the guest must have and that are not here.
+	// Lacking are the guest's disks of which this host has no copy.
 	Lacking []string
 	// Point is the guest's restore point, nil if there is none.
 	Point *Point
@@ -33,38 +34,42 @@ type Guest struct {
 	Verdict GuestVerdict
 	Level   limitLevel
 	State   State
-	// Reason explains the verdict in one line.
+	// Reason explains the verdict on the guest in one line.
 	Reason string
-	// Because is the disk whose own verdict is the reason, "" where it is none's.
+	// Because is the dataset of the disk whose verdict is the reason for the guest's verdict, ""
+	// if no disk's verdict is the reason.
 	Because string
-	// Age is the age of the restore point, 0 without one.
+	// Age is the age of the guest's restore point, 0 without a restore point.
 	Age time.Duration
-	// Alone is true if the guest alarms, and none of its disks has as bad a state.
+	// Alone is true if the guest alarms, and every disk of the guest has a better state than the
+	// guest.
 	Alone bool
 }
 
-// Looked is the result of looking up more about a disk that differs from the other disks of its
-// guest.
+// Looked is the result of extra lookups of snapshots for a disk whose newest snapshot differs
+// from those of its guest's other disks.
 type Looked struct {
-	// Among are the datasets to which Points and Ahead refer, one dataset a line.
+	// Among are the datasets of the guest's disks among which Points and Ahead were looked up,
+	// one dataset per line.
 	Among string
-	// Points are managed snapshots of the disk, older than its newest, of times at which other disks
-	// of the guest have snapshots, too.
+	// Points are older managed snapshots of the disk, of times at which the guest's other disks
+	// have snapshots, too.
 	Points []zfs.Snapshot
-	// Ahead is the creation of the disk's first managed snapshot after Points, zero if unknown.
+	// Ahead is the creation time of the disk's first managed snapshot after Points, zero if
+	// unknown.
 	Ahead time.Time
-	// Same are datasets with the same disk name that are copies of this disk. Others are datasets with
-	// this name that are different disks.
+	// Same are datasets with the same disk name that are copies of this disk. Others are datasets
+	// with the same disk name that are different disks.
 	Same, Others []string
 	// Config is the guest's configuration that is kept with the disk's snapshots, nil if none was
 	// looked for.
 	Config *KeptConfig
-	// Problem says why a part of this is unknown, "" if all is known.
+	// Problem says why a part of the lookups failed, "" if all succeeded.
 	Problem string
 }
 
-// Number returns the guest's number for people, with its name, and with its cluster if there are
-// several clusters.
+// Number returns the guest's VMID for people, with its name, and with its cluster if the disks
+// come from several clusters.
 func (g Guest) Number() string {
 	words := strconv.Itoa(g.VMID)
 	if g.Name != "" {
@@ -76,7 +81,7 @@ func (g Guest) Number() string {
 	return words
 }
 
-// Found returns the number of the guest's disks that are here.
+// Found returns the number of the guest's disks that are on this host.
 func (g Guest) Found() int { return len(g.Disks) }
 
 // Expected returns the number of disks that the guest must have.
@@ -85,16 +90,16 @@ func (g Guest) Expected() int { return len(g.Disks) + len(g.Lacking) }
 // Colour returns the colour in which the guest is shown.
 func (g Guest) Colour() string { return guestTable[g.Verdict].Colours[g.Level] }
 
-// guestDisks are all disks of one guest.
+// guestDisks contains all disks of one guest on this host.
 type guestDisks struct {
 	cluster string
 	vmid    int
-	// serving are the disks that count, each disk once, by name.
+	// serving are the disks that count for the guest's verdict, each disk once, sorted by name.
 	serving []*Result
-	// excluded is one of the disks that do not count, nil if there is none. unwanted is a disk that
-	// its owner does not use any more, nil if there is none.
+	// excluded is a disk that the configuration or the owner excludes, nil if there is none.
+	// unwanted is a disk that its owner does not use any more, nil if there is none.
 	excluded, unwanted *Result
-	// others are all that do not count.
+	// others are all disks that do not count for the guest's verdict.
 	others []*Result
 	// uncompared are two datasets with one disk name for which it is unknown whether both are copies
 	// of one disk.
@@ -102,7 +107,7 @@ type guestDisks struct {
 	// alike are datasets that share a disk name, unless their newest snapshots already show that all
 	// are copies of one disk.
 	alike []*Result
-	// absent are disks that the owner has and that are not here.
+	// absent are the guest's disks that its owner has and this host lacks.
 	absent []absence
 }
 
@@ -164,7 +169,8 @@ func byGuest(disks []Result, p *Policy) []guestDisks {
 	return guests
 }
 
-// add adds the disks of one name to the guest. Of several copies of one disk, the best copy serves.
+// add adds the disks that share a name to the guest. Only the best of several copies of one disk
+// counts for the guest's verdict.
 func (g *guestDisks) add(disks []*Result) {
 	if len(disks) == 1 {
 		g.serving = append(g.serving, disks[0])
@@ -206,8 +212,8 @@ next:
 	}
 }
 
-// sameDisk reports whether two datasets with one disk name are copies of one disk, which is so if
-// they share a snapshot.
+// sameDisk reports whether two datasets with one disk name are copies of one disk: such copies
+// have a snapshot in common.
 func sameDisk(a, b *Result) bool {
 	if sameNewest(a, b) {
 		return true
@@ -219,8 +225,8 @@ func sameNewest(a, b *Result) bool {
 	return a.Newest != nil && b.Newest != nil && a.Newest.GUID == b.Newest.GUID
 }
 
-// told reports whether two datasets are known to be different disks. A dataset without a snapshot,
-// or one that is gone, always counts as different.
+// told reports whether two datasets are known to be different disks. A dataset that is gone or
+// has no snapshot counts as a different disk.
 func told(a, b *Result) bool {
 	if a.Newest == nil || b.Newest == nil || a.Gone || b.Gone {
 		return true
@@ -228,8 +234,8 @@ func told(a, b *Result) bool {
 	return a.Looked != nil && slices.Contains(a.Looked.Others, b.Dataset) || b.Looked != nil && slices.Contains(b.Looked.Others, a.Dataset)
 }
 
-// servesBetter orders copies of one disk: a readable copy is better than one that is gone,
-// unreadable or damaged, and among equals the one with the newer snapshot is better.
+// servesBetter compares two copies of one disk: a readable copy is better than a copy that is
+// gone, unreadable or damaged; otherwise the copy with the newer snapshot is better.
 func servesBetter(a, b *Result) int {
 	rank := func(d *Result) int {
 		switch {

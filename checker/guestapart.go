@@ -7,8 +7,8 @@ import (
 	"snapwatch/internal/text"
 )
 
-// torn does not apply if a disk is stale by itself, because the stale disk is then the actual
-// fault.
+// torn does not apply to a guest if one of its disks is stale, because the stale disk is then the
+// actual fault.
 func (c *guestEvaluation) torn() (match, bool) {
 	if !c.snapshots || c.agreed || c.first(Stale) != nil || c.first(Future) != nil {
 		return match{}, false
@@ -25,10 +25,11 @@ func (c *guestEvaluation) torn() (match, bool) {
 		c.found.Time, text.Age(c.age), text.Age(apart), limit, c.newest())}, true
 }
 
-// apart returns the time for which the disks have had no newer snapshot in common although one of
-// them had newer snapshots. A guest that was off for a week is not torn immediately when the first
-// of its disks gets a new snapshot. Without any snapshot in common, apart is the time for which all
-// disks have existed here. If the time is unknown, apart returns the longest possible time.
+// apart returns the time for which a guest's disks have had no newer snapshot in common although
+// one of the disks had newer snapshots. A guest that was off for a week is not torn immediately
+// when the first of its disks gets a new snapshot. Without any snapshot in common, apart is the
+// time for which all disks have existed here. If the duration is unknown, apart returns the
+// longest possible duration.
 func (c *guestEvaluation) apart() time.Duration {
 	if c.found == nil {
 		last := c.serving[0].Created
@@ -54,7 +55,8 @@ func (c *guestEvaluation) apart() time.Duration {
 	return min(c.age, max(0, c.now.Sub(since)))
 }
 
-// newest names the disk with the oldest newest snapshot and the disk with the newest one.
+// newest names two disks of the guest: the disk whose newest snapshot is the oldest, and the disk
+// whose newest snapshot is the newest.
 func (c *guestEvaluation) newest() string {
 	oldest, newest := c.serving[0], c.serving[0]
 	for _, d := range c.serving {

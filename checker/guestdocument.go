@@ -14,17 +14,17 @@ type GuestDocument struct {
 	Cluster string   `json:"cluster,omitempty"`
 	Name    string   `json:"name,omitempty"`
 	Disks   []string `json:"disks"`
-	// Lacking are disks that the guest must have and that are not here.
+	// Lacking are the guest's disks of which this host has no copy.
 	Lacking []string `json:"lacking,omitempty"`
 	Verdict string   `json:"verdict"`
 	State   string   `json:"state"`
 	Reason  string   `json:"reason"`
-	// Point is the restore point's time as written in the snapshots' names. Created is the creation of
-	// the first of these snapshots.
+	// Point is the restore point's time as written in the snapshots' names. Created is the
+	// creation time of the first snapshot of the restore point.
 	Point      string     `json:"restore_point,omitempty"`
 	Created    *time.Time `json:"restore_point_created,omitempty"`
 	AgeSeconds int64      `json:"age_seconds"`
-	// Explained is there where somebody asked to have it explained.
+	// Explained is the explanation of the guest, nil if no explanation was requested.
 	Explained *ExplainedDocument `json:"explained,omitempty"`
 }
 
@@ -33,13 +33,13 @@ type ExplainedDocument struct {
 	Own   bool           `json:"own"`
 	Words string         `json:"words"`
 	Facts []FactDocument `json:"facts"`
-	// Config is the command that prints its configuration as of the restore point.
+	// Config is the command that prints the guest's configuration as of the restore point.
 	Config string `json:"config,omitempty"`
-	// Start are the commands that bring its disks up beside the copies, Back those that take
-	// them away.
+	// Start are the commands that make clones of the guest's disks, and Back the commands that
+	// remove the clones.
 	Start []string `json:"start"`
 	Back  []string `json:"back"`
-	// Unlock are those before them that load keys.
+	// Unlock are the commands that load encryption keys before Start.
 	Unlock []string `json:"unlock,omitempty"`
 }
 
@@ -49,7 +49,7 @@ type FactDocument struct {
 	Text string `json:"text"`
 }
 
-// Document is the explanation in its JSON form.
+// Document returns the explanation in its JSON form.
 func (e GuestExplanation) Document() GuestDocument {
 	x := ExplainedDocument{Own: e.Own, Words: valid(strings.Join(e.Words, " ")), Facts: []FactDocument{}, Config: e.Config, Unlock: e.Unlock, Start: append([]string{}, e.Start...), Back: append([]string{}, e.Back...)}
 	for _, f := range e.Facts {

@@ -10,15 +10,15 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Volumes is what is known of datasets beside what a report has of them.
+// Volumes contains facts about datasets that a report lacks: size, free space and encryption.
 type Volumes struct {
-	// Found are the datasets and their pools, by name.
+	// Found are the facts about datasets and about their pools' root datasets, by dataset.
 	Found map[string]zfs.Volume
-	// Problems say why nothing of it is known of a pool, by its name.
+	// Problems says, by the pool's name, why the datasets of a pool could not be read.
 	Problems map[string]string
 }
 
-// pools are those that its disks are on.
+// pools returns the names of the pools that contain the guest's disks.
 func (e GuestExplanation) pools() []string {
 	var pools []string
 	for _, d := range e.Disks {
@@ -28,8 +28,8 @@ func (e GuestExplanation) pools() []string {
 	return slices.Compact(pools)
 }
 
-// keys are the datasets with whose keys its disks are encrypted: those that are loaded, and those
-// that are not.
+// keys returns the encryption roots of the guest's disks: those with a loaded key, and those with
+// a locked key.
 func (e GuestExplanation) keys(v Volumes) (loaded, locked []string) {
 	for _, d := range e.Disks {
 		switch volume := v.Found[d.Dataset]; {
@@ -45,7 +45,8 @@ func (e GuestExplanation) keys(v Volumes) (loaded, locked []string) {
 	return slices.Compact(loaded), slices.Compact(locked)
 }
 
-// warnings are sentences on what stands in the way of starting it here.
+// warnings returns sentences about obstacles to starting the guest here: locked keys, and faulty
+// or full pools.
 func (e GuestExplanation) warnings(r Report, v Volumes) []string {
 	var words []string
 	if _, locked := e.keys(v); len(locked) > 0 {
@@ -62,7 +63,7 @@ func (e GuestExplanation) warnings(r Report, v Volumes) []string {
 	return words
 }
 
-// pool is the report's of that name, nil if it has none.
+// pool returns the pool of the report with this name, nil if the report has no such pool.
 func (r Report) pool(name string) *PoolResult {
 	for i := range r.Pools {
 		if r.Pools[i].Name == name {
@@ -124,7 +125,8 @@ func (e GuestExplanation) encryption(v Volumes) string {
 	return strings.Join(words, "; ")
 }
 
-// room says what clones of its disks on a pool may take, and what there is.
+// room returns the free space of a pool, and the most space that clones of the guest's disks on
+// the pool may need.
 func (e GuestExplanation) room(pool string, v Volumes) string {
 	volume, known := v.Found[pool]
 	if !known {
@@ -148,7 +150,7 @@ func (e GuestExplanation) room(pool string, v Volumes) string {
 	return words + fmt.Sprintf(", at most %s: the pool may fill up", text.Bytes(most))
 }
 
-// fact is how a pool is.
+// fact describes the pool's verdict, fill and last scrub in words.
 func (p PoolResult) fact(now time.Time) string {
 	words := p.Name + " is " + p.Verdict.String()
 	if p.ZFSState != "" {

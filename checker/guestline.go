@@ -9,17 +9,18 @@ import (
 	"snapwatch/internal/text"
 )
 
-// GuestLine is a guest as a table of guests shows it.
+// GuestLine is the line about one guest in a table of guests.
 type GuestLine struct {
 	Guest
-	// State is the worst of the guest's own and those of its disks.
+	// State is the worst of the states of the guest and its disks.
 	State State
-	// News is what alarms, or why a guest that is not whole is silent; "" where its verdict and
-	// the age of its restore point say all.
+	// News describes the faults of the guest and its disks, or why a guest that is not whole does
+	// not alarm; "" if the guest's verdict and the age of its restore point are enough.
 	News string
 }
 
-// Colour is the guest's, or that of its state where a disk of it is worse.
+// Colour returns the colour of the guest's verdict, or of the line's state if a disk has a worse
+// state than the guest.
 func (l GuestLine) Colour() string {
 	if l.State != l.Guest.State {
 		return l.State.Colour()
@@ -27,7 +28,7 @@ func (l GuestLine) Colour() string {
 	return l.Guest.Colour()
 }
 
-// GuestLines are the guests, those first that alarm most.
+// GuestLines returns a line for each guest of the report, the worst state first.
 func (r Report) GuestLines() []GuestLine {
 	alarming := map[string]*Result{}
 	for i := range r.Disks {
@@ -87,7 +88,7 @@ func newGuestLine(g Guest, alarming []*Result, failing map[string]bool) GuestLin
 	return l
 }
 
-// brief says why the disk alarms. That its pool fails is said there.
+// brief says why the disk alarms, but does not repeat the fault of a failing pool.
 func (d Result) brief(poolFails bool) string {
 	switch c := d.Compared; {
 	case d.byComparison() && c.Outcome != Lagging:
@@ -101,8 +102,8 @@ func (d Result) brief(poolFails bool) string {
 	return d.Brief()
 }
 
-// News is what the disk's full reason says that a table with its newest snapshot, the age and
-// the limit does not. That a fresh disk is as its owner has it is nothing new.
+// News returns the disk's full reason without the newest snapshot, its age and the limit, which a
+// table of disks has in columns. News also omits that a fresh disk is in sync with its owner.
 func (d Result) News() string {
 	news := d.FullReason()
 	if c := d.Compared; c != nil && (c.Outcome == NotCompared || d.Verdict == Fresh && c.Outcome == InSync) {

@@ -6,10 +6,10 @@ import (
 )
 
 // WithGuests returns the report with the verdicts on guests: on the guests of the report's disks,
-// and on guests whose owners have disks that are not here. The disks must be judged before.
-// WithGuests also sets the questions whose answers would improve the verdicts. If the report is
-// filtered by pool or disk, there are no verdicts on guests, because the filter may hide other
-// disks of a guest.
+// and on guests whose owners have disks that are not here. The report's disks must be judged
+// before the call. WithGuests also sets the questions whose answers would improve the verdicts.
+// If the report is filtered by pool or disk, there are no verdicts on guests, because the filter
+// may hide other disks of a guest.
 func (r Report) WithGuests(policy Policy) Report {
 	if !r.filter.whole() {
 		return r
@@ -41,13 +41,13 @@ func (r Report) WithGuests(policy Policy) Report {
 	return r
 }
 
-// guestKey identifies a guest.
+// guestKey identifies a guest by its cluster and VMID.
 type guestKey struct {
 	cluster string
 	vmid    int
 }
 
-// withAbsent adds the disks that the owners have and this host lacks.
+// withAbsent adds to the guests the disks that their owners have and this host lacks.
 func withAbsent(guests []guestDisks, absent []absence) []guestDisks {
 	for _, a := range absent {
 		at := slices.IndexFunc(guests, func(g guestDisks) bool { return g.vmid == a.vmid && g.cluster == a.cluster })
@@ -60,7 +60,8 @@ func withAbsent(guests []guestDisks, absent []absence) []guestDisks {
 	return guests
 }
 
-// namesOf returns the guests for which nodes answer, with their names, "" if unknown.
+// namesOf returns the guests about which nodes answered, with each guest's name, "" if the name
+// is unknown.
 func namesOf(nodes []NodeAnswer, p *Policy, clusters map[string]map[string]bool) map[guestKey]string {
 	names := map[guestKey]string{}
 	for _, n := range nodes {

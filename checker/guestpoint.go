@@ -8,21 +8,22 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Point is a restore point: the newest time of which all disks of a guest have a managed snapshot.
-// The guest can be started as of this time.
+// Point is a restore point: the newest time of which all disks of a guest have a managed
+// snapshot. The guest can be started with its data as of the restore point.
 type Point struct {
 	// Time is the time as written in the snapshots' names, for example 2026-03-29_12:15:00.
 	Time string
-	// Created is the creation of the first of the snapshots.
+	// Created is the creation time of the first snapshot of the restore point.
 	Created time.Time
 }
 
-// Words are the point's time for people: 2026-03-29 12:15:00.
+// Words returns the restore point's time for people, for example 2026-03-29 12:15:00.
 func (p Point) Words() string { return strings.Replace(p.Time, "_", " ", 1) }
 
-// apartFor is the greatest difference between the creations of snapshots of one time, which is not
-// zero because each pool has its own channel program. A greater difference means that two clocks
-// gave the time, or that the time occurred twice when daylight saving ended.
+// apartFor is the greatest difference between the creation times of snapshots with one time in
+// their names. The difference is not zero because each pool's snapshots are made by a separate
+// channel program. A greater difference means that two clocks gave the time, or that the time
+// occurred twice when daylight saving ended.
 const apartFor = 10 * time.Minute
 
 // pointTime returns the time in a managed snapshot's name, as written there.
@@ -72,7 +73,7 @@ next:
 	return best
 }
 
-// span returns the creations of the first and of the last of the snapshots.
+// span returns the earliest and the latest creation time of the snapshots.
 func span(snapshots []zfs.Snapshot) (first, last time.Time) {
 	for i, s := range snapshots {
 		if i == 0 || s.Creation.Before(first) {
@@ -85,8 +86,8 @@ func span(snapshots []zfs.Snapshot) (first, last time.Time) {
 	return first, last
 }
 
-// agree reports whether the newest snapshots of all disks have one time in their names, and were
-// made together.
+// agree reports whether the newest snapshots of all the guest's disks have one time in their
+// names, and were made together.
 func (g *guestDisks) agree() bool {
 	first := g.serving[0].Newest
 	for _, d := range g.serving[1:] {
@@ -109,8 +110,8 @@ func (g *guestDisks) newestPoint() *Point {
 	return p
 }
 
-// olderPoint returns the restore point of disks for which agree is false, as far as known. All
-// disks must have a snapshot.
+// olderPoint returns the restore point of disks for which [guestDisks.agree] is false, nil if
+// unknown. All disks must have a snapshot.
 func (g *guestDisks) olderPoint() *Point {
 	var lists [][]zfs.Snapshot
 	for _, d := range g.serving {

@@ -5,19 +5,21 @@ import (
 	"strings"
 )
 
-// GuestQuestion is a question about a guest's disks. [Looked] is the answer, which improves the
-// verdict on the guest. Every report asks the question again, because the answer may change. The
-// scanner remembers the unchanged parts.
+// GuestQuestion is a question about a guest's disks. [Looked] is the answer to a question, and
+// makes the verdict on the guest more exact. Every report asks the question again, because the
+// answer may change. The scanner remembers answers about disks that have not changed.
 type GuestQuestion struct {
-	// Compare are disks of one name: which are copies of one disk?
+	// Compare are datasets that share a disk name; the question is which of the datasets are
+	// copies of one disk.
 	Compare []Disk
-	// Common are the guest's disks, if their newest snapshots have different times: which is the
-	// newest time that all disks have?
+	// Common are the guest's disks if the newest snapshots of the disks have different times; the
+	// question is which newest time the snapshots of all disks have in common.
 	Common []Disk
-	// Apart is true if the question also asks since when the disks have had nothing newer in common.
+	// Apart is true if the question also asks since when the guest's disks have had no newer
+	// snapshot in common.
 	Apart bool
 	// Config is a disk whose newest snapshot may keep the guest's configuration; nil if the
-	// configuration is not wanted.
+	// question does not ask for the configuration.
 	Config *Disk
 }
 
@@ -39,7 +41,7 @@ func (c *guestEvaluation) question() (q GuestQuestion, ask bool) {
 	return q, len(q.Compare)+len(q.Common) > 0 || q.Config != nil
 }
 
-// Among returns a set of datasets in the form of the field of [Looked].
+// Among returns a set of datasets in the form of the field Among of [Looked].
 func Among(datasets []string) string {
 	return strings.Join(slices.Sorted(slices.Values(datasets)), "\n")
 }

@@ -2,8 +2,9 @@ package checker
 
 import "slices"
 
-// GuestVerdict is the verdict on a guest as a whole: whether the guest can be started here, and as
-// of which time. The verdicts are ordered by precedence: the first verdict that applies counts.
+// GuestVerdict is the verdict on a guest as a whole: whether the guest can be started here, and
+// as of which time. The verdicts on guests are ordered by precedence: the first verdict that
+// applies to the guest counts.
 type GuestVerdict int
 
 // The verdicts on a guest, in precedence.
@@ -28,7 +29,7 @@ type GuestRow struct {
 	// States and Colours have the same meaning as in [Row].
 	States  [3]State
 	Colours [3]string
-	// Meaning explains the verdict to a person.
+	// Meaning explains the verdict on a guest to a person.
 	Meaning string
 }
 

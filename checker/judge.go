@@ -13,25 +13,26 @@ type Judgement struct {
 	Verdict Verdict
 	Level   limitLevel
 	State   State
-	// Reason explains the verdict in one line.
+	// Reason explains the verdict on the disk in one line.
 	Reason string
-	// Age is the age that was compared with the limit: of the newest managed snapshot, or of the
-	// dataset if there is no managed snapshot. Age is never negative.
+	// Age is the age of the disk's newest managed snapshot, or of its dataset if the disk has no
+	// managed snapshot. Age is compared with Limit, and is never negative.
 	Age time.Duration
-	// Limit is the limit that decided, or the next limit if none is exceeded. If no age decided,
-	// Limit.Range is nil and Limit.Rule names what decided.
+	// Limit is the age limit that the disk exceeds, or the next limit if the disk exceeds none.
+	// If the verdict does not depend on an age, Limit.Range is nil and Limit.Rule names the rule
+	// behind the verdict.
 	Limit Limit
 }
 
 // clockSlack is the time by which a snapshot may be in the future before a clock counts as wrong.
-// Ordinary NTP jitter is far smaller.
+// The usual differences between clocks with NTP are far smaller.
 const clockSlack = 5 * time.Minute
 
 // deletedHint is the age of a disk from which a deleted guest is a likely cause.
 const deletedHint = 3 * 24 * time.Hour
 
-// Judge returns the verdict on a disk under a policy at a time. Judge uses only its arguments. If
-// the facts do not decide, Judge returns the verdict that alarms.
+// Judge returns the verdict on a disk under a policy at a time. Judge is a pure function. If the
+// facts allow several verdicts, Judge returns a verdict that alarms.
 func Judge(d *Disk, p *Policy, now time.Time) Judgement {
 	c := evaluation{disk: d, policy: p, now: now, snapshot: d.Newest != nil}
 	since := d.Created
@@ -48,17 +49,17 @@ func Judge(d *Disk, p *Policy, now time.Time) Judgement {
 	return c.verdict(Fresh, match{Within, c.limit, c.freshness()})
 }
 
-// freshness returns the reason for the verdict fresh. Nearly every disk is fresh, so the function
-// avoids allocations.
+// freshness returns the reason for the verdict fresh without formatting functions, because nearly
+// every disk is fresh and allocations would slow each scrape.
 func (c *evaluation) freshness() string {
 	words := append(make([]byte, 0, 96), "newest "...)
 	words = append(append(words, c.disk.Newest.Name...), " is "...)
 	return string(append(text.AppendAge(words, c.age), " old"...))
 }
 
-// holds reports whether v applies, given that no earlier verdict applies. The cases are spelled out
-// because calls through a table would make every disk escape to the heap, and every scrape judges
-// every disk.
+// holds reports whether the verdict v applies to the disk, given that no verdict of higher
+// precedence applies. The cases are spelled out because calls through a table would make every
+// disk escape to the heap, and every scrape judges every disk.
 func (c *evaluation) holds(v Verdict) (match, bool) {
 	switch v {
 	case Unreadable:
@@ -122,9 +123,10 @@ func (c *evaluation) unreadable() (match, bool) {
 	return match{}, false
 }
 
-// boundSuffices reports whether the newest known snapshot is so young that the disk is well for any
-// newer snapshot. A _stopped snapshot must be as young, too, because its guest may have been
-// started since. If a limit alarms for a low age, no bound suffices.
+// boundSuffices reports whether the newest known snapshot is so young that the disk is fresh
+// whatever newer snapshots exist. A _stopped snapshot must be as young, too, because its guest
+// may have been started since. If a limit of the disk alarms for low ages, the newest known
+// snapshot is never enough.
 func (c *evaluation) boundSuffices() bool {
 	d := c.disk
 	if !c.snapshot || c.level != Within || d.Newest.Creation.After(c.now) || c.policy.maxStoppedAge(d).exceeded(c.age) {
@@ -134,8 +136,8 @@ func (c *evaluation) boundSuffices() bool {
 	return warning.onlyMost() && critical.onlyMost()
 }
 
-// missing does not apply to a disk that the configuration excludes, so that an admin can take out a
-// pool for maintenance.
+// The verdict missing does not apply to a disk that the configuration excludes, so that an admin
+// can take out a pool for maintenance.
 func (c *evaluation) missing() (match, bool) {
 	if _, excluded := c.policy.exclusion(c.disk, c.now); !c.disk.Gone || excluded {
 		return match{}, false
@@ -146,7 +148,7 @@ func (c *evaluation) missing() (match, bool) {
 	}, true
 }
 
-// damaged does not apply to a disk that the configuration excludes.
+// The verdict damaged does not apply to a disk that the configuration excludes.
 func (c *evaluation) damaged() (match, bool) {
 	if _, excluded := c.policy.exclusion(c.disk, c.now); c.disk.Damaged == "" || excluded {
 		return match{}, false
@@ -211,8 +213,8 @@ func (c *evaluation) future() (match, bool) {
 			reason: fmt.Sprintf("newest %s is %s in the future: a clock is wrong, here or where it was taken", c.disk.Newest.Name, text.Age(ahead)),
 		}, true
 	}
-	// A slow clock here makes everything look younger than it is. A disk that is stale by the slow
-	// clock is certainly stale; any other disk may be stale.
+	// If this host's clock is slow, every snapshot looks too young. A disk that is stale by a
+	// slow clock is certainly stale; any other disk may be stale.
 	if c.level == Within && c.clockWentBack() {
 		return match{
 			limit:  atMost(clockSlack, "clock skew"),
@@ -222,7 +224,7 @@ func (c *evaluation) future() (match, bool) {
 	return match{}, false
 }
 
-// clockWentBack reports whether this host's clock was ahead of now at an earlier time.
+// clockWentBack reports whether this host's clock once showed a later time than now.
 func (c *evaluation) clockWentBack() bool { return c.disk.HostClock.After(c.now.Add(clockSlack)) }
 
 func (c *evaluation) stopped() (match, bool) {
@@ -239,7 +241,7 @@ func (c *evaluation) stopped() (match, bool) {
 
 // pendingLong reports whether a receive has been pending for longer than the warning limit. A
 // receive that is pending for a shorter time is normal, because a running zfs receive -s looks
-// pending. If the start is unknown, the time counts as longer.
+// pending. A pending receive with an unknown start counts as longer.
 func (c *evaluation) pendingLong() bool {
 	d := c.disk
 	if !d.PendingReceive || d.PendingSince.IsZero() {

@@ -39,7 +39,7 @@ func testPolicy() Policy {
 	return p
 }
 
-// aDisk returns a disk with a newest managed snapshot.
+// aDisk returns a disk whose newest managed snapshot has the given class and age.
 func aDisk(vmid string, class zfs.Class, age time.Duration, change ...func(*Disk)) Disk {
 	d := Disk{Dataset: "tank/vm-" + vmid + "-disk-0", GUID: 5, Created: ago(100 * day), Newest: managed(class, age), ReadAt: now, HostClock: now}
 	d.NewestOfAny = d.Newest.Name

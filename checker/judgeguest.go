@@ -45,8 +45,8 @@ func (c *guestEvaluation) judge() Guest {
 	return g.become(GuestWhole, Within, c.wholeness())
 }
 
-// wholeness returns the reason for the verdict whole. Nearly every guest is whole, so the function
-// avoids allocations.
+// wholeness returns the reason for the verdict whole without formatting functions, because nearly
+// every guest is whole and allocations would slow each scrape.
 func (c *guestEvaluation) wholeness() string {
 	words := append(make([]byte, 0, 64), "restore point "...)
 	words = append(append(words, c.found.Time...), " is "...)
@@ -63,14 +63,15 @@ type guestEvaluation struct {
 	*guestDisks
 	policy *Policy
 	now    time.Time
-	// snapshots is true if each disk has a managed snapshot. agreed is true if the newest snapshots of
-	// all disks have one time.
+	// snapshots is true if each disk of the guest has a managed snapshot. agreed is true if the
+	// newest snapshots of all disks have one time in their names.
 	snapshots, agreed bool
 	found             *Point
 	age               time.Duration
 	// owned is true if an owner answers for the guest.
 	owned bool
-	// cause is the disk whose own verdict is the reason, "" if none is.
+	// cause is the dataset of the disk whose verdict is the reason for the guest's verdict, "" if
+	// there is none.
 	cause string
 }
 
@@ -114,7 +115,7 @@ func (c *guestEvaluation) holds(v GuestVerdict) (match, bool) {
 	return match{}, false
 }
 
-// because is a match for which a disk's own verdict is the reason.
+// because returns a match for the guest whose reason is the verdict on one of its disks.
 func (c *guestEvaluation) because(d *Result, level limitLevel, reason string) match {
 	c.cause = d.Dataset
 	return match{level: level, reason: d.Dataset + ": " + reason}
@@ -133,7 +134,8 @@ func (c *guestEvaluation) unreadable() (match, bool) {
 	return match{}, false
 }
 
-// looked reports whether the snapshots in common were looked up for exactly the serving disks.
+// looked reports whether the snapshots in common were looked up for exactly the disks that count
+// for the guest's verdict.
 func (c *guestEvaluation) looked() bool {
 	var among []string
 	for _, d := range c.serving {
@@ -143,7 +145,7 @@ func (c *guestEvaluation) looked() bool {
 	return !slices.ContainsFunc(c.serving, func(d *Result) bool { return d.Looked == nil || d.Looked.Problem != "" || d.Looked.Among != all })
 }
 
-// problem returns why a lookup failed, "" if no reason is known.
+// problem returns why a lookup of the disks' snapshots failed, "" if no reason is known.
 func problem(disks []*Result) string {
 	for _, d := range disks {
 		if d.Looked != nil && d.Looked.Problem != "" {
@@ -153,7 +155,7 @@ func problem(disks []*Result) string {
 	return ""
 }
 
-// first returns the first disk with the verdict, nil if there is none.
+// first returns the first of the guest's disks with the verdict v, nil if there is none.
 func (c *guestEvaluation) first(v Verdict) *Result {
 	for _, d := range c.serving {
 		if d.Verdict == v {
@@ -184,7 +186,7 @@ func (c *guestEvaluation) incomplete() (match, bool) {
 		worst.node, worst.Dataset, more(len(c.absent)), zfs.Base(worst.Dataset), worst.vmid)}, true
 }
 
-// more mentions the number of further disks.
+// more returns words for the number of disks after the first, "" for a single disk.
 func more(all int) string {
 	if all < 2 {
 		return ""
@@ -195,9 +197,9 @@ func more(all int) string {
 	return fmt.Sprintf(", nor are %d others", all-1)
 }
 
-// level returns the least level that an age reaches by the limits of the disks. A disk that may be
-// older than the others cannot have anything newer in common with them, so the most generous limits
-// count.
+// level returns the lowest level that an age reaches by the limits of the guest's disks. The most
+// generous limits count, because the other disks cannot have newer snapshots in common with a
+// disk that may be old.
 func (c *guestEvaluation) level(age time.Duration) (limitLevel, Limit) {
 	var least limitLevel
 	var limit Limit
@@ -252,8 +254,8 @@ func (c *guestEvaluation) receiving() (match, bool) {
 	return match{}, false
 }
 
-// stopped requires that the newest snapshot of each disk is a _stopped one of the same time. If a
-// disk has a newer snapshot, the guest ran after the stop.
+// The verdict stopped requires that the newest snapshot of each disk is a _stopped snapshot of
+// the same time. If a disk has a newer snapshot, the guest ran after the stop.
 func (c *guestEvaluation) stopped() (match, bool) {
 	if !c.snapshots || !c.agreed {
 		return match{}, false

@@ -12,15 +12,16 @@ import (
 // KeptConfig is the part that snapwatch uses of a guest's configuration that is kept with the
 // guest's snapshots.
 type KeptConfig struct {
-	// Day is the day of the newest snapshot at the last search for a configuration.
+	// Day is the day of the disk's newest snapshot when the guest's configuration was last looked
+	// for.
 	Day string `json:"day"`
-	// Sum is the checksum of the configuration, "" if no snapshot keeps one.
+	// Sum is the checksum of the guest's configuration, "" if no snapshot keeps a configuration.
 	Sum string `json:"sum,omitempty"`
-	// Name is the guest's name.
+	// Name is the guest's name according to the kept configuration.
 	Name string `json:"name,omitempty"`
 	// Volumes are the volumes that the guest uses and that have the name of a disk, with their
-	// storage: local-zfs:vm-100-disk-0. Those on storages of which it says that nothing is snapshotted
-	// are not among them.
+	// storage: local-zfs:vm-100-disk-0. Volumes on storages of which snap takes no snapshots are
+	// left out.
 	Volumes []string `json:"volumes,omitempty"`
 	// Since is the creation of the first snapshot that is known to have this configuration.
 	Since time.Time `json:"since,omitzero"`
@@ -34,8 +35,8 @@ func (g *guestDisks) config() *KeptConfig {
 	return g.serving[0].Looked.Config
 }
 
-// unconfigured returns the disk whose snapshots must be searched for the guest's configuration. The
-// result is nil if no search is needed: one search a day is enough.
+// unconfigured returns the disk whose snapshots must be searched for the guest's configuration,
+// nil if they were searched for this day already.
 func (g *guestDisks) unconfigured() *Result {
 	if len(g.serving) == 0 {
 		return nil
@@ -50,10 +51,11 @@ func (g *guestDisks) unconfigured() *Result {
 	return d
 }
 
-// lacking are the disks that the kept configuration names and that are not here. Where it does not
-// say which storages are on ZFS, as one of an older snap, those are of which a disk is here for
-// certain. Where several storages have a disk of one name and fewer are here, the others are missed,
-// whatever their storage is: nobody knows. A new disk has the warning limit as its grace.
+// lacking returns the disks that the guest's kept configuration names and this host lacks. A
+// configuration kept by an older snap does not say which storages are on ZFS: then a storage
+// counts as on ZFS if a disk of the storage is certainly here. If several storages have a disk
+// with one name and this host has fewer such disks, the others count as lacking, because their
+// storages are unknown. A disk that is younger than its warning limit does not count as lacking.
 func (g *guestDisks) lacking(disks []Result, p *Policy, now time.Time) []absence {
 	k := g.config()
 	if !slices.ContainsFunc(k.Volumes, func(v string) bool { return g.serves(volumeName(v)) < named(k.Volumes, volumeName(v)) }) {
@@ -70,7 +72,8 @@ func (g *guestDisks) lacking(disks []Result, p *Policy, now time.Time) []absence
 			certain[storageName(v)] = true
 		}
 	}
-	// The disks here are assigned to volumes on certain storages first.
+	// The disks on this host are matched first with volumes on storages that are certainly on
+	// ZFS.
 	slices.SortStableFunc(volumes, func(a, b string) int {
 		switch {
 		case certain[storageName(a)] == certain[storageName(b)]:
@@ -107,7 +110,8 @@ func (g *guestDisks) standsFor(volume string) []Disk {
 	return []Disk{{Dataset: volumeName(volume), VMID: g.vmid}, {Dataset: volume, VMID: g.vmid}}
 }
 
-// serves returns the number of serving disks with the name.
+// serves returns the number of disks with this name among those that count for the guest's
+// verdict.
 func (g *guestDisks) serves(name string) int {
 	n := 0
 	for _, d := range g.serving {
@@ -118,7 +122,7 @@ func (g *guestDisks) serves(name string) int {
 	return n
 }
 
-// named returns the number of volumes with the name.
+// named returns the number of volumes whose disk has this name.
 func named(volumes []string, name string) int {
 	n := 0
 	for _, v := range volumes {

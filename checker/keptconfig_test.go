@@ -121,8 +121,8 @@ func TestWhatIsLeftOutIsNotTheDisk(t *testing.T) {
 	assert.Zero(t, others, "an ignored copy that the owner knows is the disk")
 }
 
-// A guest of another cluster with the same VMID has disks of its own. A guest may use a disk whose
-// name contains another guest's VMID.
+// A guest of another cluster with the same VMID has separate disks, even if their names are
+// equal. A guest may use a disk whose name contains another guest's VMID.
 func TestWhoseDiskAKeptConfigurationNames(t *testing.T) {
 	p := testPolicy()
 	other := part("tank/vm-200-disk-0", zfs.Hourly, hour)

@@ -11,10 +11,9 @@ import (
 // answer of the node does not say whether the node has the newer snapshot.
 func (e Evidence) outdated(d Disk) bool { return e.About != 0 && e.About != d.Newest.GUID }
 
-// lag returns the time for which the replica has been behind, and words for people. The difference
-// between the newest snapshots also counts time in which the guest was off and there was nothing to
-// send. The difference is used only if the owner does not know the time since when the replica has
-// been behind.
+// lag returns the time for which the replica has been behind the owner, and words for people. If
+// the owner does not know since when, lag returns the difference between the newest snapshots,
+// which also counts time in which the guest was off.
 func (e Evidence) lag(d Disk) (lag time.Duration, words string) {
 	if e.BehindSince.IsZero() {
 		lag = max(0, e.Newest.Creation.Sub(d.Newest.Creation))
@@ -24,10 +23,10 @@ func (e Evidence) lag(d Disk) (lag time.Duration, words string) {
 	return lag, fmt.Sprintf("behind %s of %s for %s", e.Newest.Name, e.Node, text.Age(lag))
 }
 
-// startedAgain judges a disk whose newest snapshot, here and on the owner, is a _stopped one while
-// the guest's process is running on the owner. The lag is the time since the guest started, because
-// a snapshot has been due since then. If the start is unknown, the creation of the _stopped
-// snapshot counts as the start.
+// startedAgain judges a disk whose newest snapshot, here and on the owner, is a _stopped one
+// while the guest's process is running on the owner. The lag is the time since the guest started,
+// because a snapshot has been due since then. If the start of the guest's process is unknown, the
+// creation of the _stopped snapshot counts as the start.
 func (e Evidence) startedAgain(d Disk, p Policy) Comparison {
 	since := e.AliveSince
 	if since.IsZero() || since.Before(d.Newest.Creation) {
@@ -41,7 +40,7 @@ func (e Evidence) startedAgain(d Disk, p Policy) Comparison {
 	return inSync(d, p, lag, words)
 }
 
-// inSync compares a lag with the disk's limits.
+// inSync returns the outcome of comparing a lag with the disk's limits.
 func inSync(d Disk, p Policy, lag time.Duration, text string) Comparison {
 	level, limit := p.exceeded(&d, lag)
 	if lag == 0 {

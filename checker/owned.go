@@ -13,10 +13,10 @@ import (
 // NodeAnswer is a node's answer about its own guests, without the evidence about single disks.
 type NodeAnswer struct {
 	Node string
-	// At is the time of the answer by this host's clock, zero if the node never answered. Now is the
-	// time by the node's clock.
+	// At is the time of the node's last answer by this host's clock, zero if the node never
+	// answered. Now is the time of this answer by the node's clock.
 	At, Now time.Time
-	// Failure says why the node could not be asked the last time, "" if it answered.
+	// Failure says why the last request to the node failed, "" if the node answered.
 	Failure string
 	// Guests are the node's own guests according to its last answer.
 	Guests []OwnedGuest
@@ -29,9 +29,9 @@ type NodeAnswer struct {
 // OwnedGuest is a guest of a node, with the disks of which snap takes snapshots on this node.
 type OwnedGuest struct {
 	VMID int `json:"vmid"`
-	// Name is the guest's name, "" if the node does not know the name.
+	// Name is the guest's name, "" if the node does not know the guest's name.
 	Name string `json:"name,omitempty"`
-	// Alive is true if the guest's process is running.
+	// Alive is true if the guest's process is running on the node.
 	Alive bool        `json:"alive,omitempty"`
 	Disks []OwnedDisk `json:"disks"`
 }
@@ -40,11 +40,11 @@ type OwnedGuest struct {
 type OwnedDisk struct {
 	Dataset string    `json:"dataset"`
 	Created time.Time `json:"created"`
-	// Newest is the creation of the disk's newest managed snapshot.
+	// Newest is the creation time of the disk's newest managed snapshot.
 	Newest time.Time `json:"newest"`
 }
 
-// Node returns the answer about the node's own guests.
+// Node returns the part of the answer about the node's own guests.
 func (a CompareAnswer) Node(name string) NodeAnswer {
 	n := NodeAnswer{Node: name, Now: a.Time}
 	for _, g := range a.Guests {
@@ -78,13 +78,13 @@ type absence struct {
 	cluster string
 	vmid    int
 	node    string
-	// expected is true if the configuration requires a copy of the disk on this host.
+	// expected is true if expect: in this host's configuration requires a copy of the disk.
 	expected bool
 }
 
 // absences returns the disks that owners have had for longer than the warning limit and this host
-// does not hold. Only expected disks count, and disks of guests that are alive, or were alive
-// within the critical limit.
+// lacks. A disk counts if its guest is alive or was alive within the critical limit, or if
+// expect: names the disk.
 func absences(disks []Result, p *Policy, nodes []NodeAnswer, clusters map[string]map[string]bool, now time.Time, asked func(vmid int) bool) []absence {
 	here := newHoldings(disks, p)
 	moved := answering(nodes, p, clusters)
@@ -113,8 +113,9 @@ func absences(disks []Result, p *Policy, nodes []NodeAnswer, clusters map[string
 	return absent
 }
 
-// answering returns the guests of the nodes that answer. If a node answers now that it has a guest,
-// the last answer of another node about this guest is out of date, because the guest moved.
+// answering returns the guests of all nodes that answered the last request. If one of these nodes
+// has a guest, the older answer of a silent node about this guest is outdated, because the guest
+// moved.
 func answering(nodes []NodeAnswer, p *Policy, clusters map[string]map[string]bool) map[guestKey]bool {
 	guests := map[guestKey]bool{}
 	for _, n := range nodes {
@@ -127,15 +128,15 @@ func answering(nodes []NodeAnswer, p *Policy, clusters map[string]map[string]boo
 	return guests
 }
 
-// due reports whether a copy of the disk should be here by now, by the node's clock. An expected
-// disk should be here even if its guest is not alive.
+// due reports whether a copy of the owner's disk should be on this host at the time now by the
+// node's clock. A disk that expect: names should be here even if its guest is off.
 func (p *Policy) due(stand *Disk, g OwnedGuest, d OwnedDisk, now time.Time) bool {
 	warning, critical := p.Limits(stand)
 	lived := p.expects(stand) || g.Alive || !critical.exceeded(max(0, now.Sub(d.Newest)))
 	return lived && warning.exceeded(max(0, now.Sub(d.Created)))
 }
 
-// expects reports whether the configuration requires the disk on this host.
+// expects reports whether expect: in the configuration requires the disk on this host.
 func (p *Policy) expects(d *Disk) bool {
 	for _, s := range p.Expect {
 		if s.Matches(d.Dataset, d.VMID) {
@@ -174,7 +175,8 @@ func clusterOf(node string, p *Policy, clusters map[string]map[string]bool) (clu
 	return "", false
 }
 
-// holdings are the disks here, by their origin or by their name.
+// holdings are the disks on this host, by the owner's dataset of which they are copies, or by
+// name.
 type holdings struct {
 	origins map[[2]string]bool // by cluster and dataset on the owner; true if also in names
 	names   map[[2]string]int  // by cluster and name, for disks without a known origin
@@ -216,9 +218,9 @@ func newHoldings(disks []Result, p *Policy) holdings {
 	return h
 }
 
-// rest reports whether the disk is left out of the verdicts and does not count as a guest's disk:
-// the disk is ignored, or is a clone that somebody made to try something. If an owner knows the
-// disk as a copy of its own disk, the disk counts nevertheless.
+// rest reports whether the disk does not count as a guest's disk, because the disk is ignored or
+// is a clone that somebody made to try something. If an owner knows the disk as a copy of its own
+// disk, the disk counts nevertheless.
 func (d *Result) rest(p *Policy) bool {
 	if d.Verdict != Excluded {
 		return false
@@ -227,7 +229,7 @@ func (d *Result) rest(p *Policy) bool {
 	return (ignored || d.BareClone()) && !slices.ContainsFunc(d.Evidence, func(e Evidence) bool { return e.holds(d.Disk) })
 }
 
-// count returns the number of disks with a name that come from the cluster, or may come from the
+// count returns the number of disks here with the given name that come, or may come, from the
 // cluster.
 func (h holdings) count(cluster, name string) int {
 	n := h.names[[2]string{cluster, name}]
@@ -242,8 +244,8 @@ func (h holdings) count(cluster, name string) int {
 	return n
 }
 
-// holds reports whether a disk of an owner is here. Each disk here is used for only one disk of an
-// owner.
+// holds reports whether this host has a copy of an owner's disk. Each disk on this host counts as
+// the copy of only one owner's disk.
 func (h holdings) holds(cluster, dataset string) bool {
 	if _, here := h.origins[[2]string{cluster, dataset}]; here {
 		return true

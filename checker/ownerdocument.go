@@ -10,8 +10,8 @@ import (
 // OwnerDocument is a node that may own guests in a [Document].
 type OwnerDocument struct {
 	Node string `json:"node"`
-	// Answered is the time of the last answer by this host's clock. Time is the time of this answer by
-	// the node's clock.
+	// Answered is the time of the node's last answer by this host's clock. Time is the time of
+	// the node's last answer by the node's clock.
 	Answered *time.Time   `json:"answered"`
 	Time     *time.Time   `json:"time,omitempty"`
 	Failure  string       `json:"failure,omitempty"`

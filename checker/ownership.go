@@ -6,10 +6,11 @@ import (
 )
 
 // Ownership is a node's statement whether a guest is its own, which means that Proxmox has the
-// guest's configuration on this node. A node that does not know says unknown, never no.
+// guest's configuration on this node. A node that does not know whether a guest is its own says
+// unknown, never no.
 type Ownership int
 
-// The possible statements of a node.
+// A node answers with one of these statements about a guest.
 const (
 	OwnershipUnknown Ownership = iota
 	Owned
@@ -28,10 +29,12 @@ func (o *Ownership) UnmarshalText(text []byte) error {
 	return parseWord(ownershipWords, text, o)
 }
 
-// Presence says in which form a dataset has a requested snapshot.
+// Presence says in which form a dataset has a requested snapshot: as a snapshot, as a bookmark,
+// or not at all.
 type Presence int
 
-// The forms of presence. A bookmark is enough to continue a replication.
+// A dataset has a requested snapshot in one of these forms. A bookmark is enough to continue a
+// replication.
 const (
 	PresenceUnknown Presence = iota
 	Absent
@@ -51,7 +54,7 @@ func (p *Presence) UnmarshalText(text []byte) error {
 	return parseWord(presenceWords, text, p)
 }
 
-// parseWord sets to the index of a word in words.
+// parseWord sets *to to the index of the word text in words.
 func parseWord[T ~int](words []string, text []byte, to *T) error {
 	at := slices.Index(words, string(text))
 	if at < 0 {

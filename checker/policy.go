@@ -10,16 +10,17 @@ import (
 
 // Policy contains everything on which a judgement depends, except the disk and the time.
 type Policy struct {
-	// Warning and Critical apply to disks without an override.
+	// Warning and Critical are the limits for the age of disks without an override.
 	Warning, Critical Limit
-	// MaxStoppedAge and MaxInitialReceive apply to disks without an override.
+	// MaxStoppedAge is the limit for the age of a stopped disk, and MaxInitialReceive for the
+	// duration of a first receive, both for disks without an override.
 	MaxStoppedAge, MaxInitialReceive Limit
-	// Overrides contains limits for certain disks. For each setting the last entry counts that matches
-	// the disk and has the setting.
+	// Overrides contains limits for certain disks. For each setting the last override counts that
+	// matches the disk and has the setting.
 	Overrides []config.Override
 	// Ignore contains shell patterns for disks that never alarm.
 	Ignore []string
-	// Maintenance silences disks until a given time.
+	// Maintenance contains disks that do not alarm until a given time.
 	Maintenance []config.Maintenance
 	// TrustLabel is true if label:running may contradict a _stopped snapshot.
 	TrustLabel bool
@@ -30,12 +31,13 @@ type Policy struct {
 	Cluster string
 	// Expect are the disks that this host must hold, by their names on the owners or their names here.
 	Expect []config.Selector
-	// OriginOf returns the origin of a disk, as [config.Watch.OriginOf] does; nil if the configuration
-	// names no origins.
+	// OriginOf returns the cluster and the owner's dataset of a copy, as [config.Watch.OriginOf]
+	// does; nil if the configuration names no origins.
 	OriginOf func(disk string) (cluster, dataset string)
 	// Pools is the policy for pools as a whole.
 	Pools PoolPolicy
-	// MaxDataAge is the greatest age of usable facts, 0 for any age.
+	// MaxDataAge is the greatest age of facts about disks and pools that may be judged, 0 for any
+	// age.
 	MaxDataAge time.Duration
 }
 
@@ -43,9 +45,10 @@ type Policy struct {
 // intervals of five minutes, the longest interval at which Prometheus shows no gaps.
 const DefaultMaxDataAge = 10 * time.Minute
 
-// Limit is the age at which an alarm begins, and the source of this limit.
+// Limit is the age at which a disk begins to alarm, and the configuration entry that sets this
+// age.
 type Limit struct {
-	// Range is in seconds; nil for a rule without an age.
+	// Range contains the ages that alarm, in seconds; nil for a rule without an age.
 	Range *Range
 	// Rule names the source of the limit, as a person would look for it in the configuration.
 	Rule string
@@ -59,7 +62,7 @@ func (l Limit) exceeded(age time.Duration) bool {
 	return l.Range != nil && l.Range.Alerts(age.Seconds())
 }
 
-// onlyMost reports whether the limit alarms only for ages that are too high.
+// onlyMost reports whether the limit alarms only for ages above a greatest age.
 func (l Limit) onlyMost() bool { return l.Range == nil || !l.Range.Inside && l.Range.Start <= 0 }
 
 // String returns the limit for people, for example "limit 2h, default".
@@ -129,9 +132,9 @@ func (p *Policy) overridden(d *Disk, limit Limit, key string, setting func(confi
 	return limit
 }
 
-// exceeded returns the level of the age and the limit for this level; if no limit is exceeded, the
-// next limit. The critical limit is compared first, because with ranges, or with overrides from two
-// entries, the critical limit may be below the warning limit.
+// exceeded returns the level that an age reaches, and the limit that the age exceeds or, if there
+// is none, the next limit. The critical limit is compared first, because with ranges, or with
+// overrides from two entries, the critical limit may be below the warning limit.
 func (p *Policy) exceeded(d *Disk, age time.Duration) (limitLevel, Limit) {
 	warning, critical := p.Limits(d)
 	switch {
@@ -157,7 +160,8 @@ func (p *Policy) exclusion(d *Disk, now time.Time) (rule string, ok bool) {
 	return "", false
 }
 
-// ignores returns the rule that excludes the disk at all times, and whether there is one.
+// ignores returns the rule of the configuration that excludes the disk at all times, and whether
+// there is such a rule.
 func (p *Policy) ignores(d *Disk) (rule string, ok bool) {
 	for _, pattern := range p.Ignore {
 		if (config.Selector{Disk: pattern}).Matches(d.Dataset, d.VMID) {
@@ -173,7 +177,8 @@ func (p *Policy) ignores(d *Disk) (rule string, ok bool) {
 }
 
 // expired returns the maintenance entries whose time is over. A maintenance entry whose time is
-// over silences nothing any more. The author of the entry should remove or extend the entry.
+// over silences nothing any more. The author of an expired maintenance entry should remove or
+// extend the entry.
 func (p *Policy) expired(now time.Time) []config.Maintenance {
 	var over []config.Maintenance
 	for _, m := range p.Maintenance {

@@ -10,10 +10,11 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// damageFresh is the age from which messages mention the age of root's report.
+// damageFresh is the age of root's report of permanent errors from which messages mention the
+// report's age.
 const damageFresh = 3 * time.Hour
 
-// Damage is the places of a pool's permanent errors, as root found them.
+// Damage contains the disks of a pool with permanent errors, as a command run by root found them.
 type Damage struct {
 	zfs.Damage
 	// GUID is the pool's guid, as in [Health].
@@ -22,16 +23,17 @@ type Damage struct {
 	// Exact is true if ZFS names every snapshot with an error. Without the feature head_errlog ZFS
 	// names only one of the snapshots, and other snapshots of the disk may contain the same block.
 	Exact bool `json:"exact"`
-	// Unlisted is true if ZFS counts more errors than the places it names. Even with head_errlog ZFS
-	// does not find an error in an old snapshot whose block was rewritten before a newer snapshot was
-	// taken.
+	// Unlisted is true if ZFS counts more permanent errors than it lists with their places. Even
+	// with head_errlog ZFS does not find an error in an old snapshot whose block was rewritten
+	// before a newer snapshot was taken.
 	Unlisted bool `json:"unlisted,omitempty"`
-	// Counted is the number of errors that any user could read when root looked. Counted is 0 if there
-	// were not any errors, or if root reads another number than other users (before OpenZFS 2.2).
+	// Counted is the number of the pool's permanent errors when root looked for their places.
+	// Counted is 0 if there were no errors, or if root reads another number than other users
+	// (before OpenZFS 2.2).
 	Counted uint64 `json:"counted,omitempty"`
 }
 
-// where names the disks with the errors, or says who can find the disks.
+// where names the disks with permanent errors, or says how to find these disks.
 func (h *Health) where(pool string, now time.Time) string {
 	const unknown = ", disks unknown: needs root (snapwatch health)"
 	d := h.Damage
@@ -57,8 +59,8 @@ func (h *Health) where(pool string, now time.Time) string {
 	return words
 }
 
-// damageOf describes the permanent errors in a dataset, "" for none. If ZFS lists no errors now,
-// the errors that root found before are repaired or gone.
+// damageOf describes the permanent errors in a dataset, "" for none. If ZFS lists no permanent
+// errors now, the errors that root found before are repaired or gone.
 func (h *Health) damageOf(dataset string) string {
 	if h == nil || h.Damage == nil || h.DataErrors == 0 {
 		return ""

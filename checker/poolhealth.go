@@ -16,29 +16,31 @@ type Health struct {
 	// GUID is the pool's guid, 0 if unknown. The guid is needed because another pool may get the same
 	// name later.
 	GUID uint64 `json:"guid,string,omitempty"`
-	// ReadAt is the time at which the health was last read, zero if never. AskedAt is the time of the
-	// last call of zpool.
+	// ReadAt is the time at which the pool's health was last read, zero if never. AskedAt is the
+	// time of the last call of zpool for the pool.
 	ReadAt  time.Time `json:"read_at,omitzero"`
 	AskedAt time.Time `json:"asked_at,omitzero"`
-	// Problem says why the last call of zpool failed, "" if the call succeeded. FailingSince is the
-	// time of the first failure, zero if unknown.
+	// Problem says why the last call of zpool failed, "" if the call succeeded. FailingSince is
+	// the time since when all calls of zpool have failed, zero if unknown.
 	Problem      string    `json:"problem,omitempty"`
 	FailingSince time.Time `json:"failing_since,omitzero"`
 	// LastScrub is the end of the last known scrub, and LastScrubErrors the number of errors that this
 	// scrub could not repair. ZFS forgets both when the next scrub or resilver begins.
 	LastScrub       time.Time `json:"last_scrub,omitzero"`
 	LastScrubErrors uint64    `json:"last_scrub_errors,omitempty"`
-	// Damage is the places of the permanent errors, nil if root has not looked.
+	// Damage contains the places of the pool's permanent errors, nil if root has not looked for
+	// them.
 	Damage *Damage `json:"damage,omitempty"`
 }
 
 // PoolPolicy contains everything on which a judgement of a pool's health depends.
 type PoolPolicy struct {
-	// MaxScrubAge is the greatest age of the last scrub, 0 for any age.
+	// MaxScrubAge is the greatest age of a pool's last scrub without an alarm, 0 for any age.
 	MaxScrubAge time.Duration
-	// FillWarning and FillCritical are in percent, 0 for no limit.
+	// FillWarning and FillCritical are the limits for the used part of a pool, in percent, 0 for
+	// no limit.
 	FillWarning, FillCritical int
-	// Ignore contains the names of verdicts that are never given.
+	// Ignore contains the names of pool verdicts that the admin has turned off.
 	Ignore []string
 }
 
@@ -49,7 +51,7 @@ const (
 	healthMissing = 3 * HealthInterval
 	// longestScrub is the time after which a running scrub alarms.
 	longestScrub = 14 * 24 * time.Hour
-	// fewNames is the greatest number of disks or devices that a reason names.
+	// fewNames is the greatest number of disks or devices that the reason of a verdict names.
 	fewNames = 3
 )
 
@@ -113,7 +115,8 @@ func (h *Health) unreadable(_ Pool, _ PoolPolicy, now time.Time) (match, bool) {
 	return match{level: BeyondWarning, reason: reason + ": " + h.Problem}, true
 }
 
-// suspended applies if only zpool calls the pool suspended: see docs/zfs-versions.md.
+// suspended applies if zpool calls the pool suspended and the kernel's statistics do not: see
+// docs/zfs-versions.md.
 func (h *Health) suspended(pool Pool, _ PoolPolicy, _ time.Time) (match, bool) {
 	if pool.ZFSState == suspendedState || h.State != suspendedState {
 		return match{}, false
@@ -144,7 +147,7 @@ func (h *Health) errors(pool Pool, _ PoolPolicy, now time.Time) (match, bool) {
 	return match{level: BeyondWarning, reason: fmt.Sprintf("errors on %s: find out why, then zpool clear %s", few(counted), pool.Name)}, true
 }
 
-// errorCount returns a number of errors in words; n is reduced to fit an int.
+// errorCount returns a number of errors of a pool in words; n is limited to fit an int.
 func errorCount(n uint64, what string) string { return text.Count(int(min(n, 1<<31)), what) }
 
 func (h *Health) degraded(pool Pool, _ PoolPolicy, _ time.Time) (match, bool) {
@@ -204,7 +207,7 @@ func (h *Health) scrub(pool Pool, p PoolPolicy, now time.Time) (match, bool) {
 	return match{}, false
 }
 
-// Fill returns the used part of the pool, from 0 to 1, and whether this is known.
+// Fill returns the used part of the pool, from 0 to 1, and whether the used part is known.
 func (h *Health) Fill() (ratio float64, known bool) {
 	if h == nil || h.Size == 0 {
 		return 0, false
@@ -227,7 +230,7 @@ func (h *Health) full(_ Pool, p PoolPolicy, _ time.Time) (match, bool) {
 	return match{}, false
 }
 
-// few returns the first names, and the number of the rest.
+// few returns the first names of a list in words, with the number of the remaining names.
 func few(names []string) string {
 	if len(names) <= fewNames {
 		return strings.Join(names, ", ")

@@ -9,9 +9,9 @@ import (
 	"snapwatch/config"
 )
 
-// PoolVerdict is the verdict on a pool as a whole; the pool's disks have verdicts of their own. If
-// several verdicts apply, the one with the worst state counts, and among equal states the first in
-// this order.
+// PoolVerdict is the verdict on a pool as a whole; the pool's disks have verdicts of their own.
+// If several verdicts apply to a pool, the verdict with the worst state counts, and among equal
+// states the first in the order of the constants.
 type PoolVerdict int
 
 // The verdicts on a pool, in precedence.
@@ -36,7 +36,7 @@ type PoolRow struct {
 	Name    string
 	// States have the same meaning as in [Row].
 	States [3]State
-	// Meaning explains the verdict to a person.
+	// Meaning explains the verdict on a pool to a person.
 	Meaning string
 }
 
@@ -71,7 +71,7 @@ func (p *Policy) tooOld(pool Pool, now time.Time) bool {
 	return pool.ReadAt.IsZero() || now.Sub(pool.ReadAt) > p.MaxDataAge
 }
 
-// poolMatch is a verdict that applies, and the reason.
+// poolMatch is a verdict that applies to a pool, and the reason.
 type poolMatch struct {
 	verdict PoolVerdict
 	match
@@ -79,8 +79,8 @@ type poolMatch struct {
 
 func (m poolMatch) state() State { return poolTable[m.verdict].States[m.level] }
 
-// JudgePool judges a pool as a whole, without its disks. A scan that takes longer than the caller
-// waits is not a fault while the result of the scan before is recent enough.
+// JudgePool judges a pool as a whole, without its disks. An unfinished scan of the pool is not a
+// fault while the result of the last finished scan is recent enough.
 func JudgePool(pool Pool, p Policy, now time.Time) PoolResult {
 	result := PoolResult{Pool: pool, Verdict: PoolOK, FillWarning: p.Pools.FillWarning, FillCritical: p.Pools.FillCritical}
 	excluded := p.poolExcluded(pool.Name, now)
@@ -110,7 +110,8 @@ func JudgePool(pool Pool, p Policy, now time.Time) PoolResult {
 		}
 	}
 	if len(pool.MissingRoots) > 0 && !pool.Missing {
-		// MissingRoots are from the last finished scan, and count until another scan finds the datasets.
+		// Datasets that the last finished scan did not find count as missing until another scan
+		// finds them.
 		add(PoolIncomplete, Within, fmt.Sprintf("%s: no such dataset, but the configuration names it", strings.Join(pool.MissingRoots, ", ")))
 	}
 	if word := strangeState(pool); word != "" && !excluded {
@@ -125,7 +126,8 @@ func JudgePool(pool Pool, p Policy, now time.Time) PoolResult {
 	return result.become(found)
 }
 
-// become sets the verdict with the worst state, and the reasons of all verdicts that alarm.
+// become sets the pool's verdict to the one with the worst state, and the reason to the reasons
+// of all verdicts that alarm.
 func (r PoolResult) become(found []poolMatch) PoolResult {
 	slices.SortStableFunc(found, func(a, b poolMatch) int {
 		if by := b.state().severity() - a.state().severity(); by != 0 {

@@ -14,20 +14,20 @@ import (
 )
 
 // Range is a threshold as in the Monitoring Plugins guidelines: a value outside of the range
-// alarms. With Inside true, a value in the range alarms. Both ends belong to the range. Ranges of
-// this package are in seconds.
+// alarms. With Inside true, a value in the range alarms. Both ends belong to the range. The
+// values of a range in package checker are seconds.
 type Range struct {
 	Start, End float64
 	Inside     bool
 }
 
-// Alerts reports whether the value alarms.
+// Alerts reports whether a value alarms by this threshold.
 func (r Range) Alerts(value float64) bool {
 	in := r.Start <= value && value <= r.End
 	return in == r.Inside
 }
 
-// String returns the range in the notation of the guidelines.
+// String returns the range in the notation of the Monitoring Plugins guidelines.
 func (r Range) String() string {
 	var b strings.Builder
 	if r.Inside {
@@ -64,8 +64,8 @@ type Threshold struct {
 }
 
 // ParseThreshold reads [@][start:][end]. start and end are seconds or durations such as 2h. start
-// may be ~ for no lower end, and end may be missing after a start. Forms that the guidelines do not
-// define are an error.
+// may be ~ for no lower end, and end may be missing after a start. ParseThreshold returns an
+// error for forms that the Monitoring Plugins guidelines do not define.
 func ParseThreshold(text string) (Threshold, error) {
 	t, err := parseThreshold(text)
 	if err != nil {
@@ -100,7 +100,7 @@ func parseThreshold(text string) (Threshold, error) {
 
 var decimal = regexp.MustCompile(`^-?\d{1,12}(\.\d{1,9})?$`)
 
-// parseBound reads one end of a range; open is the text for an infinite end.
+// parseBound reads one end of a range; open is the text that stands for an infinite end.
 func parseBound(text, open string, infinite float64) (float64, error) {
 	if text == open {
 		return infinite, nil

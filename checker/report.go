@@ -13,29 +13,31 @@ import (
 // Report contains the verdicts on all disks, pools and guests at one time.
 type Report struct {
 	Now time.Time
-	// Failure says why nothing could be read at all, "" otherwise.
+	// Failure says why no pool could be read, "" otherwise.
 	Failure string
 	Pools   []PoolResult
 	// Disks are ordered by severity, the worst first, and then by name.
 	Disks []Result
-	// Guests are the guests of the disks, the worst first. Guests is nil if only disks were requested,
-	// and before [Report.WithGuests].
+	// Guests are the guests of the report's disks with their verdicts, the worst first. Guests is
+	// nil before [Report.WithGuests], and if only disks were requested.
 	Guests []Guest
-	// Questions must be looked up to improve the verdicts on the guests.
+	// Questions are questions about the guests' disks; their answers make the verdicts on the
+	// guests more exact.
 	Questions []GuestQuestion
 	// Nodes are the answers of the nodes that may own guests.
 	Nodes []NodeAnswer
-	// Runs are the ages of this host's own runs, if these were requested.
+	// Runs are the ages of this host's last good runs of snap and prune, if these ages were
+	// requested.
 	Runs []RunAge
-	// Notes are about the check itself, for example a requested disk that does not exist, or a
-	// maintenance entry whose time is over.
+	// Notes are remarks about the check itself, for example about a requested disk that does not
+	// exist, or a maintenance entry whose time is over.
 	Notes []Note
 
-	// Unmet is how many entries under expect: no disk here is of.
+	// Unmet is the number of entries under expect: that match no disk on this host.
 	Unmet int
 
 	// absent are the disks that owners have and this host lacks. names are the owners' names of
-	// guests. filter selects what was requested.
+	// guests. filter selects the disks that were requested.
 	absent []absence
 	names  map[guestKey]string
 	filter Filter
@@ -45,9 +47,10 @@ type Report struct {
 type Result struct {
 	Disk
 	Judgement
-	// Warning and Critical are the limits for this disk.
+	// Warning and Critical are the limits for the age of the disk's newest managed snapshot.
 	Warning, Critical Limit
-	// MaxStoppedAge and MaxInitialReceive are the long limits for this disk.
+	// MaxStoppedAge is the limit for the age of the disk while it is stopped, and
+	// MaxInitialReceive for the duration of its first receive.
 	MaxStoppedAge, MaxInitialReceive Limit
 	// Compared is the comparison with the disk's owner, nil if no node was asked. The State of the
 	// judgement is the worse of the verdict's state and the comparison's state.
@@ -62,27 +65,30 @@ type PoolResult struct {
 	Verdict PoolVerdict
 	Level   limitLevel
 	State   State
-	// Reason is "" if the pool has no fault.
+	// Reason explains the pool's verdict, "" if the pool has no fault.
 	Reason string
-	// FillWarning and FillCritical are the limits in percent, 0 for none.
+	// FillWarning and FillCritical are the limits for the used part of the pool, in percent, 0
+	// for no limit.
 	FillWarning, FillCritical int
 }
 
-// Note is a remark with its state.
+// Note is a remark of a report, with a Nagios state.
 type Note struct {
 	State State
 	Text  string
-	// Subject says what the note is about, without the ages and numbers of Text: it is the same while
-	// the fault lasts. Text itself counts if Subject is "".
+	// Subject names the fault that the note is about, without the ages and numbers of Text, so
+	// that Subject is unchanged while the fault lasts. If Subject is "", Text is used as the
+	// subject.
 	Subject string
-	// kind names what may change while the subject is the same; a change of it is reported.
+	// kind is a word for the kind of the fault; a changed kind with the same subject is reported
+	// as a change.
 	kind string
-	// whole is true for a note that is left out of a filtered report.
+	// whole is true if the note is left out of a report that is filtered by pool, guest or disk.
 	whole bool
 }
 
-// Assemble judges all disks of the pools at a time. Callers then add the owners' answers with
-// [Report.WithOwners], and after that the guests with [Report.WithGuests].
+// Assemble judges all disks of the pools at the time now. Callers then add the owners' answers
+// with [Report.WithOwners], and after that the guests with [Report.WithGuests].
 func Assemble(pools []Pool, p Policy, now time.Time, notes ...Note) Report {
 	r := Report{Now: now, Notes: notes}
 	all := 0
@@ -115,16 +121,16 @@ func (d *Result) damagedBy(h *Health) {
 	}
 }
 
-// judge sets the disk's judgement, and the limits for the disk.
+// judge sets the judgement of the disk at the time now, and the limits for the disk.
 func (d *Result) judge(p *Policy, now time.Time) {
 	d.Judgement = Judge(&d.Disk, p, now)
 	d.Warning, d.Critical = p.Limits(&d.Disk)
 	d.MaxStoppedAge, d.MaxInitialReceive = p.LongLimits(&d.Disk)
 }
 
-// nameCopies adds to the reason of a stale disk that another disk with the same name is fresh here,
-// because the disk may have moved. The stale disk alarms nevertheless, because an equal name proves
-// nothing.
+// nameCopies adds to the reason of a stale disk that another disk with the same name is fresh
+// here, because the disk may have moved. The stale disk alarms nevertheless, because disks with
+// equal names may be different disks.
 func (r Report) nameCopies() {
 	var fresh map[string]string // by the disk's name; made only if a disk is stale
 	for i := range r.Disks {
@@ -152,7 +158,8 @@ func (r Report) fresh() map[string]string {
 	return datasets
 }
 
-// sort puts the worst disks first. A result is large, so only small keys are sorted.
+// sort orders the report's disks, the worst first. A [Result] is large, so small keys are sorted
+// instead of results.
 func (r Report) sort() {
 	type key struct {
 		severity int
@@ -189,8 +196,8 @@ func expiredText(m config.Maintenance) string {
 		m.Selector, m.Until.Format(time.RFC3339))
 }
 
-// State returns the worst state of the report. A report without disks is never OK, because the
-// check may look in the wrong place.
+// State returns the worst state of the report. A report without disks is never OK, because its
+// configuration may name the wrong pools.
 func (r Report) State() State {
 	worst := Worst(r.States()...)
 	if len(r.Disks) == 0 {

@@ -13,19 +13,19 @@ import (
 
 // Runs is the information about the runs of snap, or of prune, on this host.
 type Runs struct {
-	// Last is the report of the last run, nil if there is none. Problem says why the report could not
-	// be read, "" if it was read.
+	// Last is the report of the last run, nil if there is no report. Problem says why the report
+	// of the last run could not be read, "" if it was read.
 	Last    *report.Run
 	Problem string
-	// Expected is true if regular runs of the command are registered on this host.
+	// Expected is true if a timer or cron starts the command regularly on this host.
 	Expected bool
-	// Limit is how long ago the last good run may have ended; Up is how long this host has been
-	// up, 0 where that is not known: no run is late before it had that time.
+	// Limit is the greatest time since the last good run ended. Up is the time since this host
+	// started, 0 if unknown: a run is late only if the host has been up for longer than Limit.
 	Limit, Up time.Duration
 }
 
-// Age returns the time since the last good run ended, and whether this time is known. A time in the
-// future counts as unknown.
+// Age returns the time since the last good run ended, and whether this time is known. An end of
+// the last good run in the future counts as unknown.
 func (r Runs) Age(now time.Time) (age time.Duration, known bool) {
 	if r.Last == nil {
 		return 0, false
@@ -40,7 +40,8 @@ type RunAge struct {
 	Age, Limit time.Duration
 }
 
-// RunAges returns the known ages for the commands that are registered on this host.
+// RunAges returns the known ages of the last good runs of snap and prune, if the command is
+// registered on this host.
 func RunAges(snap, prune Runs, now time.Time) []RunAge {
 	var ages []RunAge
 	for _, r := range []struct {
@@ -112,7 +113,7 @@ func (r Runs) late(command string, state State, now time.Time) []Note {
 	return []Note{{State: state, Text: words, Subject: "about the runs of " + command, kind: kind, whole: true}}
 }
 
-// numbers returns the first VMIDs, and the number of the rest.
+// numbers returns the first VMIDs of a list in words, with the number of the remaining VMIDs.
 func numbers(vmids []int) string {
 	var words []string
 	for _, vmid := range slices.Sorted(slices.Values(vmids)) {

@@ -3,7 +3,7 @@ package checker
 // State is the exit status of a plugin (Monitoring Plugins guidelines).
 type State int
 
-// The states. The value of each state is its exit status.
+// The Nagios states are numbered by the exit status of a plugin.
 const (
 	OK State = iota
 	Warning
@@ -23,7 +23,7 @@ func (s State) String() string {
 	return "UNKNOWN"
 }
 
-// Colour returns the colour of a state, for things without a verdict.
+// Colour returns the colour in which a state is shown where there is no verdict.
 func (s State) Colour() string {
 	switch s {
 	case OK:
@@ -36,8 +36,9 @@ func (s State) Colour() string {
 	return "purple"
 }
 
-// severity orders the states for [Worst]. The guidelines define no order. Here Critical is worse
-// than Unknown, because a known disaster is more urgent, and Unknown is worse than Warning.
+// severity orders the states for [Worst]. The Monitoring Plugins guidelines define no order of
+// the states. Here Critical is worse than Unknown, because a known disaster is more urgent, and
+// Unknown is worse than Warning.
 func (s State) severity() int {
 	switch s {
 	case OK:

@@ -15,8 +15,8 @@ func (d Result) byComparison() bool {
 	return d.Compared != nil && d.Compared.State.severity() > table[d.Verdict].States[d.Level].severity()
 }
 
-// Word names the fault of a disk: the verdict, or the comparison's outcome if the outcome has a
-// worse state.
+// Word names the fault of a disk: the disk's verdict, or the outcome of its comparison with the
+// owner if the outcome has a worse state.
 func (d Result) Word() string {
 	if d.byComparison() {
 		return d.Compared.Outcome.String()
@@ -24,13 +24,14 @@ func (d Result) Word() string {
 	return d.Verdict.String()
 }
 
-// Unproven reports whether the disk is silent because it is stopped, and no owner has
-// confirmed that this is the newest there is.
+// Unproven reports whether the disk is silent because its newest snapshot is a _stopped one,
+// although no owner has confirmed that this is the owner's newest snapshot.
 func (d Result) Unproven() bool {
 	return d.Verdict == Stopped && (d.Compared == nil || !d.Compared.Proven)
 }
 
-// FullReason returns the reasons for the verdict and for the outcome of the comparison.
+// FullReason returns the reasons for the disk's verdict and for the outcome of its comparison
+// with the owner.
 func (d Result) FullReason() string {
 	switch {
 	case d.Compared == nil || d.Reason == d.Compared.Reason:
@@ -41,7 +42,7 @@ func (d Result) FullReason() string {
 	return fmt.Sprintf("%s; %s: %s", d.Reason, d.Compared.Outcome, d.Compared.Reason)
 }
 
-// Brief returns the verdict with its most important details.
+// Brief returns the disk's verdict with its most important details.
 func (d Result) Brief() string {
 	switch {
 	case d.byComparison() && d.Compared.Outcome == Lagging:
@@ -61,8 +62,8 @@ func (r Report) Summary() string {
 	if r.Failure != "" {
 		return r.Failure
 	}
-	// What the others may follow from comes first where they alarm alike: pools, then runs that do
-	// not come, then guests and their disks.
+	// Among causes of the same state, the likely origin comes first: pools, then late runs, then
+	// guests and their disks.
 	causes := badPools(r)
 	for _, n := range r.Notes {
 		causes = append(causes, cause{n.State, text.Clip(n.Text, 80)})
@@ -81,7 +82,8 @@ func (r Report) Summary() string {
 	return strings.Join(bad, ", ") + oldestText(r) + after("; ", quietDisks(r))
 }
 
-// badPools says which pools alarm, and before all of them that no pool can be there.
+// badPools returns the causes that concern pools: first that the host has no ZFS, then the pools
+// that alarm.
 func badPools(r Report) []cause {
 	var causes []cause
 	for _, p := range r.Pools {
@@ -107,7 +109,8 @@ func (r Report) CountGuests(v GuestVerdict) int {
 }
 
 // badGuests counts the guests that alarm, for example "2 of 40 guests torn". If the guests have
-// several verdicts, the text counts by verdict the guests whose alarm no disk repeats.
+// several verdicts, the text counts, by verdict, the guests with a worse state than all of their
+// disks.
 func badGuests(r Report) cause {
 	counts, alone := map[string]int{}, map[string]int{}
 	all := 0

@@ -2,8 +2,8 @@ package checker
 
 import "slices"
 
-// Verdict is the verdict on a disk. The verdicts are ordered by precedence: the first verdict that
-// applies counts.
+// Verdict is the verdict on a disk. The verdicts on disks are ordered by precedence: the first
+// verdict that applies to the disk counts.
 type Verdict int
 
 // The verdicts, in precedence.
@@ -28,10 +28,11 @@ func (v Verdict) String() string {
 	return table[v].Name
 }
 
-// limitLevel is the greatest of a verdict's limits that the age exceeds.
+// limitLevel is the highest level of a verdict's limits that the age of the disk exceeds: none,
+// warning or critical.
 type limitLevel int
 
-// The levels of a verdict.
+// An age exceeds no limit, the warning limit, or the critical limit.
 const (
 	Within limitLevel = iota
 	BeyondWarning
@@ -46,7 +47,7 @@ type Row struct {
 	States [3]State
 	// Colours are the colours of the verdict on the page and in the terminal, by [limitLevel].
 	Colours [3]string
-	// Meaning explains the verdict to a person.
+	// Meaning explains the verdict on a disk to a person.
 	Meaning string
 }
 

@@ -10,11 +10,11 @@ import (
 )
 
 // WithOwners compares every disk with the nodes' evidence about the disk, which said contains by
-// dataset. The worse state of verdict and comparison counts, with three exceptions. A disk of which
-// the owner takes no snapshots becomes excluded. A stale disk that its owner does not use any more
-// becomes orphaned. A stopped disk whose guest is alive on the owner becomes fresh or stale.
-// [Report.WithGuests] must be called afterwards, because disks that the nodes have and this host
-// lacks make guests incomplete.
+// dataset. The worse state of the disk's verdict and its comparison counts, with three
+// exceptions. A disk of which the owner takes no snapshots becomes excluded. A stale disk that
+// its owner does not use any more becomes orphaned. A stopped disk whose guest is alive on the
+// owner becomes fresh or stale. [Report.WithGuests] must be called afterwards, because disks that
+// the nodes have and this host lacks make guests incomplete.
 func (r Report) WithOwners(p Policy, said map[string][]Evidence, nodes ...NodeAnswer) Report {
 	r.Disks = slices.Clone(r.Disks)
 	clusters := clustersOf(r.Disks, said)
@@ -65,8 +65,8 @@ func (r Report) Absent() (expected, others int) {
 	return expected, others
 }
 
-// wake judges a stopped disk whose owner says that the guest is alive. The age is the time for
-// which the copy has lacked a newer snapshot.
+// wake judges a stopped disk whose owner says that the guest is alive. The age of the judgement
+// is the time for which the copy has lacked a newer snapshot.
 func (d *Result) wake(p *Policy, c Comparison) {
 	level, limit := p.exceeded(&d.Disk, c.Lag)
 	if c.Outcome != InSync && c.Outcome != Lagging {
@@ -94,12 +94,13 @@ func unanswered(nodes []NodeAnswer, now time.Time) []Note {
 	return notes
 }
 
-// become gives the disk a verdict because of its owner's answer.
+// become sets the disk's verdict because of the answer of the disk's owner.
 func (d *Result) become(v Verdict, reason string) {
 	d.Judgement = Judgement{Verdict: v, State: table[v].States[Within], Reason: reason, Age: d.Age, Limit: d.Limit}
 }
 
-// unregistered names the nodes that own disks but have nothing that starts snap.
+// unregistered returns a note that names the nodes that own disks but have neither a timer nor
+// cron that starts snap.
 func unregistered(disks []Result, said map[string][]Evidence) []Note {
 	var notes []Note
 	named := map[string]bool{}

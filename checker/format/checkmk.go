@@ -18,7 +18,7 @@ func Checkmk(w io.Writer, r checker.Report) error {
 	var b strings.Builder
 	for _, pool := range r.Pools {
 		part := ofPool(r, pool)
-		// An empty pool is not a fault if other pools contain disks.
+		// A pool without disks is not a fault if other pools contain disks.
 		state := checker.Worst(part.States()...)
 		fmt.Fprintf(&b, "%d \"snapwatch %s\" %s %s\n", state, pool.Name, checkmkMetrics(part), text.Plain(checkmkText(state, part)))
 	}
@@ -83,7 +83,8 @@ func checkmkMetrics(r checker.Report) string {
 	return strings.Join(words, "|")
 }
 
-// checkmkLevels returns the upper limits of a metric. Checkmk's metrics have no other limits.
+// checkmkLevels returns the upper limits of a metric in Checkmk's form, which knows no lower
+// limits.
 func checkmkLevels(m Metric) string {
 	if m.Warning == nil || m.Critical == nil || m.Warning.Inside || m.Critical.Inside {
 		return ""

@@ -5,19 +5,20 @@ import (
 	"unicode/utf8"
 )
 
-// column is one of a grid.
+// column is one column of a table that is printed in a terminal.
 type column struct {
 	head  string
 	cells []string
-	// from is the narrowest terminal that has room for it.
+	// from is the width of the narrowest terminal in which the column is printed, in characters.
 	from int
 }
 
-// leastNews is the room beside a row below which what is new stands on lines of its own.
+// leastNews is the least width, in characters, for printing a row's news next to the row. With
+// less width the news has its own lines.
 const leastNews = 30
 
-// grid prints rows of which the first two cells are coloured. What is new of a row comes last,
-// unbroken where the width is not known.
+// grid prints rows whose first two cells are coloured. The news of a row is its last cell, and is
+// not wrapped if the terminal's width is unknown.
 func (t Table) grid(b *strings.Builder, columns []column, colours, news []string) {
 	var shown []column
 	for _, c := range columns {
@@ -73,8 +74,7 @@ func (t Table) grid(b *strings.Builder, columns []column, colours, news []string
 	}
 }
 
-// coloured prints a line of which the first part is coloured. Where the terminal is narrower
-// than the line it is cut.
+// coloured prints a line whose first part is coloured. The line is cut at the terminal's width.
 func (t Table) coloured(b *strings.Builder, colour, first, rest string) {
 	if t.Width > 0 {
 		first = cut(first, t.Width)
@@ -83,8 +83,7 @@ func (t Table) coloured(b *strings.Builder, colour, first, rest string) {
 	b.WriteString(t.paint(colour, first) + rest + "\n")
 }
 
-// line prints a line of which the first part is coloured, on as many lines as the terminal
-// needs for it.
+// line prints a text whose first part is coloured, wrapped to the terminal's width.
 func (t Table) line(b *strings.Builder, colour, first, rest string) {
 	if t.Width == 0 {
 		t.coloured(b, colour, first, rest)
@@ -113,7 +112,7 @@ func (t Table) paint(colour, text string) string {
 	return text
 }
 
-// cut shortens text to at most that many characters.
+// cut shortens text to at most limit characters.
 func cut(text string, limit int) string {
 	runes := []rune(text)
 	switch {
@@ -125,7 +124,8 @@ func cut(text string, limit int) string {
 	return string(runes[:limit-1]) + "…"
 }
 
-// wrapped is text on lines that begin in a column, on one line where the width is not known.
+// wrapped returns the lines of a text that begin at a column of the terminal, one line if the
+// terminal's width is unknown.
 func (t Table) wrapped(text string, column int) []string {
 	if t.Width == 0 {
 		return []string{text}
@@ -133,8 +133,8 @@ func (t Table) wrapped(text string, column int) []string {
 	return wrap(text, t.Width-column)
 }
 
-// wrap breaks text at blanks into lines of at most that many characters, and a word that is
-// longer wherever the line ends. Indentation stays on the first line.
+// wrap breaks text at blanks into lines of at most width characters, and a longer word at the end
+// of the line. Only the first line is indented.
 func wrap(text string, width int) []string {
 	width = max(width, 8)
 	line := []rune(strings.TrimRight(text, " "))

@@ -11,8 +11,8 @@ import (
 	"snapwatch/internal/text"
 )
 
-// GuestExplanation prints what a person needs to know of a guest, at a time: a paragraph, the
-// facts, and the commands, each of which stays on its line.
+// GuestExplanation prints the explanation of a guest, with ages as of now: a paragraph, the
+// facts, and the commands, each on one line.
 func GuestExplanation(w io.Writer, t Table, e checker.GuestExplanation, now time.Time) error {
 	var b strings.Builder
 	unbroken := Table{Colour: t.Colour}
@@ -62,17 +62,17 @@ func GuestExplanation(w io.Writer, t Table, e checker.GuestExplanation, now time
 	return err
 }
 
-// paragraph prints sentences, indented.
+// paragraph prints sentences as an indented paragraph, wrapped to the terminal's width.
 func (t Table) paragraph(b *strings.Builder, sentences string) {
 	for _, line := range t.wrapped(text.Plain(sentences), 2) {
 		b.WriteString("  " + line + "\n")
 	}
 }
 
-// factColumn is where what is said of a fact begins.
+// factColumn is the column of the terminal at which the text of a fact begins.
 const factColumn = 17
 
-// fact prints a fact with its name before it.
+// fact prints the name of a fact and then its text.
 func (t Table) fact(b *strings.Builder, name, said string) {
 	for i, line := range t.wrapped(text.Plain(said), factColumn) {
 		if i > 0 {

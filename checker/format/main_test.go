@@ -45,7 +45,7 @@ func managed(class zfs.Class, age time.Duration) *zfs.Snapshot {
 	return &zfs.Snapshot{Name: zfs.FormatSnapshotName(ago(age), class), GUID: 7, CreateTXG: 9, Creation: ago(age)}
 }
 
-// aDisk returns a disk with a newest managed snapshot.
+// aDisk returns a disk whose newest managed snapshot has the given class and age.
 func aDisk(vmid string, class zfs.Class, age time.Duration, change ...func(*checker.Disk)) checker.Disk {
 	d := checker.Disk{Dataset: "tank/vm-" + vmid + "-disk-0", GUID: 5, Created: ago(100 * day), Newest: managed(class, age), ReadAt: now, HostClock: now}
 	d.NewestOfAny = d.Newest.Name
@@ -58,8 +58,8 @@ func aDisk(vmid string, class zfs.Class, age time.Duration, change ...func(*chec
 
 func bare(d *checker.Disk) { d.Newest, d.NewestOfAny = nil, "" }
 
-// somePolicy returns the default policy with a list of ignored disks and a limit for the age of
-// facts.
+// somePolicy returns the default policy of check with some ignored disks and a limit for the age
+// of the facts.
 func somePolicy() checker.Policy {
 	p := checker.NewPolicy(config.Default())
 	p.MaxDataAge = 10 * minute

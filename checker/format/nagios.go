@@ -20,8 +20,8 @@ type Nagios struct {
 	DiskPerfdata bool
 }
 
-// packet is the greatest length of the output in bytes. The oldest NRPE transfers little more, and
-// a wrapper may add text of its own.
+// packet is the greatest length of the Nagios output in bytes. The oldest NRPE transfers at most
+// 1023 bytes, and a wrapper may add text.
 const packet = 1000
 
 // Write prints the report: the state and a summary on the first line, performance data after a bar,
@@ -62,7 +62,7 @@ func fit(lines []string, room int) string {
 	return b.String()
 }
 
-// lines returns the lines after the first line, the worst first.
+// lines returns the lines of the Nagios output after the first line, the worst fault first.
 func (n Nagios) lines(r checker.Report) []string {
 	var lines []string
 	for _, p := range r.Pools {
@@ -107,8 +107,8 @@ func (n Nagios) text(reason string) string {
 	return text.Clip(reason, 200)
 }
 
-// metrics returns the performance data. There are few metrics by default, because some consumers
-// cut the data.
+// metrics returns the performance data. Few metrics are printed by default, because some
+// monitoring systems cut the performance data.
 func (n Nagios) metrics(r checker.Report) []Metric {
 	var m []Metric
 	if r.Guests != nil {

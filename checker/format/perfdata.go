@@ -40,7 +40,8 @@ func perfRange(r *checker.Range) string {
 	return r.String()
 }
 
-// perfdata joins metrics in the form that the guidelines require after the bar.
+// perfdata joins metrics in the form that the Monitoring Plugins guidelines require after the
+// bar.
 func perfdata(metrics []Metric) string {
 	var words []string
 	for _, m := range metrics {

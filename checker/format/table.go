@@ -11,19 +11,19 @@ import (
 	"snapwatch/internal/text"
 )
 
-// Table prints a report for people, the worst first: a line for each guest, or for each disk
-// where guests were not judged.
+// Table prints a report for people, the worst first: a line for each guest, or for each disk if
+// the report has no verdicts on guests.
 type Table struct {
 	// Colour is true if the output is a terminal that shows colours.
 	Colour bool
-	// Width is that of the terminal, in characters; 0 is one that is not known, and breaks and
-	// leaves out nothing.
+	// Width is the width of the terminal in characters. With 0 the width is unknown: no line is
+	// wrapped, and no column is left out.
 	Width int
-	// Disks asks for a line for each disk.
+	// Disks is true if the table must have a line for each disk.
 	Disks bool
 }
 
-// Write prints the report.
+// Write prints the report to w.
 func (t Table) Write(w io.Writer, r checker.Report) error {
 	var b strings.Builder
 	t.line(&b, r.State().Colour(), r.State().String(), ": "+text.Plain(r.Summary()))

@@ -29,8 +29,9 @@ type Facts struct {
 	Nodes []checker.NodeAnswer
 }
 
-// Read reads the facts from the exporter at a URL instead of from zfs. The exporter is told the
-// timeout. The caller judges the facts with its own limits and its own clock.
+// Read reads the facts from the exporter at a URL instead of from zfs. The request tells the
+// exporter the timeout. The caller judges the exporter's facts with its own limits and its own
+// clock.
 func Read(ctx context.Context, base string, timeout time.Duration) (f Facts, err error) {
 	doc, err := fetch(ctx, base, timeout)
 	if err != nil {
@@ -73,14 +74,14 @@ func fetch(ctx context.Context, base string, timeout time.Duration) (checker.Doc
 }
 
 // tellTimeout tells an exporter the timeout, in the header that Prometheus uses. If a pool hangs
-// for longer, the exporter answers in time with the facts it has about this pool and with all other
-// pools.
+// for longer than the timeout, the exporter answers in time with older facts about this pool, and
+// with all other pools.
 func tellTimeout(request *http.Request, timeout time.Duration) {
 	request.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", strconv.FormatFloat(timeout.Seconds(), 'f', 3, 64))
 }
 
-// readAnswer reads the body of a successful answer, of at most limit bytes. For another status
-// readAnswer returns an error with the first words of the server's answer.
+// readAnswer reads the body of an HTTP answer with status 200, of at most limit bytes. For
+// another status readAnswer returns an error with the first words of the server's answer.
 func readAnswer(response *http.Response, limit int64) ([]byte, error) {
 	body, err := io.ReadAll(io.LimitReader(response.Body, limit+1))
 	if err != nil {

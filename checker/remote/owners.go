@@ -28,8 +28,8 @@ type Owners struct {
 	user, password string
 }
 
-// NewOwners reads the files that the configuration names. Redirects and proxies are not used, so
-// that requests reach only the named nodes.
+// NewOwners reads the certificate and password files that the configuration of the owners names.
+// Redirects and proxies are not used, so that requests reach only the named nodes.
 func NewOwners(c config.Owners) (Owners, error) {
 	if err := c.Validate(); err != nil {
 		return Owners{}, err
@@ -80,9 +80,10 @@ func NewOwners(c config.Owners) (Owners, error) {
 func (o Owners) Configured() bool { return len(o.urls) > 0 }
 
 // Ask asks every node, all at the same time, about the report's disks that can be compared. The
-// result is the evidence by the disk's dataset on this host, and the guests of each node. originOf
-// returns the origin of a dataset, as [config.Watch.OriginOf] does. Ask returns within the timeout;
-// if a node cannot be asked, the evidence for each disk says why.
+// result is the nodes' evidence about each disk, by the disk's dataset on this host, and the
+// guests of each node. originOf returns the origin of a dataset, as [config.Watch.OriginOf] does.
+// Ask returns within the timeout; if a node cannot be asked, the node's evidence about each disk
+// says why.
 func (o Owners) Ask(ctx context.Context, timeout time.Duration, r checker.Report, originOf func(dataset string) (cluster, origin string)) (said map[string][]checker.Evidence, nodes []checker.NodeAnswer) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -109,7 +110,8 @@ func (o Owners) Ask(ctx context.Context, timeout time.Duration, r checker.Report
 	return said, nodes
 }
 
-// node asks one node. A failure becomes the evidence for each disk.
+// node asks one node that may own the disks. If the request fails, the evidence about each disk
+// contains the failure.
 func (o Owners) node(ctx context.Context, u *url.URL, timeout time.Duration, request checker.CompareRequest) ([]checker.Evidence, checker.NodeAnswer) {
 	answer, err := o.post(ctx, u, timeout, request)
 	if err == nil {
@@ -128,8 +130,8 @@ func (o Owners) node(ctx context.Context, u *url.URL, timeout time.Duration, req
 	return failed, checker.NodeAnswer{Node: u.Host, Failure: text.Clip(text.Plain(failure(err)), 200)}
 }
 
-// failure returns the text of err without the method and URL that the HTTP client adds: the caller
-// names the node.
+// failure returns the text of err without the method and URL that the HTTP client adds, because
+// the caller names the node.
 func failure(err error) string {
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		if wrapped.Timeout() {
@@ -153,7 +155,8 @@ func (o Owners) post(ctx context.Context, u *url.URL, timeout time.Duration, req
 		body, wait, err := o.try(ctx, u, timeout, text)
 		if err == nil {
 			var answer checker.CompareAnswer
-			// Unknown fields are allowed, because the owner may run a newer version.
+			// Unknown fields in the owner's answer are allowed, because the owner may run a newer
+			// version of snapwatch.
 			err = json.Unmarshal(body, &answer)
 			return answer, err
 		}
@@ -171,8 +174,8 @@ func (o Owners) post(ctx context.Context, u *url.URL, timeout time.Duration, req
 	}
 }
 
-// try sends a request once. With an error, wait is the time after which a second try makes sense, 0
-// if a second try is useless.
+// try sends a request once. If the request fails, wait is the time after which a second try makes
+// sense, 0 if a second try is useless.
 func (o Owners) try(ctx context.Context, u *url.URL, timeout time.Duration, text []byte) (body []byte, wait time.Duration, err error) {
 	post, err := http.NewRequestWithContext(ctx, http.MethodPost, u.JoinPath("/api/v1/compare").String(), bytes.NewReader(text))
 	if err != nil {

@@ -9,27 +9,27 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// answers contains all that a scan learnt about the snapshots of the heads of one pool.
+// answers contains the results of a scan about the snapshots of one pool's heads.
 type answers struct {
 	heads  []zfs.Dataset
 	readAt time.Time
-	// found are the newest managed snapshots, by dataset.
+	// found contains the newest managed snapshot of each dataset, by the dataset's name.
 	found map[string]*zfs.Snapshot
-	// unanswered contains the datasets for which zfs gave no complete answer, or no answer in time,
-	// and the reason for each dataset.
+	// unanswered contains the datasets for which zfs gave no complete answer in time, with the
+	// reason for each dataset.
 	unanswered map[string]string
-	// unlisted contains the datasets for which no time was left to list newer snapshots, and the
-	// reason for each dataset. The snapshot in found was the newest managed snapshot before, and still
-	// exists.
+	// unlisted contains the datasets for which no time was left to list newer snapshots, with the
+	// reason for each dataset. For these datasets found contains the newest managed snapshot of
+	// an earlier scan, which still exists.
 	unlisted map[string]string
 
-	// bounds are the newest managed snapshots that were known before and still exist. list contains
-	// the heads whose snapshots must be listed. names are the newest managed snapshots that must be
-	// looked up.
+	// bounds are the newest managed snapshots that an earlier scan found and that still exist.
+	// list contains the heads whose snapshots must be listed. names are the names of newest
+	// managed snapshots that must be looked up.
 	bounds map[string]*zfs.Snapshot
 	list   map[string]zfs.Dataset
 	names  map[string]string
-	// ofAny are the newest snapshots of any kind, for the datasets that were listed.
+	// ofAny contains the newest snapshot, managed or not, of each dataset that was listed.
 	ofAny  map[string]string
 	faults zfs.Faults
 }
@@ -74,9 +74,9 @@ func (a *answers) disks() []checker.Disk {
 	return all
 }
 
-// hostClock returns the latest time that this host's clock left on a dataset. The time at which the
-// dataset was made, perhaps by a clock that was ahead, counts only while the dataset has no
-// snapshot.
+// hostClock returns the latest time that this host's clock wrote into a dataset's properties. The
+// dataset's creation time counts only while the dataset has no snapshot, because a clock that was
+// ahead may have set it.
 func (a *answers) hostClock(h zfs.Dataset) time.Time {
 	clock := latest(a.readAt, time.Unix(h.SnapshotsChanged, 0))
 	if a.found[h.Name] == nil {

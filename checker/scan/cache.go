@@ -9,9 +9,9 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Cache contains what earlier scans learnt about the newest managed snapshots. An entry is valid
-// while the facts that every scan reads from the heads are unchanged. A cache never replaces
-// reading the heads. The methods of Cache may be called at the same time.
+// Cache contains the newest managed snapshots that earlier scans found. An entry of the cache is
+// valid while the facts that every scan reads from the dataset's head are unchanged. Every scan
+// reads the heads, also with a cache. The methods of Cache may be called at the same time.
 type Cache struct {
 	mu     sync.Mutex
 	newest map[string]entry
@@ -19,11 +19,12 @@ type Cache struct {
 	pending map[string]pendingReceive
 	// guests contains the results of looking up snapshots of guests' disks.
 	guests guestCache
-	// slow contains the datasets whose listing alone took nearly all the available time, and when.
+	// slow contains the datasets whose listing alone took nearly all the available time, with the
+	// time of this listing.
 	slow map[string]time.Time
-	// learnt lists the entries that this process changed since the last Save.
+	// learnt lists the entries of the cache that this process changed since the last Save.
 	learnt learnt
-	// unsaved is true when an entry changed since the last Save.
+	// unsaved is true if an entry of the cache changed since the last Save.
 	unsaved bool
 }
 
@@ -32,17 +33,18 @@ func NewCache() *Cache {
 	return &Cache{newest: map[string]entry{}, pending: map[string]pendingReceive{}, slow: map[string]time.Time{}, learnt: newLearnt()}
 }
 
-// entry is the newest managed snapshot of one dataset, and the facts under which the entry is
-// valid.
+// entry is a cache entry: the newest managed snapshot of one dataset, and the facts under which
+// the entry is valid.
 type entry struct {
 	key Key
-	// name is the name of the newest managed snapshot, "" if the dataset has no managed snapshot.
+	// name is the name of the dataset's newest managed snapshot, "" if the dataset has no managed
+	// snapshot.
 	name string
-	// ofAny is the name of the newest snapshot of any kind.
+	// ofAny is the name of the dataset's newest snapshot, managed or not.
 	ofAny string
-	// snapshot is nil if only the name of the snapshot is known.
+	// snapshot is the dataset's newest managed snapshot, nil if only its name is known.
 	snapshot *zfs.Snapshot
-	// readAt is the time at which the entry was read.
+	// readAt is the time at which a scan read the entry's snapshot.
 	readAt time.Time
 }
 
@@ -59,23 +61,25 @@ type Key struct {
 const minChangeAge = 2 * time.Second
 
 // keyOf returns the key of a head, and whether the newest managed snapshot can be remembered by
-// this key. The result is false if the newest managed snapshot may change while the key does not
+// this key. keyOf returns false if the newest managed snapshot may change while the key does not
 // change.
 func keyOf(h zfs.Dataset, readAt time.Time) (Key, bool) {
 	key := Key{h.GUID, h.Origin, h.NewestSnapshot, h.SnapshotsChanged}
 	if h.SnapshotsChanged != 0 && readAt.Sub(time.Unix(h.SnapshotsChanged, 0)) > minChangeAge {
 		return key, h.GUID != 0
 	}
-	// The newest snapshot of all is managed. Changes to older snapshots do not matter then.
+	// Because the newest snapshot of the disk is managed, changes to older snapshots do not
+	// matter.
 	key.Changed = 0
 	return key, h.GUID != 0 && checker.IsManaged(h.NewestSnapshot)
 }
 
-// lasting reports whether the key is valid in another process, too. A key without snapshots_changed
-// is not: the name of a snapshot may be used again.
+// lasting reports whether the key is valid in another process, too. A key without
+// snapshots_changed is valid only in one process, because the name of a snapshot may be used
+// again.
 func (k Key) lasting() bool { return k.Changed != 0 }
 
-// recall returns the valid entry of a head, and whether the cache has one.
+// recall returns the valid cache entry of a head, and whether the cache has a valid entry.
 func (c *Cache) recall(h zfs.Dataset, readAt time.Time) (entry, bool) {
 	key, ok := keyOf(h, readAt)
 	if !ok {
@@ -87,8 +91,8 @@ func (c *Cache) recall(h zfs.Dataset, readAt time.Time) (entry, bool) {
 	return found, ok && found.key == key
 }
 
-// keep remembers the newest snapshot of a head, and the name of the newest managed snapshot ("" for
-// none). newest is nil if the managed snapshot was not looked up.
+// keep stores the name of a head's newest snapshot and of its newest managed snapshot ("" for
+// none) in the cache. newest is the newest managed snapshot, nil if it was not looked up.
 func (c *Cache) keep(h zfs.Dataset, readAt time.Time, ofAny, name string, newest *zfs.Snapshot) {
 	key, ok := keyOf(h, readAt)
 	if !ok {
@@ -107,8 +111,9 @@ func (c *Cache) keep(h zfs.Dataset, readAt time.Time, ofAny, name string, newest
 // snapshot was the newest before.
 func noKey(guid uint64) Key { return Key{GUID: guid} }
 
-// managedBefore returns the name of the newest managed snapshot that the dataset had before, "" if
-// none is known. By now newer snapshots may exist, and the returned snapshot may be gone.
+// managedBefore returns the name of the newest managed snapshot that the dataset had before, ""
+// if none is known. The dataset may have newer snapshots by now, and the returned snapshot may be
+// gone.
 func (c *Cache) managedBefore(h zfs.Dataset) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -118,8 +123,8 @@ func (c *Cache) managedBefore(h zfs.Dataset) string {
 	return ""
 }
 
-// slowFor is the time for which a slow dataset is listed last. The time is limited because the
-// cause of the slowness may end.
+// slowFor is the time for which a dataset with a slow listing is listed last. slowFor is limited
+// because the cause of the slowness may end.
 const slowFor = 2 * time.Hour
 
 // isSlow reports whether listing the dataset took nearly all the available time, less than slowFor
@@ -131,7 +136,7 @@ func (c *Cache) isSlow(dataset string, now time.Time) bool {
 	return marked && !at.After(now) && now.Sub(at) < slowFor
 }
 
-// tookAll notes that listing this dataset took nearly all the available time.
+// tookAll records that the listing of a dataset took nearly all the available time.
 func (c *Cache) tookAll(dataset string, readAt time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -139,7 +144,7 @@ func (c *Cache) tookAll(dataset string, readAt time.Time) {
 	c.slow[dataset], c.learnt.slow[dataset] = readAt, readAt
 }
 
-// wasListed notes that the datasets were listed in time.
+// wasListed records that the datasets were listed within the available time.
 func (c *Cache) wasListed(datasets []string, readAt time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -151,15 +156,15 @@ func (c *Cache) wasListed(datasets []string, readAt time.Time) {
 	}
 }
 
-// Unsaved reports whether there is something that [Cache.Save] has not written.
+// Unsaved reports whether the cache has changes that [Cache.Save] has not written.
 func (c *Cache) Unsaved() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.unsaved
 }
 
-// forget drops an entry that turned out to be wrong. The name of the newest managed snapshot is
-// kept, because the name is used only if the snapshot still exists.
+// forget drops the cache entry of a dataset, because the entry is wrong. The name of the newest
+// managed snapshot is kept, because it is used only if the snapshot still exists.
 func (c *Cache) forget(dataset string, readAt time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -169,8 +174,9 @@ func (c *Cache) forget(dataset string, readAt time.Time) {
 	}
 }
 
-// retain forgets the datasets below the roots that are not in datasets. Entries outside of the
-// roots are kept, because another scan with other roots may have made these entries.
+// retain drops the cache entries of datasets below the roots that are not in datasets. Entries of
+// datasets outside of the roots are kept, because a scan with other roots may have made these
+// entries.
 func (c *Cache) retain(roots []string, datasets map[string]bool, readAt time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

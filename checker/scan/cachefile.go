@@ -14,8 +14,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// cacheFile is the part of a [Cache] that is written to disk: the entries that depend on facts that
-// every scan reads again, and not on a name alone.
+// cacheFile is the part of a [Cache] that is written to disk: the entries that are valid in
+// another process, because they depend on more than a snapshot's name.
 type cacheFile struct {
 	Version int                       `json:"version"`
 	Newest  map[string]cacheLine      `json:"newest"`
@@ -28,13 +28,14 @@ type cacheLine struct {
 	GUID   uint64 `json:"guid,string"`
 	Origin string `json:"origin,omitempty"`
 	Newest string `json:"newest_of_any"`
-	// Listed is the newest snapshot of any kind where only a list of the snapshots showed the newest.
+	// Listed is the name of the dataset's newest snapshot, managed or not, if only a list of the
+	// snapshots showed which one is the newest.
 	Listed  string `json:"newest_listed,omitempty"`
 	Changed int64  `json:"snapshots_changed"`
 	Managed string `json:"newest_managed"`
-	// Read is the time at which the entry was read, in milliseconds since 1970.
+	// Read is the time at which a scan read the entry's snapshot, in milliseconds since 1970.
 	Read int64 `json:"read_ms,omitempty"`
-	// Snapshot is the newest managed snapshot, nil if only the name of the snapshot is known.
+	// Snapshot is the dataset's newest managed snapshot, nil if only its name is known.
 	Snapshot *checker.SnapshotDocument `json:"snapshot,omitempty"`
 }
 
@@ -64,7 +65,7 @@ func (l cacheLine) entry(dataset string) (entry, error) {
 	return k, nil
 }
 
-// possible reports whether zfs can have returned such a snapshot.
+// possible reports whether zfs can have returned a snapshot with these values.
 func possible(s zfs.Snapshot) bool {
 	return s.GUID != 0 && s.CreateTXG != 0 && s.Creation.Unix() > 0
 }
@@ -82,9 +83,9 @@ func newCacheLine(k entry) cacheLine {
 
 const cacheVersion = 1
 
-// LoadCache reads the entries that [Cache.Save] wrote to path. If the entries cannot be used, the
-// cache is empty and the error says why. A file that does not exist is an empty cache without an
-// error.
+// LoadCache reads the entries that [Cache.Save] wrote to path. If the file cannot be used, the
+// cache is empty and the error says why. If the file does not exist, the cache is empty and the
+// error is nil.
 func LoadCache(path string) (*Cache, error) {
 	c := NewCache()
 	text, err := files.ReadPrivate(path)
@@ -116,7 +117,7 @@ func LoadCache(path string) (*Cache, error) {
 	return c, nil
 }
 
-// Save writes the entries to path in one step.
+// Save replaces the file at path atomically with the cache's entries.
 func (c *Cache) Save(path string) error {
 	text, err := json.Marshal(c.cacheFile())
 	if err != nil {

@@ -21,7 +21,7 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// garbledScans is the number of scans with garbled output.
+// garbledScans is the number of scans in which the output of zfs is garbled.
 const garbledScans = 10_000
 
 // staleWorld returns a fake pool with stale disks that would look fresh if a part of the output of
@@ -55,7 +55,7 @@ func staleWorld() (w zfstest.World, stale []string) {
 	return w, []string{"tank/a/vm-5-disk-0", "tank/vm-1-disk-0", "tank/vm-2-disk-0", "tank/vm-3-disk-0", "tank/vm-4-disk-0", "tank/vm-9-disk-0"}
 }
 
-// garbler garbles the output of one call in a scan, and counts the ways of garbling.
+// garbler garbles the output of one call of zfs in a scan, and counts the ways of garbling.
 type garbler struct {
 	*rand.Rand
 	world  zfstest.World
@@ -142,8 +142,8 @@ func (g *garbler) spoil(out string, allOfADataset bool) string {
 	case way.name == "a huge line" && g.IntN(10) > 0:
 		way = ways[0] // huge lines take much time, so most of them are replaced by another way of garbling
 	case way.name == "rows missing" && allOfADataset:
-		// A list that lacks a snapshot in the middle is not tested, because the list looks like the list
-		// of a dataset whose snapshot was destroyed.
+		// A list that lacks a snapshot in the middle is not tested, because it looks like a
+		// correct list after the snapshot was destroyed.
 		way.do = g.rows(func(rows []string, i int) []string { return rows[:i] })
 	}
 	spoilt := way.do(out)

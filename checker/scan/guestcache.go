@@ -14,23 +14,25 @@ import (
 // guestCache contains the results of looking up snapshots of guests' disks, with the facts on which
 // each result depends.
 type guestCache struct {
-	// Commons are the newest snapshots that the disks of a guest have in common, by the names of the
-	// datasets.
+	// Commons are the newest snapshots that the disks of a guest have in common, by the names of
+	// the disks' datasets.
 	Commons map[string]commonEntry `json:"commons,omitempty"`
-	// Pairs says of two datasets, by their guids, whether both are copies of one disk.
+	// Pairs says, for two datasets identified by their guids, whether both are copies of one
+	// disk.
 	Pairs map[string]pairEntry `json:"pairs,omitempty"`
 	// Configs are the guest configurations that are kept with snapshots, by dataset.
 	Configs map[string]configEntry `json:"configs,omitempty"`
 }
 
-// guestCacheAge is the time for which an unused entry is kept. The time is long because an entry is
-// used only while a guest's disks have different newest snapshots, which is rare.
+// guestCacheAge is the time for which an unused entry of the guest cache is kept. guestCacheAge
+// is long, because an entry is used only while a guest's disks have different newest snapshots,
+// which is rare.
 const guestCacheAge = 90 * 24 * time.Hour
 
 type commonEntry struct {
-	// Disks is what was known of each disk, by dataset.
+	// Disks are the facts about each disk on which the entry depends, by dataset.
 	Disks map[string]commonDisk `json:"disks"`
-	// Used is the day on which the entry was last used.
+	// Used is the day on which the cache entry was last used.
 	Used time.Time `json:"used"`
 }
 
@@ -38,30 +40,30 @@ type commonDisk struct {
 	Key
 	// Managed is the guid of the disk's newest managed snapshot.
 	Managed uint64 `json:",string"`
-	// Lasting is true if the key changes with every change of the disk's snapshots.
+	// Lasting is true if the disk's key changes with every change of the disk's snapshots.
 	Lasting bool
-	// Point is the disk's snapshot at the newest time that all disks have, nil if there is no such
-	// time.
+	// Point is the disk's snapshot of the newest time that the snapshots of all disks of the
+	// guest have in common, nil if there is no such time.
 	Point *checker.SnapshotDocument `json:",omitempty"`
 	// Oldest is true if the disk's newest managed snapshot was older than the newest of every other
 	// disk.
 	Oldest bool `json:",omitempty"`
-	// Ahead has the meaning of the same field in [checker.Looked]. Asked is true if the time was
-	// looked for.
+	// Ahead has the meaning of the same field in [checker.Looked]. Asked is true if the value of
+	// Ahead was looked up.
 	Ahead time.Time `json:",omitzero"`
 	Asked bool      `json:",omitempty"`
 }
 
 type pairEntry struct {
-	// Same is true for ever after once found true: copies of one disk remain copies of one disk. Same
-	// is false only while Keys are unchanged.
+	// Same is true if the two datasets are copies of one disk, which remains true for ever. The
+	// value false is valid only while Keys are unchanged.
 	Same bool      `json:"same"`
 	Keys [2]Key    `json:"keys"`
 	Used time.Time `json:"used"`
 }
 
-// diskKey returns the key of a disk's list of snapshots. lasting is false if the list may change
-// while the key does not change.
+// diskKey returns the key of a disk's list of snapshots. lasting is false if the disk's list of
+// snapshots may change while the key does not change.
 func diskKey(d checker.Disk) (key Key, lasting bool) {
 	key = Key{GUID: d.GUID, Origin: d.Origin, Newest: d.NewestOfAny}
 	if d.Changed.IsZero() || d.ReadAt.Sub(d.Changed) <= minChangeAge {
@@ -76,7 +78,7 @@ func (k commonDisk) unchanged(d checker.Disk) bool {
 	return lasting && k.Lasting && k.Key == key && d.Newest != nil && k.Managed == d.Newest.GUID
 }
 
-// holds reports whether all disks are unchanged.
+// holds reports whether all disks of the cache entry are unchanged, so that the entry is valid.
 func (e *commonEntry) holds(disks []checker.Disk) bool {
 	for _, d := range disks {
 		if !e.Disks[d.Dataset].unchanged(d) {
@@ -86,8 +88,8 @@ func (e *commonEntry) holds(disks []checker.Disk) bool {
 	return true
 }
 
-// snapshots returns one snapshot of each disk, of the newest time that all disks have. The result
-// is nil if there is no such time.
+// snapshots returns one snapshot of each disk, of the newest time that the snapshots of all disks
+// have in common, nil if there is no such time.
 func (e *commonEntry) snapshots(disks []checker.Disk) []zfs.Snapshot {
 	var row []zfs.Snapshot
 	for _, d := range disks {
@@ -105,8 +107,8 @@ func (e *commonEntry) snapshots(disks []checker.Disk) []zfs.Snapshot {
 	return row
 }
 
-// sensible reports whether a scan can have written the entry: with one snapshot of each disk, all
-// of one time, or with no snapshot of any disk.
+// sensible reports whether a scan can have written the cache entry: with one snapshot of each
+// disk, all of one time, or without any snapshot.
 func (e *commonEntry) sensible(disks []checker.Disk) bool {
 	if !slices.ContainsFunc(disks, func(d checker.Disk) bool { return e.Disks[d.Dataset].Point != nil }) {
 		return true
@@ -121,8 +123,8 @@ func (e *commonEntry) sensible(disks []checker.Disk) bool {
 	return checker.CommonPoint(lists) != nil
 }
 
-// ahead returns the time since when the disk has had snapshots newer than s, and whether this time
-// was looked for. The time is zero if unknown.
+// ahead returns the time since when the disk of snapshot s has had newer snapshots, zero if
+// unknown, and whether this time was looked up.
 func (e *commonEntry) ahead(s zfs.Snapshot) (since time.Time, asked bool) {
 	if e == nil {
 		return since, false
@@ -133,9 +135,9 @@ func (e *commonEntry) ahead(s zfs.Snapshot) (since time.Time, asked bool) {
 	return since, false
 }
 
-// limits reports whether the disk had the oldest of the newest managed snapshots, and still has the
-// same newest one. If limits is true, the disks can have no newer time in common than before,
-// because the other disks had newer snapshots already and receive none of an earlier time.
+// limits reports whether the disk's newest managed snapshot was the oldest among those of the
+// guest's disks, and is still the disk's newest. Then the disks have no newer time in common than
+// before: the other disks have newer snapshots already and receive no older ones.
 func (e *commonEntry) limits(d checker.Disk) bool {
 	if e == nil || d.GUID == 0 {
 		return false
@@ -152,8 +154,9 @@ func commonName(disks []checker.Disk) string {
 	return strings.Join(names, "\n")
 }
 
-// recallCommon returns the entry of these disks. The result is nil if there is no entry, if the
-// entry is not sensible, or if one of the disks is another dataset by now.
+// recallCommon returns the cache entry about the snapshots in common of these disks. The result
+// is nil if there is no entry, if the entry is not sensible, or if one of the disks is another
+// dataset by now.
 func (c *Cache) recallCommon(disks []checker.Disk) *commonEntry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -222,7 +225,8 @@ func (p pair) keys() (keys [2]Key, lasting bool) {
 	return [2]Key{a, b}, lastingA && lastingB
 }
 
-// recallPair reports whether two datasets are copies of one disk, and whether this is known.
+// recallPair reports whether two datasets are copies of one disk according to the cache, and
+// whether the cache has a valid entry about the two.
 func (c *Cache) recallPair(p pair) (same, known bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -253,8 +257,8 @@ func (c *Cache) keepPair(p pair) {
 	c.unsaved = true
 }
 
-// lasting returns the entries worth writing: all that were used within guestCacheAge of the last
-// use of any entry.
+// lasting returns the entries of the guest cache that are written to disk: all that were used
+// within guestCacheAge of the last use of any entry.
 func (g guestCache) lasting() guestCache {
 	kept := guestCache{Commons: maps.Clone(g.Commons), Pairs: maps.Clone(g.Pairs), Configs: maps.Clone(g.Configs)}
 	var last time.Time

@@ -17,11 +17,11 @@ type configEntry struct {
 	Config checker.KeptConfig `json:"config"`
 }
 
-// configs finds the wanted guest configurations. The newest snapshot of a disk alone decides if
-// this snapshot keeps a configuration, refers to the known configuration, or if no configuration
-// was ever kept. If the newest snapshot does not decide, configs lists all snapshots of the disk. A
-// failed read, or another process that reads the pool now, changes no verdict: the configuration
-// that was known before counts until the next time.
+// configs finds the guest configurations that are kept with the wanted disks' snapshots. The
+// newest snapshot of a disk is enough if it keeps a configuration, if it refers to the known
+// configuration, or if no snapshot ever kept one. Otherwise configs lists all snapshots of the
+// disk. If reading fails, or another process reads the pool now, the configuration that was known
+// before is used until the next scan.
 func (g *guests) configs(ctx context.Context) {
 	disks := map[string]checker.Disk{} // by the newest snapshot's full name
 	var names, lists []string
@@ -67,8 +67,9 @@ func (g *guests) configs(ctx context.Context) {
 	})
 }
 
-// configured decides by the configuration that a disk's newest snapshot keeps or refers to. The
-// result is false if the newest snapshot alone does not show which configuration counts.
+// configured sets the guest configuration of a disk to the one that the disk's newest snapshot
+// keeps or refers to. The result is false if the newest snapshot alone does not show which
+// configuration counts.
 func (g *guests) configured(d checker.Disk, newest zfs.KeptConfig) bool {
 	sum, known := sumOf(newest.Value), g.scanner.Cache.recallConfig(d)
 	switch sum {
@@ -85,9 +86,10 @@ func (g *guests) configured(d checker.Disk, newest zfs.KeptConfig) bool {
 	return found.Sum != ""
 }
 
-// configuredByList decides by all snapshots of a dataset, the oldest first. The last configuration
-// that is kept here counts, even if newer snapshots refer to a configuration that was not sent. If
-// no snapshot keeps a configuration any more, none counts.
+// configuredByList sets the guest configuration of a dataset from all its snapshots, which are
+// given the oldest first. The last configuration that is kept here counts, even if newer
+// snapshots refer to a configuration that was not sent. If no snapshot of the dataset keeps a
+// configuration any more, the guest has no kept configuration.
 func (g *guests) configuredByList(dataset string, kept []zfs.KeptConfig) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -106,8 +108,8 @@ func (g *guests) configuredByList(dataset string, kept []zfs.KeptConfig) {
 	g.keepConfig(d, checker.KeptConfig{})
 }
 
-// newestConfig returns the configuration that the last of the snapshots keeps or refers to, if one
-// of the snapshots keeps this configuration.
+// newestConfig returns the guest configuration that the last of the snapshots keeps or refers to,
+// if one of the given snapshots keeps this configuration.
 func newestConfig(d checker.Disk, kept []zfs.KeptConfig) (found checker.KeptConfig) {
 	sum := sumOf(kept[len(kept)-1].Value)
 	if sum == "" {
@@ -127,8 +129,8 @@ func newestConfig(d checker.Disk, kept []zfs.KeptConfig) (found checker.KeptConf
 	return found
 }
 
-// sumOf returns the checksum of the configuration that a value keeps or refers to, "" if the value
-// cannot be used.
+// sumOf returns the checksum of the guest configuration that a snapshot's property value contains
+// or refers to, "" if the value cannot be used.
 func sumOf(value string) string {
 	if sum, refers := pve.ReadReference(value); refers {
 		return sum
@@ -151,15 +153,15 @@ func newKeptConfig(c pve.Captured) checker.KeptConfig {
 	return k
 }
 
-// keepConfig sets the configuration of a disk, and remembers the configuration in the cache.
+// keepConfig sets the guest configuration of a disk, and stores the configuration in the cache.
 func (g *guests) keepConfig(d checker.Disk, k checker.KeptConfig) {
 	k.Day = zfs.DayOf(d.Newest.Name)
 	g.of(d.Dataset).Config = &k
 	g.scanner.Cache.keepConfig(d, configEntry{d.GUID, k})
 }
 
-// recallConfig returns the remembered configuration of a disk. Its Day is "" if no configuration
-// was ever looked for.
+// recallConfig returns the guest configuration of a disk from the cache. The configuration's Day
+// is "" if no configuration was ever looked for.
 func (c *Cache) recallConfig(d checker.Disk) checker.KeptConfig {
 	c.mu.Lock()
 	defer c.mu.Unlock()

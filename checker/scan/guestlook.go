@@ -11,9 +11,9 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// names returns the snapshots that the other disks may have in common with the disk whose newest
-// snapshot is the oldest: those of that snapshot's time in every class. names adds the snapshots of
-// the last time that was found in common.
+// names returns the names of snapshots that a guest's disks may have in common: snapshots of
+// every class from the time of the oldest of the disks' newest snapshots, and snapshots of the
+// last time that was found in common.
 func (c *common) names() []string {
 	var names []string
 	at := c.disks[c.oldest].Newest.Name
@@ -34,10 +34,10 @@ func (c *common) names() []string {
 	return names
 }
 
-// match finds the newest time that all disks have in common from the snapshots that were looked up,
-// or requests a list of every disk. Nothing in common can be newer than the oldest of the newest
-// snapshots. If the same disk was the oldest before and has not changed, the common time of before
-// is still the newest.
+// match finds the newest time that the snapshots of all disks have in common from the snapshots
+// that were looked up, or requests a list of every disk's snapshots. The common time cannot be
+// newer than the oldest of the disks' newest snapshots. If the same disk had the oldest one at
+// the last lookup and has not changed, the common time of the last lookup is still the newest.
 func (g *guests) match(c *common) {
 	if c.known || g.problem(c.disks...) != "" {
 		return
@@ -77,8 +77,9 @@ func (g *guests) matchLists(c *common) {
 	c.row, c.known = checker.CommonPoint(lists), true
 }
 
-// apart finds the time since when each disk that is ahead has been ahead. apart looks for the time
-// only if a verdict needs the time, and once for each snapshot.
+// apart finds the time since when each disk with newer snapshots than the guest's other disks has
+// had them. apart looks up this time only if a verdict needs the time, and once for each
+// snapshot.
 func (g *guests) apart(ctx context.Context) {
 	byPool := map[string][]Position{}
 	for i := range g.commons {
@@ -119,14 +120,14 @@ func (g *guests) apart(ctx context.Context) {
 	reading.Wait()
 }
 
-// guestRounds is the number of rounds of lookups. Each round may show that another one is needed:
-// first which datasets are copies of one disk, then which snapshots the disks have in common, then
-// since when the disks have differed.
+// guestRounds is the number of rounds of lookups about a guest's disks: the first round finds
+// which datasets are copies of one disk, the second which snapshots the disks have in common, and
+// the third since when the disks have differed.
 const guestRounds = 3
 
 // LookAtGuests returns the pools with the additional facts that judging their guests needs. judge
 // makes a report whose questions ask for the missing facts. LookAtGuests returns when ctx ends at
-// the latest; then the facts known so far decide.
+// the latest, with the facts found until then.
 func (s Scanner) LookAtGuests(ctx context.Context, pools []checker.Pool, judge func([]checker.Pool) checker.Report) []checker.Pool {
 	asked := ""
 	for range guestRounds {
@@ -141,8 +142,8 @@ func (s Scanner) LookAtGuests(ctx context.Context, pools []checker.Pool, judge f
 	return pools
 }
 
-// WithLooked returns the pools with the results of the lookups added to the disks. Lists of disks
-// that change are copied.
+// WithLooked returns the pools with the results of the lookups added to the disks. WithLooked
+// copies the lists of disks that it changes.
 func WithLooked(pools []checker.Pool, looked map[string]*checker.Looked) []checker.Pool {
 	if len(looked) == 0 {
 		return pools
@@ -169,7 +170,8 @@ func WithLooked(pools []checker.Pool, looked map[string]*checker.Looked) []check
 	return pools
 }
 
-// inWords returns a text that is different for different questions.
+// inWords returns a text that identifies a set of questions: different questions have different
+// texts.
 func inWords(questions []checker.GuestQuestion) string {
 	var words strings.Builder
 	for _, q := range questions {

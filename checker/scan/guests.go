@@ -10,9 +10,10 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Guests answers questions about guests' disks, by the disk's dataset. Exact names are looked up
-// first; lists are read only if the names give no answer, and only once after each change. A list
-// waits for the pool's scan lock, and a lookup of names only for other lookups.
+// Guests answers questions about guests' disks, by the disk's dataset. Guests looks up exact
+// names of snapshots first, and lists the snapshots of disks only if the names give no answer,
+// and only once after each change. A listing waits for the pool's scan lock, and a lookup of
+// names waits only for other lookups.
 func (s Scanner) Guests(ctx context.Context, questions []checker.GuestQuestion) map[string]*checker.Looked {
 	g := guests{scanner: s, looked: map[string]*checker.Looked{}, snapshots: map[string]zfs.Snapshot{}, lists: map[string][]zfs.Snapshot{}, problems: map[string]string{}}
 	for _, q := range questions {
@@ -43,7 +44,7 @@ func (s Scanner) Guests(ctx context.Context, questions []checker.GuestQuestion) 
 	return g.looked
 }
 
-// guests is one round of lookups.
+// guests is one round of lookups about guests' disks.
 type guests struct {
 	scanner Scanner
 	looked  map[string]*checker.Looked
@@ -70,21 +71,21 @@ type pair struct {
 type common struct {
 	disks []checker.Disk
 	apart bool
-	// oldest is the index of the disk whose newest snapshot is the oldest. No snapshot in common is
-	// newer.
+	// oldest is the index of the disk whose newest snapshot is the oldest. No snapshot that the
+	// disks have in common is newer.
 	oldest int
-	// row is one snapshot of each disk, of the newest time that all disks have; nil if there is no
-	// such time.
+	// row is one snapshot of each disk, of the newest time that the snapshots of all disks have
+	// in common; nil if there is no such time.
 	row   []zfs.Snapshot
 	known bool
-	// remembered is the result of the last round for these disks, nil if there is none.
+	// remembered is the cache entry about these disks, nil if there is none.
 	remembered *commonEntry
 	positions  map[string]Position
 	// asked contains the datasets for which a lookup of the field Ahead was made.
 	asked map[string]bool
 }
 
-// ask adds a question, and the names that its answer needs.
+// ask adds a question to the round of lookups, and the names of snapshots that the answer needs.
 func (g *guests) ask(q checker.GuestQuestion) {
 	for i, a := range q.Compare {
 		for _, b := range q.Compare[:i] {
@@ -122,7 +123,7 @@ func (g *guests) ask(q checker.GuestQuestion) {
 	g.commons = append(g.commons, c)
 }
 
-// exact looks up all wanted names, in all pools at the same time.
+// exact looks up all wanted names of snapshots, in all pools at the same time.
 func (g *guests) exact(ctx context.Context) {
 	g.eachPool(ctx, g.wanted, g.scanner.asking, func(r zfs.Reader, names []string) error {
 		slices.Sort(names)
@@ -139,7 +140,7 @@ func (g *guests) exact(ctx context.Context) {
 	})
 }
 
-// list reads the wanted lists.
+// list reads the wanted lists of disks' snapshots.
 func (g *guests) list(ctx context.Context) {
 	g.eachPool(ctx, g.toList, g.scanner.listing, func(r zfs.Reader, datasets []string) error {
 		slices.Sort(datasets)
@@ -152,11 +153,12 @@ func (g *guests) list(ctx context.Context) {
 	})
 }
 
-// turn waits for the lock of a pool and then reads, as [Scanner.listing] and [Scanner.asking] do.
+// turn is a function that waits for a lock of a pool and then reads the pool, such as
+// [Scanner.listing] and [Scanner.asking].
 type turn func(ctx context.Context, pool string, read func(zfs.Reader) error) error
 
-// eachPool waits for the lock of each pool and reads the names of the pool. A failure is recorded
-// as a problem of the pool.
+// eachPool waits for the lock of each pool and then calls read with the names in this pool. A
+// failure is recorded as a problem of the pool.
 func (g *guests) eachPool(ctx context.Context, names []string, inTurn turn, read func(r zfs.Reader, names []string) error) {
 	inPools(names, func(pool string, of []string) {
 		err := zfs.CheckPool(g.scanner.Kstat, pool)
@@ -186,8 +188,8 @@ func inPools(names []string, read func(pool string, names []string)) {
 	reading.Wait()
 }
 
-// compare decides about a pair by the one name that was looked up, or requests a list of both
-// disks.
+// compare decides whether the two datasets of a pair are copies of one disk, by the snapshot name
+// that was looked up, or requests lists of the snapshots of both.
 func (g *guests) compare(p *pair) {
 	if p.known {
 		return
@@ -211,7 +213,8 @@ func (g *guests) compareLists(p *pair) {
 	p.same = slices.ContainsFunc(g.lists[p.newer.Dataset], func(s zfs.Snapshot) bool { return guids[s.GUID] })
 }
 
-// problem returns why a pool of the disks could not be read, "" if all could.
+// problem returns why the pool of one of the disks could not be read, "" if all pools could be
+// read.
 func (g *guests) problem(disks ...checker.Disk) string {
 	for _, d := range disks {
 		if why := g.problems[zfs.Pool(d.Dataset)]; why != "" {
@@ -221,7 +224,7 @@ func (g *guests) problem(disks ...checker.Disk) string {
 	return ""
 }
 
-// of returns the result for a disk, which the caller may change.
+// of returns the result of the lookups for a disk; the caller may change the result.
 func (g *guests) of(dataset string) *checker.Looked {
 	if g.looked[dataset] == nil {
 		g.looked[dataset] = &checker.Looked{}

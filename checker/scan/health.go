@@ -15,23 +15,24 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// HealthFile names the files in which the health of pools is kept, and the file of root's report of
-// errors.
+// HealthFile names the files in which the health of pools is kept, and the file in which root
+// reports the places of permanent errors.
 type HealthFile struct {
-	// Prefix begins the names of the files that this user writes, one file for each pool. With ""
-	// nothing is kept.
+	// Prefix begins the names of the files that this user writes, one file for each pool. If
+	// Prefix is "", no health is kept in files.
 	Prefix string
-	// Report is the path of the report that root writes, "" for none.
+	// Report is the path of root's report of permanent errors, "" for no report.
 	Report string
 }
 
 func (f HealthFile) path(pool string) string { return f.Prefix + pool + ".json" }
 
-// samePool reports whether two guids may belong to one pool. The guid 0 means unknown.
+// samePool reports whether two guids may belong to one pool. The guid 0 means an unknown guid,
+// which may belong to any pool.
 func samePool(a, b uint64) bool { return a == b || a == 0 || b == 0 }
 
-// load returns the last known health of a pool. The result is nil if there is none or the file
-// cannot be read; then zpool is run again.
+// load returns the last known health of a pool. load returns nil if the file does not exist or
+// cannot be read, and zpool is run again.
 func (f HealthFile) load(pool string, guid uint64) *checker.Health {
 	if f.Prefix == "" {
 		return nil
@@ -75,10 +76,10 @@ func (s Scanner) Healths(ctx context.Context, f HealthFile, pools []string) map[
 	return known
 }
 
-// Health returns the health of a pool. Health runs zpool, unless zpool was run within the last five
-// minutes. last is what this process knows already; if last is nil, the file of the last process is
-// read. For a suspended pool zpool is not run. The result is nil if nothing is known; callers must
-// not change the result.
+// Health returns the health of a pool. Health runs zpool, unless zpool was run within the last
+// five minutes. last is the health that this process read before; if last is nil, the file of an
+// earlier process is read. For a suspended pool zpool is not run. Health returns nil if nothing
+// is known about the pool's health. Callers must not change the result.
 func (s Scanner) Health(ctx context.Context, f HealthFile, pool string, last *checker.Health) (h *checker.Health) {
 	defer func() {
 		if e := recover(); e != nil {
@@ -118,8 +119,8 @@ func (s Scanner) Health(ctx context.Context, f HealthFile, pool string, last *ch
 		last.GUID = guid
 		began := last.FailingSince.Equal(last.AskedAt)
 		if f.save(pool, *last) != nil && began && !remembered {
-			// The time of the first failure could not be saved. The next process would start from its own
-			// time again, and never alarm.
+			// The file with the time of the first failure could not be written. Each later
+			// process would count the failure from its own start, and would never alarm.
 			last.FailingSince = time.Time{}
 		}
 	}
@@ -146,7 +147,7 @@ func (s Scanner) learn(last *checker.Health, next checker.Health) *checker.Healt
 	return &next
 }
 
-// failed returns the health that is known after zpool failed.
+// failed returns the last known health of a pool, with the failure of zpool added.
 func (s Scanner) failed(last *checker.Health, pool string, err error) *checker.Health {
 	next, now := checker.Health{}, s.Now()
 	if last != nil {
@@ -159,7 +160,7 @@ func (s Scanner) failed(last *checker.Health, pool string, err error) *checker.H
 	return &next
 }
 
-// withDamage adds the places of the errors that root found.
+// withDamage adds to a pool's health the places of the permanent errors that root found.
 func (s Scanner) withDamage(f HealthFile, pool string, guid uint64, h *checker.Health) *checker.Health {
 	if h == nil || f.Report == "" {
 		return h
@@ -186,8 +187,8 @@ type damageFile struct {
 
 const damageVersion = 1
 
-// LoadDamage reads root's report: where each pool has permanent errors. A file that another user
-// could have written is an error.
+// LoadDamage reads root's report of the places of each pool's permanent errors. LoadDamage
+// returns an error if users other than root could have written the file.
 func LoadDamage(path string) (map[string]*checker.Damage, error) {
 	text, err := files.ReadPrivate(path)
 	if err != nil {
@@ -203,7 +204,7 @@ func LoadDamage(path string) (map[string]*checker.Damage, error) {
 	return file.Pools, nil
 }
 
-// SaveDamage writes the report. All users may read the file.
+// SaveDamage writes root's report of permanent errors. All users may read the file.
 func SaveDamage(path string, pools map[string]*checker.Damage) error {
 	text, err := json.MarshalIndent(damageFile{damageVersion, pools}, "", "  ")
 	if err != nil {
@@ -220,8 +221,8 @@ func (s Scanner) FindDamage(ctx context.Context, pool string, mounts map[string]
 	}
 	d := checker.Damage{GUID: zfs.PoolGUID(s.Kstat, pool), At: s.Now()}
 	err := s.asking(ctx, pool, func(r zfs.Reader) error {
-		// The errors are counted first. An error that is found during the two calls is then listed in
-		// addition to the count.
+		// The errors are counted before they are listed: an error that ZFS finds between the two
+		// calls is then listed although it was not counted.
 		counted, err := r.Health(ctx, pool)
 		if err != nil || counted.DataErrors == 0 {
 			return err
@@ -235,8 +236,9 @@ func (s Scanner) FindDamage(ctx context.Context, pool string, mounts map[string]
 		}
 		d.Damage = zfs.ResolveDamage(h.Damaged, mounts)
 		d.Unlisted = h.DataErrors > uint64(len(h.Damaged))
-		// OpenZFS before 2.2 does not know the feature, and this call fails. Before OpenZFS 2.2 root sees
-		// each error counted once, while other users see the error counted as often as ZFS found it.
+		// OpenZFS before 2.2 does not know the feature head_errlog, and this call fails. Before
+		// OpenZFS 2.2 root sees each error counted once, while other users see the error counted
+		// as often as ZFS found it.
 		if feature, err := r.Feature(ctx, pool, "head_errlog"); err == nil {
 			d.Exact, d.Counted = feature == "active", counted.DataErrors
 		}
@@ -248,8 +250,9 @@ func (s Scanner) FindDamage(ctx context.Context, pool string, mounts map[string]
 	return &d, nil
 }
 
-// DamageOf returns the new report: the errors just found, and for pools that could not be read, the
-// errors of the last report. Pools that are not imported any more are left out.
+// DamageOf returns the new report of permanent errors: the errors just found, and for pools that
+// could not be read the errors of the last report. Pools that are not imported any more are left
+// out.
 func DamageOf(last, found map[string]*checker.Damage, pools []string) map[string]*checker.Damage {
 	all := map[string]*checker.Damage{}
 	for _, pool := range pools {

@@ -6,8 +6,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// History lists all snapshots of one disk, the oldest first. The time of the call grows with the
-// number of snapshots. Other listings of the pool wait for the end of the call, so ctx must end
+// History lists all snapshots of one disk, the oldest first. The duration of History grows with
+// the number of snapshots. Other listings of the pool wait until History returns, so ctx must end
 // soon.
 func (s Scanner) History(ctx context.Context, dataset string) ([]zfs.Snapshot, error) {
 	pool := zfs.Pool(dataset)

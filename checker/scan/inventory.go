@@ -10,23 +10,25 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Inventory contains the disks that were seen here before, so that a disk that disappeared is
-// reported. The exporter keeps an inventory, and each user of check keeps another one. An inventory
-// is never changed, only replaced.
+// Inventory contains the disks that earlier scans found on this host, so that a disk that
+// disappeared is reported. The exporter keeps an inventory, and each user of check keeps a
+// separate inventory. The methods of Inventory do not change it, but return a new inventory.
 type Inventory struct {
-	// Disks are the known disks, by dataset. Disks is nil if no inventory was ever written.
+	// Disks are the disks that were on this host, by dataset. Disks is nil if no inventory was
+	// ever written.
 	Disks map[string]KnownDisk `json:"disks"`
 	// Forgotten contains the time at which a dataset, with all datasets below, was forgotten. A disk
 	// that was last seen before it was forgotten is ignored, even if another inventory still contains
 	// the disk.
 	Forgotten map[string]time.Time `json:"forgotten,omitempty"`
-	// Owners are the disks of the nodes' own guests, by node and by the dataset on the node.
+	// Owners are the disks of the guests that the asked nodes own, by node and by the dataset on
+	// the node.
 	Owners map[string]map[string]OwnerDisk `json:"owners,omitempty"`
 	// Lost describes the loss of an earlier inventory, nil if none was lost.
 	Lost *Loss `json:"lost,omitempty"`
 }
 
-// KnownDisk is one disk that was here.
+// KnownDisk is one disk of an [Inventory].
 type KnownDisk struct {
 	// GUID is the guid of the dataset, which a rename does not change.
 	GUID uint64 `json:"guid,string"`
@@ -35,29 +37,30 @@ type KnownDisk struct {
 	Pool uint64 `json:"pool_guid,string,omitempty"`
 	// Since is the start of the scan that first saw the disk.
 	Since time.Time `json:"since"`
-	// Node is the node of this host's cluster on which the guest of the disk was configured, "" if
-	// none. Left is the time since when the guest is not configured there any more; Left is zero again
-	// when the guest's move can no longer be the reason for a missing disk.
+	// Node is the node of this host's cluster on which the guest of the disk was configured, ""
+	// if none. Left is the time since when the guest is not configured on this node any more, and
+	// is set to zero when a missing disk can no longer be due to the guest's move.
 	Node string    `json:"node,omitempty"`
 	Left time.Time `json:"left,omitzero"`
 }
 
-// Loss says when and why an inventory was lost.
+// Loss says when and why the file of an inventory was lost.
 type Loss struct {
 	At  time.Time `json:"at"`
 	Why string    `json:"why"`
 }
 
 const (
-	// toldFor is the time for which a loss is reported: long enough that the person on duty sees the
-	// report.
+	// toldFor is the time for which the loss of an inventory is reported: long enough that the
+	// person on duty sees the report.
 	toldFor = 24 * time.Hour
-	// forgottenFor is the time for which a forgotten disk is recorded. Within this time every check
-	// whose inventory contains the disk runs, and forgets the disk, too.
+	// forgottenFor is the time for which an inventory records a forgotten disk: long enough that
+	// every check with a separate inventory runs and forgets the disk, too.
 	forgottenFor = 90 * 24 * time.Hour
 )
 
-// Notes warns for a day after a loss that disks which disappeared before the loss are not reported.
+// Notes warns for a day after the loss of an inventory that disks which disappeared before are
+// not reported.
 func (s Inventory) Notes(now time.Time) []checker.Note {
 	if s.Lost == nil || now.Sub(s.Lost.At) > toldFor {
 		return nil
@@ -65,11 +68,11 @@ func (s Inventory) Notes(now time.Time) []checker.Note {
 	return []checker.Note{{State: checker.Warning, Text: fmt.Sprintf("disks that were gone before %s are not missed: %s", s.Lost.At.Format(time.DateTime), s.Lost.Why)}}
 }
 
-// Updated returns s plus the disks just read and minus those renamed, and whether anything changed.
-// If so, the result is a copy. A disk that was read before its dataset was forgotten, or before the
-// known entry was made, changes nothing. The time at which each disk was read counts, not the time
-// of the pool: another disk of the pool may be unreadable for days. The Disks of the result are
-// never nil, but may be empty.
+// Updated returns s with the disks just read and without renamed disks, and whether anything
+// changed. If the inventory changed, Updated returns a copy. A disk that was read before its
+// dataset was forgotten, or before its entry in the inventory was made, changes nothing. The time
+// at which each disk was read counts, because another disk of its pool may be unreadable for
+// days. Disks in the returned inventory is never nil, but may be empty.
 func (s Inventory) Updated(pools []checker.Pool, now time.Time) (updated Inventory, changed bool) {
 	s, changed = s.followed(pools)
 	updated = s
@@ -119,8 +122,8 @@ func (s Inventory) Updated(pools []checker.Pool, now time.Time) (updated Invento
 	return updated, changed
 }
 
-// wasWhole reports whether the loss of the disk must be reported. A disk counts if its first
-// receive was finished, and the disk is not a clone that somebody made to try something.
+// wasWhole reports whether the disk must be reported if it disappears: its first receive was
+// finished, and it is not a clone that somebody made to try something.
 func wasWhole(d *checker.Disk) bool {
 	if d.BareClone() && d.Owned != checker.Owned {
 		return false
@@ -133,8 +136,8 @@ func (s Inventory) Forgot(d checker.Disk, now time.Time) bool {
 	return s.forgot(d.Dataset, d.ReadAt, now)
 }
 
-// forgot reports whether a dataset, seen at a time, was forgotten later. A time in the future is
-// ignored, because a clock that was ahead wrote the time.
+// forgot reports whether a dataset, seen at a time, was forgotten later. A forget entry with a
+// time in the future is ignored, because a clock that was ahead wrote the entry.
 func (s Inventory) forgot(dataset string, seen, now time.Time) bool {
 	for within := dataset; within != ""; within = zfs.Parent(within) {
 		if at, ok := s.Forgotten[within]; ok && !seen.After(at) && !at.After(now) {
@@ -144,9 +147,9 @@ func (s Inventory) forgot(dataset string, seen, now time.Time) bool {
 	return false
 }
 
-// lasting returns the entries of forgotten that are still valid. An entry more than five minutes in
-// the future was written by a clock that was ahead, and would forget later disks by mistake. A few
-// minutes are allowed for another process that forgot a disk just now.
+// lasting returns the entries for forgotten datasets that are still valid. An entry more than
+// five minutes in the future was written while the clock was ahead, and would forget later disks
+// by mistake. Five minutes are allowed for another process that forgot a disk just now.
 func lasting(forgotten map[string]time.Time, now time.Time) map[string]time.Time {
 	const ahead = 5 * time.Minute
 	kept := maps.Clone(forgotten)
@@ -154,8 +157,8 @@ func lasting(forgotten map[string]time.Time, now time.Time) map[string]time.Time
 	return kept
 }
 
-// Forget returns s without a dataset and all datasets below, and the number of disks removed. Other
-// processes that read this inventory forget the same disks.
+// Forget returns s without the disks in a dataset and below it, and the number of removed disks.
+// Other processes that read this inventory forget the same disks.
 func (s Inventory) Forget(dataset string, now time.Time) (Inventory, int) {
 	forgotten := maps.Clone(s.Forgotten)
 	if forgotten == nil {
@@ -196,8 +199,8 @@ func (s Inventory) With(other Inventory, now time.Time) Inventory {
 	return both
 }
 
-// pools returns the names of the pools that held the disks, without pools that are imported under
-// another name now.
+// pools returns the names of the pools that contained the inventory's disks, without pools that
+// are now imported under another name.
 func (s Inventory) pools(imported Imported) []string {
 	names := map[uint64]string{}
 	for name, guid := range imported {
@@ -213,9 +216,9 @@ func (s Inventory) pools(imported Imported) []string {
 	return sortedKeys(pools)
 }
 
-// Recall adds to each pool the disks that were here before and are absent from the scan. A disk is
-// added as gone if its pool was read or is missing, and as unreadable if its pool could not be
-// read. Recall also marks the clones without a snapshot that were complete disks before.
+// Recall adds to each pool the disks of the inventory that the scan did not find. Recall adds a
+// disk as gone if its pool was read or is missing, and as unreadable if its pool could not be
+// read. Recall also marks clones without a snapshot that had their own snapshots before.
 func (s Inventory) Recall(pools []checker.Pool, t Targets) {
 	s, _ = s.followed(pools)
 	read := newReading(pools)
@@ -235,9 +238,9 @@ func (s Inventory) Recall(pools []checker.Pool, t Targets) {
 	}
 }
 
-// recognized returns the disks, and marks as WasWhole those that look like clones made for a trial
-// but were complete disks before: a promotion moved their snapshots away. The given list is not
-// changed, because other goroutines may read the list.
+// recognized returns the disks, and sets WasWhole for clones without a snapshot that had
+// snapshots before: zfs promote moved their snapshots to another dataset. The given list of disks
+// is not changed, because other goroutines may read the list.
 func (s Inventory) recognized(disks []checker.Disk) []checker.Disk {
 	copied := false
 	for i := range disks {

@@ -286,8 +286,8 @@ func TestAPoolIsRenamedWhileADiskIsGone(t *testing.T) {
 	assert.False(t, changed)
 }
 
-// A copy whose snapshots were moved away by a promotion looks like a clone made for a trial, but
-// receives no snapshots any more.
+// A copy whose snapshots zfs promote moved to a clone looks like a clone that somebody made to
+// try something, but must be reported, because it receives no snapshots any more.
 func TestACopyWhoseSnapshotsWerePromotedAway(t *testing.T) {
 	p := at(now, "tank", 1, 5)
 	seen, _ := Inventory{}.Updated([]checker.Pool{p}, now)

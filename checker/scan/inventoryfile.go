@@ -20,12 +20,13 @@ type inventoryFile struct {
 
 const inventoryVersion = 1
 
-// ErrDamaged means that the inventory's file was read and is not valid. A file that cannot be read
-// may be valid, so the file must not be overwritten.
+// ErrDamaged means that the inventory's file was read and is not valid. Any other error of
+// reading the inventory's file is not ErrDamaged: the file may be valid and must not be
+// overwritten.
 var ErrDamaged = errors.New("damaged")
 
-// LoadInventory reads the file at path. If there is no file, or if only the command forget has
-// written the file, the result has nil Disks.
+// LoadInventory reads an inventory from the file at path. If the file does not exist, or if only
+// the command forget has written it, Disks in the result is nil.
 func LoadInventory(path string) (Inventory, error) { return loadInventory(path, files.Read) }
 
 func loadInventory(path string, read func(string) ([]byte, error)) (Inventory, error) {
@@ -51,8 +52,9 @@ func loadInventory(path string, read func(string) ([]byte, error)) (Inventory, e
 	return file.Inventory, nil
 }
 
-// Reopen is [LoadInventory] for the process that also writes the file. A file that another user may
-// have written is an error. A damaged file is renamed, and the inventory reports the loss.
+// Reopen is [LoadInventory] for the process that also writes the inventory's file. Reopen returns
+// an error if another user may have written the file. Reopen renames a damaged file and returns
+// an inventory that reports the loss.
 func Reopen(path string, now time.Time) (Inventory, error) {
 	known, err := loadInventory(path, files.ReadPrivate)
 	if !errors.Is(err, ErrDamaged) {
@@ -65,7 +67,7 @@ func Reopen(path string, now time.Time) (Inventory, error) {
 	return Inventory{Lost: &Loss{At: now, Why: err.Error() + "; it is kept as " + aside}}, nil
 }
 
-// Save writes the file at path in one step. All users may read the file.
+// Save replaces the inventory's file at path atomically. All users may read the file.
 func (s Inventory) Save(path string) error {
 	text, err := json.MarshalIndent(inventoryFile{inventoryVersion, s}, "", " ")
 	if err != nil {

@@ -11,24 +11,25 @@ import (
 
 // BehindFrom is the least difference between the newest snapshots of owner and replica for which
 // the owner lists its snapshots, to find the time since when the replica has been behind. While
-// replication works the difference is smaller, and a comparison costs the same for any number of
-// snapshots.
+// replication works the difference is smaller than BehindFrom, and a comparison costs the same
+// for any number of snapshots.
 const BehindFrom = time.Hour
 
 // maxEvidence is the number of snapshots that are examined to find a snapshot without a hold and
 // without a clone.
 const maxEvidence = 3
 
-// FirstAfter returns the first managed snapshot after a txg, and the evidence that no earlier one
-// after the txg was destroyed: full names of snapshots from before the txg, the newest first. A
-// single evidence snapshot with neither a hold nor a clone is enough: the retention destroys the
-// oldest snapshots first, and a snapshot of the class frequently is kept by no other class. found
-// is false if there is no such first snapshot or no evidence.
+// FirstAfter returns the first managed snapshot in list after a txg, and the evidence that it
+// really was the first: full names of snapshots from before the txg, the newest first. If one
+// snapshot of the evidence has neither a hold nor a clone, no earlier snapshot after the txg was
+// destroyed: the retention destroys the oldest snapshots of the class frequently first, and no
+// other class keeps them. found is false if there is no managed snapshot after the txg or no
+// evidence.
 //
-// A snapshot whose name has a later time than the first one is not evidence: a clock that was ahead
-// named the snapshot, and the retention keeps it until that time. found is also false if the first
-// one's name has a later time than the name of a newer snapshot: a clock that was ahead named the
-// first one, and its time would be a wrong start of the lag.
+// A snapshot with a later time in its name than the first snapshot is not evidence: it was named
+// while the clock was ahead, and the retention keeps it until this time. found is also false if a
+// newer snapshot has an earlier time in its name than the first snapshot: the first snapshot was
+// then named while the clock was ahead, and its creation would be a wrong start of the lag.
 func FirstAfter(list []zfs.SnapshotName, txg uint64) (first zfs.SnapshotName, evidence []string, found bool) {
 	for _, s := range list {
 		if _, managed := s.Class(); managed && s.CreateTXG > txg && (!found || s.CreateTXG < first.CreateTXG) {
@@ -52,25 +53,27 @@ func FirstAfter(list []zfs.SnapshotName, txg uint64) (first zfs.SnapshotName, ev
 	return first, evidence, found && len(before) > 0 && !ahead
 }
 
-// namedBefore reports whether the time in managed name a is before the time in managed name b.
+// namedBefore reports whether the time in the name of managed snapshot a is before the time in
+// the name of managed snapshot b.
 func namedBefore(a, b string) bool {
 	earlier, errA := zfs.ParseSnapshotTime(a)
 	later, errB := zfs.ParseSnapshotTime(b)
 	return errA == nil && errB == nil && earlier.Before(later)
 }
 
-// Position is a point in a dataset's history.
+// Position is a point in the history of a dataset: a txg.
 type Position struct {
 	Dataset   string
 	CreateTXG uint64
 }
 
-// BehindSince finds, for each position, the creation of the first managed snapshot after the
-// position. All positions must be in one pool. A position is left out if the first snapshot after
-// the position is unknown. BehindSince does not wait for scans.
+// BehindSince finds, for each position, the creation time of the first managed snapshot after the
+// position. All positions must be in one pool. A position is left out of the result if the first
+// managed snapshot after it is unknown. BehindSince does not wait for scans.
 func (s Scanner) BehindSince(ctx context.Context, pool string, positions []Position) map[Position]time.Time {
 	since := map[Position]time.Time{}
-	// After a failure the caller still knows the difference between the newest snapshots.
+	// The error is ignored: without BehindSince the caller uses the difference between the newest
+	// snapshots of owner and replica.
 	_ = s.asking(ctx, pool, func(r zfs.Reader) error {
 		lists := map[string][]zfs.SnapshotName{}
 		for _, p := range positions {

@@ -12,19 +12,19 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Lookup is the result of looking for one name.
+// Lookup is the result of looking up one full name of a snapshot.
 type Lookup struct {
 	Presence checker.Presence
 	GUID     uint64
 	// CreateTXG is the txg of the snapshot, which gives its position among the dataset's snapshots.
 	CreateTXG uint64
-	// Problem says why the presence is unknown, "" if the presence is known.
+	// Problem says why it is unknown whether the snapshot exists, "" if this is known.
 	Problem string
 }
 
 // Lookup looks up full names of snapshots, all of one pool. A name that is not among the pool's
-// snapshots is looked up among its bookmarks. Lookup does not wait for scans. An error means that
-// nothing is known about any of the names.
+// snapshots is looked up among its bookmarks. Lookup does not wait for scans. If Lookup returns
+// an error, nothing is known about any of the names.
 func (s Scanner) Lookup(ctx context.Context, pool string, fullNames []string) (map[string]Lookup, error) {
 	if err := zfs.CheckPool(s.Kstat, pool); err != nil {
 		return nil, err
@@ -59,8 +59,8 @@ func (s Scanner) Lookup(ctx context.Context, pool string, fullNames []string) (m
 	return found, nil
 }
 
-// note adds the result of a lookup to all: the snapshots found, and the names that are unknown
-// because zfs failed for them. note returns err if the failure concerns all names.
+// note adds to all the results of a lookup by zfs: the snapshots that were found, and the names
+// for which zfs failed. note returns err if zfs failed for all names.
 func note(all map[string]Lookup, as checker.Presence, names []string, answer []zfs.Snapshot, err error) error {
 	faults, some := errors.AsType[zfs.Faults](err)
 	if err != nil && !some && !zfs.Complained(err) {

@@ -9,8 +9,8 @@ import (
 	"snapwatch/checker"
 )
 
-// learnt contains the entries of a [Cache] that this process changed or deleted, and when it read
-// each entry.
+// learnt contains the entries of a [Cache] that this process changed or deleted, with the time at
+// which the process read each entry.
 type learnt struct {
 	newest, pending, slow map[string]time.Time
 	// guests are the names of entries of the [guestCache].
@@ -21,10 +21,10 @@ func newLearnt() learnt {
 	return learnt{map[string]time.Time{}, map[string]time.Time{}, map[string]time.Time{}, map[string]bool{}}
 }
 
-// Merge adds the entries that other processes wrote to path after this cache was read. An entry
-// that this process learnt is kept, unless another process read the same entry later. A file that
-// cannot be used adds nothing. The caller must keep other processes from writing until [Cache.Save]
-// has returned.
+// Merge adds the entries that other processes wrote to path after this cache was read. A cache
+// entry that this process changed is kept, unless another process read the same dataset later. A
+// file that cannot be used is ignored. The caller must keep other processes from writing until
+// [Cache.Save] has returned.
 func (c *Cache) Merge(path string) {
 	saved, err := LoadCache(path)
 	if err != nil {
@@ -33,8 +33,8 @@ func (c *Cache) Merge(path string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.newest = merged(c.newest, saved.newest, c.learnt.newest, func(theirs, _ entry, at time.Time) bool { return theirs.readAt.After(at) })
-	// If both processes saw the same receive, the earlier sighting counts; of two different receives
-	// the later one counts.
+	// If both processes saw the same pending receive, the time of the earlier scan counts; of two
+	// different receives the later one counts.
 	c.pending = merged(c.pending, saved.pending, c.learnt.pending, func(theirs, ours pendingReceive, at time.Time) bool {
 		return ours.continues(theirs) || theirs.Since.After(at) && !theirs.continues(ours)
 	})
@@ -46,7 +46,8 @@ func (c *Cache) Merge(path string) {
 	}
 }
 
-// merged returns theirs, changed by each learnt entry of ours unless their entry is better.
+// merged returns the cache entries of the other process, with each entry that this process
+// learnt, unless the entry of the other process is better.
 func merged[V any](ours, theirs map[string]V, learnt map[string]time.Time, better func(theirs, ours V, at time.Time) bool) map[string]V {
 	for name, at := range learnt {
 		our, has := ours[name]
@@ -75,7 +76,8 @@ func mergedGuests[V any](ours, theirs map[string]V, learnt map[string]bool) map[
 	return all
 }
 
-// drop deletes the entries from known that are gone, and notes each deletion in learnt.
+// drop deletes the cache entries for which gone returns true, and records each deletion in
+// learnt.
 func drop[V any](known map[string]V, learnt map[string]time.Time, gone func(name string) bool, at time.Time) {
 	for name := range known {
 		if gone(name) {
@@ -85,8 +87,9 @@ func drop[V any](known map[string]V, learnt map[string]time.Time, gone func(name
 	}
 }
 
-// better returns the disks of the second reading, with better answers from the first reading. If
-// the second reading failed in part, disks that only the first reading saw are added.
+// better combines the disks of two readings of a pool: those of the second reading, with the
+// first reading's answer for a disk if it is better. If the second reading failed in part, better
+// adds the disks that only the first reading found.
 func better(second, first []checker.Disk, failed error) []checker.Disk {
 	worth := func(d checker.Disk) int {
 		switch {

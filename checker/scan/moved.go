@@ -7,26 +7,26 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// leftFor is the time after which a disk whose guest left this node or its cluster counts as a copy
-// that stays. If a copy that stays disappears, check reports the copy as missing.
+// leftFor is the time after which a disk whose guest left this node or its cluster counts as a
+// copy that stays. If a disk that counts as a copy disappears, check reports the disk as missing.
 const leftFor = 24 * time.Hour
 
-// Guests says on which node of this host's cluster a guest is configured.
+// Guests contains the nodes of this host's cluster on which guests are configured.
 type Guests struct {
-	// Here is this host's own node.
+	// Here is the name of this host as a node of its cluster.
 	Here string
-	// Node returns the node on which the guest of a disk is configured. The result is "" if no node
-	// has the guest, or if the disk is a copy from another cluster, where the VMID belongs to another
-	// guest.
+	// Node returns the node on which the guest of a disk is configured. Node returns "" if no
+	// node has the guest, or if the disk is a copy from another cluster, where the VMID belongs
+	// to another guest.
 	Node func(dataset string, vmid int) string
 }
 
-// Settled returns s without the disks that disappeared together with their guests: a guest of this
-// node was migrated or destroyed, or a guest of another node of this cluster was destroyed. The
-// disks that disappeared are recorded as forgotten, so that other inventories do not report the
-// disks either. Settled also stores with each disk the node on which its guest is configured, and
-// reports whether anything changed. If so, the result is a copy. Disks of pools that were not read
-// are unchanged.
+// Settled returns s without the disks that disappeared together with their guests: a guest of
+// this node was migrated or destroyed, or a guest of another node of this cluster was destroyed.
+// The disks that disappeared with their guests are recorded as forgotten, so that other
+// inventories do not report these disks either. Settled also stores with each disk the node on
+// which its guest is configured, and reports whether anything changed. If the inventory changed,
+// Settled returns a copy. Disks of pools that were not read are unchanged.
 func (s Inventory) Settled(pools []checker.Pool, g Guests, now time.Time) (settled Inventory, changed bool) {
 	disks, forgotten := map[string]KnownDisk{}, map[string]time.Time{}
 	read := newReading(pools)
@@ -49,7 +49,7 @@ func (s Inventory) Settled(pools []checker.Pool, g Guests, now time.Time) (settl
 	return Inventory{Disks: disks, Forgotten: forgotten, Lost: s.Lost}.With(s, now), true
 }
 
-// follow returns the disk, updated for a guest that is now configured on node.
+// follow returns the inventory's entry of a disk whose guest is now configured on node.
 func (disk KnownDisk) follow(node, here string, now time.Time) KnownDisk {
 	left := disk.Node != "" && node != disk.Node && (disk.Node == here || node == "")
 	switch {

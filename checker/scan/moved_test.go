@@ -56,7 +56,8 @@ func TestADiskThatGoesWithItsGuestIsNotMissed(t *testing.T) {
 	}
 }
 
-// A disk in a pool that was not read, or is not imported, is not forgotten.
+// A disk whose guest moved away is not forgotten while the disk's pool is not imported or was not
+// read.
 func TestNothingIsForgottenOfAPoolThatWasNotRead(t *testing.T) {
 	now := time.Date(2026, 3, 29, 12, 0, 0, 0, time.UTC)
 	s := Inventory{Disks: map[string]KnownDisk{"tank/vm-1-disk-0": {GUID: 7, Since: now, Node: "a"}}}

@@ -9,14 +9,16 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// NeverHad returns the datasets, all of one pool, that are known to have never had a certain
-// managed snapshot. made is the time at which the snapshot was made on the owner; the snapshot is
-// absent from the dataset now. The retention destroys the oldest snapshots first, and no other
-// class keeps a snapshot of the class frequently. If a frequently snapshot from before the time in
-// made exists without a hold or clone, the retention has destroyed no later snapshot of this class.
+// NeverHad returns the datasets that are known to have never had the replica's newest snapshot.
+// made contains, for datasets of one pool, the time at which this snapshot was made; the dataset
+// does not have the snapshot now. The retention destroys the oldest snapshots first, and no other
+// class keeps a snapshot of the class frequently. If the dataset has a frequently snapshot from
+// before the time in made, without a hold or clone, the retention has destroyed no later snapshot
+// of this class.
 func (s Scanner) NeverHad(ctx context.Context, pool string, made map[string]time.Time) map[string]bool {
 	never := map[string]bool{}
-	// After a failure the answer is unknown, and the dataset is left out.
+	// If zfs fails, it is unknown which snapshots the datasets had, and the datasets are left
+	// out.
 	_ = s.asking(ctx, pool, func(r zfs.Reader) error {
 		oldest := map[string][]zfs.SnapshotName{}
 		err := r.SnapshotNames(ctx, sortedKeys(made), func(n zfs.SnapshotName) error {

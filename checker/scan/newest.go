@@ -13,8 +13,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// lookUpKnown finds the newest managed snapshots whose names are known from the heads or the cache.
-// If nothing changed, lookUpKnown runs no command.
+// lookUpKnown finds the newest managed snapshots whose names are known from the heads or the
+// cache. If no snapshots changed since the last scan, lookUpKnown runs no command.
 func (s Scanner) lookUpKnown(ctx context.Context, r zfs.Reader, heads []zfs.Dataset, readAt time.Time) (*answers, error) {
 	a := &answers{
 		heads: heads, readAt: readAt, found: map[string]*zfs.Snapshot{}, unanswered: map[string]string{}, unlisted: map[string]string{},
@@ -40,7 +40,8 @@ func (s Scanner) lookUpKnown(ctx context.Context, r zfs.Reader, heads []zfs.Data
 	}
 	err := a.lookUp(ctx, r, a.names)
 	if err == nil {
-		// A fault of these snapshots is ignored, because these snapshots are not the newest.
+		// Errors of reading these snapshots are ignored, because newer snapshots may exist
+		// anyway.
 		a.bounds, _, _, err = lookUp(ctx, r, known)
 	}
 	if ctx.Err() == nil {
@@ -49,8 +50,8 @@ func (s Scanner) lookUpKnown(ctx context.Context, r zfs.Reader, heads []zfs.Data
 	return a, err
 }
 
-// lookUp finds the named snapshots, or records why there is no answer. An error means that the time
-// was over.
+// lookUp reads the newest managed snapshots of datasets by their names, or records why zfs gave
+// no answer. lookUp returns an error if the time was over.
 func (a *answers) lookUp(ctx context.Context, r zfs.Reader, names map[string]string) error {
 	maps.Copy(a.names, names)
 	found, faults, why, err := lookUp(ctx, r, names)
@@ -68,8 +69,9 @@ func (a *answers) lookUp(ctx context.Context, r zfs.Reader, names map[string]str
 	return nil
 }
 
-// finish records why a head has no answer, and remembers the answers of all other heads. err says
-// why some heads were not read, nil if all were. finish reports whether any head has an answer.
+// finish records why a head has no answer about its snapshots, and stores the answers of all
+// other heads in the cache. err says why some heads were not read, nil if all heads were read.
+// finish reports whether any head has an answer.
 func (s Scanner) finish(a *answers, err error) bool {
 	late := 0
 	for i, h := range a.heads {
@@ -105,7 +107,7 @@ func (s Scanner) finish(a *answers, err error) bool {
 	return late < len(a.heads) || late == 0
 }
 
-// wait answers for a dataset that was not listed yet, with why as the reason.
+// wait records why a dataset's snapshots were not listed yet.
 func (a *answers) wait(dataset, why string) {
 	if bound := a.bounds[dataset]; bound != nil {
 		a.found[dataset], a.unlisted[dataset] = bound, why
@@ -114,7 +116,8 @@ func (a *answers) wait(dataset, why string) {
 	}
 }
 
-// soFar returns a copy of the known answers, for use while lists are still read.
+// soFar returns a copy of the answers known so far, which other processes can use while lists are
+// still read.
 func (a *answers) soFar() *answers {
 	some := &answers{
 		heads: slices.Clone(a.heads), readAt: a.readAt, found: maps.Clone(a.found),
@@ -129,15 +132,15 @@ func (a *answers) soFar() *answers {
 	return some
 }
 
-// quickListing is the time below which the next listing has twice as many disks. Quick listings
-// then need few processes, and an interrupted slow one loses little.
+// quickListing is the duration of a listing below which the next listing has twice as many disks.
+// Large listings need fewer processes, and an interrupted small listing loses little.
 const quickListing = 5 * time.Second
 
-// listRest lists the snapshots of the heads whose newest managed snapshot is unknown, some disks at
-// a time, and looks up the snapshots it finds. Slow disks come last, so that their slowness delays
-// no other disk. Each answer is remembered immediately, so that several runs together can read a
-// pool that is too slow for one run. If zfs fails for several disks together, each disk is listed
-// alone. An error means that the time was over.
+// listRest lists the snapshots of the heads whose newest managed snapshot is unknown, some disks
+// at a time, and looks up the snapshots it finds. Slow disks come last, so that their slowness
+// delays no other disk. Each answer is stored in the cache immediately, so that several runs
+// together can read a pool that is too slow for one run. If zfs fails for several disks together,
+// each disk is listed alone. listRest returns an error if the time was over.
 func (s Scanner) listRest(ctx context.Context, r zfs.Reader, a *answers) error {
 	all, began, size := len(a.list), s.Now(), 1
 	rest := s.inOrder(a)
@@ -173,8 +176,8 @@ func (s Scanner) listRest(ctx context.Context, r zfs.Reader, a *answers) error {
 	return nil
 }
 
-// lookUpListed answers for the datasets of a listing. complaint is the error of zfs for this
-// listing.
+// lookUpListed reads the newest managed snapshots that a listing of datasets found, or records
+// why there is no answer. complaint is the error of zfs for this listing.
 func (s Scanner) lookUpListed(ctx context.Context, r zfs.Reader, a *answers, datasets []string, l listing, complaint error) error {
 	names := map[string]string{}
 	for _, dataset := range datasets {
@@ -194,9 +197,10 @@ func (s Scanner) lookUpListed(ctx context.Context, r zfs.Reader, a *answers, dat
 	return a.lookUp(ctx, r, names)
 }
 
-// inOrder returns the datasets to list. Datasets with no known managed snapshot come first, then
-// those with the oldest known one, because their verdicts depend most on the list. Datasets whose
-// last listing took nearly all the available time come last.
+// inOrder returns the datasets whose snapshots must be listed, in order. Datasets without a known
+// managed snapshot come first, then datasets with the oldest known one, because their verdicts
+// depend most on the list. Datasets whose last listing took nearly all the available time come
+// last.
 func (s Scanner) inOrder(a *answers) []string {
 	rest := sortedKeys(a.list)
 	due := func(dataset string) (at time.Time) {
@@ -217,11 +221,12 @@ func (s Scanner) inOrder(a *answers) []string {
 	return rest
 }
 
-// listing is the result of listing snapshots. Only the newest snapshots are kept, because a list
-// may have a million entries.
+// listing is the result of listing the snapshots of datasets. Only the newest snapshots are kept,
+// because a list may contain a million snapshots.
 type listing struct {
 	heads map[string]zfs.Dataset
-	// newest are the newest managed snapshots, and ofAny the newest snapshots of any kind, by dataset.
+	// newest contains the newest managed snapshot of each listed dataset, and ofAny the newest
+	// snapshot, managed or not.
 	newest, ofAny map[string]zfs.SnapshotName
 	// complete contains the datasets whose list contains the snapshot that the head names as newest.
 	complete map[string]bool
@@ -245,8 +250,8 @@ func (l listing) take(n zfs.SnapshotName) error {
 	return nil
 }
 
-// lacks returns why the dataset's list may be incomplete, "" if the list is complete; err is the
-// error of zfs.
+// lacks returns why the list of a dataset's snapshots may be incomplete, "" if the list is
+// complete; err is the error of zfs for the listing.
 func (l listing) lacks(dataset string, err error) string {
 	h := l.heads[dataset]
 	switch {
@@ -260,8 +265,8 @@ func (l listing) lacks(dataset string, err error) string {
 	return ""
 }
 
-// lookUp reads the named snapshots, by dataset. faults are failures that a second try would not
-// repair; why contains the datasets without an answer.
+// lookUp reads the snapshots with these names, by dataset. faults are failures that a second try
+// would not repair; why contains the reason for each dataset without an answer.
 func lookUp(ctx context.Context, r zfs.Reader, names map[string]string) (found map[string]*zfs.Snapshot, faults zfs.Faults, why map[string]string, err error) {
 	found, why = map[string]*zfs.Snapshot{}, map[string]string{}
 	if len(names) == 0 {

@@ -7,7 +7,7 @@ import (
 	"snapwatch/checker"
 )
 
-// OwnerDisk is a disk of a node's own guest.
+// OwnerDisk is a disk of a guest that an asked node owns.
 type OwnerDisk struct {
 	VMID  int    `json:"vmid"`
 	Guest string `json:"guest,omitempty"`
@@ -15,13 +15,13 @@ type OwnerDisk struct {
 	Left time.Time `json:"left,omitzero"`
 }
 
-// ownerLeftFor is the time for which a node's former disk is remembered, which is longer than any
-// report mentions the disk.
+// ownerLeftFor is the time for which the inventory keeps a node's former disk, which is longer
+// than reports mention the disk.
 const ownerLeftFor = 48 * time.Hour
 
-// Heard returns s with the disks of the nodes' own guests, and whether anything changed. If so, the
-// result is a copy. The disks of a node that did not answer are unchanged; a node that is no longer
-// configured is forgotten.
+// Heard returns s with the disks of the guests that the nodes own, and whether anything changed.
+// If the inventory changed, Heard returns a copy. The disks of a node that did not answer are
+// unchanged; a node that is no longer configured is forgotten.
 func (s Inventory) Heard(nodes []checker.NodeAnswer, now time.Time) (heard Inventory, changed bool) {
 	owners := map[string]map[string]OwnerDisk{}
 	for _, n := range nodes {

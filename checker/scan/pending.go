@@ -12,11 +12,11 @@ import (
 // then, and a digest of the resume token.
 type pendingReceive struct {
 	GUID uint64 `json:"guid,string"`
-	// Newest is the newest snapshot of any kind. Managed is the guid of the newest managed snapshot, 0
-	// for none.
+	// Newest is the name of the dataset's newest snapshot, managed or not. Managed is the guid of
+	// the newest managed snapshot, 0 if there is none.
 	Newest  string `json:"newest_of_any"`
 	Managed uint64 `json:"newest_managed,string"`
-	// Token is a digest of the resume token.
+	// Token is a digest of the receive's resume token.
 	Token string    `json:"token"`
 	Since time.Time `json:"since"`
 }
@@ -29,15 +29,16 @@ func (p pendingReceive) continues(before pendingReceive) bool {
 		(p.Newest == before.Newest || p.Token == before.Token)
 }
 
-// digest returns a short digest that is different for different tokens. The digest is not secret.
+// digest returns a short digest of a resume token, different for different tokens and not secret.
 func digest(token string) string {
 	sum := sha256.Sum256([]byte(token))
 	return hex.EncodeToString(sum[:8])
 }
 
 // seePending sets for each disk of a pool the time since when its receive has been pending, and
-// remembers this time for the next scan. A remembered time in the future came from a clock that was
-// ahead, and is replaced. If a disk could not be read, the receive counts as the same one.
+// remembers this time for the next scan. A start of a receive in the future was recorded while
+// the clock was ahead, and is replaced. If a disk could not be read, its receive counts as
+// unchanged.
 func (c *Cache) seePending(disks []checker.Disk, digests map[string]string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

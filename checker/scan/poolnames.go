@@ -8,9 +8,9 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// followed returns s with the names of the disks changed where a pool, found by its guid, is now
-// imported under another name. Disks that are gone are renamed, too. followed reports whether
-// anything changed. If so, the result is a copy.
+// followed returns s with the new dataset names of disks, also of gone disks, whose pool is now
+// imported under another name; pools are identified by guid. followed reports whether anything
+// changed. If the inventory changed, followed returns a copy.
 func (s Inventory) followed(pools []checker.Pool) (moved Inventory, changed bool) {
 	names, guids := map[uint64]*checker.Pool{}, map[string]uint64{}
 	for i := range pools {

@@ -1,19 +1,20 @@
-// Package scan reads pools for package checker: the guests' disks with their newest snapshots, and
-// the disks that were there before.
+// Package scan reads pools for package checker: the guests' disks with their newest snapshots,
+// and the disks that were there before.
 //
-// [Scanner] is the entry. A Scanner keeps its knowledge about snapshots in a [Cache]. An
-// [Inventory] contains the disks that were seen before.
+// A [Scanner] reads the pools, and keeps the newest snapshots in a [Cache]. An [Inventory]
+// contains the disks that earlier scans found.
 //
 // # The cost
 //
-// One listing of a pool returns all disks with the names of their newest snapshots (prevsnap). Only
-// unknown names are looked up. The snapshots of a disk are listed only if its newest snapshot is
-// not managed, and only after a change if ZFS shows changes. docs/zfs-facts.md has the numbers.
+// One zfs list of a pool returns all disks with the names of their newest snapshots (prevsnap).
+// Only snapshots that the cache does not contain are looked up. The snapshots of a disk are
+// listed only if its newest snapshot is not managed, and only after a change if ZFS has the
+// property snapshots_changed. docs/zfs-facts.md has the numbers.
 //
 // # Missing disks
 //
-// A disk that was seen and is gone counts as missing until the inventory forgets the disk. An
-// unreadable inventory is reported, and does not count as an empty one.
+// A disk that an earlier scan found and that is gone counts as missing until the inventory
+// forgets the disk. An unreadable inventory is reported, and does not count as an empty one.
 package scan
 
 import (
@@ -34,18 +35,20 @@ import (
 
 // Scanner reads pools. Scanning needs no root.
 type Scanner struct {
-	// Kstat is [zfs.KstatDir]. LockDir is the directory of the listing locks, /run/lock.
+	// Kstat is the directory of ZFS' kernel statistics, as [zfs.KstatDir]. LockDir is the
+	// directory for the locks of listings, normally /run/lock.
 	Kstat, LockDir string
-	// Now is the clock.
+	// Now returns the present time.
 	Now func() time.Time
-	// Cache avoids reading again what has not changed.
+	// Cache contains facts about snapshots from earlier scans, so that unchanged facts are not
+	// read again.
 	Cache *Cache
 	// Shared begins the names of the files through which processes of one user share simultaneous
-	// scans. With "" nothing is shared.
+	// scans. If Shared is "", processes do not share scans.
 	Shared string
 	// Trace is called with the argv of every program that is started, unless Trace is nil.
 	Trace func(argv []string)
-	// Run runs zfs; if Run is nil, the real program is started.
+	// Run runs the program zfs; if Run is nil, the real zfs is started.
 	Run zfs.Run
 }
 
@@ -61,9 +64,10 @@ func (s Scanner) All(ctx context.Context, targets Targets) []checker.Pool {
 	return pools
 }
 
-// Pool scans the datasets below the roots, all of one pool. Without roots Pool only checks that the
-// pool is imported. Pool returns when ctx ends at the latest, even if zfs hangs in the kernel. A
-// failure is recorded in the result; disks in the same result were read completely.
+// Pool scans the datasets below the roots, all of one pool. Without roots Pool only checks that
+// the pool is imported. Pool returns when ctx ends at the latest, even if zfs hangs in the
+// kernel. Pool records a failure in its result; the disks in the result were read completely
+// nevertheless.
 func (s Scanner) Pool(ctx context.Context, name string, roots []string) (pool checker.Pool) {
 	defer func() {
 		if e := recover(); e != nil {
@@ -89,14 +93,14 @@ func (s Scanner) Pool(ctx context.Context, name string, roots []string) (pool ch
 	return pool
 }
 
-// fail records that the pool could not be read, or only in part.
+// fail records that the pool could not be read, or could be read only in part.
 func fail(pool *checker.Pool, err error) {
 	pool.ReadAt = time.Time{}
 	pool.Problem = problemText(pool.Name, err)
 }
 
 // readOrShare reads the pool. If another process of this user read the pool while this process
-// waited for the lock, readOrShare uses the other result.
+// waited for the lock, readOrShare uses the other process's result.
 func (s Scanner) readOrShare(ctx context.Context, roots []string, pool *checker.Pool, asked time.Time) error {
 	place := s.sharedScan(pool.Name, roots)
 	turn, err := lock.WaitTurn(ctx, s.LockDir, listLock(pool.Name), s.Now())
@@ -119,16 +123,18 @@ func (s Scanner) readOrShare(ctx context.Context, roots []string, pool *checker.
 	return err
 }
 
-// take fills in the result of another process, and remembers the pending receives.
+// take copies another process's scan to pool, and stores the pending receives in the cache.
 func (s Scanner) take(other scanned, pool *checker.Pool) {
 	other.into(pool)
 	s.Cache.seePending(pool.Disks, other.Pending)
 }
 
-// listLock returns the name of the lock for a pool's listings: one at a time on this machine.
+// listLock returns the name of the lock with which only one listing of a pool runs at a time on
+// this host.
 func listLock(pool string) string { return "snapwatch-list-" + pool }
 
-// reader returns a reader whose zfs processes inherit the locks, so that a hanging zfs keeps them.
+// reader returns a reader whose zfs processes inherit the locks, so that a hanging zfs keeps the
+// locks.
 func (s Scanner) reader(turn lock.Turn) zfs.Reader {
 	return zfs.Reader{Inherit: turn.Files(), Trace: s.Trace, Run: s.Run}
 }
@@ -138,14 +144,15 @@ func (s Scanner) listing(ctx context.Context, pool string, list func(zfs.Reader)
 	return s.locked(ctx, listLock(pool), list)
 }
 
-// asking reads a few datasets of a pool, while no other process on this machine does so. asking
-// does not wait for a scan, which may take long. At most two processes can hang on a pool: one scan
-// and one lookup.
+// asking reads a few datasets of a pool, while no other process on this host makes such a lookup.
+// asking does not wait for a scan of the pool, which may take long. Thus at most two processes
+// can hang on a pool: one scan and one lookup.
 func (s Scanner) asking(ctx context.Context, pool string, ask func(zfs.Reader) error) error {
 	return s.locked(ctx, "snapwatch-ask-"+pool, ask)
 }
 
-// askingAlone is asking without waiting: if another process reads the pool now, this call fails.
+// askingAlone is asking without waiting: askingAlone fails if another process makes a lookup in
+// the pool now.
 func (s Scanner) askingAlone(ctx context.Context, pool string, ask func(zfs.Reader) error) error {
 	atOnce, cancel := context.WithCancel(ctx)
 	cancel()
@@ -171,10 +178,11 @@ func problemText(pool string, err error) string {
 	return err.Error()
 }
 
-// read fills in the pool's disks. If a lookup is incomplete or zfs complained, everything is read a
-// second time, beginning with the heads. A disk without an answer in either reading is unreadable.
-// If no time is left for the second reading, or the second reading fails, the first result counts.
-// An error together with disks means that more disks may exist.
+// read fills in the pool's disks. If a lookup is incomplete or zfs printed an error, read reads
+// the pool a second time, beginning with the heads. A disk without an answer in either reading is
+// unreadable. If no time is left for the second reading, or the second reading fails, the result
+// of the first reading counts. If read returns an error together with disks, the pool may have
+// more disks.
 func (s Scanner) read(ctx context.Context, r zfs.Reader, roots []string, pool *checker.Pool, place sharedScan) error {
 	first := *pool
 	a, err := s.readOnce(ctx, r, roots, pool, place)
@@ -210,9 +218,9 @@ func serious(err error) error {
 	return err
 }
 
-// readOnce fills in the pool's disks, and returns the answers of which the disks are made. An error
-// together with answers is a complaint of zfs, about a dataset that disappeared and is left out, or
-// about a dataset that zfs could not read.
+// readOnce reads the pool's disks once, and returns the answers from which it made the disks. If
+// readOnce returns an error together with answers, zfs could not read a dataset, or the dataset
+// disappeared and is left out.
 func (s Scanner) readOnce(ctx context.Context, r zfs.Reader, roots []string, pool *checker.Pool, place sharedScan) (*answers, error) {
 	pool.Remarks, pool.ReadAt = nil, s.Now()
 	heads, complaint := s.heads(ctx, r, roots, pool)

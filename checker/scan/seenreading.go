@@ -9,11 +9,11 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// reading is the result of a scan, arranged to find a disk that is no longer at its place.
+// reading is the result of a scan, with an index by guid that finds a renamed disk.
 type reading struct {
 	pools map[string]*checker.Pool
 	here  map[string]bool
-	// byGUID returns the places of the disks that were read, by guid.
+	// byGUID returns the pools in which disks were read, with the time, by the disk's guid.
 	byGUID func() map[uint64][]seenDisk
 }
 
@@ -44,21 +44,23 @@ func newReading(pools []checker.Pool) reading {
 	return r
 }
 
-// looked reports whether the disk's pool was read completely since the disk was last found there.
+// looked reports whether the disk's pool was read completely after the scan that first found the
+// disk there.
 func (r reading) looked(name string, disk KnownDisk) bool {
 	pool := r.pools[zfs.Pool(name)]
 	return pool != nil && disk.lookedFor(*pool)
 }
 
-// lookedFor reports whether all of the pool was read since the disk was seen there.
+// lookedFor reports whether the pool was read completely after the scan that first found the disk
+// there.
 func (disk KnownDisk) lookedFor(pool checker.Pool) bool {
 	return !pool.ReadAt.IsZero() && !pool.ReadAt.Before(disk.Since)
 }
 
-// renamed reports whether a disk that is absent from its place was read in the same pool under
-// another name, since the disk was seen at its place. The guid in another pool proves nothing:
-// zpool split makes a second pool with the same guids, and the first pool may be lost, or the disk
-// in it destroyed.
+// renamed reports whether a disk that is gone from its dataset was read in the same pool under
+// another name, after the scan that first found the disk in its dataset. The guid in another pool
+// proves nothing: zpool split makes a second pool with the same guids, and the first pool may be
+// lost, or the disk in it destroyed.
 func (r reading) renamed(name string, disk KnownDisk) bool {
 	pool := r.pools[zfs.Pool(name)]
 	if disk.GUID == 0 || r.here[name] || pool == nil {

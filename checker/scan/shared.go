@@ -22,15 +22,16 @@ type sharedScan struct {
 	roots []string
 }
 
-// scanned is the content of that file.
+// scanned is the content of the file of a [sharedScan].
 type scanned struct {
 	Version int      `json:"version"`
 	Roots   []string `json:"roots"`
-	// ReadAt is the time at which the pool was read. ReadAt is stored in addition to Pool.ReadAt,
-	// because Pool.ReadAt is zero if the scan failed in part.
+	// ReadAt is the time at which the pool was read. ReadAt differs from Pool.ReadAt, which is
+	// zero if the scan failed in part.
 	ReadAt time.Time    `json:"read_at"`
 	Pool   checker.Pool `json:"pool"`
-	// Whole is false while lists are still read, or if there was no time for all lists.
+	// Whole is false while lists of snapshots are still read, or if there was no time for all
+	// lists.
 	Whole bool `json:"whole"`
 	// Pending are digests of the resume tokens of the pending receives. The time since when a receive
 	// is pending is not shared, because each process must remember itself when it first saw the
@@ -40,12 +41,12 @@ type scanned struct {
 
 const (
 	scannedVersion = 2
-	// sharedBefore is the time by which a scan may have begun before the request of a waiting process,
-	// to be used for this request.
+	// sharedBefore is the greatest time between the start of a scan and a later request for a
+	// scan that may use its result.
 	sharedBefore = time.Second
 )
 
-// sharedScan returns the place of the shared scan for these roots of a pool.
+// sharedScan returns the file of the shared scan of these roots of a pool.
 func (s Scanner) sharedScan(pool string, roots []string) sharedScan {
 	if s.Shared == "" {
 		return sharedScan{}
@@ -71,8 +72,8 @@ func (p sharedScan) publish(pool checker.Pool, complaint error, digests map[stri
 	_ = files.Replace(p.path, text, 0o600)
 }
 
-// since returns the last shared scan, and whether this scan is recent enough for a request made at
-// the time asked.
+// since returns the last shared scan, and whether it is recent enough for a request made at the
+// time asked.
 func (p sharedScan) since(asked, now time.Time) (scanned, bool) {
 	if p.path == "" {
 		return scanned{}, false

@@ -8,13 +8,15 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Targets are the datasets to scan, by pool. A pool without datasets must only be imported.
+// Targets are the datasets to scan, by pool. Of a pool without datasets a scan only checks that
+// the pool is imported.
 type Targets map[string][]string
 
 // Imported are the guids of the imported pools, by name. A guid is 0 if unknown.
 type Imported map[string]uint64
 
-// FindPools finds the imported pools. The error is [zfs.ErrNoZFS] if the host has no ZFS.
+// FindPools returns the imported pools and their guids. FindPools returns [zfs.ErrNoZFS] if the
+// host has no ZFS.
 func FindPools(kstat string) (Imported, error) {
 	names, err := zfs.Pools(kstat)
 	pools := Imported{}
@@ -51,7 +53,7 @@ func NewTargets(c config.Config, imported Imported, seen Inventory) Targets {
 // Pools returns the names of the pools, in order.
 func (t Targets) Pools() []string { return sortedKeys(t) }
 
-// Only returns the targets whose pool satisfies keep.
+// Only returns the targets in the pools for which keep returns true.
 func (t Targets) Only(keep func(pool string) bool) Targets {
 	rest := Targets{}
 	for pool, roots := range t {
@@ -62,7 +64,7 @@ func (t Targets) Only(keep func(pool string) bool) Targets {
 	return rest
 }
 
-// Covers reports whether a dataset is scanned.
+// Covers reports whether a dataset is one of the targets or below one.
 func (t Targets) Covers(dataset string) bool {
 	return zfs.WithinAny(dataset, t[zfs.Pool(dataset)])
 }
