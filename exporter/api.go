@@ -15,7 +15,7 @@ func disksAPI(store *Store) http.Handler {
 		}
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")
-		// An error here means that the client has disconnected.
+		// Encode fails only if the client has disconnected, so its error is ignored.
 		e := json.NewEncoder(w)
 		e.SetIndent("", " ")
 		e.SetEscapeHTML(false)

@@ -12,22 +12,23 @@ import (
 const (
 	// askEvery is the shortest time between two requests to the nodes that may own disks.
 	askEvery = time.Minute
-	// askTime limits how long a node may take to answer. Meanwhile only the next request waits.
+	// askTime is the longest time that a node may take to answer. While nodes are asked in the
+	// background, no scrape waits.
 	askTime = 30 * time.Second
 )
 
 // Ask asks the nodes that may own a report's disks, as [remote.Owners.Ask] does.
 type Ask func(ctx context.Context, timeout time.Duration, r checker.Report) (said map[string][]checker.Evidence, nodes []checker.NodeAnswer)
 
-// asking has the answers of the nodes that may own disks.
+// asking stores the last answers of the nodes that may own disks.
 type asking struct {
 	mu sync.Mutex
 	// busy is true while the nodes are asked. begun is the time of the last request.
 	busy  bool
 	begun time.Time
-	// said has each node's last answer by node, with the failure of a later request.
+	// said contains the last answer of each node, by node, with the failure of a later request.
 	said map[string]nodeSaid
-	// order has the nodes in the order in which they were asked.
+	// order lists the nodes in the order in which they were asked.
 	order []string
 }
 
@@ -41,7 +42,7 @@ type nodeSaid struct {
 func (s *Store) asks() bool { return s.settings.Ask != nil && len(s.config().Owners.URLs) > 0 }
 
 // askLater starts asking the nodes in the background, unless they are being asked or were asked
-// within the last minute. It does not wait.
+// within the last minute. askLater does not wait for answers.
 func (s *Store) askLater() {
 	a, now := &s.asking, s.settings.Scanner.Now()
 	if !s.asks() {
@@ -64,7 +65,8 @@ func (s *Store) askLater() {
 	}()
 }
 
-// learn stores each node's answer. A failed request keeps the node's previous answer.
+// learn stores each node's answer. If the request to a node failed, learn keeps the node's
+// previous answer.
 func (a *asking) learn(r checker.Report, said map[string][]checker.Evidence, nodes []checker.NodeAnswer) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -99,8 +101,8 @@ func (a *asking) learn(r checker.Report, said map[string][]checker.Evidence, nod
 }
 
 // answers returns the last answers of the nodes, with their ages at the time now. A node whose
-// answer is older than maxAge counts as not reachable, and its answer then counts only if it
-// alarms.
+// answer is older than maxAge counts as not reachable. Then only the alarming parts of its answer
+// count.
 func (a *asking) answers(now time.Time, maxAge time.Duration) (said map[string][]checker.Evidence, nodes []checker.NodeAnswer) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

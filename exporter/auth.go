@@ -10,13 +10,15 @@ import (
 	"snapwatch/config"
 )
 
-// contentPolicy is the Content-Security-Policy of the page, which needs only its own files.
+// contentPolicy is the Content-Security-Policy of the status page, which loads only its own
+// files.
 const contentPolicy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-// requireAuth protects the names of datasets and snapshots from clients that can merely reach the
-// port, and from other web pages in the browser of a user with access. It serves requests with a
-// password or a certificate, and requests to loopback that name this host.
+// requireAuth hides the names of datasets and snapshots from clients without access that can
+// reach the port, and from other web pages in the browser of a user with access. requireAuth
+// serves requests with a password or certificate, and requests to a loopback address that name
+// this host.
 func (s Server) requireAuth(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Security-Policy", contentPolicy)
@@ -35,9 +37,10 @@ func (s Server) requireAuth(next http.Handler) http.Handler {
 	})
 }
 
-// authenticated reports whether the request has a password that exporter-toolkit checked, or a
-// certificate that it verified. Like exporter-toolkit, authenticated reads the web configuration
-// at each request. Only TLS is decided when the exporter starts.
+// authenticated reports whether the request has a password that the library exporter-toolkit
+// checked, or a client certificate that the library verified. Like exporter-toolkit,
+// authenticated reads the web configuration at each request. Only the use of TLS is fixed when
+// the exporter starts.
 func (s Server) authenticated(r *http.Request) (bool, error) {
 	auth, err := config.LoadWebAuth(s.WebConfig)
 	if err != nil {
@@ -48,9 +51,9 @@ func (s Server) authenticated(r *http.Request) (bool, error) {
 	return auth.Passwords && password || auth.Certificates && certificate, nil
 }
 
-// named reports whether the request names this host by a name that no other web page can use. In
-// an attack by DNS rebinding, a web page gives a name of its own the address of loopback, which
-// also works through a tunnel that ends here.
+// named reports whether the Host header of the request has a name that no foreign web page can
+// use. In an attack by DNS rebinding, a foreign web page resolves its own host name to a loopback
+// address, which also works through an SSH tunnel to this host.
 func (s Server) named(r *http.Request) bool {
 	if _, socket := r.Context().Value(http.LocalAddrContextKey).(*net.UnixAddr); socket {
 		return true
@@ -77,8 +80,8 @@ func forbidden(err error) string {
 	return text
 }
 
-// onLoopback reports whether the request arrived at an address that only this host can reach:
-// loopback, or a socket in the file system.
+// onLoopback reports whether the request arrived at an address that only this host can reach: a
+// loopback address, or a Unix socket.
 func onLoopback(r *http.Request) bool {
 	switch address := r.Context().Value(http.LocalAddrContextKey).(type) {
 	case *net.TCPAddr:

@@ -11,8 +11,8 @@ import (
 	"snapwatch/config"
 )
 
-// collector turns a report into metrics. It creates all series for each scrape, so that no series
-// remains of a disk that was removed.
+// collector turns a report into metrics. All series are created for each scrape, so that no
+// series of a removed disk remains.
 type collector struct {
 	report func() checker.Report
 	config func() config.Config
@@ -108,14 +108,14 @@ func (c collector) disk(out sink, cfg config.Config, now time.Time, d checker.Re
 	out.send(diskInfo, 1, append(labels, d.GuestID(), node(d.Running.Own()), cluster, dataset)...)
 }
 
-// ownedValue returns the value of diskOwned. known is false where the guests of this host are
+// ownedValue returns the value of diskOwned. known is false if the guests of this host are
 // unknown.
 func ownedValue(c config.Config, d *checker.Disk) (value float64, known bool) {
 	return boolValue(isOwn(c, d)), d.Owned != checker.OwnershipUnknown
 }
 
-// sink sends metrics. It omits series that would make the whole scrape fail: invalid ones, such
-// as a label that is not UTF-8, and duplicates.
+// sink sends metrics to Prometheus' library, but omits series that would make the whole scrape
+// fail: duplicates, and invalid series, such as one with a label that is not UTF-8.
 type sink struct {
 	ch   chan<- prometheus.Metric
 	sent map[string]bool

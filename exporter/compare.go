@@ -19,22 +19,22 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// maxComparisons is the greatest number of comparisons under way, and also of large requests in
-// memory.
+// maxComparisons is the greatest number of comparisons that run at the same time, and also of
+// large requests in memory.
 const maxComparisons = 2
 
-// smallRequest is the greatest size in bytes of a request body that is read without waiting for a
-// turn.
+// smallRequest is the greatest size in bytes of a comparison request that is read without waiting
+// for the end of other comparisons.
 const smallRequest = 64 << 10
 
 // compareAPI returns the handler that answers a [checker.CompareRequest]. Reading the pools may
-// take half of the request's time, so that a pool that hangs leaves time to look up names in the
-// others.
+// take half of the request's timeout, so that time is left to look up names if a pool hangs.
 func compareAPI(store *Store) http.Handler {
 	large := make(chan struct{}, maxComparisons)
 	together := comparisons{compare: store.compare, turns: make(chan struct{}, maxComparisons)}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// A web page cannot send this content type to another site, but it can send any other.
+		// The content type application/json is required, because a foreign web page cannot send
+		// it without this exporter's consent.
 		if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
 			http.Error(w, "the body must be application/json", http.StatusUnsupportedMediaType)
 			return
@@ -77,7 +77,7 @@ func compareAPI(store *Store) http.Handler {
 		}
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")
-		// An error here means that the client has disconnected.
+		// Encode fails only if the client has disconnected, so its error is ignored.
 		_ = json.NewEncoder(w).Encode(answer)
 	})
 }
@@ -87,8 +87,8 @@ func tellBusy(w http.ResponseWriter) {
 	http.Error(w, fmt.Sprintf("this node already answers %d other comparisons: ask again later, or not all at the same time", maxComparisons), http.StatusServiceUnavailable)
 }
 
-// compare answers from the pools as they were last read. It looks up the requested snapshots that
-// are not the newest here.
+// compare answers a request from the last scans of the pools. compare looks up the requested
+// snapshots that are not the newest of their disks here.
 func (s *Store) compare(ctx context.Context, request checker.CompareRequest) checker.CompareAnswer {
 	report := s.Report()
 	answer := checker.NewCompareAnswer(report.Now)
@@ -145,7 +145,7 @@ func (s *Store) compare(ctx context.Context, request checker.CompareRequest) che
 	return answer
 }
 
-// wanted has the full names of snapshots to look up, by pool, without duplicates.
+// wanted contains the full names of snapshots to look up, by pool, without duplicates.
 type wanted map[string]map[string]bool
 
 func (w wanted) add(dataset string, asked checker.SnapshotRef) {
@@ -159,9 +159,9 @@ func (w wanted) add(dataset string, asked checker.SnapshotRef) {
 	w[pool][dataset+"@"+asked.Name] = true
 }
 
-// renamed answers about a disk that is not in the dataset named in the request. A disk of the
-// same name is the renamed disk if it has the asker's newest snapshot, by GUID. If no disk has
-// that snapshot, the requested disk is gone, since a name alone is not a proof.
+// renamed answers about a disk if the dataset named in the request does not exist. A disk of the
+// same name elsewhere is the renamed disk if it has the asker's newest snapshot, by guid. If no
+// disk has this snapshot, the requested disk is gone.
 func (s *Store) renamed(d *checker.ComparedDisk, same []checker.Result, here view, asked checker.SnapshotRef, found map[string]scan.Lookup, problems map[string]string) {
 	for _, k := range same {
 		if d.Problem = cmp.Or(problems[zfs.Pool(k.Dataset)], found[k.Dataset+"@"+asked.Name].Problem); d.Problem != "" {
@@ -180,7 +180,7 @@ func (s *Store) renamed(d *checker.ComparedDisk, same []checker.Result, here vie
 	d.Gone, d.Template = true, here.templates[vmid]
 }
 
-// lookUp looks up snapshots in all pools at the same time.
+// lookUp looks up snapshots by name in all pools at the same time.
 func (s *Store) lookUp(ctx context.Context, wanted wanted) (all map[string]scan.Lookup, problems map[string]string) {
 	all, problems = map[string]scan.Lookup{}, map[string]string{}
 	var mu sync.Mutex
@@ -202,7 +202,7 @@ func (s *Store) lookUp(ctx context.Context, wanted wanted) (all map[string]scan.
 	return all, problems
 }
 
-// guest returns an answer that says whether this node owns the disk's guest.
+// guest returns an answer about a disk that says whether this node owns the disk's guest.
 func (s *Store) guest(asked checker.CompareDisk, owners pve.Owners, ownersErr error) checker.ComparedDisk {
 	vmid, _, _ := zfs.ParseDiskName(asked.Disk)
 	d := checker.ComparedDisk{Disk: asked.Disk, Owned: ownership(owners, ownersErr, vmid), Replica: s.config().Role == "replica"}
@@ -214,7 +214,7 @@ func (s *Store) guest(asked checker.CompareDisk, owners pve.Owners, ownersErr er
 	return d
 }
 
-// describe adds to the answer d the state of the disk found here.
+// describe adds to the answer d the state of the requested disk on this host.
 func (s *Store) describe(d *checker.ComparedDisk, is checker.Result, here view, asked checker.SnapshotRef) {
 	pool := zfs.Pool(is.Dataset)
 	d.Dataset, d.GUID, d.Problem = is.Dataset, is.GUID, here.problems[pool]
@@ -239,7 +239,8 @@ func (s *Store) describe(d *checker.ComparedDisk, is checker.Result, here view, 
 	}
 }
 
-// excluded returns why snap takes no snapshots of the disk here, "" if it does.
+// excluded returns why snap takes no snapshots of the disk on this host, "" if snap takes
+// snapshots of it.
 func (s *Store) excluded(is checker.Result) string {
 	switch {
 	case is.NoSnap.Excludes():
@@ -250,8 +251,8 @@ func (s *Store) excluded(is checker.Result) string {
 	return s.config().IgnoredFor(is.Dataset, is.VMID)
 }
 
-// covers reports whether the exporter searches a dataset for disks. For "" it reports whether the
-// exporter searches all datasets.
+// covers reports whether the exporter searches a dataset for disks. For the dataset "" covers
+// reports whether the exporter searches all datasets.
 func (s *Store) covers(dataset string) bool {
 	if dataset == "" {
 		return len(s.config().Datasets) == 0

@@ -12,18 +12,19 @@ import (
 // view indexes a report for comparisons.
 type view struct {
 	byName map[string][]checker.Result
-	// templates has the guests with a disk of a template.
+	// templates contains the VMIDs of guests that have a template's disk.
 	templates map[int]bool
-	// problems has the problems of the pools by name; problem is one of them.
+	// problems contains the problems of pools, by the pool's name; problem is one of these
+	// problems.
 	problems map[string]string
 	problem  string
-	// counts has the times of the last complete readings of pools whose listing is under way.
-	// Such a reading still proves that a disk exists, but not that a disk is absent.
+	// counts contains, for pools with an unfinished scan, the time of the last complete scan. The
+	// last complete scan still proves that a disk exists, but not that a disk is absent.
 	counts map[string]time.Time
-	// readAt has the times of the last complete readings of the pools with a problem.
+	// readAt contains, for pools with a problem, the time of the last complete scan.
 	readAt map[string]time.Time
-	// lost has the problems of the pools that had a disk when they were last read, by the disk's
-	// name. unread is the problem of a pool that was never read.
+	// lost contains, by the disk's name, the problem of the pool in which the last scan found the
+	// disk. unread is the problem of a pool that was never read.
 	lost   map[string]string
 	unread string
 }
@@ -56,10 +57,10 @@ func look(r checker.Report) view {
 	return v
 }
 
-// meant returns the disk that is asked for: the dataset named in the request, or without a
-// dataset the only disk of that name. Another disk of the same name never replaces a named
-// dataset. If is is nil and problem is "", the disk is absent, and same has the disks of that
-// name.
+// meant returns the disk to which a request refers: the dataset named in the request, or without
+// a dataset the only disk with the requested name. Another disk of the same name never replaces a
+// named dataset. If meant returns nil for the disk and "" for the problem, the disk is absent,
+// and same contains the disks with the requested name.
 func (v view) meant(asked checker.CompareDisk, covers func(dataset string) bool) (is *checker.Result, same []checker.Result, problem string) {
 	same = v.byName[asked.Disk]
 	var names []string

@@ -17,12 +17,12 @@ import (
 )
 
 const (
-	// configWait is how long a scan waits for a look at the configuration file, which may be in a
-	// file system that hangs, such as /etc/pve.
+	// configWait is the time for which a scan waits until the configuration file was checked for
+	// changes. Reading the file may hang, for example in /etc/pve.
 	configWait = time.Second
-	// configSettled is how long a file must be unchanged before the exporter reads it without a
-	// signal. An editor may have written only half of the file, which may be valid but silence or
-	// watch less.
+	// configSettled is the time for which the configuration file must be unchanged before the
+	// exporter reads it without a signal. Half of a file that an editor is writing may be a valid
+	// configuration that watches fewer disks.
 	configSettled = 2 * time.Second
 )
 
@@ -30,14 +30,14 @@ const (
 type inForce struct {
 	config config.Config
 	policy checker.Policy
-	// problem is why the file's current contents are not in force, "" if they are.
+	// problem says why the exporter does not use the file's current contents, "" if it uses them.
 	problem string
 }
 
-// configFile follows changes of the configuration file. If the file becomes faulty or disappears,
-// the last good configuration stays in force, and the exporter reports the problem.
+// configFile follows changes of the configuration file. If the configuration file becomes faulty
+// or disappears, the exporter keeps the last good configuration and reports the problem.
 type configFile struct {
-	// path is "" if the configuration never changes.
+	// path is the path of the configuration file, "" if the configuration never changes.
 	path       string
 	load       func() (config.Config, error)
 	now        func() time.Time
@@ -47,13 +47,14 @@ type configFile struct {
 	current atomic.Pointer[inForce]
 
 	mu sync.Mutex
-	// read describes the file when it was last read, nil before the first reading.
+	// read contains the size and times of the file when it was last read, nil before the first
+	// reading.
 	read os.FileInfo
 }
 
 func newConfigFile(s Settings) *configFile {
-	// A missing file is an error here, because look has just seen the file: an editor may be moving
-	// it.
+	// A missing configuration file is an error here, because look has just found it: an editor
+	// may be moving the file.
 	load := func() (config.Config, error) {
 		c, err := config.Load(s.ConfigFile)
 		if err == nil && s.UseConfig != nil {
@@ -72,16 +73,16 @@ func (f *configFile) use(c config.Config) {
 	f.current.Store(&inForce{config: c, policy: policy})
 }
 
-// follow reads the file if it has changed since the last reading. It may hang.
+// follow reads the configuration file if it has changed since the last reading. follow may hang.
 func (f *configFile) follow() { f.look(f.settled) }
 
-// reload reads the file even if it has not changed. It may hang.
+// reload reads the configuration file even if it has not changed. reload may hang.
 func (f *configFile) reload() {
 	f.log.Info("reading the configuration again after a signal", "file", f.path)
 	f.look(func(os.FileInfo) bool { return true })
 }
 
-// look reads the file if wanted returns true for it.
+// look reads the configuration file if wanted returns true for its size and times.
 func (f *configFile) look(wanted func(os.FileInfo) bool) {
 	if f.path == "" {
 		return
@@ -112,9 +113,9 @@ func (f *configFile) look(wanted func(os.FileInfo) bool) {
 	}
 }
 
-// settled reports whether the file has changed since the last reading and is old enough to be
-// complete. A refused file counts as changed each time, because a permission may have been
-// granted without a change of the file.
+// settled reports whether the configuration file has changed since the last reading and is old
+// enough to be complete. A file that could not be used counts as changed each time, because its
+// permissions may have been corrected without a change of the file.
 func (f *configFile) settled(info os.FileInfo) bool {
 	if f.current.Load().problem == "" && sameFile(info, f.read) {
 		return false
@@ -123,7 +124,7 @@ func (f *configFile) settled(info os.FileInfo) bool {
 	return ago < 0 || ago >= configSettled
 }
 
-// gone refuses a missing file, unless no file was in force before.
+// gone reports a missing configuration file as a problem, unless the file never existed.
 func (f *configFile) gone(err error) {
 	last := f.current.Load()
 	if !reflect.DeepEqual(last.config, config.Default()) {
@@ -146,10 +147,11 @@ func sameFile(a, b os.FileInfo) bool {
 	return a != nil && b != nil && os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
 }
 
-// config returns the configuration in force.
+// config returns the configuration that the exporter uses now.
 func (s *Store) config() config.Config { return s.file.current.Load().config }
 
-// configNotes returns a note about a fault of the configuration file, none without a fault.
+// configNotes returns a note about the fault of the configuration file, no note if the file has
+// no fault.
 func (s *Store) configNotes() []checker.Note {
 	problem := s.file.current.Load().problem
 	if problem == "" {
@@ -161,9 +163,10 @@ func (s *Store) configNotes() []checker.Note {
 	}}
 }
 
-// Reload reads the configuration file, whether it has changed or not. A scan under way still uses
-// the configuration with which it began.
+// Reload reads the configuration file, whether it has changed or not. A scan that is running
+// still uses the configuration with which it began.
 func (s *Store) Reload() { s.file.reload() }
 
-// followConfig reads the configuration file if it has changed. It waits at most configWait.
+// followConfig reads the configuration file if it has changed. followConfig waits at most
+// configWait.
 func (s *Store) followConfig(ctx context.Context) { _, _, _ = s.following.get(ctx, configWait) }

@@ -10,22 +10,24 @@ import (
 	"time"
 )
 
-// Limits on the time that clients may take and on the resources that they may use.
+// These constants limit the time that HTTP clients may take and the connections that they may
+// use.
 const (
 	headerTimeout = 10 * time.Second
 	bodyTimeout   = 10 * time.Second
 	idleTimeout   = 2 * time.Minute
 	maxHeader     = 64 << 10
-	// maxConnections limits all open connections. maxOfOne limits the connections from one IPv4
-	// address or one IPv6 network, since one machine can use all addresses of its network.
+	// maxConnections is the greatest number of open connections. maxOfOne is the greatest number
+	// of connections from one IPv4 address or one IPv6 network, because one machine can use all
+	// addresses of its IPv6 network.
 	maxConnections = 256
 	maxOfOne       = 64
 )
 
-// connections limits the open connections. At the limit a new connection replaces the one that
-// has been idle for longest; if none is idle, the new one is closed. So a client with many
-// connections does not keep out others. A connection that has not sent its request's body counts
-// as idle.
+// connections limits the open connections to the exporter. At the limit a new connection replaces
+// the connection that has been idle for longest; if no connection is idle, the new one is closed.
+// So a client with many connections does not keep out other clients. A connection that has not
+// sent its request's body counts as idle.
 type connections struct {
 	mu   sync.Mutex
 	open map[net.Conn]connection
@@ -38,7 +40,7 @@ type connection struct {
 	idle  bool
 }
 
-// changed is the hook for [http.Server.ConnState].
+// changed records that a connection changed its state, as the hook [http.Server.ConnState].
 func (c *connections) changed(conn net.Conn, state http.ConnState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -60,8 +62,8 @@ func (c *connections) changed(conn net.Conn, state http.ConnState) {
 	}
 }
 
-// hostOf returns the address or network for which a connection counts, "" for a socket in the
-// file system.
+// hostOf returns the client's IPv4 address or IPv6 network, whose connections are counted
+// together; "" for a Unix socket.
 func hostOf(conn net.Conn) string {
 	from, err := netip.ParseAddrPort(conn.RemoteAddr().String())
 	if err != nil {
@@ -75,11 +77,12 @@ func hostOf(conn net.Conn) string {
 	return address.String()
 }
 
-// openConnection is the context key under which a request finds the owes function of its
-// connection.
+// openConnection is the key in a request's context of the function that records a missing body on
+// the request's connection.
 type openConnection struct{}
 
-// noted is the hook for [http.Server.ConnContext].
+// noted stores in the context of a new connection the function that records a missing body, as
+// the hook [http.Server.ConnContext].
 func (c *connections) noted(ctx context.Context, conn net.Conn) context.Context {
 	return context.WithValue(ctx, openConnection{}, func(owesBody bool) { c.owes(conn, owesBody) })
 }
@@ -93,7 +96,7 @@ func (c *connections) owes(conn net.Conn, body bool) {
 	}
 }
 
-// makeRoom closes a connection if the newest one, from host, exceeds a limit.
+// makeRoom closes a connection if the newest connection, which comes from host, exceeds a limit.
 func (c *connections) makeRoom(host string) {
 	ofOne := 0
 	for _, o := range c.open {
@@ -118,7 +121,7 @@ func (c *connections) makeRoom(host string) {
 	_ = victim.Close()
 }
 
-// timed sets a deadline for reading a request's body.
+// timed returns a handler that sets a deadline for reading a request's body before it calls next.
 func timed(next http.Handler, limit time.Duration) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength != 0 && r.Body != nil {
@@ -139,8 +142,8 @@ func timed(next http.Handler, limit time.Duration) http.Handler {
 	})
 }
 
-// timedBody removes the deadline when the body has been read. The server notices a client's
-// disconnection by reading, for which a deadline would expire.
+// timedBody is a request's body that removes the read deadline when the body has been read.
+// Otherwise the deadline would make the server believe that the client has disconnected.
 type timedBody struct {
 	io.ReadCloser
 	control *http.ResponseController

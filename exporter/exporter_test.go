@@ -336,7 +336,7 @@ func TestADamagedInventoryIsToldForADay(t *testing.T) {
 }
 
 // The contents of an inventory file that cannot be read may be intact, so the file is neither
-// overwritten nor moved aside.
+// overwritten nor renamed.
 func TestAnInventoryThatCannotBeReadIsLeftAlone(t *testing.T) {
 	r := newRig(t, world())
 	r.scrape()

@@ -13,10 +13,10 @@ import (
 	"snapwatch/config"
 )
 
-// A disk has two dozen series. client_golang creates, checks, sorts and prints each series
-// separately, which takes seconds for ten thousand disks. The code here prints all disks' series
-// directly: they have the same form and the same labels, and no two are alike. A test compares
-// the output of both ways byte by byte.
+// A disk has two dozen series. The library client_golang creates, checks, sorts and prints each
+// series separately, which takes seconds for ten thousand disks. This file prints the series of
+// all disks directly: the series of a metric have the same labels, and no two have the same label
+// values. A test compares the output with that of client_golang byte by byte.
 
 // textPage prints the metrics of [collector.disk] in Prometheus' text format.
 type textPage struct {
@@ -27,25 +27,26 @@ type textPage struct {
 	labels []byte // of all series; each series refers to its parts
 	now    time.Time
 	config config.Config
-	// value was printed last, and text is its text. Many disks have the same limits.
+	// value is the number that was printed last, and text its printed form, for reuse, because
+	// many disks have the same limits.
 	value float64
 	text  []byte
 }
 
-// textBlock is the size of a write, in bytes.
+// textBlock is the size of one write to the client, in bytes.
 const textBlock = 64 << 10
 
-// usualLabels is the size of most disks' labels, in bytes.
+// usualLabels is the size of the labels of most disks in the text format, in bytes.
 const usualLabels = 192
 
-// textSeries is one disk with its labels as text: the parts before, between and after the labels
-// that only some of its series have.
+// textSeries is one disk with its labels as text, in three parts: before, between and after the
+// places of labels that only some of its series have.
 type textSeries struct {
 	*checker.Result
 	before, after, end []byte
 }
 
-// writeDisks prints the disks' metrics.
+// writeDisks prints the metrics of all disks in the text format.
 func writeDisks(w io.Writer, report checker.Report, c config.Config) error {
 	p := textPage{
 		out: w, block: make([]byte, 0, 2*textBlock), now: report.Now, config: c,
@@ -61,7 +62,7 @@ func writeDisks(w io.Writer, report checker.Report, c config.Config) error {
 	if len(p.series) == 0 {
 		return nil // client_golang does not name a metric without series either
 	}
-	// The metrics are sorted by name, as client_golang prints them.
+	// The metrics are printed in the order of their names, as client_golang prints them.
 	p.comparisons()
 	p.created()
 	p.info()
@@ -78,7 +79,7 @@ func writeDisks(w io.Writer, report checker.Report, c config.Config) error {
 	return p.failed
 }
 
-// add appends a disk and its labels.
+// add appends a disk and its labels to the page.
 func (p *textPage) add(d *checker.Result) {
 	pool, _, _ := strings.Cut(d.Dataset, "/")
 	p.series = append(p.series, textSeries{
@@ -89,7 +90,7 @@ func (p *textPage) add(d *checker.Result) {
 	})
 }
 
-// label stores a text, and returns the stored bytes.
+// label stores the text of a label in the page's buffer, and returns the stored bytes.
 func (p *textPage) label(words ...string) []byte {
 	from := len(p.labels)
 	for _, word := range words {
@@ -115,8 +116,8 @@ func (p *textPage) family(m metric) {
 	p.block = append(p.block, "# HELP "+m.Name+" "+help+"\n# TYPE "+m.Name+" gauge\n"...)
 }
 
-// sample prints a line. between has the labels that precede pool in the alphabet, and last the
-// labels that follow pool, each with a comma before it.
+// sample prints one line of a metric. between contains the additional labels that precede pool in
+// the alphabet, and last those that follow pool, each with a comma before it.
 func (p *textPage) sample(name string, s *textSeries, between, last []byte, value float64) {
 	b := append(p.block, name...)
 	b = append(b, s.before...)
@@ -130,7 +131,7 @@ func (p *textPage) sample(name string, s *textSeries, between, last []byte, valu
 	}
 }
 
-// printed returns the value as text, valid until the next call.
+// printed returns the value as text. The returned bytes are valid until the next call of printed.
 func (p *textPage) printed(value float64) []byte {
 	if value != p.value {
 		p.value, p.text = value, appendValue(p.text[:0], value)
@@ -180,7 +181,7 @@ func (p *textPage) limits() {
 	}
 }
 
-// each prints a metric of all disks.
+// each prints a metric with one line for each disk.
 func (p *textPage) each(m metric, value func(*textSeries) float64) {
 	p.family(m)
 	for i := range p.series {
@@ -196,7 +197,8 @@ func (p *textPage) timestamps() { p.dated(diskTimestamp, newestOf, seconds) }
 
 func newestOf(s *textSeries) time.Time { return newest(s.Result) }
 
-// owned prints a metric of the disks whose ownership is known, which are all or none.
+// owned prints the metric that says which disks belong to guests of this host. Their ownership is
+// known for all disks or for none.
 func (p *textPage) owned() {
 	begun := false
 	for i := range p.series {
@@ -216,9 +218,9 @@ func (p *textPage) created() {
 	p.dated(diskCreated, func(s *textSeries) time.Time { return s.Created }, seconds)
 }
 
-// newest returns the creation time of the newest known managed snapshot, the zero time without
-// one. A disk that cannot be read keeps its time, because without the time the alert for its age
-// would end.
+// newest returns the creation time of the disk's newest known managed snapshot, the zero time if
+// there is none. A disk that cannot be read keeps its last known time, because without this time
+// the alert for the disk's age would end.
 func newest(d *checker.Result) time.Time {
 	if d.Newest == nil {
 		return time.Time{}
@@ -226,7 +228,7 @@ func newest(d *checker.Result) time.Time {
 	return d.Newest.Creation
 }
 
-// dated prints a metric of the disks whose time is not zero.
+// dated prints a metric with one line for each disk for which of returns a time that is not zero.
 func (p *textPage) dated(m metric, of func(*textSeries) time.Time, value func(time.Time) float64) {
 	begun := false
 	for i := range p.series {

@@ -11,7 +11,7 @@ import (
 	"snapwatch/checker"
 )
 
-// byGuest returns the labels of every guest's series.
+// byGuest returns the names of the labels that every series about a guest has.
 func byGuest(more ...string) []string { return append([]string{"origin_cluster", "vmid"}, more...) }
 
 var (
@@ -27,7 +27,7 @@ var (
 		"How many disks of the guest are here, each once (found), and how many should be (expected).", byGuest("kind")...)
 )
 
-// guestCatalogue has the metrics about guests, sorted by name.
+// guestCatalogue lists the metrics about guests, sorted by name.
 var guestCatalogue = []metric{guestDisks, guestInfo, guestPoint, guestState, guestStatus}
 
 // guest sends the metrics of a guest.
@@ -57,7 +57,7 @@ type guestSeries struct {
 	cluster, vmid string // the labels as text
 }
 
-// writeGuests prints the guests' metrics.
+// writeGuests prints the metrics of all guests in the text format.
 func writeGuests(w io.Writer, guests []checker.Guest) error {
 	p := guestPage{textPage: textPage{out: w, block: make([]byte, 0, 2*textBlock), text: []byte("0")}}
 	for i := range guests {
@@ -99,7 +99,7 @@ func writeGuests(w io.Writer, guests []checker.Guest) error {
 	return p.failed
 }
 
-// each prints a metric; lines prints the lines of one guest.
+// each prints a metric of all guests; lines prints the lines of one guest.
 func (p *guestPage) each(m metric, lines func(*guestSeries)) {
 	p.family(m)
 	for i := range p.guests {
@@ -107,8 +107,9 @@ func (p *guestPage) each(m metric, lines func(*guestSeries)) {
 	}
 }
 
-// guest prints a line. before has the labels that precede origin_cluster in the alphabet. label
-// and value are an optional label between origin_cluster and vmid.
+// guest prints one line of a guest's metric. before contains the labels that precede
+// origin_cluster in the alphabet. label and value are an optional label between origin_cluster
+// and vmid.
 func (p *guestPage) guest(m metric, before string, g *guestSeries, label, value string, sample float64) {
 	b := append(p.block, m.Name...)
 	b = append(append(append(b, '{'), before...), g.cluster...)

@@ -10,14 +10,14 @@ import (
 	"snapwatch/checker/scan"
 )
 
-// lookedAt stores the facts that were looked up of disks to judge their guests.
+// lookedAt stores the facts about disks that were looked up to judge the disks' guests.
 type lookedAt struct {
 	mu sync.Mutex
 	of map[string]lookedDisk
-	// stirred is true if a disk has changed since the last look. open is true if the last look
-	// had questions whose answers may have changed.
+	// stirred is true if a disk has changed since the last lookup for guests. open is true if the
+	// last lookup had questions whose answers may have changed.
 	stirred, open bool
-	// looking is held during a look.
+	// looking is locked during a lookup for guests.
 	looking sync.Mutex
 }
 
@@ -26,7 +26,7 @@ type lookedDisk struct {
 	*checker.Looked
 }
 
-// see sets stirred if a scan found a pool's disks changed.
+// see sets stirred if a pool's disks differ between two scans.
 func (l *lookedAt) see(before, now []checker.Disk) {
 	same := slices.EqualFunc(before, now, func(a, b checker.Disk) bool {
 		return a.Dataset == b.Dataset && a.GUID == b.GUID && a.Problem == b.Problem && (a.Newest == nil) == (b.Newest == nil) && (a.Newest == nil || a.Newest.GUID == b.Newest.GUID)
@@ -42,7 +42,7 @@ func (l *lookedAt) stir() {
 	l.stirred = true
 }
 
-// due reports whether another look is needed.
+// due reports whether another lookup for guests is needed.
 func (l *lookedAt) due() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -51,7 +51,7 @@ func (l *lookedAt) due() bool {
 	return due
 }
 
-// with returns the pools with the facts stored for their disks.
+// with returns the pools with the stored facts added to their disks.
 func (l *lookedAt) with(pools []checker.Pool) []checker.Pool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -70,7 +70,8 @@ func (l *lookedAt) with(pools []checker.Pool) []checker.Pool {
 	return scan.WithLooked(pools, looked)
 }
 
-// learn stores the facts that were looked up, and drops those of disks that no longer exist.
+// learn stores the facts that were looked up for guests, and drops the facts about disks that no
+// longer exist.
 func (l *lookedAt) learn(pools []checker.Pool, open bool) {
 	of := map[string]lookedDisk{}
 	for i := range pools {
@@ -89,8 +90,8 @@ func (l *lookedAt) learn(pools []checker.Pool, open bool) {
 }
 
 // lookAtGuests looks up the facts needed to judge guests, if a disk has changed since the last
-// look or the last look had questions. It waits until ctx ends. A longer look continues in the
-// background.
+// look or the last look had questions. lookAtGuests waits until ctx ends. A longer lookup
+// continues in the background.
 func (s *Store) lookAtGuests(ctx context.Context) {
 	if !s.looked.looking.TryLock() {
 		return // another look is under way

@@ -9,14 +9,14 @@ import (
 	"snapwatch/checker/scan"
 )
 
-// health has the pools' health as zpool last reported it. zpool is asked in the background, and a
-// scrape gets the last known health.
+// health contains the health of pools as zpool last reported it. zpool runs in the background,
+// and a scrape gets the last known health.
 type health struct {
 	file scan.HealthFile
 
 	mu    sync.Mutex
 	known map[string]*checker.Health
-	// busy has the pools that are being asked.
+	// busy contains the pools for which zpool is running.
 	busy map[string]bool
 }
 
@@ -28,8 +28,8 @@ func healthFile(s Settings) scan.HealthFile {
 	return f
 }
 
-// askHealth starts asking the pools that are not being asked, and does not wait.
-// [scan.Scanner.Health] asks zpool at most every five minutes.
+// askHealth starts reading the health of the pools for which no reading is running, and does not
+// wait. [scan.Scanner.Health] runs zpool at most every five minutes.
 func (s *Store) askHealth(pools []string) {
 	h := &s.health
 	h.mu.Lock()
@@ -58,14 +58,15 @@ func (h *health) learn(pool string, known *checker.Health) {
 	delete(h.busy, pool)
 }
 
-// of returns the last known health of a pool, nil before the first. Callers must not change it.
+// of returns the last known health of a pool, nil before the first reading. Callers must not
+// change the returned health.
 func (h *health) of(pool string) *checker.Health {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.known[pool]
 }
 
-// quiet reports whether no pool is being asked.
+// quiet reports whether no reading of a pool's health is running.
 func (h *health) quiet() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -93,7 +94,7 @@ var (
 		"When root last looked where the pool's permanent errors are. Absent where it never did.", "pool")
 )
 
-// healthCatalogue has the metrics of pools' health.
+// healthCatalogue lists the metrics of pools' health.
 var healthCatalogue = []metric{poolStatus, poolFill, poolSize, poolScrubbed, poolScrubbing, poolErrors, poolDeviceErrors, poolHealthRead, poolDamageRead}
 
 // collectHealth sends the metrics of a pool's health, as far as the health is known.

@@ -16,17 +16,19 @@ const (
 	// historyTime limits the listing of one disk's snapshots, because the pool's other listings
 	// wait for it.
 	historyTime = 10 * time.Second
-	// historyAge is how long a list is used if the disk does not appear to have changed.
+	// historyAge is the time for which a list of a disk's snapshots is used if the disk shows no
+	// change.
 	historyAge = 5 * time.Minute
-	// retryAge is the time after which a failed listing is repeated.
+	// retryAge is the time after which a failed listing of a disk's snapshots is repeated.
 	retryAge = 15 * time.Second
-	// maxHistories is the greatest number of disks whose snapshots are stored.
+	// maxHistories is the greatest number of disks whose lists of snapshots are stored.
 	maxHistories = 20
 	// maxSnapshots is the greatest number of snapshots stored for a disk: the newest ones.
 	maxSnapshots = 2000
 )
 
-// history is the list of one disk's snapshots, and the facts that change with the list.
+// history is the list of one disk's snapshots, and the facts about the disk that change when the
+// list changes.
 type history struct {
 	page.History
 	key scan.Key
@@ -37,8 +39,8 @@ func keyOf(d checker.Disk) scan.Key {
 	return scan.Key{GUID: d.GUID, Newest: d.NewestOfAny, Changed: d.Changed.Unix()}
 }
 
-// histories stores the snapshots of the disks that somebody opened on the page. It reads one list
-// at a time, in the background.
+// histories stores the snapshots of the disks that somebody opened on the page. histories reads
+// one disk's list at a time, in the background.
 type histories struct {
 	list func(ctx context.Context, dataset string) ([]zfs.Snapshot, error)
 	now  func() time.Time
@@ -48,8 +50,8 @@ type histories struct {
 	reading bool
 }
 
-// get returns the stored snapshots of a disk. If none are stored, or they may have changed, get
-// starts a reading. It does not wait.
+// get returns the stored snapshots of a disk. If no snapshots are stored, or the snapshots may
+// have changed, get starts a listing in the background and does not wait.
 func (h *histories) get(d checker.Disk) page.History {
 	h.mu.Lock()
 	defer h.mu.Unlock()

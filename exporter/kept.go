@@ -6,8 +6,8 @@ import (
 	"snapwatch/checker"
 )
 
-// newer returns the disks that were just read, and the disks of before that were not read, except
-// forgotten and renamed ones.
+// newer returns the disks that were just read, and the disks of the earlier scan that were not
+// read now, except forgotten and renamed disks.
 func newer(read, before []checker.Disk, forgotten func(checker.Disk) bool) []checker.Disk {
 	all, is, renamed := slices.Clone(read), map[string]bool{}, map[uint64]bool{}
 	for i := range read {
@@ -22,8 +22,8 @@ func newer(read, before []checker.Disk, forgotten func(checker.Disk) bool) []che
 	return all
 }
 
-// keepNewest gives disks that could not be read their newest snapshot of before. Without that
-// snapshot the alert for its age would end.
+// keepNewest gives disks that could not be read the newest snapshot that the earlier scan found.
+// Without this snapshot the alert for the disk's age would end.
 func keepNewest(read, before []checker.Disk) {
 	failed := func(d checker.Disk) bool { return d.Problem != "" && d.Newest == nil }
 	if !slices.ContainsFunc(read, failed) {

@@ -10,8 +10,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// tellSince adds to an answer since when the asker has been behind its owner, if the asker is far
-// behind and the time can be found. It also adds NeverHad, for snapshots that are absent here.
+// tellSince adds to an answer since when the asker's copies have been behind, for copies that are
+// far behind. tellSince also sets NeverHad for the asker's snapshots that are absent here.
 func (s *Store) tellSince(ctx context.Context, request checker.CompareRequest, answer checker.CompareAnswer, found map[string]scan.Lookup) {
 	ask := map[string][]scan.Position{} // by pool
 	of := map[scan.Position][]*checker.ComparedDisk{}
@@ -48,8 +48,8 @@ func (s *Store) tellSince(ctx context.Context, request checker.CompareRequest, a
 }
 
 // absent returns the datasets, by pool, that lack the asker's newest snapshot although they have
-// a newer one, with the creation of the asker's snapshot. _stopped snapshots are left out: they
-// are rotated by their own rules, so their absence proves nothing.
+// a newer one, with the creation time of the asker's snapshot. _stopped snapshots are left out,
+// because they have a separate retention, so that their absence proves nothing.
 func (*Store) absent(request checker.CompareRequest, answer checker.CompareAnswer) map[string]map[string]time.Time {
 	absent := map[string]map[string]time.Time{}
 	for i := range answer.Disks {
@@ -71,7 +71,7 @@ func (*Store) absent(request checker.CompareRequest, answer checker.CompareAnswe
 	return absent
 }
 
-// answerOf returns the answer's disks in a pool.
+// answerOf returns the part of an answer about the disks in one pool.
 func answerOf(answer checker.CompareAnswer, pool string) []*checker.ComparedDisk {
 	var disks []*checker.ComparedDisk
 	for i := range answer.Disks {
@@ -82,8 +82,8 @@ func answerOf(answer checker.CompareAnswer, pool string) []*checker.ComparedDisk
 	return disks
 }
 
-// farBehind reports whether the disk has the asker's snapshot and also a newest one that is so
-// much newer that listing the snapshots between them is worthwhile.
+// farBehind reports whether the disk has the asker's newest snapshot, and a newest snapshot at
+// least [scan.BehindFrom] younger, so that a listing of the snapshots between them is worthwhile.
 func farBehind(d checker.ComparedDisk, asked checker.SnapshotRef) bool {
 	holds := (d.Presence == checker.AsSnapshot || d.Presence == checker.AsBookmark) && d.PresenceGUID == asked.GUID
 	return d.Problem == "" && holds && d.Newest != nil && d.Newest.Creation.Sub(asked.Creation) >= scan.BehindFrom

@@ -11,8 +11,8 @@ import (
 	"snapwatch/internal/report"
 )
 
-// runWait is how long the page waits for the report's file. The file is read immediately, or
-// reading hangs together with its pool.
+// runWait is the time for which the page waits for the file with the last run's report. Reading
+// the file takes no time, or hangs because its pool hangs.
 const runWait = 500 * time.Millisecond
 
 // lastRun reads the report of the last run of snap for the page.
@@ -30,8 +30,8 @@ func (s *Store) lastRun() page.LastRun {
 	return seen
 }
 
-// read reads the last run's report. If there is no report, the result still says whether snap is
-// registered.
+// read reads the report of the last run of snap. If there is no report, the result still says
+// whether a timer or cron starts snap.
 func (r Runs) read() (page.LastRun, error) {
 	run, err := r.Last()
 	if err != nil {

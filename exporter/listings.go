@@ -9,10 +9,10 @@ import (
 	"snapwatch/exporter/page"
 )
 
-// maxListings is the greatest number of a pool's listings that are remembered.
+// maxListings is the greatest number of listings of a pool that are kept for the page.
 const maxListings = 12
 
-// remember adds a scan's result to a pool's listings.
+// remember adds the result of a scan to the pool's listings on the page.
 func (p *pool) remember(result checker.Pool) {
 	one := page.Listing{Begun: p.begunAt, Took: result.Took, Disks: len(result.Disks), Problem: result.Problem}
 	p.past = append([]page.Listing{one}, p.past[:min(len(p.past), maxListings-1)]...)
@@ -33,7 +33,7 @@ func (s *Store) listings() map[string]page.Listings {
 	return all
 }
 
-// RefreshLater starts a refresh in the background, unless one is under way. It does not wait.
+// RefreshLater starts [Store.Refresh] in the background, unless it is running, and does not wait.
 func (s *Store) RefreshLater() {
 	if !s.refreshing.CompareAndSwap(false, true) {
 		return
@@ -46,8 +46,8 @@ func (s *Store) RefreshLater() {
 	}()
 }
 
-// Quiet reports whether everything that [Store.RefreshLater] or a page started has ended. Tests
-// wait for it.
+// Quiet reports whether all scans and listings that [Store.RefreshLater] or a page started have
+// ended. Tests wait until Quiet returns true.
 func (s *Store) Quiet() bool {
 	if !s.looked.looking.TryLock() {
 		return false
@@ -62,7 +62,7 @@ func (s *Store) Quiet() bool {
 	return !s.refreshing.Load() && !s.histories.reading && s.asking.quiet() && s.health.quiet()
 }
 
-// current returns what is known of the pool, under its name.
+// current returns the newest known facts about the pool, with the given name as the pool's name.
 func (p *pool) current(name string) checker.Pool {
 	now := p.tried
 	if p.scanning != nil {

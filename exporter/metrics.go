@@ -11,7 +11,7 @@ import (
 	"snapwatch/checker"
 )
 
-// metric describes a metric in the catalogue.
+// metric describes one metric in the catalogue of metrics.
 type metric struct {
 	Name   string
 	Help   string
@@ -26,8 +26,9 @@ func newMetric(name, help string, labels ...string) metric {
 	return metric{namespace + name, help, labels, prometheus.NewDesc(namespace+name, help, labels, nil)}
 }
 
-// byDisk returns the labels of every disk's series. These labels never change during the
-// dataset's life, because a changed label would create a second series.
+// byDisk returns the names of the labels that every series about a disk has. The values of these
+// labels never change while the dataset exists, because a changed label would create a second
+// series.
 func byDisk(more ...string) []string {
 	return append([]string{"pool", "dataset", "disk", "vmid"}, more...)
 }
@@ -70,12 +71,12 @@ var (
 		"The time of this host's clock at the scrape.")
 )
 
-// catalogue has all metrics of disks, guests, owners and pools.
+// catalogue lists all metrics about disks, guests, owners and pools.
 var catalogue = slices.Concat([]metric{
 	diskTimestamp, diskAge, diskSuffix, diskState, diskLimit, diskMaxStoppedAge, diskMaxInitialReceive, diskCreated, diskOwned, diskInfo, diskComparison, diskLag,
 }, guestCatalogue, ownerCatalogue, poolCatalogue, healthCatalogue)
 
-// poolCatalogue are those of them that are not about disks.
+// poolCatalogue lists the metrics that are not about disks.
 var poolCatalogue = []metric{poolState, poolScrapeSuccess, poolScrapeDuration, poolLastSuccess, poolDisks, expectUnmet, timeSeconds}
 
 func diskLabels(d checker.Disk) []string {
@@ -83,14 +84,14 @@ func diskLabels(d checker.Disk) []string {
 	return []string{pool, d.Dataset, d.Name(), strconv.Itoa(d.VMID)}
 }
 
-// limitSeconds returns a limit's upper end in seconds. A limit of the configuration has no lower
-// end.
+// limitSeconds returns the upper end of an age limit in seconds. A limit of the configuration has
+// no lower end.
 func limitSeconds(l checker.Limit) float64 { return l.Range.End }
 
 var nodeName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,62})$`)
 
-// node returns the label's value if it can be a node's name, else "invalid". The label may have
-// been received with a stream and contain any text.
+// node returns the value of label:running if it can be a node's name, else "invalid". The value
+// may have been received with a stream and contain any text.
 func node(label string) string {
 	switch {
 	case label == "":

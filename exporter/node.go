@@ -13,11 +13,11 @@ import (
 )
 
 // Living reports whether a guest's process is alive on this host, and since when. since is zero
-// if the time is unknown. alive is false if the process cannot be looked up.
+// if the time is unknown. alive is false if the guest's process cannot be looked up.
 type Living func(vmid int) (since time.Time, alive bool)
 
-// once returns a Living that looks at each guest only once. For a nil l it reports that no guest
-// is alive.
+// once returns a function like l that looks up each guest's process only once. If l is nil, the
+// returned function reports that no guest is alive.
 func (l Living) once() Living {
 	type life struct {
 		since time.Time
@@ -34,8 +34,8 @@ func (l Living) once() Living {
 	}
 }
 
-// tellLiving adds to an answer whether the guests are alive whose disks the asker considers
-// stopped.
+// tellLiving adds to an answer, for each disk that the asker considers stopped, whether the
+// disk's guest is alive.
 func tellLiving(request checker.CompareRequest, answer checker.CompareAnswer, living Living) {
 	for i := range answer.Disks {
 		d := &answer.Disks[i]
@@ -53,8 +53,8 @@ func tellLiving(request checker.CompareRequest, answer checker.CompareAnswer, li
 }
 
 // snapMissing reports whether this node has disks of its own guests and nothing starts snap: snap
-// is not registered, and has not run within the warning limit. A recent run means that somebody
-// starts snap in another way.
+// is not registered, and has not run within the warning limit. After a recent run snapMissing
+// returns false, because somebody starts snap in another way.
 func (s *Store) snapMissing(owners pve.Owners) bool {
 	runs := s.settings.Runs
 	if runs.Expected == nil || runs.Expected() || !s.ownsDisks(owners) {
@@ -95,10 +95,10 @@ var (
 		"1 if the disks seen on this host are remembered over a restart, so that a disk that disappears is reported missing; 0 if they or the cache could not be written to the state directory, or for a day after what was remembered was lost.")
 )
 
-// nodeCatalogue has the metrics of the host itself.
+// nodeCatalogue lists the metrics about the host itself.
 var nodeCatalogue = []metric{runUnregistered, started, booted, configReloaded, maintenanceExpired, memoryKept}
 
-// nodeCollector sends the metrics of the host itself.
+// nodeCollector sends the metrics about the host itself.
 type nodeCollector struct{ store *Store }
 
 // uptime returns the time since the host was started.

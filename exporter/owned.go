@@ -9,8 +9,8 @@ import (
 )
 
 // ownGuests returns this node's guests with the disks that snap covers. A host with copies must
-// have a copy of each of these disks. The names are from the last run of snap, which may read the
-// guests' configurations.
+// have a copy of each disk that snap covers here. The guests' names are from the report of the
+// last run of snap, because the exporter may not read the guests' configurations.
 func (s *Store) ownGuests(report checker.Report, owners pve.Owners, living Living) []checker.OwnedGuest {
 	names := s.runs.known()
 	at := map[int]int{}

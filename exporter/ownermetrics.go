@@ -22,7 +22,8 @@ var (
 		"1 if the node that may own disks answered when it was asked last, else 0.", "node")
 )
 
-// ownerCatalogue has the metrics of the owners' answers, without the metrics of each disk.
+// ownerCatalogue lists the metrics about the owners' answers, without those that have a series
+// for each disk.
 var ownerCatalogue = []metric{absentDisks, ownerAnswer, ownerUp}
 
 // ownerCollector sends the metrics of the nodes that may own disks.

@@ -13,8 +13,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// ownedWait is how long an answer waits for Proxmox's configuration. The configuration is in
-// memory: it is read immediately, or reading hangs.
+// ownedWait is the time for which an answer waits until Proxmox's guest configurations were read.
+// They are in the memory of pmxcfs: reading takes no time, or hangs.
 const ownedWait = 2 * time.Second
 
 // owners reads which node owns which guest.
@@ -29,7 +29,8 @@ func (s *Store) owners(ctx context.Context) (pve.Owners, error) {
 	return owners, err
 }
 
-// ownership returns whether this host owns a guest, according to the owners that were read.
+// ownership returns whether this host owns a guest, according to the result o and err of reading
+// Proxmox's guest configurations.
 func ownership(o pve.Owners, err error, vmid int) checker.Ownership {
 	switch {
 	case err != nil:
@@ -40,8 +41,8 @@ func ownership(o pve.Owners, err error, vmid int) checker.Ownership {
 	return checker.NotOwned
 }
 
-// ownersOnce returns the owners that were last read, and reads them only if none were read
-// before. It returns nil if they cannot be read.
+// ownersOnce returns the owners of guests that were last read, and reads them only if they were
+// never read. ownersOnce returns nil if the owners cannot be read.
 func (s *Store) ownersOnce(ctx context.Context) *pve.Owners {
 	if owners := s.guests.known(); owners != nil || s.settings.Owners == nil || s.settings.NoGuests {
 		return owners
@@ -73,20 +74,21 @@ func isReplica(c config.Config, dataset string) bool {
 	return c.Role == "replica" || zfs.WithinAny(dataset, c.Replicas)
 }
 
-// isCopy reports whether the configuration says that a dataset is received here, or where
-// it comes from: then the number in its name is not that of a guest of this node.
+// isCopy reports whether the configuration names a dataset as received here or names its origin.
+// Then the VMID in the dataset's name is not that of a guest of this node.
 func isCopy(c config.Config, dataset string) bool {
 	_, origin := c.OriginOf(dataset)
 	return origin != "" || isReplica(c, dataset)
 }
 
-// isOwn reports whether a disk is that of a guest of this node, and no copy.
+// isOwn reports whether a disk belongs to a guest of this node and is not a copy.
 func isOwn(c config.Config, d *checker.Disk) bool {
 	return d.Owned == checker.Owned && !isCopy(c, d.Dataset)
 }
 
 // guestsByDisk returns a function that names the node that owns a disk's guest, according to the
-// configuration of Proxmox that was last read. It returns nil if none was read.
+// configuration of Proxmox that was last read. guestsByDisk returns nil if the configuration of
+// Proxmox was never read.
 func (s *Store) guestsByDisk() *scan.Guests {
 	owners := s.guests.known()
 	if owners == nil {

@@ -23,7 +23,7 @@ var (
 		"1 if the report of the last run of prune could be read, or there is none, else 0.")
 )
 
-// pruneCatalogue are the metrics of the last run of prune.
+// pruneCatalogue lists the metrics about the last run of prune.
 var pruneCatalogue = []metric{pruneEnd, pruneLastSuccess, pruneFailures, pruneDestroyed, pruneDue, pruneExpected, pruneLimit, pruneReadable}
 
 func pruneCollector(r Runs) runCollector {
@@ -40,7 +40,8 @@ func sendPrune(out sink, last report.Run) {
 	}
 }
 
-// WritePruneTextfile is [WriteTextfile] for a run of prune.
+// WritePruneTextfile writes the metrics of a run of prune, as [WriteTextfile] does for a run of
+// snap.
 func WritePruneTextfile(path string, run report.Run) error {
 	return writeTextfile(path, pruneCollector(only(run)))
 }

@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// reader reads a value whose reading may hang. It reads once at a time, so that a reading that
-// hangs blocks one goroutine, whatever the number of callers.
+// reader reads a value whose reading may hang. Only one reading runs at a time, so that a reading
+// that hangs blocks one goroutine, for any number of callers.
 type reader[T any] struct {
 	read func() (T, error)
 
 	mu      sync.Mutex
 	reading *reading[T]
-	// last is the last value that was read without an error, nil before the first.
+	// last is the last value that was read without an error, nil before the first such reading.
 	last *T
 }
 
@@ -37,15 +37,15 @@ func (r *reader[T]) get(ctx context.Context, limit time.Duration) (value T, wait
 	}
 }
 
-// known returns the last value that was read without an error, nil before the first. It does not
-// wait.
+// known returns the last value that was read without an error, nil before the first such reading.
+// known does not wait for a reading.
 func (r *reader[T]) known() *T {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.last
 }
 
-// join returns the reading under way, or starts one.
+// join returns the running reading of the value, or starts a reading.
 func (r *reader[T]) join() *reading[T] {
 	r.mu.Lock()
 	defer r.mu.Unlock()

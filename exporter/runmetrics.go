@@ -49,26 +49,29 @@ var (
 		"1 if the report of the last run could be read, or there is none, else 0.")
 )
 
-// runCatalogue are the metrics of the last run of snap.
+// runCatalogue lists the metrics about the last run of snap.
 var runCatalogue = []metric{runStart, runEnd, runLastSuccess, runDuration, runSuccess, runActions, runExpected, runLimit, runUnprotected, runFrozen, runQuiesced, runLeftFrozen, runDue, runLocked, runReserves, runShort, runReadable}
 
-// Runs has the functions through which the exporter learns about the runs of a job on this host.
+// Runs contains the functions with which the exporter reads about the runs of snap, or of prune,
+// on this host.
 type Runs struct {
-	// Last reads the last run's report. If there is no report, the error wraps fs.ErrNotExist.
+	// Last reads the report of the last run. If there is no report, Last returns an error that
+	// wraps fs.ErrNotExist.
 	Last func() (report.Run, error)
-	// Expected reports whether snap is registered here.
+	// Expected reports whether a timer or cron starts the command on this host.
 	Expected func() bool
-	// Limit returns how long ago its last good run may have ended. It may be nil.
+	// Limit returns the greatest time since the end of the last good run without an alarm. Limit
+	// may be nil.
 	Limit func() time.Duration
 }
 
-// runCollector turns the report of the last run of snap, or of prune, into metrics. It is
+// runCollector turns the report of the last run of snap, or of prune, into metrics. The report is
 // read for each scrape.
 type runCollector struct {
 	Runs
 	metrics                   []metric
 	expected, limit, readable metric
-	// send sends what only the one or the other has.
+	// send sends the metrics that only snap or only prune has.
 	send func(sink, report.Run)
 }
 
@@ -140,7 +143,7 @@ func sendDue(out sink, due metric, last report.Run) {
 	}
 }
 
-// sendRoom sends what the pools had for snapshots.
+// sendRoom sends the space that each pool had for snapshots during the last run.
 func sendRoom(out sink, last report.Run) {
 	for pool, room := range last.Rooms {
 		out.send(runReserves, float64(room.Reserves), pool)
@@ -148,13 +151,14 @@ func sendRoom(out sink, last report.Run) {
 	}
 }
 
-// WriteTextfile writes the metrics of one run for node_exporter's textfile collector,
-// at once. The path must end in .prom to be found.
+// WriteTextfile writes the metrics of one run of snap for the textfile collector of
+// node_exporter, and replaces the file atomically. node_exporter reads only files whose path ends
+// in .prom.
 func WriteTextfile(path string, run report.Run) error {
 	return writeTextfile(path, snapCollector(only(run)))
 }
 
-// only returns the Runs of a host on which run was the only one.
+// only returns the Runs of a host on which run was the only run.
 func only(run report.Run) Runs {
 	return Runs{Last: func() (report.Run, error) { return run, nil }}
 }

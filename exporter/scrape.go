@@ -18,8 +18,8 @@ import (
 // maxScrapes is the greatest number of scrapes answered at the same time.
 const maxScrapes = 5
 
-// metrics returns the handler of scrapes. It prints the text format with the quick code here, and
-// all other formats with client_golang.
+// metrics returns the handler of scrapes. metrics prints the text format with the quick code of
+// this package, and all other formats with client_golang.
 func (s Server) metrics(store *Store) http.Handler {
 	others := prometheus.NewRegistry()
 	others.MustRegister(version.NewCollector("snapwatch"))
@@ -50,18 +50,19 @@ func (s Server) metrics(store *Store) http.Handler {
 	})
 }
 
-// textHandler answers in the text format.
+// textHandler answers a scrape in Prometheus' text format.
 type textHandler struct {
 	store  *Store
 	others prometheus.Gatherer
 	log    *slog.Logger
 	turns  chan struct{}
-	// packers has gzip writers for reuse, because each takes more than a megabyte.
+	// packers contains gzip writers for reuse, because each gzip writer takes more than a
+	// megabyte.
 	packers *sync.Pool
 }
 
-// ServeHTTP implements [http.Handler]. It does everything that may fail before it sends the first
-// byte, so that a client never takes half an answer for a whole one.
+// ServeHTTP implements [http.Handler]. ServeHTTP does everything that may fail before it sends
+// the first byte, so that a client never treats half of an answer as complete.
 func (h textHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	select {
 	case h.turns <- struct{}{}:
@@ -124,7 +125,7 @@ func (h textHandler) packer(w io.Writer) packer {
 	return packer{z, h.packers}
 }
 
-// packer is a gzip writer that Close returns to its pool.
+// packer is a gzip writer whose Close puts it back for reuse.
 type packer struct {
 	*gzip.Writer
 	from *sync.Pool

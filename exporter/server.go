@@ -14,19 +14,20 @@ import (
 	"github.com/prometheus/exporter-toolkit/web"
 )
 
-// Server has the settings of the exporter's web server.
+// Server contains the settings of the exporter's web server.
 type Server struct {
 	Listen        []string
 	SystemdSocket bool
-	// WebConfig is exporter-toolkit's file for TLS and passwords, "" for none.
+	// WebConfig is the path of the web configuration of exporter-toolkit for TLS and passwords,
+	// "" for none.
 	WebConfig string
 	// MetricsPath is the path of the metrics, such as /metrics.
 	MetricsPath string
 	// OwnMetrics adds metrics about the exporter as a process.
 	OwnMetrics bool
-	// Host and Version are shown on the page.
+	// Host and Version are the name of this host and the version of snapwatch, for the page.
 	Host, Version string
-	// AllowedHosts has further host names under which the page may be requested.
+	// AllowedHosts contains further host names under which the page may be requested.
 	AllowedHosts []string
 	Log          *slog.Logger
 }
@@ -78,8 +79,8 @@ func (s Server) Handler(store *Store) http.Handler {
 	return mux
 }
 
-// facts returns the function that collects the page's facts. It does not wait for zfs, but starts
-// reading the pools, and the history of the open disk, for the next request.
+// facts returns the function that collects the page's facts. The returned function does not wait
+// for zfs, but starts reading the pools, and the history of the open disk, for the next request.
 func (s Server) facts(store *Store) func(disk string) page.Facts {
 	return func(disk string) page.Facts {
 		f := page.Facts{
@@ -97,18 +98,19 @@ func (s Server) facts(store *Store) func(disk string) page.Facts {
 	}
 }
 
-// The time that a request waits for a scan: the timeout in Prometheus' header minus waitOffset
-// for sending the answer, or defaultWait, which suits Prometheus' default timeout of ten seconds.
+// A request waits for a scan for the timeout in Prometheus' header minus waitOffset for sending
+// the answer, or without the header for defaultWait, which suits Prometheus' default timeout of
+// ten seconds.
 const (
 	defaultWait = 8 * time.Second
 	waitOffset  = 500 * time.Millisecond
-	// longestWait exceeds every scrape timeout. It also limits how long a client that does not
-	// read its answer occupies a turn.
+	// longestWait is the longest time for which a request waits for a scan, longer than every
+	// scrape timeout. longestWait also limits the time in which a client must read its answer.
 	longestWait = 5 * time.Minute
 )
 
-// refreshed starts a scan for each request and waits for it within the request's timeout. Then
-// next answers from the stored results.
+// refreshed starts a scan for each request and waits for it within the request's timeout. After
+// the wait the handler next answers from the stored results.
 func refreshed(store *Store, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), timeoutOf(r))

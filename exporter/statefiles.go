@@ -16,22 +16,22 @@ import (
 	"snapwatch/internal/lock"
 )
 
-// InventoryName is the file in the state directory that remembers the disks. check and forget
-// also use it.
+// InventoryName is the name of the file in the state directory with the inventory of disks. The
+// commands check and forget also use this file.
 const InventoryName = "seen.json"
 
-// inventoryFile has the disks seen before, in memory and in a file. If another process changes
-// the file, it is read again.
+// inventoryFile is the inventory of disks, in memory and in a file. If another process changes
+// the file, this process reads the file again.
 type inventoryFile struct {
 	path string // "" for memory only
 	log  *slog.Logger
 
 	mu    sync.Mutex
 	known scan.Inventory
-	// same describes the file when its contents were last those of known, nil if there is no such
-	// file.
+	// same contains the size and times of the file when its contents last equalled known, nil if
+	// there is no such file.
 	same os.FileInfo
-	// problem is why known is not saved, nil if it is.
+	// problem says why the inventory could not be saved, nil if it was saved.
 	problem error
 }
 
@@ -46,14 +46,15 @@ func newInventoryFile(dir string, log *slog.Logger, now time.Time) *inventoryFil
 	return f
 }
 
-// disks returns the remembered disks. The returned inventory is never changed, only replaced.
+// disks returns the inventory of disks. The returned inventory never changes; later inventories
+// replace it.
 func (f *inventoryFile) disks() scan.Inventory {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.known
 }
 
-// notes returns the faults of the inventory as notes for a report.
+// notes returns the faults of the inventory's file as notes for a report.
 func (f *inventoryFile) notes(now time.Time) []checker.Note {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -64,20 +65,22 @@ func (f *inventoryFile) notes(now time.Time) []checker.Note {
 	return notes
 }
 
-// update adds the disks that were just read, and forgets the disks of guests that left this host.
-// guests is nil if the owners of guests are unknown. If the file cannot be read or written, this
-// process remembers the disks in memory and tries again at the next update.
+// update adds the disks that were just read to the inventory, and removes the disks of guests
+// that left this host. guests is nil if the owners of guests are unknown. If the inventory's file
+// cannot be read or written, this process keeps the inventory in memory and tries again at the
+// next update.
 func (f *inventoryFile) update(pools []checker.Pool, guests *scan.Guests, now time.Time) {
 	f.change(now, func(known scan.Inventory) (scan.Inventory, bool) { return updated(known, pools, guests, now) })
 }
 
-// hear adds the guests that nodes reported as their own. Faults of the file are handled as in
-// update.
+// hear adds to the inventory the disks of guests that nodes reported as their own. Faults of the
+// inventory's file are handled as in update.
 func (f *inventoryFile) hear(nodes []checker.NodeAnswer, now time.Time) {
 	f.change(now, func(known scan.Inventory) (scan.Inventory, bool) { return known.Heard(nodes, now) })
 }
 
-// change applies a function to the inventory. The function reports whether it changed anything.
+// change applies a function to the inventory. The applied function reports whether it changed the
+// inventory.
 func (f *inventoryFile) change(now time.Time, change func(scan.Inventory) (scan.Inventory, bool)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -117,9 +120,10 @@ func updated(known scan.Inventory, pools []checker.Pool, guests *scan.Guests, no
 	return settled, changed || also
 }
 
-// load reads the file if it has changed, and merges it with the known disks, since this process
-// may have seen disks that it could not write. A missing file is written again. An unreadable
-// file is not overwritten, because its contents may be intact.
+// load reads the inventory's file if it has changed, and merges it with the inventory in memory,
+// because this process may have found disks that it could not write. A missing inventory file is
+// written again. An unreadable inventory file is not overwritten, because its contents may be
+// intact.
 func (f *inventoryFile) load(now time.Time) error {
 	info, err := os.Stat(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -147,7 +151,7 @@ func (f *inventoryFile) load(now time.Time) error {
 	return nil
 }
 
-// tell logs an error that differs from the previous one.
+// tell logs an error of the inventory's file if it differs from the previous error.
 func (f *inventoryFile) tell(err error) {
 	if err != nil && (f.problem == nil || err.Error() != f.problem.Error()) {
 		f.log.Error("disks seen before", "err", err)
@@ -168,7 +172,8 @@ func (s *Store) loadCache() {
 	s.settings.Scanner.Cache = cache
 }
 
-// saveCache writes the cache if it has changed since the last write. Only [Store.tidy] calls it.
+// saveCache writes the scanner's cache to its file if the cache has changed since the last write.
+// Only [Store.tidy] calls saveCache.
 func (s *Store) saveCache() {
 	cache := s.settings.Scanner.Cache
 	if s.settings.StateDir == "" || !cache.Unsaved() {

@@ -2,13 +2,14 @@
 // and as a page.
 //
 // A [Store] reads the pools, and a [Server] answers requests. A request starts a scan, and
-// simultaneous requests share one scan. Each answer judges the last reading again at its own
-// time, so that a pool that hangs can neither block an answer nor keep an old verdict alive.
+// simultaneous requests share one scan. Each answer judges the last scans again at the time of
+// the answer, so that a pool that hangs can neither block an answer nor keep an old verdict.
 //
 // # In the background
 //
 // The health of pools (health.go), the owners (asking.go) and the histories (histories.go) are
-// read in the background and do not delay answers. The answers show the age of these readings.
+// read in the background and do not delay answers. Answers show the age of facts that were read
+// in the background.
 package exporter
 
 import (
@@ -26,7 +27,7 @@ import (
 	"snapwatch/internal/pve"
 )
 
-// Store has the last reading of each pool. NewStore makes one.
+// Store contains the last scan of each pool. NewStore returns a Store.
 type Store struct {
 	settings Settings
 	file     *configFile
@@ -40,75 +41,83 @@ type Store struct {
 	looked    lookedAt
 	asking    asking
 	health    health
-	// histories and runs are for the page.
+	// histories and runs store facts for the page: lists of disks' snapshots, and the last run of
+	// snap.
 	histories  *histories
 	runs       reader[page.LastRun]
 	refreshing atomic.Bool
-	// tidying is held while the results of scans are saved.
+	// tidying is locked while the results of scans are saved.
 	tidying sync.Mutex
-	// cacheProblem is why the cache could not be written, nil if it was written.
+	// cacheProblem says why the scanner's cache could not be written, nil if it was written.
 	cacheProblem atomic.Pointer[string]
 	// started is the time at which the store was made.
 	started time.Time
 }
 
-// Settings has everything on which a [Store] depends.
+// Settings contains everything on which a [Store] depends.
 type Settings struct {
-	// Config is the configuration at the start.
+	// Config is the configuration with which the exporter starts.
 	Config config.Config
-	// ConfigFile is the path of the configuration. If ConfigFile is "", the configuration is never
-	// read again. UseConfig is called with each configuration that was read again, and may refuse
-	// it with an error. It may be nil.
+	// ConfigFile is the path of the configuration. If ConfigFile is "", the configuration is
+	// never read again. UseConfig is called with each configuration that was read again, and may
+	// refuse it with an error. UseConfig may be nil.
 	ConfigFile string
 	UseConfig  func(config.Config) error
 	Scanner    scan.Scanner
-	// Owners reads which node owns which guest. It may hang. It is nil on a host that cannot have
-	// guests.
+	// Owners reads which node owns which guest. Owners may hang, and is nil on a host that cannot
+	// have guests.
 	Owners func() (pve.Owners, error)
 	// NoGuests is true on a host that cannot have guests because it is not a Proxmox node.
 	NoGuests bool
-	// Ask asks the nodes that the configuration names. If Ask is nil, no node is asked.
+	// Ask asks the nodes that the configuration names under owners: about this host's copies. If
+	// Ask is nil, no node is asked.
 	Ask Ask
-	// Living reports whether a guest is alive here. It is nil where this cannot be found out.
-	Living Living
-	// Uptime returns the time since the host was started. It is nil where this cannot be found
+	// Living reports whether a guest's process is alive on this host, nil if this cannot be found
 	// out.
+	Living Living
+	// Uptime returns the time since the host was started. Uptime is nil if this time cannot be
+	// found out.
 	Uptime func() (time.Duration, error)
 	// Runs reads about the runs of snap on this host. If Runs.Last is nil, no metrics about runs
 	// are served.
 	Runs Runs
 	// Prunes reads about the runs of prune, like Runs.
 	Prunes Runs
-	// DamageReport is the path of root's report about the permanent errors of pools, "" for none.
+	// DamageReport is the path of root's report about the permanent errors of pools, "" for no
+	// report.
 	DamageReport string
-	// StateDir is the directory of the files that outlive the process. If StateDir is "", nothing
-	// is saved.
+	// StateDir is the directory for the inventory, the cache and other files that the next
+	// process reads. If StateDir is "", nothing is saved.
 	StateDir string
-	// ScanTimeout limits a listing, however long the client waits. It may exceed the scrape
-	// timeout: the next scrape then gets the result.
+	// ScanTimeout is the longest duration of a pool's scan, for any timeout of the client.
+	// ScanTimeout may exceed the scrape timeout, because the next scrape gets the result of a
+	// long scan.
 	ScanTimeout time.Duration
-	// MaxDataAge is the age at which a reading no longer counts and its disks become unreadable.
+	// MaxDataAge is the age from which a pool's scan no longer counts, so that its disks become
+	// unreadable.
 	MaxDataAge time.Duration
-	// Reuse is how long a scan's result is served to further requests without another scan.
+	// Reuse is the time for which a scan's result is served to further requests without another
+	// scan.
 	Reuse time.Duration
 	Log   *slog.Logger
 }
 
-// pool is one pool's latest results.
+// pool contains the latest scans of one pool.
 type pool struct {
-	// tried is the last scan that ended; good is the last that succeeded.
+	// tried is the last scan of the pool that ended; good is the last scan that succeeded.
 	tried, good checker.Pool
 	endedAt     time.Time
-	// scanning is closed when the scan under way ends. It is nil while no scan is under way.
+	// scanning is a channel that is closed when the running scan ends, nil while no scan is
+	// running.
 	scanning chan struct{}
 	begunAt  time.Time
 	// roots are the datasets that the current scan, or else the last one, searches.
 	roots []string
-	// past has the last listings, for the page.
+	// past contains the last listings of the pool, for the page.
 	past []page.Listing
 }
 
-// NewStore returns a store that knows only the files that the last process left.
+// NewStore returns a store that has read only the files that the last process left.
 func NewStore(s Settings) *Store {
 	store := &Store{settings: s, file: newConfigFile(s), pools: map[string]*pool{}, inventory: newInventoryFile(s.StateDir, s.Log, s.Scanner.Now())}
 	store.started = s.Scanner.Now()
@@ -120,10 +129,10 @@ func NewStore(s Settings) *Store {
 	return store
 }
 
-// Refresh first reads a changed configuration. Then it scans every pool that is not being
-// scanned, and waits until ctx ends for the scans and for saving their results. Longer work
-// continues in the background, so a pool that hangs does not delay the other pools or saving
-// their disks.
+// Refresh first reads a changed configuration. Then Refresh scans every pool for which no scan is
+// running, and waits until ctx ends for the scans and for saving their results. Longer scans
+// continue in the background, so that a pool that hangs delays neither the other pools nor the
+// saving of their disks.
 func (s *Store) Refresh(ctx context.Context) {
 	s.followConfig(ctx)
 	if s.settings.Owners != nil {
@@ -152,13 +161,13 @@ func (s *Store) Refresh(ctx context.Context) {
 }
 
 func (s *Store) targets() scan.Targets {
-	// Without ZFS the report names the expected pools as missing.
+	// The error is ignored: on a host without ZFS the report names the expected pools as missing.
 	imported, _ := scan.FindPools(s.settings.Scanner.Kstat)
 	return scan.NewTargets(s.config(), imported, s.inventory.disks())
 }
 
-// begin starts a scan unless one is under way or has just ended. It returns a channel that is
-// closed when the scan ends, nil if there is no scan to wait for.
+// begin starts a scan of a pool unless a scan is running or has just ended. begin returns a
+// channel that is closed when the scan ends, nil if there is no scan to wait for.
 func (s *Store) begin(name string, roots []string) <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -202,7 +211,7 @@ func (s *Store) end(p *pool, result checker.Pool) {
 	if result.Problem == "" && p.tried.Problem != "" {
 		s.settings.Log.Info("pool read again", "pool", result.Name)
 	}
-	// Round drops the monotonic clock, which stops while a machine sleeps, so that a reading from
+	// Round drops the monotonic clock, which stops while a machine sleeps, so that a scan from
 	// before a jump of the wall clock is not reused.
 	keepNewest(result.Disks, p.good.Disks)
 	p.remember(result)
@@ -218,8 +227,8 @@ func (s *Store) end(p *pool, result checker.Pool) {
 	}
 }
 
-// tidy starts saving the disks and the cache, and returns a channel that is closed at the end. If
-// saving is already under way, the channel is closed immediately.
+// tidy starts saving the inventory and the scanner's cache, and returns a channel that is closed
+// when both are saved. If saving is already running, the channel is closed immediately.
 func (s *Store) tidy() <-chan struct{} {
 	tidied := make(chan struct{})
 	if !s.tidying.TryLock() {
@@ -235,7 +244,7 @@ func (s *Store) tidy() <-chan struct{} {
 	return tidied
 }
 
-// Report judges the last reading of every pool at the current time. It reads nothing.
+// Report judges the last scan of every pool at the current time. Report starts no scan.
 func (s *Store) Report() checker.Report { return s.judge(s.pooled()) }
 
 func (s *Store) judge(pools []checker.Pool) checker.Report {
@@ -254,7 +263,8 @@ func (s *Store) judge(pools []checker.Pool) checker.Report {
 	return r.WithGuests(policy)
 }
 
-// pooled returns the pools as they are known now, with the disks that were here before.
+// pooled returns the newest known facts about all pools, with the disks of the inventory that are
+// gone.
 func (s *Store) pooled() []checker.Pool {
 	known := s.inventory.disks() // before the pools: a disk found meanwhile is not lost
 	pools := s.current()
@@ -271,8 +281,8 @@ func (s *Store) pooled() []checker.Pool {
 }
 
 // current returns the known state of each pool: the last scan's result or, if that failed or is
-// under way, the last good result with the reason. All callers share the same disks: they must
-// not change them, but may append to the list.
+// under way, the last good result with the reason. All callers share the returned disks: a caller
+// must not change the disks, but may append to the list.
 func (s *Store) current() []checker.Pool {
 	targets := s.targets()
 	s.mu.Lock()

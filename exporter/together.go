@@ -12,37 +12,39 @@ import (
 	"snapwatch/checker"
 )
 
-// comparisons merges requests that arrive while others are being answered, so that forty checks
-// that start together cost the pools little more than one check.
+// comparisons merges comparison requests that arrive while earlier ones are being answered, so
+// that forty checks that start together cost the pools little more than one check.
 type comparisons struct {
 	compare func(context.Context, checker.CompareRequest) checker.CompareAnswer
-	// turns has one element for each comparison under way.
+	// turns contains one element for each running comparison.
 	turns chan struct{}
 
 	mu sync.Mutex
-	// next is the batch that waits for its turn and accepts more requests, nil if none waits.
+	// next is the batch that waits for the end of a running comparison and accepts more requests,
+	// nil if no batch waits.
 	next *batch
 }
 
-// batch is several requests that are answered as one request.
+// batch is a set of comparison requests that are answered as one request.
 type batch struct {
 	request checker.CompareRequest
-	// deadline is the earliest deadline of the requests.
+	// deadline is the earliest deadline of the batch's requests.
 	deadline time.Time
-	// done is closed when answer or err is set.
+	// done is closed when the batch's answer or err is set.
 	done   chan struct{}
 	answer checker.CompareAnswer
 	err    error
 }
 
-// similar is the greatest difference between the deadlines of requests in one batch, so that an
-// early deadline does not cut off requests with a late one.
+// similar is the greatest difference between the deadlines of requests in one batch. The whole
+// batch ends at its earliest deadline, which must not shorten a request with a late deadline by
+// much.
 const similar = 2 * time.Second
 
 var errBusy = errors.New("no turn came in time")
 
-// answer returns the answer to a request that ends at the deadline. It returns an error if the
-// comparison failed, no turn came in time, or ctx ended.
+// answer returns the answer to a comparison request with a deadline. answer returns an error if
+// the comparison failed, if running comparisons left no time, or if ctx ended.
 func (c *comparisons) answer(ctx context.Context, deadline time.Time, request checker.CompareRequest) (checker.CompareAnswer, error) {
 	b, from := c.join(deadline, request)
 	select {
@@ -57,8 +59,8 @@ func (c *comparisons) answer(ctx context.Context, deadline time.Time, request ch
 	return answer, b.err
 }
 
-// join adds a request to the waiting batch, or starts a batch. from is the index in the batch of
-// the request's first disk.
+// join adds a comparison request to the waiting batch, or starts a batch. from is the index in
+// the batch of the request's first disk.
 func (c *comparisons) join(deadline time.Time, request checker.CompareRequest) (b *batch, from int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -77,7 +79,8 @@ func (c *comparisons) join(deadline time.Time, request checker.CompareRequest) (
 	return b, 0
 }
 
-// carryOut answers a batch when its turn comes, or fails with errBusy after wait.
+// carryOut answers a batch as soon as fewer than maxComparisons comparisons are running, or fails
+// with errBusy after wait.
 func (c *comparisons) carryOut(b *batch, wait time.Duration) {
 	defer close(b.done)
 	defer func() {

@@ -6,17 +6,17 @@ import (
 	"snapwatch/checker"
 )
 
-// counter counts guests and is a link that shows just them.
+// counter is a number of guests on the page, with a link that shows only these guests.
 type counter struct {
 	Name, Meaning, Colour, Link string
 	Count                       int
 	Current                     bool
 }
 
-// head is a column's head.
+// head is the heading of a column in the page's table.
 type head struct {
 	Name, Link string
-	// Sorted is what aria-sort says: ascending, descending, "" for neither.
+	// Sorted is the column's HTML attribute aria-sort: ascending, descending, or "" for neither.
 	Sorted string
 }
 
@@ -36,7 +36,8 @@ func stateCounters(guests []guest, q query) []counter {
 	return all
 }
 
-// verdictCounters count what is said of the guests, in the colour of the worst.
+// verdictCounters returns a counter for each word that describes guests, in the colour of the
+// worst of these guests.
 func verdictCounters(guests []guest, q query) []counter {
 	var all []counter
 	for _, word := range words() {
@@ -56,11 +57,12 @@ func verdictCounters(guests []guest, q query) []counter {
 	return all
 }
 
-// word is one that a guest may be called by.
+// word is the name of a verdict or outcome with which the page describes a guest, and its
+// meaning.
 type word struct{ name, meaning string }
 
-// words are the verdicts on guests, and what else is said of a disk that alarms more than its
-// guest.
+// words returns the verdicts on guests, and the verdicts and outcomes of disks, which describe a
+// guest if one of its disks has a worse state than the guest.
 func words() []word {
 	var all []word
 	add := func(name, meaning string) {

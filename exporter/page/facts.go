@@ -9,22 +9,23 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Facts is all that the page is made of.
+// Facts contains all facts from which the page is made.
 type Facts struct {
 	Host, Version, MetricsPath string
 	Report                     checker.Report
 	Listings                   map[string]Listings
 	Run                        LastRun
 	Config                     config.Config
-	// Own reports whether a disk is that of a guest of this host, and no copy; nil where none is.
+	// Own reports whether a disk belongs to a guest of this host and is not a copy. Own is nil if
+	// this host has only copies.
 	Own func(checker.Disk) bool
-	// History is that of the disk that is open.
+	// History is the list of snapshots of the disk that is open on the page.
 	History History
 }
 
 func (f Facts) own(d checker.Disk) bool { return f.Own != nil && f.Own(d) }
 
-// Listing is one scan of a pool that ended.
+// Listing is one finished scan of a pool.
 type Listing struct {
 	Begun   time.Time
 	Took    time.Duration
@@ -32,20 +33,21 @@ type Listing struct {
 	Problem string
 }
 
-// Listings are the last listings of a pool.
+// Listings contains the last scans of a pool.
 type Listings struct {
-	// Begun is the start of the listing under way, zero while there is none.
+	// Begun is the start of the running scan of the pool, zero if no scan is running.
 	Begun time.Time
-	// Past has the listings that ended, the newest first.
+	// Past contains the finished scans of the pool, the newest first.
 	Past []Listing
 }
 
 // History is a list of one disk's snapshots.
 type History struct {
-	// Reading is true until the first listing has ended.
+	// Reading is true until the first listing of the disk's snapshots has ended.
 	Reading bool
 	ReadAt  time.Time
-	// Total is the number of the disk's snapshots. Snapshots has the newest ones.
+	// Total is the number of the disk's snapshots. Snapshots contains the newest of the disk's
+	// snapshots.
 	Total     int
 	Snapshots []zfs.Snapshot
 	Problem   string
@@ -54,10 +56,10 @@ type History struct {
 // LastRun is the last run of snap on this host, as the page shows it.
 type LastRun struct {
 	report.Run
-	// Known is false if there was no run, or if its report could not be read; then Problem says
-	// why.
+	// Known is false if snap never ran, or if the report of its last run could not be read;
+	// Problem says why it could not be read.
 	Known   bool
 	Problem string
-	// Expected is true if snap is registered here.
+	// Expected is true if a timer or cron starts snap on this host.
 	Expected bool
 }

@@ -14,29 +14,32 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// guest is a guest as the page shows it: one row, which opens to its disks.
+// guest is one guest on the page: a row of the table that can be opened to show the guest's
+// disks.
 type guest struct {
 	checker.GuestLine
-	// Here is all that is here of it, further copies and excluded disks, too: the worst first.
+	// Here are all disks of the guest on this host, also further copies and excluded disks, the
+	// worst first.
 	Here []*checker.Result
-	// Word names what is said of it: its own verdict, or that of a disk that alarms more.
+	// Word describes the guest: the guest's verdict, or the verdict or outcome of a disk with a
+	// worse state than the guest.
 	Word string
-	// Age is that of its restore point, and without one that of its oldest disk; Since is when
-	// that was made, zero where there is none.
+	// Age is the age of the guest's restore point, or without a restore point of its oldest disk.
+	// Since is the creation time from which Age is counted, zero if there is no snapshot.
 	Age   time.Duration
 	Since time.Time
-	// Open guests are shown with their disks.
+	// Open is true if the page shows the guest's disks below the guest.
 	Open bool
 
-	// was is the worst state that its disks had when they were read last, where they cannot
-	// be read now.
+	// was is the worst state at the last reading of the guest's disks that cannot be read now.
 	was checker.State
 }
 
-// endless is the age of what has no snapshot: it is older than everything.
+// endless is the age of a guest or disk without a snapshot, which is sorted as older than all
+// others.
 const endless = time.Duration(1<<63 - 1)
 
-// guestsOf are the guests of the report, in its order.
+// guestsOf returns the guests of the report, in the order of [checker.Report.GuestLines].
 func guestsOf(f Facts) []guest {
 	order := map[string]int{} // of the disks: the worst first
 	for i := range f.Report.Disks {
@@ -55,7 +58,7 @@ func guestsOf(f Facts) []guest {
 	return guests
 }
 
-// asked are the guests that the query is about, in the order that it asks for.
+// asked returns the guests that match the query, in the order that the query requests.
 func (q query) asked(guests []guest) []guest {
 	guests = slices.DeleteFunc(slices.Clone(guests), func(g guest) bool { return !q.matches(g) })
 	sortGuests(guests, q.Sort)
@@ -94,7 +97,8 @@ func (f Facts) look(g *guest) {
 	}
 }
 
-// lastKnown is the verdict of a disk that was read too long ago as of then, false for all others.
+// lastKnown returns, for a disk whose last reading is too old to count, the verdict at the time
+// of this reading. known is false for all other disks.
 func (f Facts) lastKnown(d *checker.Result) (was checker.Judgement, known bool) {
 	if d.Verdict != checker.Unreadable || d.ReadAt.IsZero() || d.Problem != "" || d.Unlisted != "" {
 		return was, false
@@ -121,7 +125,7 @@ func sortGuests(guests []guest, by string) {
 	slices.SortStableFunc(guests, order)
 }
 
-// worse orders states, the worst first.
+// worse compares two states so that the worse state is sorted first.
 func worse(a, b checker.State) int {
 	switch {
 	case a == b:
@@ -132,7 +136,7 @@ func worse(a, b checker.State) int {
 	return 1
 }
 
-// Anchor is the guest's place on the page.
+// Anchor returns the HTML id of the guest's row on the page.
 func (g guest) Anchor() string {
 	anchor := "guest-" + strconv.Itoa(g.VMID)
 	if g.Cluster != "" {
@@ -141,10 +145,11 @@ func (g guest) Anchor() string {
 	return anchor
 }
 
-// Never reports whether a disk of it has no snapshot, or none is here.
+// Never reports whether a disk of the guest has no snapshot, or no disk of the guest is on this
+// host.
 func (g guest) Never() bool { return g.Age == endless }
 
-// cause is the disk for whose sake it alarms, nil if that is none's.
+// cause returns the disk because of which the guest alarms, nil if no disk is the reason.
 func (g guest) cause() *checker.Result {
 	for _, d := range g.Here {
 		if d.Dataset == g.Because && g.State == g.Guest.State || g.State != g.Guest.State && d.State == g.State {
@@ -154,12 +159,13 @@ func (g guest) cause() *checker.Result {
 	return nil
 }
 
-// serves reports whether a disk is one that the guest's own verdict is about.
+// serves reports whether a disk counts for the guest's verdict.
 func (g guest) serves(d *checker.Result) bool {
 	return len(g.Disks) == 0 || slices.Contains(g.Disks, d.Dataset)
 }
 
-// Limit is the limit of age that it is beyond, without a range if it is not.
+// Limit returns the age limit that the guest exceeds, a limit without a range if the guest
+// exceeds none.
 func (g guest) Limit() checker.Limit {
 	if d := g.cause(); d != nil && g.State != checker.OK && d.Verdict == checker.Stale && !blind(d) && g.serves(d) {
 		return d.Limit
@@ -167,7 +173,8 @@ func (g guest) Limit() checker.Limit {
 	return checker.Limit{}
 }
 
-// why is what there is to know of the guest beside its verdict, its age and its limit.
+// why explains the guest's state, without its verdict, age and limit, which have columns of their
+// own.
 func (f Facts) why(g guest) string {
 	d := g.cause()
 	if d == nil {
@@ -199,11 +206,11 @@ func (g guest) ownReason() string {
 	return g.Reason
 }
 
-// unproven says what is meant by the word.
+// unproven explains the word unproven of a stopped disk on the page.
 const unproven = "unproven: its newest snapshot says that it is off, and no owner has confirmed that"
 
-// whyOf is what there is to know of a disk beside its verdict, age and limit, and what the
-// other sites say, which have columns of their own.
+// whyOf explains a disk's state, without its verdict, age and limit and without the answers of
+// other hosts, which have columns of their own.
 func (f Facts) whyOf(d *checker.Result) string {
 	if was, known := f.lastKnown(d); known {
 		return unreadable(d, was)
@@ -228,7 +235,8 @@ func (f Facts) whyOf(d *checker.Result) string {
 	return news
 }
 
-// runs says of a disk whose guest is off by what is here that it lives, and what is missing.
+// runs says that the guest of a disk whose newest snapshot is a _stopped one runs on its owner,
+// and which snapshots are missing.
 func runs(d *checker.Result) string {
 	owner := siteName(d.Compared.Owner)
 	for _, e := range d.Evidence {
@@ -239,7 +247,8 @@ func runs(d *checker.Result) string {
 	return fmt.Sprintf("it has run on %s for %s and got no snapshot there: what is here is from when it was off", owner, text.Age(d.Compared.Lag))
 }
 
-// stuck says where the snapshots stay away that a disk lacks.
+// stuck says whether a stale disk's newer snapshots were not taken, or were taken and do not
+// arrive here.
 func (f Facts) stuck(d *checker.Result) string {
 	c := d.Compared
 	switch {
@@ -253,7 +262,7 @@ func (f Facts) stuck(d *checker.Result) string {
 	return "no newer snapshot has arrived"
 }
 
-// unreadable says what a disk was when it was read last.
+// unreadable returns the verdict and the age that a disk had when it was last read, in words.
 func unreadable(d *checker.Result, was checker.Judgement) string {
 	word := was.Verdict.String()
 	if was.Limit.Range != nil && d.Newest != nil {
@@ -262,7 +271,7 @@ func unreadable(d *checker.Result, was checker.Judgement) string {
 	return fmt.Sprintf("was %s when last read, %s ago", word, text.Age(d.Age-was.Age))
 }
 
-// matches reports whether the query is about a guest.
+// matches reports whether the query selects the guest.
 func (q query) matches(g guest) bool {
 	return (q.State == "" || g.State.String() == q.State) &&
 		(q.Verdict == "" || g.Word == q.Verdict) &&
@@ -270,7 +279,8 @@ func (q query) matches(g guest) bool {
 		(q.Text == "" || strings.Contains(strings.ToLower(strings.Join(g.names(), "\n")), strings.ToLower(q.Text)))
 }
 
-// names are what it can be found by.
+// names returns the texts in which a search finds the guest: its name, id and cluster, and the
+// names of its disks.
 func (g guest) names() []string {
 	names := []string{g.Name, g.ID, g.Cluster}
 	for _, d := range g.Here {

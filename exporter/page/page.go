@@ -1,5 +1,5 @@
-// Package page shows the verdicts to a person, as HTML. It shows what the exporter last read, and
-// waits for nothing.
+// Package page shows the verdicts to a person, as HTML. The page shows the facts that the
+// exporter last read, and never waits for zfs.
 package page
 
 import (
@@ -20,7 +20,7 @@ import (
 //go:embed *.html *.css *.js *.svg
 var files embed.FS
 
-// assets are the files served below /page/, by name, with their content types.
+// assets are the content types of the files that are served below /page/, by file name.
 var assets = map[string]string{
 	"page.css": "text/css; charset=utf-8", "page.js": "text/javascript; charset=utf-8",
 	"ok.svg": "image/svg+xml", "warning.svg": "image/svg+xml", "critical.svg": "image/svg+xml", "unknown.svg": "image/svg+xml",
@@ -56,13 +56,14 @@ var funcs = template.FuncMap{
 	"add":   func(a, b int) int { return a + b },
 }
 
-// badge is a verdict in its colour, with the state that it asks for.
+// badge is a verdict that the page shows in its colour, with its state.
 type badge struct {
 	Colour, Word string
 	State        checker.State
 }
 
-// maxItems bounds the lists of a run, which may name every disk.
+// maxItems is the greatest number of items that the page shows of a list in a run's report, which
+// may name every disk.
 const maxItems = 20
 
 // first returns the first items of a list of any type.
@@ -74,8 +75,8 @@ func first(list any) any {
 // icons has a symbol for each colour, for readers who cannot distinguish the colours.
 var icons = map[string]string{"green": "✓", "red": "✕", "yellow": "!", "purple": "?", "grey": "–", "blue": "↓"}
 
-// New serves the page. It shows what facts returns, with the history of the disk that is
-// open, "" for none.
+// New returns the handler of the page, which shows the facts that the function facts returns for
+// the open disk, "" for no open disk.
 func New(log *slog.Logger, facts func(disk string) Facts) http.Handler {
 	page := template.Must(template.New("page.html").Funcs(funcs).ParseFS(files, "*.html"))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -88,12 +89,12 @@ func New(log *slog.Logger, facts func(disk string) Facts) http.Handler {
 		}
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Header().Set("Cache-Control", "no-store")
-		// An error here means that the client has disconnected.
+		// Write fails only if the client has disconnected, so its error is ignored.
 		_, _ = w.Write(text.Bytes())
 	})
 }
 
-// Asset serves a file of the page.
+// Asset serves a style sheet, script or icon of the page.
 func Asset(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("name")
 	kind, known := assets[name]

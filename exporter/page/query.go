@@ -7,24 +7,25 @@ import (
 	"strings"
 )
 
-// query is what the page is asked to show, by its URL. What it does not know it
-// leaves out, so that an old bookmark shows something.
+// query contains the parameters in the page's URL, which select what the page shows. Unknown
+// parameters are ignored, so that an old bookmark in a browser still works.
 type query struct {
-	// State and Verdict leave only guests that have them, Pool those with a disk in a pool, and
-	// Text those with that text in a name; "" leaves all.
+	// State, Verdict, Pool and Text select guests: by state, by verdict, by the pool of a disk,
+	// and by a text in a name; "" selects all guests.
 	State, Verdict, Pool, Text string
-	// Sort is one of sorts.
+	// Sort is the order of the guests, one of the values of sorts.
 	Sort string
-	// Well shows the guests that are well, however many they are.
+	// Well is true if the page shows the guests that do not alarm, for any number of guests.
 	Well bool
-	// Guest is open, 0 for none. Disk is open, "" for none.
+	// Guest is the VMID of the open guest, 0 for none. Disk is the dataset of the open disk, ""
+	// for none.
 	Guest int
 	Disk  string
-	// Page counts from 1.
+	// Page is the number of the page of the table, counted from 1.
 	Page int
 }
 
-// sorts has the orders of the guests, the default first.
+// sorts lists the possible orders of the guests, the default order first.
 var sorts = []string{"worst", "guest", "age", "newest"}
 
 const longestText = 200

@@ -10,47 +10,50 @@ import (
 )
 
 const (
-	// pageGuests is how many guests are on a page at most.
+	// pageGuests is the greatest number of guests on one page.
 	pageGuests = 200
-	// maxWell is up to how many guests that are well are shown without being asked for.
+	// maxWell is the greatest number of guests without an alarm that the page shows without a
+	// request.
 	maxWell = 5
 )
 
-// row is one line of the table: a guest, or a disk of one that is open.
+// row is one line of the page's table: a guest, or a disk of an open guest.
 type row struct {
 	View  *view
 	Guest guest
-	// Disk is the disk, nil in a guest's own row; Lacking the name of one that is not here.
+	// Disk is the disk of a disk's row, nil in a guest's row. Lacking is the name of a disk that
+	// this host lacks.
 	Disk    *checker.Result
 	Lacking string
-	// Why says what the other columns do not.
+	// Why explains the state of the guest or disk without repeating the other columns.
 	Why string
-	// Sites are the cells of the sites' columns.
+	// Sites are the cells of the columns of other hosts.
 	Sites [][]cell
-	// About is what there is to say of an open guest, nil in all other rows.
+	// About contains the explanation of an open guest, nil in all other rows.
 	About *about
 }
 
-// about is what a guest's own row opens to, beside its disks.
+// about is the explanation that the page shows below the row of an open guest, in addition to its
+// disks.
 type about struct {
 	Words []string
-	// Broken says where the snapshots of its worst disk got stuck, Next what to do; both empty
-	// where it is well.
+	// Broken names the hosts between which the snapshots of the guest's worst disk do not arrive,
+	// and Next the steps to repair this; both are empty if the guest does not alarm.
 	Broken string
 	Next   []string
 }
 
-// fold stands for the guests that are well.
+// fold is the line of the page's table that replaces the guests that do not alarm.
 type fold struct {
 	Count int
 	Words string
-	// Link shows them, or folds them where they are shown.
+	// Link is the link that shows the guests that do not alarm, or hides them again.
 	Link  string
 	Shown bool
 }
 
-// folded takes the guests that are well out of the table where they are many and nobody asked
-// for them.
+// folded removes the guests that do not alarm from the table, if there are more than maxWell of
+// them and the query does not request them.
 func folded(guests []guest, q query) ([]guest, *fold) {
 	if q.Filtered() || q.Sort != sorts[0] {
 		return guests, nil
@@ -83,7 +86,7 @@ func folded(guests []guest, q query) ([]guest, *fold) {
 	return rest, f
 }
 
-// rows are the table's rows of one page, and how many pages there are.
+// rows returns the rows of one page of the table, and the number of pages.
 func (v *view) rows(guests []guest, f Facts) (shown []row, pages int) {
 	pages = max(1, (len(guests)+pageGuests-1)/pageGuests)
 	page := min(v.Query.Page, pages)
@@ -105,7 +108,7 @@ func (v *view) rows(guests []guest, f Facts) (shown []row, pages int) {
 	return shown, pages
 }
 
-// fill fills in what is needed of rows that are shown.
+// fill sets the fields that only rows on the shown page need.
 func (r *row) fill(f Facts) {
 	var cells []cell
 	switch {
@@ -132,7 +135,7 @@ func aboutOf(g guest, f Facts) *about {
 	return a
 }
 
-// explain is what there is to say of one disk.
+// explain returns the explanation of one disk.
 func (f Facts) explain(d checker.Result) checker.Explanation {
 	if f.own(d.Disk) {
 		return checker.ExplainOwn(d)
@@ -140,7 +143,7 @@ func (f Facts) explain(d checker.Result) checker.Explanation {
 	return checker.Explain(d, d.Evidence)
 }
 
-// sinceWords are a time for people who look now: without the date if that is today's.
+// sinceWords returns the time then for people, without the date if it is today's.
 func sinceWords(now, then time.Time) string {
 	then = then.In(now.Location())
 	switch {
@@ -152,7 +155,8 @@ func sinceWords(now, then time.Time) string {
 	return then.Format(time.DateOnly)
 }
 
-// DisksWords is how many disks of a guest are here, and of how many.
+// DisksWords returns how many of the guest's disks are on this host, and how many disks the guest
+// has, in words.
 func (g guest) DisksWords() string {
 	if len(g.Lacking) > 0 {
 		return fmt.Sprintf("%d of %s", g.Found(), text.Count(g.Expected(), "disk"))

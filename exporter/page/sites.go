@@ -11,23 +11,24 @@ import (
 	"snapwatch/internal/text"
 )
 
-// maxSites is how many sites have a column each; more share one.
+// maxSites is the greatest number of other hosts for which each host has a column; more hosts
+// share one column.
 const maxSites = 4
 
-// cell is what a site that was asked has of a disk, or of a guest.
+// cell is the answer of one asked node about a disk or guest, in one cell of the page's table.
 type cell struct {
 	Site string
-	// Newest is when its newest snapshot was made, zero where none is known.
+	// Newest is the creation time of the newest snapshot on the node, zero if unknown.
 	Newest time.Time
 	Age    time.Duration
-	// Words say how the copy here stands to it, Title the same in a sentence.
+	// Words compare the copy on this host with the node's disk, and Title does so in a sentence.
 	Words, Title string
-	// State is how much that alarms.
+	// State is the state of the comparison with the node.
 	State checker.State
 	lag   time.Duration
 }
 
-// Colour is that of the words, "" for none.
+// Colour returns the colour of the cell's words, "" for no colour.
 func (c cell) Colour() string {
 	if c.State == checker.OK {
 		return ""
@@ -35,13 +36,13 @@ func (c cell) Colour() string {
 	return c.State.Colour()
 }
 
-// Blank reports whether the site says nothing.
+// Blank reports whether the node's answer says nothing about the disk or guest.
 func (c cell) Blank() bool { return c.Newest.IsZero() && c.Words == "" }
 
-// siteName is a node for people: its host, without the port that all have.
+// siteName returns the name of a node for people, without the exporter's usual port.
 func siteName(node string) string { return strings.TrimSuffix(node, ":10191") }
 
-// siteHeads are the heads of the sites' columns.
+// siteHeads returns the headings of the columns of asked nodes.
 func siteHeads(nodes []checker.NodeAnswer) []string {
 	if len(nodes) > maxSites {
 		return []string{"Other sites"}
@@ -53,7 +54,7 @@ func siteHeads(nodes []checker.NodeAnswer) []string {
 	return heads
 }
 
-// columns puts the cells of all sites into the columns that there are.
+// columns distributes the cells of all asked nodes over the columns of the table.
 func columns(cells []cell) [][]cell {
 	if len(cells) > maxSites {
 		return [][]cell{slices.DeleteFunc(cells, cell.Blank)}
@@ -65,7 +66,7 @@ func columns(cells []cell) [][]cell {
 	return all
 }
 
-// cellsOf are what the sites have of a disk.
+// cellsOf returns a cell for each asked node with its answer about a disk.
 func cellsOf(d *checker.Result, r checker.Report) []cell {
 	var cells []cell
 	sites := checker.Explain(*d, d.Evidence).Sites
@@ -85,10 +86,10 @@ func cellsOf(d *checker.Result, r checker.Report) []cell {
 	return cells
 }
 
-// is sets when the site's newest snapshot was made.
+// is sets the creation time and the age of the newest snapshot on the node.
 func (c *cell) is(newest, now time.Time) { c.Newest, c.Age = newest, max(0, now.Sub(newest)) }
 
-// silent is the cell of a site that said nothing of a disk.
+// silent returns the cell of a node that said nothing about a disk.
 func silent(n checker.NodeAnswer) cell {
 	c := cell{Site: siteName(n.Node)}
 	if n.Failure != "" {
@@ -97,7 +98,7 @@ func silent(n checker.NodeAnswer) cell {
 	return c
 }
 
-// say says how a disk stands to what a node has of it.
+// say sets the words and the state of the cell by comparing a disk with the node's answer.
 func (c *cell) say(d *checker.Result, e checker.Evidence) {
 	compared := d.Compared
 	switch {
@@ -126,12 +127,13 @@ func (c *cell) say(d *checker.Result, e checker.Evidence) {
 	}
 }
 
-// blind reports whether nothing here says that the guest lives, and its owner does.
+// blind reports whether only the owner's answer shows that the guest is running: the newest
+// snapshot of the copy here is a _stopped one.
 func blind(d *checker.Result) bool {
 	return d.Compared != nil && d.Compared.Alive && d.Suffix() == "stopped"
 }
 
-// cells are what the sites have of the guest: of each what is worst.
+// cells returns a cell for each asked node, with the node's worst answer about the guest's disks.
 func (g guest) cells(r checker.Report) []cell {
 	var all []cell
 	for _, n := range r.Nodes {
@@ -157,7 +159,8 @@ func (g guest) cells(r checker.Report) []cell {
 	return all
 }
 
-// lackingCells are what the sites have of a disk that is not here.
+// lackingCells returns a cell for each asked node with its answer about a disk that this host
+// lacks.
 func (g guest) lackingCells(dataset string, r checker.Report) []cell {
 	var all []cell
 	for _, n := range r.Nodes {
@@ -174,8 +177,8 @@ func (g guest) lackingCells(dataset string, r checker.Report) []cell {
 	return all
 }
 
-// moreTelling reports whether a cell says more than another one: what alarms more, lags more or
-// is older.
+// moreTelling reports whether cell c must be shown instead of another cell of the same node,
+// because c has a worse state, a greater lag or an older snapshot.
 func moreTelling(c, than cell) bool {
 	if c.Blank() || than.Blank() {
 		return !c.Blank()

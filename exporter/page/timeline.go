@@ -13,71 +13,74 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// The measures of a timeline, in its own units. A window that is narrow has a drawing of its
-// own: one that is made smaller cannot be read.
+// The measures of a drawn timeline are in units of its SVG. A narrow browser window has a
+// separate drawing, because a wide drawing that is scaled down cannot be read.
 const (
 	wide, narrow  = 960.0, 340.0
 	timelineLeft  = 84.0
 	timelineRight = 12.0
-	// limitsHeight is the room for the labels of the limits, ticksHeight that for the ages.
+	// limitsHeight is the height of the labels of the limits, and ticksHeight the height of the
+	// labels of the ages.
 	limitsHeight = 34.0
 	ticksHeight  = 34.0
 	laneHeight   = 26.0
 	markHeight   = 16.0
-	// labelWidth is the room that the label of an age needs.
+	// labelWidth is the width that the label of an age needs.
 	labelWidth = 84.0
 )
 
-// youngest is the age at a timeline's right end; the ages grow to the left by their
-// logarithm, so that an hour and a year are both seen.
+// youngest is the age at the right end of a timeline. The axis is logarithmic, so that both an
+// hour and a year can be seen.
 const youngest = 5 * time.Minute
 
-// maxMarks is how many snapshots of a class are drawn each with its name. Of more the class is
-// one path: a page of many thousand elements is slow.
+// maxMarks is the greatest number of snapshots of a class that are drawn as separate elements
+// with their names. More snapshots of a class are drawn as one path, because a page with
+// thousands of elements is slow.
 const maxMarks = 100
 
-// timeline is a disk's snapshots by class, as it is drawn.
+// timeline is the drawing of a disk's snapshots, by class.
 type timeline struct {
 	Width, Height float64
-	// Top and Bottom are where the lanes begin and end.
+	// Top and Bottom are the vertical positions at which the rows of snapshots begin and end.
 	Top, Bottom float64
 	Narrow      bool
 	Lanes       []lane
 	Ticks       []tick
 	Limits      []limitLine
-	// Drawn of Total snapshots are drawn, the newest.
+	// Drawn is the number of snapshots in the drawing, the newest ones, and Total the number of
+	// all snapshots of the disk.
 	Drawn, Total int
 }
 
-// lane are the snapshots of one class.
+// lane is one row of the timeline: the snapshots of one class.
 type lane struct {
 	Name           string
 	Count          int
 	Newest, Oldest zfs.Snapshot
 	TextY, LineY   float64
-	// Path draws all of them at once, where Marks, each with its name, would be too many.
+	// Path draws all snapshots of the row as one path, if there are too many for separate Marks.
 	Path  string
 	Marks []mark
 }
 
-// mark is one snapshot.
+// mark is one snapshot in a timeline, with its name as the title.
 type mark struct{ Path, Title string }
 
-// tick is an age on the axis, with the time it stands for.
+// tick is the label of an age on the axis of a timeline, with the time at this age.
 type tick struct {
 	X           float64
 	Label, When string
 }
 
-// limitLine is a limit on the axis.
+// limitLine is the line of an age limit in a timeline.
 type limitLine struct {
 	X, Y float64
-	// Label is what it says, Rule where it comes from. Anchor is the end of the label that
-	// stands at the line.
+	// Label is the text of the limit, and Rule its source in the configuration. Anchor is the end
+	// of the label that touches the line.
 	Label, Rule, Anchor string
 }
 
-// draw makes the timeline of a disk's snapshots at a time.
+// draw returns the timeline of a disk's snapshots at the time now.
 func draw(all []zfs.Snapshot, total int, d checker.Result, now time.Time, width float64) timeline {
 	oldest := 24 * time.Hour
 	for _, s := range all {
@@ -127,8 +130,8 @@ func tickName(age time.Duration) string {
 	return text.Age(age)
 }
 
-// lanes returns a lane for each class that has snapshots: the shortest period first, then
-// _stopped, then snapshots that are not managed.
+// lanes returns a row of the timeline for each class that has snapshots: the class with the
+// shortest period first, then _stopped, then snapshots that are not managed.
 func lanes(all []zfs.Snapshot, now time.Time, x func(time.Duration) float64) []lane {
 	names := checker.Suffixes() // stopped, then the longest first
 	order := []string{}

@@ -13,38 +13,41 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// view is what the template shows.
+// view contains the values that the page's template shows.
 type view struct {
 	Host, Version, MetricsPath string
 	Now                        time.Time
 	State                      checker.State
 	Summary                    string
-	// Failure says why nothing could be found out at all, "" otherwise.
+	// Failure says why no pool could be read, "" otherwise.
 	Failure string
-	// Unproven is how many disks are silent as stopped, and no owner has confirmed it.
+	// Unproven is the number of stopped disks that do not alarm although no owner has confirmed
+	// that the guest is stopped.
 	Unproven int
-	// ReadAt is when the oldest of what is shown was read, zero if nothing was.
+	// ReadAt is the time of the oldest scan among those of the shown pools, zero if no pool was
+	// read.
 	ReadAt time.Time
-	// Soon is true where something is being read and the page should come again.
+	// Soon is true if facts are being read, so that the browser should soon load the page again.
 	Soon bool
-	// Bars are the pools that could not be read.
+	// Bars are the messages about pools that could not be read or have a fault.
 	Bars             []bar
 	Notes            []checker.Note
 	States, Verdicts []counter
 	Query            query
 	Heads            []head
-	// Sites are the heads of the sites' columns, Grouped is true where all share one; Columns is
-	// how many columns there are.
+	// Sites are the headings of the columns of asked nodes. Grouped is true if all asked nodes
+	// share one column. Columns is the number of all columns.
 	Sites         []string
 	Grouped       bool
 	Columns       int
 	Guests, Disks int
-	// Clusters is true where the guests are of several.
+	// Clusters is true if the guests belong to several clusters.
 	Clusters bool
-	// Matching is how many guests are asked for.
+	// Matching is the number of guests that match the query.
 	Matching int
 	Rows     []row
-	// Fold stands for the guests that are well, nil where they are few or asked for.
+	// Fold is the line that replaces the guests that do not alarm, nil if they are few or the
+	// query requests them.
 	Fold        *fold
 	Page, Pages int
 	Open        *openDisk
@@ -54,19 +57,20 @@ type view struct {
 	Maintenance []maintenance
 }
 
-// bar is a pool that could not be read, or is not well, with the reason.
+// bar is a message on the page about a pool that could not be read or has a fault, with the
+// reason.
 type bar struct {
 	Pool, Text string
-	// Unwell is the verdict on a pool that could be read, "" for one that could not, and Colour
-	// what it is shown in.
+	// Unwell is the verdict on a pool that could be read, "" for a pool that could not be read.
+	// Colour is the colour of the message.
 	Unwell, Colour string
-	// ReadAt is when the pool was last read, zero if it never was; Was what alarmed then, ""
-	// where that is still shown.
+	// ReadAt is the time at which the pool was last read, zero if it was never read. Was says how
+	// many disks alarmed at that time, "" if their verdicts are still shown.
 	ReadAt time.Time
 	Was    string
 }
 
-// poolView is a pool with its listings.
+// poolView is a pool on the page, with its last scans.
 type poolView struct {
 	checker.PoolResult
 	Listings Listings
@@ -74,7 +78,7 @@ type poolView struct {
 	Failures int
 }
 
-// Taken is how much of the pool is taken, "" where that is not known.
+// Taken returns the used part of the pool in percent, "" if unknown.
 func (p poolView) Taken() string {
 	if fill, known := p.Health.Fill(); known {
 		return fmt.Sprintf("%.0f%%", 100*fill)
@@ -82,20 +86,22 @@ func (p poolView) Taken() string {
 	return ""
 }
 
-// openDisk is the disk that is open, nil Disk where there is none of that name.
+// openDisk is the disk whose details the page shows. Its field Disk is nil if the report has no
+// disk of this name.
 type openDisk struct {
 	Name    string
 	Disk    *checker.Result
 	History History
-	// Lines are its timeline, for wide and for narrow windows.
+	// Lines are the drawings of the disk's timeline, for wide and for narrow windows.
 	Lines  []timeline
 	Origin string
-	// Cells are what the other sites have, Was what it was when it was read last if it cannot
-	// be read, Next what to do.
+	// Cells are the asked nodes' answers about the disk. Was describes the disk's state at its
+	// last reading if the disk cannot be read now. Next are the steps to repair the disk's
+	// replication.
 	Cells []cell
 	Was   string
 	Next  []string
-	// Newest are the newest snapshots that are known of it, the newest first.
+	// Newest are the newest known snapshots of the disk, the newest first.
 	Newest []zfs.Snapshot
 }
 
@@ -109,7 +115,7 @@ type count struct {
 	Count int
 }
 
-// newView makes the page that a question asks for.
+// newView returns the page's content for the facts and the query.
 func newView(f Facts, q query) *view {
 	v := &view{
 		Host: f.Host, Version: f.Version, MetricsPath: f.MetricsPath,
@@ -143,9 +149,9 @@ func newView(f Facts, q query) *view {
 }
 
 const (
-	// slow is how long a listing may take before the page speaks of it.
+	// slow is the duration of a pool's scan above which the page mentions the scan.
 	slow = 10 * time.Second
-	// fresh is how old what is shown may be before the page comes again soon.
+	// fresh is the age of the shown facts above which the browser soon loads the page again.
 	fresh = time.Minute
 )
 
@@ -177,8 +183,8 @@ func (v *view) addPool(p checker.PoolResult, f Facts) {
 	v.Pools = append(v.Pools, pool)
 }
 
-// whenRead says how many disks of a pool that cannot be read alarmed when it was, "" where none
-// is unreadable.
+// whenRead says how many disks of an unreadable pool alarmed when the pool was last read, "" if
+// none of its disks is unreadable.
 func whenRead(f Facts, pool string) string {
 	all, bad := 0, 0
 	for i := range f.Report.Disks {
@@ -197,8 +203,8 @@ func whenRead(f Facts, pool string) string {
 	return fmt.Sprintf("Of %s %d alarmed then.", text.Count(all, "disk"), bad)
 }
 
-// beforeListing is the pool as it was before a listing that has just begun: that one is
-// no fault, and what the last one said holds.
+// beforeListing returns the pool with the problem of its last finished scan. A scan that has just
+// begun is not a fault.
 func beforeListing(p checker.PoolResult, l Listings) checker.PoolResult {
 	p.Problem = ""
 	if len(l.Past) > 0 {
@@ -211,8 +217,8 @@ func beforeListing(p checker.PoolResult, l Listings) checker.PoolResult {
 	return p
 }
 
-// trouble reports whether a pool could not be read as a whole. One that is out for
-// maintenance is none.
+// trouble reports whether a pool could not be read completely, unless the pool is under
+// maintenance.
 func trouble(p checker.PoolResult) bool {
 	switch {
 	case len(p.MissingRoots) > 0:
@@ -223,7 +229,7 @@ func trouble(p checker.PoolResult) bool {
 	return p.Problem != "" && p.Reason != ""
 }
 
-// notYet reports whether the exporter has only just begun.
+// notYet reports whether no scan of the pool has ended since the exporter was started.
 func notYet(p checker.PoolResult) bool { return p.ReadAt.IsZero() && p.Took == 0 && !p.Missing }
 
 func open(f Facts, dataset string) *openDisk {
@@ -252,5 +258,5 @@ func open(f Facts, dataset string) *openDisk {
 	return o
 }
 
-// path is a dataset's name up to its last component, with the slash.
+// path returns a dataset's name up to its last component, with the slash.
 func path(dataset string) string { return strings.TrimSuffix(dataset, zfs.Base(dataset)) }
