@@ -9,14 +9,15 @@ import (
 	"snapwatch/snapper/run"
 )
 
-// crew runs the parallel tasks of a simulated run, one task at a time. At each call of [run.World]
-// another task may get its turn: the seed decides the order of all calls.
+// crew runs the parallel tasks of a simulated run of snap, one task at a time. At each call of
+// [run.World] another task may continue instead: the seed decides the order of all calls.
 type crew struct {
 	chance *rand.Rand
 	tasks  []*task
-	// late is true if each part of the gathered work ends too late for the part before it.
+	// late is true if each function given to Gather ends too late to be collected together with
+	// the function before it.
 	late bool
-	// at is the task whose turn it is; nil means the run itself.
+	// at is the task that is running now; nil means the run itself.
 	at *task
 }
 
@@ -26,7 +27,7 @@ type task struct {
 	ended  bool
 }
 
-// turn gives other tasks a chance to continue; the seed decides whether a task continues.
+// turn lets other tasks of the run continue; the seed decides which tasks continue.
 func (c *crew) turn() {
 	if c.at != nil {
 		c.at.yield(struct{}{})
@@ -48,7 +49,7 @@ func (c *crew) resume() {
 	}
 }
 
-// await resumes tasks until so returns true.
+// await resumes tasks of the run until the function so returns true.
 func (c *crew) await(so func() bool) {
 	for !so() {
 		if c.at != nil {
@@ -59,7 +60,7 @@ func (c *crew) await(so func() bool) {
 	}
 }
 
-// start adds a task that calls do as soon as the task gets its first turn.
+// start adds a task to the crew that calls do when it is resumed for the first time.
 func (c *crew) start(do func()) *task {
 	t := &task{}
 	t.resume, _ = iter.Pull(func(yield func(struct{}) bool) {
@@ -71,7 +72,7 @@ func (c *crew) start(do func()) *task {
 	return t
 }
 
-// lanes run tasks of a crew, at most a given number at the same time.
+// lanes starts tasks of a crew, at most a given number at the same time.
 type lanes struct {
 	crew        *crew
 	most, inUse int
@@ -90,8 +91,8 @@ func (l *lanes) Go(do func()) (wait func()) {
 // Lanes implements [run.Time].
 func (c *crew) Lanes(n int) run.Lanes { return &lanes{crew: c, most: n} }
 
-// Gather implements [run.Time]. Either all of the work ends in time, or each part ends too late for
-// the part before it.
+// Gather implements [run.Time]. Either all functions end in time to be collected together, or
+// each function is collected alone.
 func (c *crew) Gather(_ time.Duration, work ...func()) (next func() []int) {
 	var ended []int
 	for i, do := range work {

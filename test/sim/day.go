@@ -52,7 +52,7 @@ var dayKinds = map[string]kind{
 	}},
 }
 
-// DayTicks is the number of ticks of a day.
+// DayTicks is the number of ticks, of a quarter of an hour each, in a day.
 const DayTicks = 96
 
 // LabDay returns a node's day from one evening to the next, for [World.PlayIn]: the work of Proxmox

@@ -33,8 +33,8 @@ func (w *World) shutdown(i, ticks int) {
 	w.underway = underway{planned: n.clock(w.now), before: map[string][]zfs.Snapshot{}, unmarked: map[string]bool{}}
 	_, done, err := run.Run(context.Background(), options)
 	w.underway = other
-	// Only the pool's history proves which disks a killed run changed. finalize has no time to read
-	// that history, so it leaves such disks alone and reports them.
+	// Only the pool's history proves which disks a killed run changed. finalize has no time to
+	// read the pool's history, so it does not change these disks and reports them.
 	switch clean := w.tick >= max(n.pveshBad, n.ignored, n.lacking) && n.skew == 0 && !n.disturbed; {
 	case err != nil:
 		w.broken("finalize on %s could not begin: %v", n.name, err)
@@ -107,7 +107,7 @@ func (w *World) unblock(g *guest, back int) {
 			}
 		}
 		w.stats.Unblocked++
-		// The person asked for this rollback, so a copy may lose its common snapshots with the
+		// A person requested this rollback, so a copy may lose its common snapshots with the
 		// disk.
 		for key, p := range w.pairs {
 			if p.source == d.guid {

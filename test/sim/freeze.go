@@ -72,14 +72,14 @@ func (m *machine) OpenWindow(guests []pve.ID, _ time.Duration) (run.Window, erro
 	return &window{m, guests}, m.call()
 }
 
-// window implements [run.Window] for the guests that one machine freezes together.
+// window implements [run.Window] for the guests that one simulated run freezes together.
 type window struct {
 	*machine
 	guests []pve.ID
 }
 
-// Freeze implements [run.Window]. A guest that is off has no agent. Sometimes somebody else thaws a
-// guest immediately.
+// Freeze implements [run.Window]. A guest that is off has no agent. Sometimes another program
+// thaws the guest immediately.
 func (f *window) Freeze() map[pve.ID]string {
 	failed := map[pve.ID]string{}
 	for _, id := range f.guests {
@@ -99,8 +99,8 @@ func (f *window) Freeze() map[pve.ID]string {
 	return failed
 }
 
-// Thaw implements [run.Window]. Sometimes a thaw fails. If the run was killed, its watchdog may
-// have been killed too.
+// Thaw implements [run.Window]. Sometimes the thaw of a guest fails. If the run was killed, its
+// watchdog may have been killed, too.
 func (f *window) Thaw() quiesce.Ended {
 	ended := quiesce.Ended{Frozen: map[pve.ID]time.Duration{}, Left: map[pve.ID]string{}, Lapsed: map[pve.ID]string{}}
 	for _, id := range f.guests {
@@ -124,10 +124,10 @@ func (f *window) Thaw() quiesce.Ended {
 	return ended
 }
 
-// thawed checks the freezes after a run. Guests that are left frozen must be reported, and the run
-// after the next must have thawed them. A snapshot may be called consistent only if its guest was
-// frozen while all disks were snapshotted. After a killed run the watchdog thaws the guests, unless
-// the watchdog was killed too.
+// thawed checks the freezes of guests after a run. The run must report guests that it left
+// frozen, and the second run after it must have thawed these guests. A snapshot may be called
+// consistent only if its guest was frozen while all disks were snapshotted. After a killed run
+// the watchdog thaws the guests, unless the watchdog was killed too.
 func (w *World) thawed(n *node, m *machine, done report.Run) {
 	for _, vmid := range w.order {
 		g := w.guests[vmid]

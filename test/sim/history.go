@@ -11,7 +11,7 @@ import (
 	"snapwatch/snapper"
 )
 
-// event is a record of a pool's history: a dataset was set back or renamed.
+// event is a record in the history of a simulated pool: a dataset was rolled back or renamed.
 type event struct {
 	txg           uint64
 	dataset, name string // name is the dataset's new name, for a rename
@@ -21,8 +21,8 @@ type event struct {
 
 func historyOf(d *dataset) string { return d.host + ":" + zfs.Pool(d.name) }
 
-// setBack plays the effect of zfs rollback, and of a receive onto a dataset that exists: the pool's
-// history gets a record, and bookmarks newer than base are kept.
+// setBack plays the effect of zfs rollback, or of zfs receive -F onto a dataset that exists: the
+// pool's history gets a record, and bookmarks newer than base are kept.
 func (w *World) setBack(d *dataset, base uint64, received string) {
 	e := event{txg: w.serial, dataset: d.name, base: base, snapshot: received}
 	w.histories[historyOf(d)] = append(w.histories[historyOf(d)], e)
@@ -45,8 +45,8 @@ func (w *World) kept(list []event) []event {
 	return list[max(0, len(list)-w.History):]
 }
 
-// reach returns the transaction group of the oldest record in the history of a dataset's pool, 1 if
-// the history is complete.
+// reach returns the transaction group of the oldest record that is left in the history of a
+// dataset's pool, 1 if no record was overwritten.
 func (w *World) reach(d *dataset) uint64 {
 	list := w.histories[historyOf(d)]
 	if kept := w.kept(list); len(kept) < len(list) {
@@ -91,7 +91,7 @@ func (w *World) history(n *node, pool string, bookmarks []zfs.Snapshot) zfs.Hist
 	return h
 }
 
-// unmark destroys a bookmark.
+// unmark destroys a bookmark of a simulated dataset.
 func (w *World) unmark(d *dataset, name string) {
 	d.marks = slices.DeleteFunc(d.marks, func(m zfs.Snapshot) bool {
 		if m.Name != name {
@@ -105,8 +105,8 @@ func (w *World) unmark(d *dataset, name string) {
 }
 
 // abandoned checks the bookmarks that a run destroyed because their history was discarded. Each
-// destroyed bookmark must be of a discarded history, or the run must create the bookmark again
-// immediately.
+// destroyed bookmark must belong to a discarded history, or the run must create the bookmark
+// again immediately.
 func (w *World) abandoned(n *node, list []snapper.JudgedBookmark) {
 	for _, j := range list {
 		discarded, gone := w.unmarked[j.Dataset+"#"+j.Name]
@@ -119,10 +119,10 @@ func (w *World) abandoned(n *node, list []snapper.JudgedBookmark) {
 	}
 }
 
-// nothingLeft checks that a run leaves no bookmark of a discarded history on the disks that the run
-// looked at, except bookmarks that the run reports as unproven. The argument after is the state
-// that the run left for the next run. If a bookmark's snapshot was received again, the bookmark
-// belongs to the disk's history again.
+// nothingLeft checks that a run leaves no bookmark of a discarded history on the disks that the
+// run looked at, except bookmarks that the run reports as unproven. The argument after is the
+// state that the run saved for the next run. If a bookmark's snapshot was received again, the
+// bookmark belongs to the disk's history again.
 func (w *World) nothingLeft(n *node, after report.State, done report.Run) {
 	if w.tick < n.ignored {
 		return

@@ -19,7 +19,8 @@ import (
 	"snapwatch/snapper/run"
 )
 
-// hooksOf returns the hooks of a simulated week; a hook runs for each guest, or once a run.
+// hooksOf returns the hooks that are configured in a simulated week; each hook runs for each
+// guest, or once a run.
 func (s Setup) hooksOf() config.Hooks {
 	if s.Hooks == "" {
 		return config.Hooks{}
@@ -30,18 +31,18 @@ func (s Setup) hooksOf() config.Hooks {
 	return config.Hooks{BeforeSnapshot: hook("before"), AfterSnapshot: hook("after"), AfterStop: hook("stop"), AfterPrune: hook("prune")}
 }
 
-// hooking is the state of the hooks on a host.
+// hooking is the state of the hooks on a simulated host.
 type hooking struct {
-	// notes are the hook notes that runs left on the host, by name.
+	// notes are the notes about started hooks that runs left on the host, by name.
 	notes map[string]*hookNote
 	// atWork counts a guest's running hooks, by VMID. outlived is the tick at which a hook ends
-	// that survived its killed run.
+	// that survived the kill of its run.
 	atWork, outlived map[int]int
 	// prepared counts the runs since before_snapshot was started for a guest, while no other hook
 	// has followed. stopped counts the runs since a guest got its _stopped snapshot, while the
 	// after_stop hook has not run.
 	prepared, stopped map[int]int
-	// told are the problems that runs have reported since the last run that ended well.
+	// told are the problems that runs have reported since the last run without an error.
 	told []report.Problem
 }
 
@@ -49,16 +50,16 @@ func newHooking() hooking {
 	return hooking{map[string]*hookNote{}, map[int]int{}, map[int]int{}, map[int]int{}, map[int]int{}, nil}
 }
 
-// hookNote is a hook's note on a simulated host.
+// hookNote is a note about a started hook on a simulated host.
 type hookNote struct {
 	text []byte
-	// holder is the run that holds the note. outlived is the tick at which a hook ends that
-	// inherited the note from a killed run.
+	// holder is the run that has locked the note. outlived is the tick at which the hook of a
+	// killed run ends, which keeps the note locked.
 	holder   *machine
 	outlived int
 }
 
-// notes implements [run.Notes] with the hook notes of a machine's host.
+// notes implements [run.Notes] with the notes about hooks on a simulated host.
 type notes struct{ *machine }
 
 // HookNotes implements [run.World].
@@ -113,7 +114,7 @@ func (s notes) Names() ([]string, error) {
 	return slices.Sorted(maps.Keys(s.n.hooks.notes)), s.call()
 }
 
-// heldNote is a hook note that a run holds.
+// heldNote is a note about a hook that a run has locked.
 type heldNote struct {
 	*machine
 	name string
@@ -159,7 +160,7 @@ func (m *machine) Trusted(config.Hook) error {
 }
 
 // Hook implements [run.World]. Some hooks fail, some cannot be started, some are slow. A hook
-// survives if its run is killed while the hook works.
+// that is running when its run is killed continues.
 func (m *machine) Hook(_ context.Context, _ config.Hook, input string, _ []string, locks []run.Note) (string, error) {
 	if err := m.change(); err != nil {
 		return "", fmt.Errorf("%w: %w", command.ErrNotStarted, err)
@@ -227,7 +228,8 @@ func (m *machine) Hook(_ context.Context, _ config.Hook, input string, _ []strin
 	return "", err
 }
 
-// disturbs records that the given guests may get no snapshot in this run.
+// disturbs records that the given guests may get no snapshot in this run, because a hook failed
+// or was slow.
 func (m *machine) disturbs(guests []struct{ VMID int }) {
 	for _, g := range guests {
 		if g := m.w.guests[g.VMID]; g != nil {
@@ -243,7 +245,7 @@ func (m *machine) stopHooked(vmid int) {
 	}
 }
 
-// hooked checks the hooks after a run that ended well: within a few runs each due after_snapshot
+// hooked checks the hooks after a run without an error: within a few runs each due after_snapshot
 // and after_stop hook has run, or a run reported a warning that the hook was given up.
 func (w *World) hooked(n *node) {
 	const runs = 3

@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// Runs are killed again and again while hooks are at work, at any of their changes: the next run
-// starts no second hook for a guest while an old hook works, and each due hook runs in the end.
+// Runs are killed repeatedly while hooks are running, at any change of the run: the next run
+// starts no second hook for a guest while an old hook is running, and each due hook finally runs.
 func TestHooksOfKilledRuns(t *testing.T) {
 	hooks := 0
 	for order := range uint64(30) {

@@ -13,7 +13,7 @@ import (
 	"snapwatch/snapper/run"
 )
 
-// LoadIndex returns the pool's index as the last run that could save an index left it.
+// LoadIndex returns the index of the pool's snapshots that the last run saved.
 func (p *machinePool) LoadIndex() (index.Index, error) {
 	if err := p.call(); err != nil || p.unindexed || !p.w.Index {
 		return index.Index{}, err
@@ -39,10 +39,10 @@ func (p *machinePool) SaveIndex(x *index.Index) error {
 
 var fingerprints = maphash.MakeSeed()
 
-// listChanged returns the time of the last change of a dataset's list of snapshots, as ZFS reports
-// it: in whole seconds of the host's clock, 0 if the dataset never had a snapshot. A change is
-// noticed at the next call and dated secondsAgo earlier, but at least one second after the change
-// before.
+// listChanged returns the time of the last change of a dataset's list of snapshots, as ZFS
+// reports it: in whole seconds of the host's clock, 0 if the dataset never had a snapshot. A
+// change is noticed at the next call and dated secondsAgo earlier, but at least one second after
+// the previous change.
 func (m *machine) listChanged(d *dataset, secondsAgo int64) int64 {
 	var h maphash.Hash
 	h.SetSeed(fingerprints)
@@ -55,8 +55,8 @@ func (m *machine) listChanged(d *dataset, secondsAgo int64) int64 {
 	return d.listChanged
 }
 
-// watched calls do and returns when the disk's list of snapshots changed last, before and after the
-// call, if watch is true.
+// watched calls do. If watch is true, watched returns the times of the last change of the disk's
+// list of snapshots before and after the call.
 func (m *machine) watched(d *dataset, watch bool, do func()) (change lua.ListChange) {
 	if watch && d != nil {
 		change.Before = m.listChanged(d, 5)
@@ -68,7 +68,8 @@ func (m *machine) watched(d *dataset, watch bool, do func()) (change lua.ListCha
 	return change
 }
 
-// sameWithoutIndex checks that a run with the index makes the same plan as a run without an index.
+// sameWithoutIndex checks that a run that uses the index of snapshots makes the same plan as a
+// run without an index.
 func (w *World) sameWithoutIndex(n *node) {
 	if !w.Index || w.tick%8 != 3 {
 		return

@@ -77,8 +77,8 @@ func stepKinds() map[string]kind {
 			if !g.gone {
 				return
 			}
-			// Proxmox reuses the name of a volume only on a storage that has no volume of that
-			// name.
+			// Proxmox reuses the name of a destroyed volume only if the storage has no volume of
+			// this name.
 			for _, name := range g.disks {
 				delete(w.nodes[0].sets, name)
 			}

@@ -9,7 +9,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// The three sites by number: SiteA and SiteB are the nodes A and B, SiteC is host C.
+// The sites of the model have numbers: SiteA and SiteB are the nodes A and B of a cluster, SiteC
+// is host C with the copies.
 const (
 	SiteA = iota
 	SiteB
@@ -19,18 +20,19 @@ const (
 // siteNames are the names of the three sites, by site number.
 var siteNames = [...]string{nodeNames[SiteA], nodeNames[SiteB], "c"}
 
-// Lab repeats on real machines the events of the model. The model calls each method before it plays
-// the event itself; at that moment [World.Guests] and [World.Disks] show the result of all events
-// so far.
+// Lab repeats on real machines the events of the model. The model calls the lab's method for an
+// event before the model plays the event; at this moment [World.Guests] and [World.Disks] show
+// the result of all earlier events.
 type Lab interface {
 	// Run is a run of snap that cron starts on a node. Killed is a run that is killed before it
 	// changes anything.
 	Run(node int)
 	Killed(node int)
-	// TimePasses is called before the model's clock moves forward by minutes. The lab must have
-	// finished all events so far when TimePasses returns.
+	// TimePasses is called before the model's clock moves forward by minutes. When TimePasses
+	// returns, the lab must have finished all earlier events.
 	TimePasses()
-	// Send is one run of syncoid. Sent is called after the model has replicated the disk too.
+	// Send is one run of syncoid for one disk. Sent is called after the model has played this
+	// replication.
 	Send(Sending)
 	Sent(Sending)
 	// Rotated names snapshots that another program's rotation has just destroyed on a receiving
@@ -38,13 +40,14 @@ type Lab interface {
 	Rotated(site int, name string, snapshots []string)
 	// Prune is a run of snapwatch prune on C, with the retention of [Setup.VaultKeeps].
 	Prune()
-	// Looked is called at the end of a tick, when a check runs on C.
+	// Looked is called at the end of a tick, when the command check runs on C.
 	Looked()
 }
 
-// Sending is one disk that a node replicates to another site. As is the disk's name at the target.
-// Anew is true if the target's dataset had no common base with the source, so that a person removed
-// the dataset. Proxmox is true if Proxmox's own replication sends the disk.
+// Sending is one disk that a node replicates to another site. As is the disk's name at the
+// target. Anew is true if the disk is sent in full, because the target had no common base with
+// the source and a person destroyed the target. Proxmox is true if Proxmox's own replication
+// sends the disk.
 type Sending struct {
 	From, To      int
 	Name, As      string
@@ -62,7 +65,7 @@ func (nowhere) Rotated(int, string, []string) {}
 func (nowhere) Prune()                        {}
 func (nowhere) Looked()                       {}
 
-// PlayIn plays the steps as [World.Play] does, and repeats them in a lab.
+// PlayIn plays the steps of a week as [World.Play] does, and repeats each step in a lab.
 func (w *World) PlayIn(lab Lab, ticks int, plan []Step) {
 	w.lab = lab
 	w.Play(ticks, plan)
@@ -72,8 +75,8 @@ func (w *World) PlayIn(lab Lab, ticks int, plan []Step) {
 type Guest struct {
 	VMID int
 	Kind pve.Kind
-	// Node is the number of the node that has the guest's configuration. If Alive is true, the
-	// guest has been running on that node since Since.
+	// Node is the number of the node that has the guest's configuration. Alive is true while the
+	// guest runs on this node; Since is its start.
 	Node  int
 	Alive bool
 	Since time.Time
@@ -96,9 +99,9 @@ func (w *World) Guests() []Guest {
 	return all
 }
 
-// Disk is a dataset of a site. Content numbers the state of the disk's data. Size counts how often
-// the disk grew. Origin is the snapshot that the disk was cloned from. RolledBack is the guid of
-// the snapshot of the disk's last rollback.
+// Disk is a dataset of a simulated site. Content numbers the state of the disk's data. Size
+// counts how often the disk grew. Origin is the snapshot that the disk was cloned from.
+// RolledBack is the guid of the snapshot of the disk's last rollback.
 type Disk struct {
 	Name                 string
 	GUID, RolledBack     uint64
@@ -124,13 +127,13 @@ func (w *World) Disks(site int) map[string]Disk {
 	return all
 }
 
-// Content returns the number of the data's state in the snapshot with that guid.
+// Content returns the number of the state of the data in the snapshot with the given guid.
 func (w *World) Content(guid uint64) int { return w.taken[guid].content }
 
 // Now returns the true time of the model, whatever the sites' clocks show.
 func (w *World) Now() time.Time { return w.now }
 
-// Pvesh names the present fault of pvesh on a node, "" if pvesh works.
+// Pvesh returns the name of the present fault of the program pvesh on a node, "" if pvesh works.
 func (w *World) Pvesh(node int) string {
 	if n := w.nodes[node]; w.tick < n.pveshBad {
 		return n.pvesh
@@ -141,8 +144,8 @@ func (w *World) Pvesh(node int) string {
 // Booting reports whether a node is just starting its guests after a boot.
 func (w *World) Booting(node int) bool { return w.tick < w.nodes[node].booting }
 
-// Verdicts returns the verdict of a check on C for each disk there, without asking the disks'
-// owners.
+// Verdicts returns the verdict of the command check on C for each disk on C, without asking the
+// disks' owners.
 func (w *World) Verdicts() map[string]checker.Verdict {
 	all := map[string]checker.Verdict{}
 	for _, r := range w.assemble().Disks {
@@ -153,7 +156,7 @@ func (w *World) Verdicts() map[string]checker.Verdict {
 	return all
 }
 
-// siteOf returns the site number of a node; nil means C.
+// siteOf returns the site's number of a node; the node nil means C.
 func (w *World) siteOf(n *node) int {
 	switch n {
 	case w.nodes[SiteA]:

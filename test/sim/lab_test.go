@@ -13,8 +13,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// The random weeks made for the lab break no promise in the model, and every kind of step happens
-// in them.
+// The random weeks that are made for the lab break no promise of docs/reliability.md in the
+// model, and contain every kind of step.
 func TestLabWeeks(t *testing.T) {
 	happened := map[string]bool{}
 	var sum Stats
@@ -36,7 +36,8 @@ func TestLabWeeks(t *testing.T) {
 	assert.Greater(t, sum.Based, 1000)
 }
 
-// The day made for the lab breaks no promise in the model, and each of its steps has its effect.
+// The day that is made for the lab breaks no promise of docs/reliability.md in the model, and
+// each step of the day has its effect.
 func TestLabDay(t *testing.T) {
 	setup, plan := LabDay()
 	w := NewWorld(setup)
@@ -61,16 +62,16 @@ func TestLabDay(t *testing.T) {
 	t.Logf("%+v", w.stats)
 }
 
-// replicated returns a world in which B has a copy of each disk on A, and the name of the first
-// disk.
+// replicated returns a test world of simulated sites in which B has a copy of each disk on A, and
+// the name of the first disk.
 func replicated() (w *World, a, b *node, disk string) {
 	w = NewWorld(plain(properties))
 	w.replicateFirst()
 	return w, w.nodes[SiteA], w.nodes[SiteB], w.guests[w.order[0]].disks[0]
 }
 
-// A copy that a person destroys and receives in full again is a new dataset: the new copy has
-// everything that was sent, and nothing of the old copy (seed 900001 on real ZFS).
+// A copy that a person destroys and receives in full again is a new dataset: the new copy has all
+// sent snapshots, and no snapshot or bookmark of the old copy (seed 900001 on real ZFS).
 func TestStartedOver(t *testing.T) {
 	w, a, b, name := replicated()
 	src, dst := a.sets[name], b.sets[name]
@@ -91,8 +92,8 @@ func TestStartedOver(t *testing.T) {
 	assert.Equal(t, dst.guid, w.pairs["pve-b "+name].target)
 }
 
-// If syncoid has no snapshot of a disk to send, syncoid sends no properties either (seed 900002 on
-// real ZFS).
+// If syncoid has no new snapshot of a disk to send, syncoid sends no properties either (seed
+// 900002 on real ZFS).
 func TestNothingToSend(t *testing.T) {
 	w, a, b, name := replicated()
 	was := b.sets[name].running
@@ -105,9 +106,9 @@ func TestNothingToSend(t *testing.T) {
 	assert.Equal(t, w.now, w.pairs["pve-b "+name].last)
 }
 
-// If a disk was written on its node before a snapshot, the first increment received on top of that
-// snapshot counts as written; the next increment does not (seeds 900022, 900023 and 900027 on real
-// ZFS, 900101 for a container's disk).
+// If a disk was written on its node before a snapshot, the first increment received on top of
+// that snapshot counts as written; the second increment does not (seeds 900022, 900023 and 900027
+// on real ZFS, 900101 for a container's disk).
 func TestAnIncrementDropsTheLog(t *testing.T) {
 	for _, name := range []string{"tank/data/vm-100-disk-0", "tank/data/subvol-101-disk-0"} {
 		t.Run(name, func(t *testing.T) {

@@ -8,9 +8,9 @@ import (
 	"snapwatch/internal/pve"
 )
 
-// labKinds are the kinds of steps that a lab can play too. A lab cannot play clocks that differ
-// between hosts, full or broken pools, and receives that break off. Frequent steps are listed more
-// than once.
+// labKinds are the kinds of steps of simulated weeks that a lab can play, too. A lab cannot play
+// clocks that differ between hosts, full or broken pools, and receives that break off. Frequent
+// steps are listed more than once.
 var labKinds = []string{
 	"start", "start", "start", "stop", "stop", "blink", "flash", "crash", "pause", "migrate", "migrate", "failover", "failover",
 	"death", "hostreboot", "destroy", "newdisk", "backup", "backup", "rollback", "hibernate", "pvesh fails", "pvesh lies",

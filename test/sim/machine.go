@@ -28,15 +28,16 @@ var (
 	errNone   = errors.New("the model has no such thing")
 )
 
-// killBeforeAll kills a run before its first change, so that the run changes nothing. killPoints is
-// the number of points at which a run can be killed: before its first change, before its second,
-// and so on.
+// killBeforeAll is the kill point before a run's first change, so that the killed run changes
+// nothing. killPoints is the number of points at which a run can be killed: before its first
+// change, before its second change, and so on.
 const (
 	killBeforeAll = 1
 	killPoints    = 12
 )
 
-// confirmStop is the time between a run's two looks at a guest that seems to have stopped.
+// confirmStop is the time between a run's two readings of the state of a guest that seems to have
+// stopped.
 const confirmStop = 20 * time.Second
 
 // machine is a simulated node, as one run of snap sees the node; machine implements [run.World].
@@ -45,45 +46,48 @@ type machine struct {
 	crew
 	w *World
 	n *node
-	// between is called once for each phase of the tick that the run reaches.
+	// between is called once for each phase of the tick that the run reaches, and plays the steps
+	// of the phase.
 	between func(phase int)
 	reached int
 	// kill counts down the run's changes: the run dies before the change at which kill becomes 0. A
 	// run whose kill is 0 from the start is not killed.
 	kill int
 	dead error
-	// ended is true when the run is over. unindexed is true for a run without an index.
+	// ended is true when the run is over. unindexed is true for a run that does not use the index
+	// of snapshots.
 	ended, unindexed bool
 	// holds counts the run's locks on each guest, by VMID. refused are the guests that the run
-	// serves without a lock: either somebody else holds the lock, or the run released it because
-	// the guest's channel programs took long.
+	// snapshots without their lock: either another program holds the lock, or the run released
+	// the lock because the guest's channel programs took long.
 	holds   map[int]int
 	refused map[int]bool
 	// replica is true on C, because C is not a Proxmox node.
 	replica bool
 	// looks is true for a dry run, which changes nothing and which no step disturbs. seenStopped
-	// are the guests that were down when the run before looked.
+	// are the guests that were off when the previous run read their states.
 	looks       bool
 	seenStopped []int
-	// final is true for a run of finalize. unblocks is true for a run of unblock, which rotates no
-	// snapshot.
+	// final is true for a run of the command finalize. unblocks is true for a run of the command
+	// unblock, which rotates no snapshot.
 	final, unblocks bool
 	// timers are the functions that the machine calls at a later time.
 	timers []*timer
-	// snapped are the datasets that this run has snapshotted. whileFrozen records for each snapshot
-	// whether its guest was frozen.
+	// snapped are the datasets that this run has snapshotted. whileFrozen records for each
+	// snapshot of the run whether its guest was frozen.
 	snapped, whileFrozen map[string]bool
 }
 
 var _ run.World = &machine{}
 
-// call is the first action of each method of [run.World].
+// call is called first by each method of [run.World]: it lets other tasks continue and fails if
+// the run is over.
 func (m *machine) call() error {
 	m.turn()
 	return m.alive()
 }
 
-// alive returns the reason why the run is over, or nil if the run continues.
+// alive returns the reason why the simulated run is over, nil if the run continues.
 func (m *machine) alive() error {
 	if m.dead == nil && m.w.tick < m.n.down {
 		m.dead = errDown
@@ -91,8 +95,8 @@ func (m *machine) alive() error {
 	return m.dead
 }
 
-// change is the first action of each method that changes something. At the run's first change, the
-// plan is complete.
+// change is called first by each method that changes a pool or file; it may kill the run. At the
+// run's first change, the plan is complete.
 func (m *machine) change() error {
 	if err := m.call(); err != nil {
 		return err
@@ -105,7 +109,8 @@ func (m *machine) change() error {
 	return m.alive()
 }
 
-// planMade plays the steps that happen between the plan and the channel program.
+// planMade plays the steps of the week that happen between a run's plan and its first channel
+// program.
 func (m *machine) planMade() {
 	if m.reached < beforeProgram {
 		m.w.planned = m.n.clock(m.w.now)
@@ -123,8 +128,8 @@ func (m *machine) reach(phase int) {
 
 // begins checks each action that a run begins on a guest's disk; dataset is "" for an action that
 // concerns no guest. While the run holds locks of guests, the action must concern one of these
-// guests, because other programs wait for the locks. A guest whose lock was refused is an
-// exception: the run serves such a guest without its lock.
+// guests, because other programs wait for the locks. An action for a guest whose lock was refused
+// is allowed, too.
 func (m *machine) begins(what, dataset string) {
 	if vmid := m.w.parse(dataset).vmid; len(m.holds) > 0 && m.holds[vmid] == 0 && !m.refused[vmid] {
 		m.w.broken("%s begins a %s of %q while it holds the locks of the guests %v", m.n.name, what, dataset, slices.Sorted(maps.Keys(m.holds)))
@@ -150,13 +155,13 @@ func (m *machine) Wait(ctx context.Context, d time.Duration) error {
 	return m.call()
 }
 
-// deadline is the context key for the time at which waiting ends.
+// deadline is the key in a context of the time at which the run's waiting ends.
 type deadline struct{}
 
-// maxWait is the longest time that a simulated run waits for anything.
+// maxWait is the longest time for which a simulated run may wait.
 const maxWait = 20 * time.Second
 
-// timer is a function that the machine calls at a given time.
+// timer is a function that the simulated machine calls at a given time.
 type timer struct {
 	at time.Time
 	do func()
@@ -184,7 +189,7 @@ func (m *machine) pass(d time.Duration) {
 // slowAnswer is the duration of a pvesh call on a slow node.
 const slowAnswer = 20 * time.Second
 
-// ask is the first action of each method that asks Proxmox. While a run asks Proxmox, the run must
+// ask is called first by each method that asks Proxmox. While a run asks Proxmox, the run must
 // not hold any guest's lock.
 func (m *machine) ask(what string) error {
 	if err := m.call(); err != nil {
@@ -197,8 +202,8 @@ func (m *machine) ask(what string) error {
 	return nil
 }
 
-// Timeout implements [run.Time]. Timeout limits only waiting, since a simulated program that hangs
-// returns an error itself.
+// Timeout implements [run.Time]. Timeout limits only the run's waiting, because a simulated
+// program that hangs returns an error itself.
 func (m *machine) Timeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithValue(ctx, deadline{}, m.w.now.Add(min(d, maxWait))), func() {}
 }
@@ -391,7 +396,7 @@ func (m *machine) SaveReport(_ string, r *report.Run) error {
 	return nil
 }
 
-// save is the first action of each method that writes a file.
+// save is called first by each method that writes a file of the run.
 func (m *machine) save() error {
 	if err := m.change(); err != nil {
 		return err
@@ -423,8 +428,8 @@ func (m *machine) SaveState(s report.State) error {
 	return nil
 }
 
-// noted plays the effect of a saved state on what the node knows: which disks belong to its own
-// guests, and which to guests of the other node.
+// noted updates the node's knowledge after a run saved its state: which disks belong to guests of
+// the node, and which to guests of the other node.
 func (m *machine) noted(s report.State) {
 	for name, d := range m.n.sets {
 		g := m.w.guests[m.w.parse(name).vmid]
@@ -439,7 +444,7 @@ func (m *machine) noted(s report.State) {
 	}
 }
 
-// options returns the options with which cron starts snap, or prune, on a host.
+// options returns the options with which cron starts snap or prune on a simulated host.
 func (w *World) options(n *node, at run.World, words string) run.Options {
 	keep, err := config.ParseKeep(strings.Fields(words))
 	if err != nil {
@@ -504,12 +509,12 @@ func (w *World) snap(n *node, between func(phase int)) {
 	}
 }
 
-// machineOn returns the machine for one run on a host.
+// machineOn returns a simulated machine for one run on a host.
 func (w *World) machineOn(n *node) *machine {
 	return &machine{holds: map[int]int{}, refused: map[int]bool{}, crew: crew{chance: w.chance, late: w.tick < n.slow}, w: w, n: n}
 }
 
-// again returns the plan of a dry run immediately after another run.
+// again returns the plan of a dry run of snap immediately after another run.
 func (w *World) again(n *node, seenStopped []int) (snapper.Plan, error) {
 	m := w.machineOn(n)
 	m.looks, m.seenStopped, m.reached = true, seenStopped, AfterRun
@@ -519,8 +524,8 @@ func (w *World) again(n *node, seenStopped []int) (snapper.Plan, error) {
 	return plan, err
 }
 
-// complete reports whether the run made all snapshots of all pools and left no guest to the next
-// run.
+// complete reports whether a run took all due snapshots of all pools, and postponed no guest to
+// the next run.
 func complete(done report.Run) bool {
 	return !slices.ContainsFunc(done.Pools, func(p report.Pool) bool { return !p.LockedSince.IsZero() }) &&
 		!slices.ContainsFunc(done.Disks, func(d report.Disk) bool {

@@ -14,8 +14,8 @@ import (
 	"snapwatch/lua"
 )
 
-// machinePool is a pool of a machine. Its methods do the work of the channel programs of package
-// lua.
+// machinePool is a simulated pool, as one run sees the pool. Its methods have the effects of the
+// channel programs of package lua.
 type machinePool struct {
 	*machine
 	name   string
@@ -24,7 +24,8 @@ type machinePool struct {
 
 func (p *machinePool) state() *poolState { return p.n.pools[p.name] }
 
-// read is the first action of each method that reads the pool.
+// read is called first by each method that reads the simulated pool; it fails if the pool cannot
+// be read.
 func (p *machinePool) read() error {
 	if err := p.call(); err != nil {
 		return err
@@ -35,8 +36,7 @@ func (p *machinePool) read() error {
 	return nil
 }
 
-// TryLock takes the pool's lock. TryLock fails if another run holds the lock: a run may begin while
-// another one is at work.
+// TryLock takes the simulated pool's lock. TryLock fails if another run holds this lock.
 func (p *machinePool) TryLock(now time.Time) error {
 	if err := p.call(); err != nil {
 		return err
@@ -58,8 +58,8 @@ func (p *machinePool) Unlock() {
 	}
 }
 
-// write is the first action of each method that changes the pool. On a suspended pool the changing
-// program never ends.
+// write is called first by each method that changes the simulated pool. On a suspended pool the
+// changing program never ends.
 func (p *machinePool) write() error {
 	if err := p.change(); err != nil {
 		return err
@@ -77,7 +77,7 @@ func (p *machinePool) Check() error               { return p.read() }
 func (p *machinePool) TXG() uint64                { return p.w.serial }
 func (p *machinePool) Sync(context.Context) error { return p.write() }
 
-// Space has no size: no run of the model warns of its fill.
+// Space returns the size 0 for every pool, so that no run in the model warns of a full pool.
 func (p *machinePool) Space(context.Context) (size, allocated uint64, err error) {
 	return 0, 0, nil
 }
@@ -103,7 +103,7 @@ func (p *machinePool) heads(wanted func(name string) bool) ([]zfs.Dataset, error
 	return list, nil
 }
 
-// lacksDisk reports whether the node's listings leave out disk number i.
+// lacksDisk reports whether the node's simulated listings leave out disk number i, as a fault.
 func (n *node) lacksDisk(tick, i int) bool { return tick < n.lacking && i == n.lacks%len(n.sets) }
 
 // head returns the dataset as zfs get shows it: a local value hides the received value of the same
@@ -149,7 +149,7 @@ func (p *machinePool) list(datasets []string, of func(*dataset) []zfs.Snapshot, 
 	return nil
 }
 
-// missing returns the error of zfs for a dataset that does not exist.
+// missing returns the error that zfs prints for a dataset that does not exist.
 func missing(name string) error {
 	return fmt.Errorf("cannot open '%s': dataset does not exist", name)
 }
@@ -189,7 +189,7 @@ func (p *machinePool) History(_ context.Context, bookmarks []zfs.Snapshot) (zfs.
 	return p.w.history(p.n, p.name, bookmarks), nil
 }
 
-// Snapshot plays snapshot.lua.
+// Snapshot has the effect of the channel program snapshot.lua on the simulated pool.
 func (p *machinePool) Snapshot(_ context.Context, guests []lua.Guest, bookmarks []lua.Bookmark) (map[string]lua.Outcome, error) {
 	if err := p.write(); err != nil {
 		return nil, err
@@ -215,7 +215,7 @@ func (p *machinePool) Snapshot(_ context.Context, guests []lua.Guest, bookmarks 
 	return outcomes, nil
 }
 
-// snapshots takes the snapshots of all of a guest's disks, or none if one of them fails.
+// snapshots takes the snapshots of all of a guest's disks, or no snapshot if one of them fails.
 func (p *machinePool) snapshots(g lua.Guest, outcomes map[string]lua.Outcome) bool {
 	var made []lua.Disk
 	for _, k := range g.Disks {
@@ -276,7 +276,7 @@ func (p *machinePool) snapshot(g lua.Guest, k lua.Disk) syscall.Errno {
 	return 0
 }
 
-// labels sets the labels of a guest's disks and makes bookmarks of their snapshots.
+// labels sets label:running on a guest's disks and makes bookmarks of their new snapshots.
 func (p *machinePool) labels(g lua.Guest, outcomes map[string]lua.Outcome) {
 	for _, k := range g.Disks {
 		o, d := outcomes[k.Dataset], p.n.sets[k.Dataset]
@@ -314,7 +314,7 @@ func (p *machinePool) bookmark(dataset, name string) syscall.Errno {
 	return 0
 }
 
-// Destroy plays destroy.lua.
+// Destroy has the effect of the channel program destroy.lua on the simulated pool.
 func (p *machinePool) Destroy(_ context.Context, disks []lua.DestroyRequest) (map[string]lua.Destroyed, error) {
 	if err := p.write(); err != nil {
 		return nil, err

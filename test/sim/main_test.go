@@ -12,8 +12,8 @@ var (
 	firstSeed = flag.Int("seed", 1, "the seed of the first of them; each next one has the next")
 )
 
-// TestMain reads the flags -weeks and -seed. The unit tests play few weeks; separate stages of CI
-// play many.
+// TestMain reads the flags -weeks and -seed. The unit tests play few simulated weeks; separate
+// stages of CI play many.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	debug.SetGCPercent(-1)        // collect no garbage while little memory is used:

@@ -10,8 +10,9 @@ import (
 	"snapwatch/snapper"
 )
 
-// stopTaken checks each _stopped snapshot that a run takes: the disk's guest must be off. All other
-// promises rest on the promise that a _stopped snapshot is never taken while the guest runs.
+// stopTaken checks each _stopped snapshot that a run takes: the disk's guest must be off. All
+// promises about silence depend on the promise that a _stopped snapshot is never taken while the
+// guest runs.
 func (w *World) stopTaken(n *node, vmid int, dataset string) {
 	w.stats.Stops++
 	g := w.guests[vmid]
@@ -23,16 +24,16 @@ func (w *World) stopTaken(n *node, vmid int, dataset string) {
 	}
 }
 
-// noBase handles a replication that finds no common snapshot or bookmark as a base. The promise is
-// broken if the copy was away for fewer days than the bookmarks cover.
+// noBase handles a replication that finds no common snapshot or bookmark as a base. A promise of
+// docs/reliability.md is broken if the copy was away for fewer days than the bookmarks cover.
 func (w *World) noBase(src, dst *dataset, site string) {
 	p := w.pairs[site+" "+dst.name]
 	away := "never replicated"
 	if p != nil && p.source == src.guid && p.target == dst.guid {
 		away = w.now.Sub(p.last).String()
-		// The newest common bookmark may be one day older, and a clock that jumps adds days. A copy
-		// that was away at every midnight has no newer base, even if it received snapshots in
-		// between.
+		// The newest common bookmark may be one day older than the copy, and a clock that jumps
+		// adds days. A copy that was away at every midnight has no newer base, even if it
+		// received snapshots between two midnights.
 		horizon := time.Duration(w.Bookmarks-2-w.jumps) * 24 * time.Hour
 		if w.now.Sub(p.last) < horizon && w.now.Sub(p.based) < horizon+24*time.Hour && !w.turnsOver() && !dst.blocked.After(p.last) {
 			w.broken("%s no longer has a common base with %s, which was away for %s", src.name, dst.name, away)
@@ -44,11 +45,11 @@ func (w *World) noBase(src, dst *dataset, site string) {
 	w.receive(dst, src.snaps)
 }
 
-// turnsOver reports whether a snapshot that was sent may be destroyed at its source before the next
-// replication continues from it. If the snapshot is destroyed, syncoid continues from an older
-// snapshot that still exists, rolls the copy back, and may destroy the first snapshot of the day on
+// turnsOver reports whether a snapshot that was sent may be destroyed at its source before the
+// next replication continues from it. If the source destroys the sent snapshot, syncoid continues
+// from an older snapshot, rolls the copy back, and may destroy the first snapshot of the day on
 // the copy. Sanoid's snapshots count among the newest snapshots of a disk: one for each four of
-// ours (docs/replication.md).
+// snapwatch (docs/replication.md).
 func (w *World) turnsOver() bool {
 	newest := w.retention[zfs.Frequently]
 	if w.Sanoid {
@@ -57,8 +58,8 @@ func (w *World) turnsOver() bool {
 	return len(w.retention) == 1 && newest <= w.Every
 }
 
-// bucketName names the hour, day, week, month or year of a time. bucketName is written
-// independently of the code under test.
+// bucketName returns a name for the hour, day, week, month or year that contains a time.
+// bucketName is written independently of the code under test.
 func bucketName(class zfs.Class, t time.Time) string {
 	switch class {
 	case zfs.Hourly:
@@ -74,7 +75,7 @@ func bucketName(class zfs.Class, t time.Time) string {
 	return t.Format("2006")
 }
 
-// mayGo checks each snapshot that a run of snap destroys.
+// mayGo checks for each snapshot that a run of snap destroys that the retention allows this.
 func (w *World) mayGo(n *node, d *dataset, name string) {
 	now := w.planned
 	s := d.snaps[d.find(name)]
@@ -105,9 +106,9 @@ func (w *World) mayGo(n *node, d *dataset, name string) {
 	}
 }
 
-// mustNotRotate returns why a node must not rotate a disk's snapshots because of the disk's guest,
-// "" if it may. A run cannot know of events during the run, so after an event during the run the
-// model allows every rotation.
+// mustNotRotate returns why a node must not rotate a disk's snapshots because of the disk's
+// guest, "" if it may. The run cannot know of events that happen during it, so after such an
+// event the model allows every rotation.
 func (w *World) mustNotRotate(n *node, d *dataset) string {
 	g := w.guests[w.parse(d.name).vmid]
 	switch {
@@ -127,8 +128,8 @@ func (w *World) mustNotRotate(n *node, d *dataset) string {
 	return ""
 }
 
-// hasRoom reports whether a disk would keep the bookmark of a _stopped snapshot: as one of the ten
-// newest bookmarks of _stopped snapshots, or as the first of its day.
+// hasRoom reports whether the retention of bookmarks would keep the bookmark of a disk's _stopped
+// snapshot: as one of the ten newest bookmarks of _stopped snapshots, or as the first of its day.
 func (w *World) hasRoom(d *dataset, s zfs.Snapshot) bool {
 	day := func(s zfs.Snapshot) string { return s.Name[:len("autosnap_2006-01-02")] }
 	newer, later, first := 0, map[string]bool{}, true
@@ -207,8 +208,8 @@ func (w *World) idempotent(n *node, plan snapper.Plan, complete bool, plansAgain
 		again.CreateBookmarks = nil
 	}
 	// The plan for a pool that answered early is older than the second look at a guest of a late
-	// pool, and hooks and a busy ZFS take time too. The next run handles snapshots that expire
-	// between the plan and the end of a run.
+	// pool, and hooks and a busy ZFS take time, too. Snapshots that expire between the plan and
+	// the end of a run are destroyed by the next run.
 	if w.tick < n.slow || w.Hooks != "" || w.Again {
 		again.FullDestroys = nil
 	}
@@ -217,9 +218,9 @@ func (w *World) idempotent(n *node, plan snapper.Plan, complete bool, plansAgain
 	}
 }
 
-// stranger reports whether snap needs a person before it may label a stopped guest's disk: the disk
-// was received without a label (the node may remember the receive although no snapshot shows it),
-// or a receive of the disk is pending.
+// stranger reports whether snap may label a stopped guest's disk only with the consent of a
+// person (snap --adopt): the disk was received without a label, or a receive of the disk is
+// pending. The node may remember the receive although no snapshot shows it.
 func (w *World) stranger(d *dataset) bool {
 	newest, any := d.newestManaged()
 	label := d.running.Own()
@@ -232,8 +233,8 @@ func (w *World) stranger(d *dataset) bool {
 	return d.token || d.seeding || label == "" && (d.ever || any || len(d.snaps) > 0 || d.running.Received != "")
 }
 
-// labels compares the labels of the nodes' disks with the true state of their guests, after two
-// undisturbed runs.
+// labels compares label:running of the nodes' disks with the true state of the disks' guests,
+// after two undisturbed runs.
 func (w *World) labels() {
 	for _, vmid := range w.order {
 		g := w.guests[vmid]
@@ -260,9 +261,9 @@ func (w *World) labels() {
 	}
 }
 
-// announced compares a disk's newest snapshot with the true state of the guest. The newest snapshot
-// of a stopped guest's disk must be a _stopped snapshot of the disk's last data; the newest
-// snapshot of a running guest's disk must not be a _stopped one.
+// announced compares a disk's newest snapshot with the true state of the disk's guest. The newest
+// snapshot of a stopped guest's disk must be a _stopped snapshot of the disk's last data; the
+// newest snapshot of a running guest's disk must not be a _stopped one.
 func (w *World) announced(g *guest, d *dataset) {
 	newest, any := d.newestManaged()
 	class, _ := newest.Class()

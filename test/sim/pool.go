@@ -17,41 +17,41 @@ type dataset struct {
 	created time.Time // the creation time by the host's clock
 	snaps   []zfs.Snapshot
 	marks   []zfs.Snapshot
-	// content numbers the state of the data: two datasets with the same content hold the same
-	// bytes.
+	// content is a number for the state of the dataset's data: two datasets with the same content
+	// contain the same bytes.
 	content int
 	running zfs.Property
-	// labelled is true once the dataset has received properties. Until a dataset has received
+	// labelled is true once the dataset has received properties. Until the dataset has received
 	// properties, ZFS treats its local properties as received ones, and the first properties that
 	// arrive replace the local ones.
 	labelled bool
-	// log is true if the disk was written here since the last receive: the dataset then has an
-	// intent log next to its data. logged are the guids of the snapshots that have an intent log,
-	// because they were taken of a dataset with an intent log. An increment received on top of a
-	// snapshot with an intent log drops the intent log, and ZFS counts that as written (1 KiB, seen
-	// on OpenZFS 2.3.9). dropped is the txg of the latest increment that dropped an intent log, 0
-	// if none did.
+	// log is true if the disk was written on this site since the last receive: the dataset then
+	// has an intent log in addition to its data. logged are the guids of the snapshots that have
+	// an intent log, because they were taken of a dataset with an intent log. An increment
+	// received on top of a snapshot with an intent log drops the intent log, and ZFS counts that
+	// as written (1 KiB, seen on OpenZFS 2.3.9). dropped is the txg of the latest increment that
+	// dropped an intent log, 0 if none did.
 	log     bool
 	logged  []uint64
 	dropped uint64
 	// discarded are the bookmarks of the dataset's discarded history, by transaction group.
 	discarded map[uint64]bool
-	// blocked is the time when a receive last failed because a snapshot of the same name existed:
-	// the clock of this node or of another one was ahead. The source continues to rotate until a
-	// person repairs the copy.
+	// blocked is the time at which a receive into the dataset last failed because a snapshot of
+	// the same name existed, after the clock of a node was ahead. The source continues to rotate
+	// until a person repairs the copy.
 	blocked time.Time
-	// unseen is true if the dataset was set back to before bookmarks and no run has looked at it
-	// since.
+	// unseen is true if the dataset was rolled back to a state older than its bookmarks and no
+	// run has read the dataset since.
 	unseen bool
-	// ever is true if the dataset was ever received. received is true if it was received since its
-	// node last noted that its guest lives there. away is true if the node's last note says that
-	// the guest is on another node.
+	// ever is true if the dataset was ever received. received is true if the dataset was received
+	// after its node last recorded the guest as its own. away is true if the node's last record
+	// says that the guest is on another node.
 	ever, received, away bool
-	// seeding is true until the first receive is finished. token is true if an interrupted receive
-	// can be resumed.
+	// seeding is true until the first receive into the dataset is finished. token is true if an
+	// interrupted receive into the dataset can be resumed.
 	seeding, token bool
-	// size counts how often the disk grew. origin is the snapshot that the disk was cloned from.
-	// rolledBack is the guid of the snapshot of the last rollback.
+	// size counts how often the disk was enlarged. origin is the snapshot from which the disk was
+	// cloned. rolledBack is the guid of the snapshot to which the disk was last rolled back.
 	size       int
 	origin     string
 	rolledBack uint64
@@ -59,7 +59,7 @@ type dataset struct {
 	// destroyed.
 	tip uint64
 	// list is a hash of the dataset's snapshots at the last call of [machine.listChanged];
-	// listChanged is the time of the last change of that list.
+	// listChanged is the time of the last change of the list of snapshots.
 	list        uint64
 	listChanged int64
 	changed     time.Time // the last change of the list of snapshots, by the host's clock
@@ -68,11 +68,11 @@ type dataset struct {
 	unannounced time.Time
 }
 
-// taken is a snapshot's data that only the model knows, by guid.
+// taken is the data of a snapshot that only the model knows.
 type taken struct {
 	content int
 	at      time.Time // the true time when the snapshot was taken
-	// parent is the guid of the previous snapshot in the same history.
+	// parent is the guid of the previous snapshot in the history of the snapshot's dataset.
 	parent uint64
 }
 
@@ -93,8 +93,8 @@ type diskName struct {
 	disk bool
 }
 
-// parse parses a dataset's name. parse remembers each result, because a week asks for the same
-// names very often.
+// parse splits a dataset's name into its parts. The parts are cached, because a simulated week
+// parses the same names very often.
 func (w *World) parse(name string) diskName {
 	n, known := w.parsed[name]
 	if !known {
@@ -111,7 +111,7 @@ func (d *dataset) newest() (zfs.Snapshot, bool) {
 	return d.snaps[len(d.snaps)-1], true
 }
 
-// newestManaged returns the newest managed snapshot.
+// newestManaged returns the dataset's newest managed snapshot.
 func (d *dataset) newestManaged() (zfs.Snapshot, bool) {
 	for _, s := range slices.Backward(d.snaps) {
 		if _, ours := s.Class(); ours {
@@ -155,7 +155,7 @@ func (w *World) written(d *dataset, since zfs.Snapshot) uint64 {
 	return 4096
 }
 
-// snapshot takes a snapshot, dated by the node's clock.
+// snapshot takes a snapshot of a simulated dataset, with the time of the node's clock.
 func (w *World) snapshot(n *node, d *dataset, name string) zfs.Snapshot {
 	w.serial++
 	s := zfs.Snapshot{Dataset: d.name, Name: name, GUID: w.serial, CreateTXG: w.serial, Creation: n.clock(w.now).Truncate(time.Second)}
@@ -173,7 +173,7 @@ func (d *dataset) destroy(name string) {
 	d.snaps = slices.DeleteFunc(d.snaps, func(s zfs.Snapshot) bool { return s.Name == name })
 }
 
-// write changes the data of a disk.
+// write plays a write of the guest to a simulated disk.
 func (w *World) write(d *dataset) {
 	w.contents++
 	d.content = w.contents

@@ -9,19 +9,20 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// pair is a disk and one of its copies, for checking the promise that both have a common base.
+// pair is a disk and one of its copies, for checking the promise that disk and copy have a common
+// base for the next send.
 type pair struct {
 	source, target uint64 // the guids of the disk's and the copy's datasets
 	last           time.Time
-	// based is the time of the newest snapshot that the source had a bookmark of and the target
-	// still had, both at the last replication; zero if there was none.
+	// based is the time of the newest snapshot of the copy of which the disk had a bookmark at
+	// the last replication; zero if there was none.
 	based time.Time
 }
 
 // vaultOf returns the name of a disk's copy on C.
 func vaultOf(name string) string { return "vault/" + name }
 
-// replicate plays one run of syncoid for every disk, to the other node and to C.
+// replicate plays one run of syncoid for every disk, from its node to the other node and to C.
 func (w *World) replicate() {
 	cut := w.cutMid
 	w.cutMid = false
@@ -110,7 +111,7 @@ func (w *World) send(from *node, name string, to map[string]*dataset, as string,
 	}
 }
 
-// even records that a copy has all snapshots of its source.
+// even records that a copy has received all snapshots of its source.
 func (w *World) even(src, dst *dataset, s Sending) {
 	w.pairs[siteNames[s.To]+" "+s.As] = &pair{source: src.guid, target: dst.guid, last: w.now, based: w.bookmarked(src, dst)}
 }
@@ -131,8 +132,8 @@ func (w *World) seed(src *dataset, to map[string]*dataset, as, on string, host t
 	return dst
 }
 
-// increment sends the snapshots that the target does not have. increment returns false if the
-// receive broke off or there was nothing to send: then no property arrives either.
+// increment sends the snapshots of the source that the target lacks. increment returns false if
+// the receive broke off or there was nothing to send: then no property arrives either.
 func (w *World) increment(src, dst *dataset, sending Sending, breaks bool) bool {
 	site := siteNames[sending.To]
 	base, ok := commonBase(src, dst)
@@ -187,8 +188,8 @@ func (w *World) bookmarked(src, dst *dataset) (newest time.Time) {
 	return newest
 }
 
-// txgOf returns the transaction group of one of the source's snapshots or bookmarks, 0 if the
-// source has none with that guid.
+// txgOf returns the transaction group of the source's snapshot or bookmark with the given guid, 0
+// if the source has none.
 func (w *World) txgOf(src *dataset, guid uint64) uint64 {
 	for _, list := range [][]zfs.Snapshot{src.snaps, src.marks} {
 		for _, s := range slices.Backward(list) {
@@ -200,9 +201,9 @@ func (w *World) txgOf(src *dataset, guid uint64) uint64 {
 	return 0
 }
 
-// receive adds the source's snapshots to the target; each gets a txg of the target. receive stops
-// and returns false at a snapshot whose name another snapshot of the target has, which happens
-// after a clock was set back.
+// receive adds the source's snapshots to the target, with new txgs. receive stops and returns
+// false at a snapshot if the target has another snapshot of the same name, which happens after a
+// clock was set back.
 func (w *World) receive(dst *dataset, list []zfs.Snapshot) bool {
 	for _, s := range list {
 		dst.ever, dst.received = true, true
@@ -222,8 +223,8 @@ func (w *World) receive(dst *dataset, list []zfs.Snapshot) bool {
 	return true
 }
 
-// commonBase returns the guid of the base for an increment: the newest common snapshot, else the
-// newest of the target's snapshots that the source has as a bookmark.
+// commonBase returns the guid of the base for an incremental send: the newest common snapshot,
+// else the newest of the target's snapshots of which the source has a bookmark.
 func commonBase(src, dst *dataset) (guid uint64, ok bool) {
 	for _, s := range slices.Backward(dst.snaps) {
 		if hasGUID(src.snaps, s.GUID) {

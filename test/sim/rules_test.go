@@ -20,24 +20,27 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// samples holds the values of each series by tick; NaN means that the series has no value.
+// samples contains the values of each Prometheus series by tick; NaN means that the series has no
+// value at this tick.
 type samples map[string][]float64
 
-// record is a simulated week as Prometheus scrapes it, together with the verdicts of check.
+// record is a simulated week as Prometheus scrapes the exporters, together with the verdicts of
+// check.
 type record struct {
 	w      *World
 	ticks  int
 	series samples
 	tests  []string
-	// stale counts the consecutive looks at which a disk was stale. wait is the number of looks
-	// that the rule's "for" takes before the alert fires. blind counts down the looks after a clock
-	// error, during which the test cannot know whether the alert fires.
+	// stale counts the consecutive runs of check for which a disk was stale. wait is the number
+	// of runs of check within the "for" of the alert rule, before the alert fires. blind counts
+	// down the runs of check after a clock error, during which the test cannot know whether the
+	// alert fires.
 	stale       map[string]int
 	wait, blind int
-	// silent are the disks that were silent when they could last be read.
+	// silent are the disks that did not alarm when they could last be read.
 	silent map[string]bool
-	// stopped records for each disk its newest snapshot, if the newest one is a _stopped snapshot,
-	// and the first look that saw the snapshot.
+	// stopped records, for each disk whose newest snapshot is a _stopped one, this snapshot and
+	// the first run of check that saw it.
 	stopped map[string]stoppedSince
 }
 
@@ -57,7 +60,8 @@ func (r *record) set(tick int, name, labels string, value float64) {
 	r.series[key][tick] = value
 }
 
-// since returns a time as promtool's tests express it: their time begins at 0.
+// since returns a time in seconds since the start of the week, because the time of a promtool
+// test begins at 0.
 func (r *record) since(t time.Time) float64 { return float64(t.Unix() - r.begin().Unix()) }
 
 func (r *record) begin() time.Time { return r.w.Start.Add(Tick + 10*time.Minute) }
@@ -69,7 +73,7 @@ func truth(b bool) float64 {
 	return 0
 }
 
-// host adds the series that one host's exporter shows.
+// host adds the series that the exporter of one simulated host serves.
 func (r *record) host(tick int, target string, report checker.Report, owns func(vmid int) bool) {
 	r.set(tick, "snapwatch_time_seconds", target, r.since(report.Now))
 	for _, p := range report.Pools {
@@ -146,7 +150,8 @@ func (r *record) tick(report checker.Report) {
 	r.expect(tick, report)
 }
 
-// owned returns the newest snapshot of the disk that a copy comes from, nil if there is none.
+// owned returns the newest snapshot of the owner's disk from which a copy comes, nil if there is
+// none.
 func (w *World) owned(d checker.Disk) *zfs.Snapshot {
 	src := w.source(w.guests[d.VMID], strings.TrimPrefix(d.Dataset, "vault/"))
 	if src == nil {
@@ -157,8 +162,8 @@ func (w *World) owned(d checker.Disk) *zfs.Snapshot {
 }
 
 // seen reports whether Prometheus has had time to see that a copy lags for longer than the limit.
-// If the copy's newest snapshot is a _stopped one, Prometheus counts the lag from its first sight
-// of that snapshot.
+// If the copy's newest snapshot is a _stopped one, Prometheus counts the lag from its first
+// scrape of this snapshot.
 func (r *record) seen(tick int, d checker.Result) bool {
 	if d.Newest == nil {
 		return false
@@ -175,7 +180,7 @@ func (r *record) seen(tick int, d checker.Result) bool {
 	return tick-known.tick > limit
 }
 
-// expect records which alerts the rules must show, given the report of check.
+// expect records which alerts must fire by the alert rules, given the report of check.
 func (r *record) expect(tick int, report checker.Report) {
 	w := r.w
 	if w.c.skew != 0 {
@@ -203,8 +208,8 @@ func (r *record) expect(tick int, report checker.Report) {
 		case d.Verdict == checker.Receiving && d.Level > checker.Within:
 			other = append(other, `alertname="SnapwatchReceivingLong",`+dataset)
 		}
-		// Check knows since when the copy has lagged, the alert rules know only the length of the
-		// lag: the rules do not alarm for a guest that ran only briefly.
+		// The command check knows since when a copy has lagged, and the alert rules know only the
+		// length of the lag: the rules do not alarm for a guest that ran only briefly.
 		src := w.owned(d.Disk)
 		if d.Compared.Outcome == checker.Lagging && src != nil && src.Creation.Sub(d.Newest.Creation) > 6*time.Hour && r.seen(tick, d) {
 			r.ask(tick, fmt.Sprintf(`count by (severity) (ALERTS{alertname="SnapwatchLag",instance="c",%s,severity="warning"})`, dataset), []string{`severity="warning"`})
@@ -231,8 +236,8 @@ func (r *record) expect(tick int, report checker.Report) {
 	r.stale = count
 }
 
-// isSilent reports whether the alert rules may be silent about a disk. A disk that cannot be read,
-// or whose age cannot be trusted, keeps its previous state.
+// isSilent reports whether the alert rules may raise no alert about a disk. A disk that cannot be
+// read, or whose age cannot be trusted, keeps its previous state.
 func (r *record) isSilent(d checker.Result) bool {
 	switch d.Verdict {
 	case checker.Missing, checker.Receiving, checker.Excluded, checker.Stopped, checker.Orphaned:
@@ -251,7 +256,7 @@ func (r *record) ask(tick int, expr string, want []string) {
 	r.tests = append(r.tests, text+"]}")
 }
 
-// file returns the week as a test file for promtool.
+// file returns the recorded week as a test file for promtool.
 func (r *record) file(rules string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "rule_files: [%q]\nevaluation_interval: 15m\ntests:\n  - interval: 15m\n    input_series:\n", rules)
@@ -262,7 +267,7 @@ func (r *record) file(rules string) string {
 	return b.String()
 }
 
-// runs prints values in promtool's notation and joins equal neighbours.
+// runs prints the values of a series in promtool's notation and joins equal neighbours.
 func runs(values []float64) string {
 	var words []string
 	same := func(a, b float64) bool { return a == b || math.IsNaN(a) && math.IsNaN(b) }
@@ -284,8 +289,8 @@ func runs(values []float64) string {
 	return strings.Join(words, " ")
 }
 
-// Check and the alert rules agree on every disk on C at every look, apart from the time that the
-// rules wait before they fire. Prometheus' own engine evaluates the rules.
+// The command check and the alert rules agree on every disk on C at every run of check, apart
+// from the time that the rules wait before they fire. Prometheus' own engine evaluates the rules.
 func TestRulesAgree(t *testing.T) {
 	rules, err := filepath.Abs("../../deploy/prometheus/snapwatch.rules.yml")
 	require.NoError(t, err)
@@ -310,7 +315,8 @@ func TestRulesAgree(t *testing.T) {
 	}
 }
 
-// staleFor returns the number of further looks after which the rule for stale disks fires.
+// staleFor returns the number of further runs of check after which the alert rule for stale disks
+// fires.
 func staleFor(t *testing.T, rules string) int {
 	t.Helper()
 	text, err := os.ReadFile(rules)

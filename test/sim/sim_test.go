@@ -46,8 +46,8 @@ func anySetup(t *rapid.T) Setup {
 	return s
 }
 
-// anySteps draws the steps of a week, in order. Some drawn steps are of kind [Nothing], so that
-// shortening a failing week keeps the times of the other steps.
+// anySteps draws the random steps of a simulated week, in order. Some drawn steps are of kind
+// [Nothing], so that shortening a failing week keeps the times of the other steps.
 func anySteps(t *rapid.T) []Step {
 	kinds := append([]string{Nothing}, Kinds()...)
 	gaps := []int{0, 1, 2, 3, 5, 9, 20, 60}
@@ -69,10 +69,10 @@ func anySteps(t *rapid.T) []Step {
 	return slices.DeleteFunc(steps, func(s Step) bool { return s.Kind == Nothing })
 }
 
-// weeks is the number of ticks of a week.
+// weeks is the number of ticks in a simulated week.
 const weeks = 7 * day
 
-// anyWeek returns the random week for a seed.
+// anyWeek returns the random setup and steps of a simulated week for a seed.
 func anyWeek(seed int) (Setup, []Step) {
 	type week struct {
 		setup Setup
@@ -83,9 +83,9 @@ func anyWeek(seed int) (Setup, []Step) {
 	return one.setup, one.steps
 }
 
-// No promise is broken, whatever happens in a random week. The test plays as many weeks at the same
-// time as there are processors. The test shortens a week that breaks a promise and prints the
-// week's story; -seed N -weeks 1 plays the week again.
+// In no random week a promise of docs/reliability.md is broken. The test plays as many weeks at
+// the same time as there are processors. The test shortens a week that breaks a promise and
+// describes its events; -seed N -weeks 1 plays this week again.
 func TestWeeks(t *testing.T) {
 	t.Logf("%d weeks from seed %d on", *manyWeeks, *firstSeed)
 	var next, failed atomic.Int64
@@ -111,7 +111,7 @@ func TestWeeks(t *testing.T) {
 	t.Logf("checked: %+v", sums[0])
 }
 
-// tell shortens a week that breaks a promise, and prints the week's story.
+// tell shortens a simulated week that breaks a promise, and describes its events.
 func tell(t *testing.T, seed int, failed *World) {
 	setup, steps := Shorten(weeks, failed.Setup, failed.plan)
 	w := NewWorld(setup)

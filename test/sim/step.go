@@ -10,7 +10,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// The phases of a tick in which a step can happen.
+// A step of a simulated week happens in one of these phases of a tick.
 const (
 	BeforeRun = iota
 	betweenLooks
@@ -22,9 +22,9 @@ const (
 
 var phaseNames = [phases]string{"before the run", "between the two looks", "before the program", "after the run", "after replication"}
 
-// Step is one event in a week, such as a guest's stop.
+// Step is one event in a simulated week, such as a guest's stop.
 type Step struct {
-	// Tick and Phase are the time of the step.
+	// Tick and Phase are the time of the step in the week.
 	Tick, Phase int
 	Kind        string
 	// Guest is the index of the guest, Node the number of the node. N is a duration in ticks, or an
@@ -39,7 +39,7 @@ func (s Step) String() string {
 	return fmt.Sprintf("day %d %02d:%02d, %s: %s", day+1, int(rest.Hours()), int(rest.Minutes())%60, phaseNames[s.Phase], words)
 }
 
-// kind is the definition of one kind of step.
+// kind defines one kind of step in simulated weeks.
 type kind struct {
 	words string
 	// guest is true if the step happens to a guest. locks is true if Proxmox takes the guest's lock
@@ -48,7 +48,7 @@ type kind struct {
 	do           func(w *World, g *guest, n *node, s Step)
 }
 
-// Nothing is the kind of a step without any effect.
+// Nothing is the kind of a step that has no effect.
 const Nothing = "nothing"
 
 // Kinds returns the kinds of steps of random weeks, sorted.
@@ -70,7 +70,7 @@ func (w *World) steps(phase int, only func(Step) bool) {
 	}
 }
 
-// onNode returns the number of the node at which a step happens.
+// onNode returns the number of the node on which a step happens.
 func (w *World) onNode(s Step) int {
 	if k := kinds[s.Kind]; k.guest {
 		return w.guests[100+s.Guest].home
@@ -83,8 +83,9 @@ func (w *World) step(s Step) {
 	if k.guest && g.gone && s.Kind != "reuse" {
 		return
 	}
-	// The model does not play a clock jump between the plan and the channel program. A run that
-	// looks only once has made its plan before any step of the phase between the looks.
+	// The model plays no clock jump between a run's plan and its channel program. A run that
+	// reads the guests' states only once has made its plan before any step of the phase between
+	// the two readings.
 	clock := (s.Kind == "clock" || s.Kind == "skew") && (s.Phase == beforeProgram || s.Phase == betweenLooks && !w.planned.IsZero())
 	if clock || k.locks && (w.held[g.vmid] > 0 || g.flocked) {
 		w.later = append(w.later, s)
@@ -107,8 +108,8 @@ func orDash(s string) string {
 	return s
 }
 
-// up reports whether Proxmox can work with a guest: the guest's host is up, and no lock prevents
-// it.
+// up reports whether Proxmox can change a guest: the guest's host is running, and nobody else has
+// locked the guest.
 func (w *World) up(g *guest) bool {
 	return w.tick >= w.nodes[g.home].down && w.tick >= w.nodes[g.home].booting && g.lock == "" && !g.prelaunch
 }
@@ -165,7 +166,7 @@ func (w *World) move(g *guest) bool {
 }
 
 // deltas makes the other node's copies equal to the guest's disks, as a migration does before it
-// hands over the guest. deltas takes a snapshot for that.
+// hands over the guest. deltas takes a snapshot of each disk and sends it.
 func (w *World) deltas(g *guest) bool {
 	if w.Pvesr {
 		same := w.pvesr(g)
@@ -188,7 +189,7 @@ func (w *World) deltas(g *guest) bool {
 	return true
 }
 
-// die plays the sudden end of a node.
+// die plays the crash of a node.
 func (w *World) die(i int, ticks int) {
 	n := w.nodes[i]
 	n.down = w.tick + max(1, ticks)

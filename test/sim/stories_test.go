@@ -119,8 +119,8 @@ func TestStories(t *testing.T) {
 	}
 }
 
-// The simulated weeks really check the promises: a copy that lags must alarm many times, and a
-// guest that is off must be silent many times.
+// The simulated weeks really check the promises of docs/reliability.md: many lagging copies must
+// alarm, and many stopped guests must not alarm.
 func TestPromisesAreAsked(t *testing.T) {
 	w := NewWorld(plain())
 	w.Play(weeks, []Step{{Kind: "stop", Tick: 5, Guest: 1}, {Kind: "long cut", Tick: 20, N: 12}, {Kind: "start", Tick: 300, Guest: 1}})
@@ -132,7 +132,8 @@ func TestPromisesAreAsked(t *testing.T) {
 	assert.Greater(t, w.stats.Based, 1000)
 }
 
-// Every kind of step can happen, and the story describes it in words.
+// Every kind of step can happen in a simulated week, and the description of the week names the
+// step in words.
 func TestEveryStepHappens(t *testing.T) {
 	for _, kind := range Kinds() {
 		w := NewWorld(plain())
@@ -141,8 +142,9 @@ func TestEveryStepHappens(t *testing.T) {
 	}
 }
 
-// A run passes the result of its second look to the next run: if a guest that high availability
-// wants started went down between the two looks, the next run accepts that the guest is down.
+// A run passes the result of its second reading of the guests' states to the next run: if a guest
+// that high availability wants started went down between the two readings, the next run accepts
+// that the guest is off.
 func TestTheSecondLookIsWhatTheNextRunIsTold(t *testing.T) {
 	w := NewWorld(plain())
 	w.Play(6, []Step{{Kind: "stop", Tick: 4, Guest: 1}, {Kind: "crash", Tick: 4, Phase: betweenLooks, Guest: 2}})

@@ -8,19 +8,19 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// runLate is the time without a good run after which a node alarms; it includes the alert rule's
-// "for".
+// runLate is the time without a good run of snap after which a node alarms, including the "for"
+// of the alert rule.
 const runLate = 50 * time.Minute
 
-// slack is the time by which an alarm may come later than the limit: it covers the run that notices
-// the guest's start, the next look at C, and the greatest difference of clocks that does not count
-// as skew.
+// slack is the time by which an alarm may come later than the limit of the disk's age: for the
+// run that notices the guest's start, for the next check on C, and for the greatest difference of
+// clocks that does not count as skew.
 func (w *World) slack() time.Duration { return 2*w.Tick + 5*time.Minute }
 
-// maxSkew is the greatest difference between clocks for which the promises hold.
+// maxSkew is the greatest difference between the sites' clocks for which the promises hold.
 const maxSkew = 5 * time.Minute
 
-// assemble returns the report of a check on C that does not ask the owners.
+// assemble returns the report of a check on C that does not ask the disks' owners.
 func (w *World) assemble() checker.Report {
 	now := w.c.clock(w.now)
 	pool := checker.Pool{Name: "vault", ReadAt: now}
@@ -44,7 +44,7 @@ func (w *World) assemble() checker.Report {
 	return checker.Assemble(pools, w.policy, now)
 }
 
-// lookAtC returns the report of the check command and the exporter on C, which ask the owners.
+// lookAtC returns the report of check and of the exporter on C, which ask the disks' owners.
 func (w *World) lookAtC() checker.Report {
 	report := w.assemble()
 	said := map[string][]checker.Evidence{}
@@ -102,11 +102,11 @@ func (w *World) answer(i int, asked checker.Disk) checker.Evidence {
 	return e.Evidence
 }
 
-// evidence is a node's answer while the model builds it.
+// evidence is a node's answer about a disk while the model builds the answer.
 type evidence struct{ checker.Evidence }
 
-// hold records whether a disk has the asked snapshot, as a snapshot or as a bookmark, and since
-// when the asking copy has lagged.
+// hold records whether a node's disk has the requested snapshot, as a snapshot or as a bookmark,
+// and since when the asker's copy has lagged.
 func (e *evidence) hold(d *dataset, asked zfs.Snapshot) {
 	var txg uint64
 	for _, m := range d.marks {
@@ -129,7 +129,7 @@ func (e *evidence) hold(d *dataset, asked zfs.Snapshot) {
 	}
 }
 
-// watch compares the report about C with the true state.
+// watch compares the report of check on C with the true state of the guests and disks.
 func (w *World) watch() {
 	report := w.lookAtC()
 	if w.observe != nil {

@@ -9,7 +9,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Play plays the steps for the given number of ticks. Play ends early if a promise is broken.
+// Play plays the steps of a week for the given number of ticks. Play ends early if a promise is
+// broken.
 func (w *World) Play(ticks int, plan []Step) {
 	w.plan = plan
 	w.replicateFirst()
@@ -69,7 +70,7 @@ func (w *World) play() {
 }
 
 // afterRun plays the steps of the phase after the run and the steps that waited for a lock.
-// afterRun completes the guests' starts that were under way.
+// afterRun also completes the starts of guests.
 func (w *World) afterRun() {
 	waited := w.later
 	w.later = nil
@@ -86,7 +87,7 @@ func (w *World) afterRun() {
 	}
 }
 
-// over ends all faults and locks whose time is over.
+// over ends all simulated faults and locks whose time is over.
 func (w *World) over() {
 	for i, n := range w.nodes {
 		if n.skew != 0 && w.tick >= n.skewEnd {
@@ -124,7 +125,7 @@ func (w *World) over() {
 	}
 }
 
-// unlock ends the operation for which a guest was locked.
+// unlock ends the operation of Proxmox for which a guest was locked.
 func (w *World) unlock(g *guest) {
 	was := g.lock
 	g.lock, g.prelaunch = "", false
@@ -139,7 +140,7 @@ func (w *World) unlock(g *guest) {
 	}
 }
 
-// settle counts each guest's undisturbed runs since its last event.
+// settle counts the undisturbed runs of snap since each guest's last event.
 func (w *World) settle() {
 	for _, vmid := range w.order {
 		g := w.guests[vmid]
@@ -160,8 +161,9 @@ func (w *World) settle() {
 	}
 }
 
-// unannounced records the disks of a running guest that no run could label yet, or snapshot since
-// the guest's start. [World.labels] checks that a run does both within two undisturbed runs.
+// unannounced records the disks of a running guest that no run could label or snapshot since the
+// guest's start. [World.labels] checks that the disks are labelled and snapshotted within two
+// undisturbed runs.
 func (w *World) unannounced(g *guest) {
 	for _, name := range g.disks {
 		if d := w.source(g, name); d != nil && g.alive && (d.running.Own() != w.nodes[g.home].name || w.olderThanStart(g, d)) {
@@ -177,7 +179,8 @@ func (w *World) olderThanStart(g *guest, d *dataset) bool {
 	return !any || w.taken[newest.GUID].at.Before(g.since)
 }
 
-// sanoid plays sanoid on A: it takes and prunes hourly snapshots under the same names as snapwatch.
+// sanoid plays the program sanoid on A, which takes and prunes hourly snapshots under the same
+// names as snapwatch.
 func (w *World) sanoid() {
 	n := w.nodes[0]
 	if !w.Sanoid || w.tick%4 != 1 || w.tick < n.down {
@@ -226,8 +229,8 @@ func (w *World) Story() string {
 	return b.String()
 }
 
-// Shorten finds a shorter week that breaks a promise too: it leaves out everything that the failure
-// does not need.
+// Shorten finds a shorter week that also breaks a promise, by leaving out steps and settings that
+// the failure does not need.
 func Shorten(ticks int, setup Setup, plan []Step) (Setup, []Step) {
 	fails := func(s Setup, p []Step) bool {
 		w := NewWorld(s)

@@ -1,13 +1,13 @@
-// Package sim is a model of three sites over weeks: A and B are nodes of one cluster, C only
+// Package sim is a model of three sites over weeks: A and B are nodes of one cluster, host C only
 // receives. Guests start, stop, move and die, hosts and pools fail, clocks jump. Cron starts the
 // real run of snap ([run.Run]), and a monitoring system asks for the real verdicts of check. The
 // model knows the true state of all guests and disks; it checks that snap and check keep the
 // promises of docs/reliability.md.
 //
 // The model imitates ZFS with our channel programs, syncoid, Proxmox and cron. All decisions and
-// the whole run are real: the run reaches the model through a [machine], which may kill the run
-// before any change and chooses the order of the run's parallel tasks. The verdicts about a copy on
-// C and the alert rules are real too.
+// the whole run of snap are real code: the run calls the model through a [machine], which may
+// kill the run before any change and chooses the order of the run's parallel tasks. The verdicts
+// on a copy on C and the alert rules are real, too.
 package sim
 
 import (
@@ -25,8 +25,8 @@ import (
 	"snapwatch/snapper"
 )
 
-// Tick is the usual time between two runs of cron and between two looks at C; a [Setup] may set
-// another time.
+// Tick is the usual time between two runs of cron and between two runs of check on C; a [Setup]
+// may set another time.
 const Tick = 15 * time.Minute
 
 // Setup holds the settings of one simulated week.
@@ -35,14 +35,14 @@ type Setup struct {
 	Keep      string
 	Bookmarks int
 	Grace     time.Duration
-	// Properties is true if replication sends properties too (syncoid --sendoptions=p).
+	// Properties is true if replication also sends properties (syncoid --sendoptions=p).
 	Properties bool
-	// SyncSnaps is true if replication makes snapshots of its own.
+	// SyncSnaps is true if syncoid makes its own snapshots for sending.
 	SyncSnaps bool
-	// RollsBack is true if replication is syncoid before 2.2, which rolls a copy back by itself;
-	// such a rollback destroys the newer bookmarks too.
+	// RollsBack is true if replication is syncoid before 2.2, which itself rolls a copy back and
+	// thereby destroys the copy's newer bookmarks.
 	RollsBack bool
-	// Pvesr is true if Proxmox replicates between the nodes, after each run.
+	// Pvesr is true if Proxmox replicates between the nodes A and B after each run of snap.
 	Pvesr bool
 	// Relay is true if C always receives from A, whichever node runs the guest (B -> A -> C).
 	Relay bool
@@ -51,24 +51,25 @@ type Setup struct {
 	// Whole is true if replication sends with -R, so that a copy loses each snapshot that its
 	// source has lost.
 	Whole bool
-	// History is the number of records that a pool's history holds, 0 for all.
+	// History is the number of records that a pool's history can contain, 0 for any number.
 	History int
 	// Sanoid is true if sanoid runs on A in addition to snapwatch, on all disks.
 	Sanoid bool
-	// Frozen are the guests that a run freezes for their snapshots.
+	// Frozen are the VMIDs of guests that snap freezes while it takes their snapshots.
 	Frozen []int
 	// Configs is true if the guests' configurations are kept with their snapshots.
 	Configs bool
 	// Hooks says how often hooks run before and after snapshots, after stops and after prune:
 	// "guest" for each guest, "run" once a run, "" never.
 	Hooks string
-	// Index is true if a run keeps an index of the snapshots for the next run.
+	// Index is true if a run saves an index of the snapshots for the next run.
 	Index bool
-	// Again is true if ZFS sometimes tells a program to try again.
+	// Again is true if channel programs sometimes fail with an error after which snap must try
+	// again.
 	Again bool
-	// Off are the guests that are off when the week begins.
+	// Off are the VMIDs of the guests that are off when the week begins.
 	Off []int
-	// Order is the seed for the order of a run's parallel tasks.
+	// Order is the random seed for the order of a run's parallel tasks.
 	Order uint64
 	// Tick is the time between two runs of cron, 0 for the usual time.
 	Tick time.Duration
@@ -83,7 +84,7 @@ type Owner struct {
 	Disks []string
 }
 
-// usual returns the guests of most weeks.
+// usual returns the guests of most simulated weeks.
 func usual() []Owner {
 	return []Owner{
 		{100, pve.QEMU, []string{"tank/data/vm-100-disk-0", "ssd/vm-100-disk-1"}},
@@ -101,9 +102,9 @@ type node struct {
 	pools  map[string]*poolState
 	report recorded
 	hooks  hooking
-	// states are the states that the node's runs left for the next run, oldest first.
+	// states are the states that the node's runs saved for the next run, oldest first.
 	states []report.State
-	// ignored is the tick until which the configuration leaves out all disks.
+	// ignored is the tick until which the node's snapwatch configuration leaves out all disks.
 	ignored int
 	// For each kind of fault, the tick until which the node has the fault.
 	down, booting, cronOff, cut, pveshBad, unsaved, lacking, slow, slowPrograms, unread int
@@ -121,16 +122,17 @@ type node struct {
 type recorded struct {
 	last  report.Run
 	state report.State
-	// indexes are the saved indexes of each pool, oldest first.
+	// indexes are the saved indexes of snapshots of each pool, oldest first.
 	indexes map[string][]string
 }
 
-// poolState holds the ticks until which a pool is full, suspended, or locked by another run.
+// poolState contains the ticks until which a simulated pool is full, suspended, or locked by
+// another run.
 type poolState struct{ full, suspended, locked int }
 
 func (n *node) clock(now time.Time) time.Time { return now.Add(n.skew).In(zone) }
 
-// guest is the true state of a virtual machine or container.
+// guest is the true state of a simulated virtual machine or container.
 type guest struct {
 	vmid int
 	kind pve.Kind
@@ -142,9 +144,9 @@ type guest struct {
 	prelaunch  bool // true while the process exists only for a backup
 	paused     bool
 	frozen     bool // true while a run has frozen the guest
-	// owned is the time of a run's note of a freeze, nil without a note. refuses counts the thaws
-	// that the guest's agent will still refuse. runsFrozen counts the runs that have left the guest
-	// frozen.
+	// owned is the time of a run's note about the guest's freeze, nil without a note. refuses is
+	// the number of thaws that the guest's agent will still refuse. runsFrozen counts the runs
+	// that have left the guest frozen.
 	owned      *time.Time
 	refuses    int
 	runsFrozen int
@@ -160,7 +162,7 @@ type guest struct {
 	starting   bool // true while Proxmox holds the lock for a start that ends after this run
 	autostart  bool // true if the guest starts when its host boots
 	disks      []string
-	// quiet counts the undisturbed runs on the guest's node since the guest's last event.
+	// quiet counts the undisturbed runs of snap on the guest's node since the guest's last event.
 	quiet     int
 	disturbed bool // true if something happened to the guest in this tick
 }
@@ -172,8 +174,8 @@ type World struct {
 	tick  int
 	nodes [2]*node
 	c     vault
-	// guests are all guests by VMID; order lists the VMIDs, since the same seed must play the same
-	// week.
+	// guests are all simulated guests by VMID; order lists the VMIDs, because the same seed must
+	// play the same week.
 	guests   map[int]*guest
 	order    []int
 	taken    map[uint64]taken
@@ -202,15 +204,16 @@ type World struct {
 	parsed                map[string]diskName
 }
 
-// Stats counts the checks of each promise, to show that the promises were really checked.
+// Stats counts the checks of each promise of docs/reliability.md, to show that the promises were
+// really checked.
 type Stats struct {
 	Histories, Abandoned                                                                                                                       int
 	Runs, Stops, Starts, Destroyed, Pruned, MustAlarm, MustBeSilent, Based, Labels, Idempotent, Consistent, Configs, Unblocked, Hooks, Indexed int
 }
 
-// underway is the model's knowledge of a run in progress.
+// underway contains the model's records about a running run of snap.
 type underway struct {
-	// planned is the time of the plan by the node's clock, zero before the plan is made.
+	// planned is the time of the run's plan by the node's clock, zero before the plan is made.
 	planned time.Time
 	// before holds, for each disk that loses a _stopped snapshot in this run, the disk's earlier
 	// snapshots and bookmarks.
@@ -220,7 +223,7 @@ type underway struct {
 	unmarked map[string]bool
 }
 
-// vault is site C.
+// vault is the simulated site C, which has only copies.
 type vault struct {
 	skew    time.Duration
 	skewEnd int
@@ -243,7 +246,8 @@ func mustZone() *time.Location {
 
 var nodeNames = [2]string{"pve-a", "pve-b"}
 
-// NewWorld returns the three sites at the beginning of a week: all guests are configured on A.
+// NewWorld returns the three simulated sites at the beginning of a week: all guests are
+// configured on A.
 func NewWorld(s Setup) *World {
 	if s.Tick == 0 {
 		s.Tick = Tick
@@ -318,12 +322,12 @@ func (w *World) create(n *node, name string) *dataset {
 // does not have that disk.
 func (w *World) source(g *guest, name string) *dataset { return w.nodes[g.home].sets[name] }
 
-// say adds a line to the story.
+// say adds a line to the description of the simulated week.
 func (w *World) say(format string, args ...any) {
 	w.story = append(w.story, fmt.Sprintf("%s  %s", w.now.In(zone).Format("Mon 02.01. 15:04:05"), fmt.Sprintf(format, args...)))
 }
 
-// broken records a broken promise; only the first is kept.
+// broken records a broken promise of docs/reliability.md; only the first is kept.
 func (w *World) broken(format string, args ...any) {
 	if w.Fail == "" {
 		w.Fail = fmt.Sprintf(format, args...)
@@ -331,12 +335,12 @@ func (w *World) broken(format string, args ...any) {
 	}
 }
 
-// disturb records that something happened to a guest: a run may know wrong things of the guest
-// until two more runs are over.
+// disturb records an event of a guest: until two more runs are over, a run may have wrong facts
+// about the guest.
 func (g *guest) disturb() { g.quiet, g.disturbed = 0, true }
 
-// forgets plays the effect of a lost or old state: the node no longer knows which disks are its
-// own.
+// forgets plays the effect of a lost or old state file: the node no longer knows which disks
+// belong to its own guests.
 func (n *node) forgets() {
 	for _, d := range n.sets {
 		d.received, d.away = d.ever, false
@@ -352,7 +356,7 @@ func (w *World) disturbNode(n *node) {
 	}
 }
 
-// volumes returns a guest's disks as the guest's configuration names them.
+// volumes returns a guest's disks by their names in the guest's Proxmox configuration.
 func (g *guest) volumes() []pve.Volume {
 	var list []pve.Volume
 	for i, d := range g.disks {
