@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// panel is the part of a dashboard's panel that the tests use.
+// panel is the part of a Grafana panel's JSON that the tests read.
 type panel struct {
 	Type, Title, Description string
 	Targets                  []struct{ Expr string }
@@ -27,7 +27,8 @@ func panels(t *testing.T) []panel {
 	return board.Panels
 }
 
-// queries returns the dashboard's expressions by panel, with All selected in every variable.
+// queries returns the Prometheus expressions of the dashboard by panel, with All selected in
+// every variable.
 func queries(t *testing.T) map[string]string {
 	t.Helper()
 	all := map[string]string{}
@@ -49,7 +50,7 @@ func TestThePanelsSayWhatTheyShow(t *testing.T) {
 	}
 }
 
-// The dashboard may read only metrics of the exporter, and series of our rules.
+// The dashboard may read only metrics of the exporter, and series that our recording rules make.
 func TestTheDashboardReadsMetricsThatThereAre(t *testing.T) {
 	metrics, err := os.ReadFile("../docs/metrics.md")
 	require.NoError(t, err)
@@ -66,8 +67,8 @@ func TestTheDashboardReadsMetricsThatThereAre(t *testing.T) {
 	}
 }
 
-// A join on a target or a disk must use all labels that identify the target or disk, because hosts
-// and datasets on two sites may have the same names.
+// A join of the dashboard on a target or disk must use all labels that identify the target or
+// disk, because hosts and datasets on two sites may have the same names.
 func TestTheDashboardJoinsByAllThatMakesATarget(t *testing.T) {
 	for name, q := range queries(t) {
 		for _, m := range regexp.MustCompile(`\bon \(([^)]*)\)`).FindAllStringSubmatch(q, -1) {

@@ -1,5 +1,5 @@
-// Package deploy contains the files that are shipped for init and monitoring systems, so that tests
-// use exactly the shipped files.
+// Package deploy embeds the files that snapwatch ships for systemd and for monitoring systems, so
+// that tests use exactly the shipped files.
 package deploy
 
 import "embed"

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// skeleton returns the parts of a page that two translations must share: the levels of the
-// headings, the commands, the number of columns of each table, and the targets of links.
+// skeleton returns the parts of a documentation page that two translations must share: the levels
+// of the headings, the commands, the number of columns of each table, and the targets of links.
 func skeleton(t *testing.T, path string) []string {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -48,7 +48,7 @@ func TestBothReadmes(t *testing.T) {
 	assert.Equal(t, english, skeleton(t, "../README.ru.md"))
 }
 
-// TestLinks checks that the targets of all links in the docs exist.
+// TestLinks checks that the targets of all links in the documentation exist.
 func TestLinks(t *testing.T) {
 	pages, err := filepath.Glob("../docs/*.md")
 	require.NoError(t, err)
@@ -73,8 +73,7 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// anchors returns the places in a page to which a link can lead: the headings, in the form of the
-// address.
+// anchors returns the headings of a page in the form that the fragment of a link has.
 func anchors(t *testing.T, page string) (all []string) {
 	t.Helper()
 	text, err := os.ReadFile(page)
@@ -86,7 +85,8 @@ func anchors(t *testing.T, page string) (all []string) {
 	return all
 }
 
-// dirOrFile returns a file whose existence proves that path exists.
+// dirOrFile returns a file that exists if the file or directory at path is part of the
+// repository.
 func dirOrFile(path string) string {
 	entries, err := os.ReadDir(path)
 	if err != nil {
@@ -100,8 +100,9 @@ func dirOrFile(path string) string {
 	return path
 }
 
-// cron finds programs in /usr/bin and /bin only, and many are in /usr/sbin. So each line of cron on
-// a page must name snapwatch, which is in /usr/bin, or a path, or stand below a PATH.
+// cron finds programs only in /usr/bin and /bin, and many programs are in /usr/sbin. So each line
+// for cron on a page must start snapwatch, which is in /usr/bin, name the program's full path, or
+// follow a line that sets PATH.
 func TestCronsLinesOfPagesFindTheirPrograms(t *testing.T) {
 	pages, err := filepath.Glob("../docs/*.md")
 	require.NoError(t, err)
@@ -122,7 +123,8 @@ func TestCronsLinesOfPagesFindTheirPrograms(t *testing.T) {
 	assert.GreaterOrEqual(t, seen, 3)
 }
 
-// A check of nobody and the exporter must both be able to read the password for the owners.
+// Both the exporter and a check that runs as the user nobody must be able to read the password
+// for the owners.
 func TestTheUnitReadsThePasswordOfThePage(t *testing.T) {
 	page, err := os.ReadFile("../docs/two-sites.md")
 	require.NoError(t, err)
@@ -134,7 +136,7 @@ func TestTheUnitReadsThePasswordOfThePage(t *testing.T) {
 	assert.Contains(t, string(unit), "\nSupplementaryGroups="+group[1]+"\n")
 }
 
-// What is installed names pages and the manual by where they are installed.
+// Installed files name pages and the manual by the paths at which the package installs them.
 func TestInstalledFilesNameInstalledPages(t *testing.T) {
 	bare := regexp.MustCompile(`(?:^|[^/\w])docs/\S+|man:snapwatch\((?:[^8])\)`)
 	seen := 0

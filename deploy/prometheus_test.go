@@ -18,7 +18,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// runMetrics are the metrics of a node on which snap runs, and of a node on which snap is late.
+// runMetrics are the metrics about the runs of snap, of a node on which snap runs, and of a node
+// on which snap is late.
 const runMetrics = `snapwatch_run_expected 1
 snapwatch_run_last_success_timestamp_seconds 1774785600
 snapwatch_run_duration_seconds 2
@@ -26,8 +27,8 @@ snapwatch_run_actions{action="snapshot"} 3
 snapwatch_run_unprotected_disks{reason="storage"} 1
 `
 
-// A real Prometheus that scrapes the exporter's metrics and reads our rules must answer every query
-// of the dashboard. The answers must be the same if C is listed as a target twice.
+// A real Prometheus that scrapes the exporter's metrics and reads our rules must answer every
+// query of the dashboard. The answers must be the same if Prometheus scrapes C twice.
 func TestTheDashboardsQueriesAnswer(t *testing.T) {
 	metrics, err := os.ReadFile("../exporter/testdata/metrics.prom")
 	require.NoError(t, err)
@@ -46,8 +47,9 @@ func TestTheDashboardsQueriesAnswer(t *testing.T) {
 	}
 }
 
-// answers returns the number of series that a query finds, and their labels, as soon as all targets
-// were scraped and the query finds a series. Values are left out, because ages change every second.
+// answers returns the number of series that a query finds, and their labels, as soon as all
+// targets were scraped and the query finds a series. The values of the series are left out,
+// because ages change every second.
 func answers(t *testing.T, api, query string) (all []string) {
 	t.Helper()
 	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
@@ -75,7 +77,7 @@ func answers(t *testing.T, api, query string) (all []string) {
 	return nil
 }
 
-// reply is the answer of Prometheus to a query.
+// reply is the JSON answer of Prometheus to a query.
 type reply struct {
 	Status, Error string
 	Data          struct{ Result []json.RawMessage }
@@ -90,8 +92,9 @@ func ask(t *testing.T, api, query string) (answer reply) {
 	return answer
 }
 
-// prometheus starts a Prometheus that scrapes the target as two sites every second, and returns the
-// address of the Prometheus. The replica is listed again with each set of other labels.
+// prometheus starts a Prometheus that scrapes the target as two sites every second, and returns
+// the address of the Prometheus. Prometheus scrapes the replica once more for each set of other
+// labels.
 func prometheus(t *testing.T, target string, others ...string) string {
 	t.Helper()
 	twice := ""

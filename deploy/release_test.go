@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A release needs a maintainer with a name and an address; without one the build stops before it
-// makes anything.
+// A release needs a maintainer with a name and an e-mail address; without a maintainer the build
+// stops before it makes any file.
 func TestAReleaseNamesItsMaintainer(t *testing.T) {
 	for _, maintainer := range []string{"", "Ada Lovelace", "ada@example.org", " <@>"} {
 		release := exec.Command("../tools/make-release", "v1.2.3")
@@ -23,8 +23,8 @@ func TestAReleaseNamesItsMaintainer(t *testing.T) {
 	}
 }
 
-// A repository whose new signature fails stays as it was: apt on every host refuses one that is not
-// signed, and lists that are not those of the signature.
+// If signing fails, the apt repository remains unchanged, because apt on every host refuses a
+// repository without a signature, or with package lists that do not match the signature.
 func TestARepositoryThatCannotBeSignedStays(t *testing.T) {
 	work := t.TempDir()
 	t.Setenv("PATH", work+":"+os.Getenv("PATH"))

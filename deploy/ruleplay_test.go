@@ -23,7 +23,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A real Prometheus sees a minute of the world's time in one second.
+// quicker is the factor by which time is shortened for a real Prometheus: a minute of a test
+// world's simulated series passes in one second.
 const quicker = 60
 
 var (
@@ -31,7 +32,7 @@ var (
 	bounds    = regexp.MustCompile(`\b(300|900|3600|14400)\b`)
 )
 
-// quickRules returns the rules with all times divided by quicker.
+// quickRules returns the alert rules with all times divided by quicker.
 func quickRules(t *testing.T) string {
 	t.Helper()
 	raw, err := os.ReadFile("prometheus/snapwatch.rules.yml")
@@ -47,7 +48,8 @@ func quickRules(t *testing.T) string {
 	})
 }
 
-// play serves a world like a federating Prometheus, one scrape of the world each second.
+// play serves the simulated series of a test world as a Prometheus does for federation, one
+// scrape each second.
 func (w world) play(t *testing.T) *httptest.Server {
 	t.Helper()
 	all := map[string][]string{}
@@ -83,8 +85,8 @@ func (w world) play(t *testing.T) *httptest.Server {
 
 func truthInt(b bool) int { return int(truth(b)) }
 
-// started runs a program that serves at an address until the test ends, and waits until the program
-// answers.
+// started runs a server program at a free address until the test ends, and waits until the
+// program answers.
 func started(t *testing.T, program string, argv ...string) (address string) {
 	t.Helper()
 	free, err := net.Listen("tcp", "127.0.0.1:0")
@@ -110,8 +112,9 @@ func started(t *testing.T, program string, argv ...string) (address string) {
 	}
 }
 
-// A real Prometheus and a real Alertmanager, in each available version, see the worst ways of
-// scraping. The same alerts must fire, and no warning may silence a page.
+// A real Prometheus and a real Alertmanager, in each available version, scrape targets with the
+// worst faults of scraping. The same alerts must fire as without these faults, and no warning may
+// inhibit an alert that pages.
 func TestTheWorstInARealPrometheus(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes minutes: played at night")
@@ -151,7 +154,8 @@ scrape_configs:
 	}
 }
 
-// noWarningSilencesAPage checks each silenced alert: an alert that is as severe must silence it.
+// noWarningSilencesAPage checks that each inhibited alert is inhibited by an alert of at least
+// the same severity.
 func noWarningSilencesAPage(t *testing.T, api string) {
 	t.Helper()
 	response, err := http.Get(api)

@@ -39,7 +39,8 @@ func rules(t *testing.T) (alerts []rule, text string) {
 	return alerts, string(raw)
 }
 
-// homepage is the placeholder that tools/homepage replaces with the project's address.
+// homepage is the placeholder in shipped files that tools/homepage replaces with the project's
+// address.
 const homepage = "https://snapwatch.example"
 
 func TestEveryAlertSaysWhatToDo(t *testing.T) {
@@ -69,7 +70,8 @@ func TestEveryAlertSaysWhatToDo(t *testing.T) {
 	assert.ElementsMatch(t, names, headings, "a runbook for every alert, and none else")
 }
 
-// Every alert must fire in the world that is scraped in all ways, or must have a test of its own.
+// Every alert must fire in the test world of simulated series that is scraped in all ways, or
+// must have a separate test.
 func TestEveryAlertIsTestedToFire(t *testing.T) {
 	world, err := os.ReadFile("ruleworld_test.go")
 	require.NoError(t, err)
@@ -89,7 +91,8 @@ func TestEveryAlertIsTestedToFire(t *testing.T) {
 	}
 }
 
-// No warning silences a page, and the fault of a node does not silence the disks of another node.
+// By the rules of Alertmanager no warning inhibits an alert that pages, and the fault of a node
+// does not inhibit alerts about the disks of another node.
 func TestInhibitionsSilenceNoPageByAWarning(t *testing.T) {
 	raw, err := os.ReadFile("alertmanager/snapwatch.inhibit.yml")
 	require.NoError(t, err)
@@ -129,7 +132,7 @@ func TestAlertsAboutADiskNameExplain(t *testing.T) {
 	assert.GreaterOrEqual(t, named, 5)
 }
 
-// The rules may read only metrics of the exporter.
+// The alert rules may read only metrics that the exporter serves.
 func TestRulesReadMetricsThatThereAre(t *testing.T) {
 	metrics, err := os.ReadFile("../docs/metrics.md")
 	require.NoError(t, err)

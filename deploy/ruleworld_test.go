@@ -13,36 +13,38 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// A world contains the series that Prometheus scrapes from many targets for some hours, and the
-// alerts that must fire. For every rule the world has a target with the fault, and a target without
-// the fault that has the same instance on another site. The test shows the same world in other
-// ways, too, as [variants]: the same alerts must fire if targets are listed twice, or if single
-// scrapes are lost or wrong.
+// A world contains simulated series that Prometheus scrapes from many targets for some hours, and
+// the alerts that must fire. For every alert rule the world has a target with the fault, and a
+// target without the fault that has the same instance on another site. The test also scrapes the
+// series of a world in other ways ([variants]): the same alerts must fire if targets are scraped
+// twice, or if single scrapes are lost or wrong.
 type world struct {
 	series []series
-	// want contains the labels of the alerts that must fire.
+	// want contains the labels of the alerts that must fire for the series.
 	want []labels
-	// step is the time between two scrapes in minutes, and scrapes the number of scrapes.
+	// step is the time between two scrapes of the series in minutes, and scrapes the number of
+	// scrapes.
 	step, scrapes int
 }
 
-// series has the value first at the first scrape. The value grows by step each minute.
+// series is one simulated series: its value at the first scrape is first, and grows by step each
+// minute.
 type series struct {
 	name        string
 	labels      labels
 	first, step float64
-	// alternate is added to the value at every second scrape.
+	// alternate is added to the series' value at every second scrape.
 	alternate float64
 	// flag is true for a series whose values are 0 or 1, and may be wrong in single scrapes.
 	flag bool
-	// from is the first scrape with a value, and until the first one without a value again; until 0
-	// means that the series has values to the end.
+	// from is the first scrape at which the series has a value, and until the first scrape at
+	// which it has none again; until 0 means that the series has values to the end.
 	from, until int
-	// lost and wrong report whether a scrape is lost, or has a wrong value.
+	// lost and wrong report whether the series has no value, or a wrong value, at a scrape.
 	lost, wrong func(scrape int) bool
 }
 
-// values returns the values in the notation of promtool.
+// values returns the series' values at all scrapes in the notation of promtool.
 func (s series) values(w world) string {
 	until := s.until
 	if until == 0 {
@@ -88,13 +90,14 @@ func (l labels) String() string {
 	return "{" + strings.Join(words, ",") + "}"
 }
 
-// place is a scraped target in the world.
+// place is a simulated target that Prometheus scrapes.
 type place struct {
 	*world
 	labels labels
 }
 
-// target adds a target that answers. The site's name is made of the cluster and the role.
+// target adds a simulated target that answers scrapes. The name of its site is made of the
+// cluster and the role.
 func (w *world) target(instance, cluster, role string, more ...string) place {
 	p := place{w, labels{"job": "snapwatch", "instance": instance, "cluster": cluster, "site": cluster + "-" + role, "role": role}.with(more...)}
 	p.flag("up", 1)
@@ -125,11 +128,12 @@ func (p place) fires(name, severity string, more ...string) {
 	p.world.want = append(p.world.want, p.id().with(append(more, "alertname=Snapwatch"+name, "alertstate=firing", "severity="+severity)...))
 }
 
-// hours returns a time in seconds that is n hours before the start of the world.
+// hours returns a time in seconds that is n hours before the first scrape of the simulated
+// series.
 func hours(n float64) float64 { return -3600 * n }
 
-// disk is a disk of the target. Without ended, its newest snapshot is always new; with ended, the
-// newest snapshot was made at this time.
+// disk is a disk of a simulated target. Without ended, the disk's newest snapshot is always new;
+// with ended, the disk's newest snapshot was made at this time.
 type disk struct {
 	pool, state string
 	// later is the disk's state from the scrape laterFrom on, "" if the state does not change.
@@ -138,22 +142,22 @@ type disk struct {
 	// origin is the cluster from which a copy comes, "" for a disk of the target's own guest.
 	origin string
 	ended  *float64
-	// none is true if the disk has no snapshot.
+	// none is true if the simulated disk has no snapshot.
 	none bool
-	// early is the scrape from which the newest snapshot is always new again, after the time ended; 0
-	// for never.
+	// early is the scrape from which the disk's newest snapshot is always new again, after the
+	// time ended; 0 for never.
 	early int
-	// ahead is true if the newest snapshot is from the next year at one scrape, the first one after
-	// early.
+	// ahead is true if the disk's newest snapshot is from the next year at one scrape, the first
+	// scrape after early.
 	ahead bool
-	// until is the scrape from which the disk has no series any more.
+	// until is the scrape from which the exporter serves no series about the disk any more.
 	until int
 }
 
-// laterFrom is the default of the field laterFrom of a disk.
+// laterFrom is the default scrape at which a simulated disk changes its state.
 const laterFrom = 40
 
-// aYear in seconds is longer than the time of any world.
+// aYear is the length of a year in seconds, longer than the simulated time of any test.
 const aYear = 365 * 86400
 
 func at(t float64) *float64 { return &t }
@@ -237,7 +241,7 @@ func truth(b bool) float64 {
 	return 0
 }
 
-// pools adds a host for each verdict on a pool.
+// pools adds a simulated host for each verdict on a pool.
 func (w *world) pools(own func(cluster, state string) (place, disk)) {
 	levels := func(a place, name string, status int) {
 		a.fires(name, "warning", "pool=tank")
@@ -273,8 +277,8 @@ func (w *world) pools(own func(cluster, state string) (place, disk)) {
 	}
 }
 
-// faults returns a world with two targets for each alert: one with the fault and one without. Each
-// cluster is named after its alert.
+// faults returns a test world of simulated series with two targets for each alert: one with the
+// fault and one without. Each cluster is named after its alert.
 func faults() *world {
 	w := &world{step: 1, scrapes: 181}
 	own := func(cluster, state string) (place, disk) {
@@ -286,7 +290,7 @@ func faults() *world {
 		p.fires(name, "critical", p.by(d)...)
 	}
 
-	// All copies are equally old, so there is no lag.
+	// All copies of the disk are equally old, so no copy lags.
 	a, d := own("stale", "stale")
 	d.ended = at(hours(10))
 	a.disk(d)
@@ -321,7 +325,7 @@ func faults() *world {
 	a.disk(d)
 	both(a, "Stale", d)
 	unreadable(a, d)
-	// The exporter of this disk was restarted, and has forgotten the disk's newest snapshot.
+	// The disk's exporter was restarted, and has forgotten the disk's newest snapshot.
 	a, d = own("forgot-unreadable", "stale")
 	d.ended, d.later = at(hours(10)), "unreadable"
 	a.disk(d)
@@ -332,12 +336,12 @@ func faults() *world {
 	}
 	both(a, "Stale", d)
 	unreadable(a, d)
-	// The newest snapshot of this disk was never known.
+	// The newest snapshot of the disk was never known to the exporter.
 	a, d = own("none-unreadable", "unreadable")
 	d.none = true
 	a.disk(d)
 	unreadable(a, d)
-	// An unreadable disk under ignore: is only a warning.
+	// An unreadable disk under ignore: raises only a warning.
 	a, d = own("ignored-unreadable", "excluded")
 	d.ended, d.later = at(hours(10)), "unreadable"
 	a.disk(d)
@@ -348,22 +352,23 @@ func faults() *world {
 	both(a, "Stale", d)
 	a.fires("Future", "warning", d.labels()...)
 
-	// The replication broke while the guest was off. The guest is running again since the start of the
-	// world.
+	// The replication of the disk broke while the guest was off. The guest is running again since
+	// the first scrape.
 	a, d = own("lag", "fresh")
 	a.disk(d)
 	c = w.target("c", "lag", "replica")
 	d = disk{state: "stopped", origin: "lag", ended: at(hours(10))}
 	c.disk(d)
 	both(c, "Lag", d)
-	// The guest started again after three days, and the replication worked 40 minutes later.
+	// The guest started again after being off for three days, and the replication of its disk
+	// worked 40 minutes later.
 	a, d = own("lag-well", "fresh")
 	d.ended, d.early = at(hours(72)), 130
 	a.disk(d)
 	c = w.target("c", "lag-well", "replica")
 	c.disk(disk{state: "stopped", origin: "lag-well", ended: at(hours(72)), early: 170})
-	// The replication broke 40 minutes before the guest was shut down: Lag remains a warning, so Stale
-	// must page.
+	// The replication broke 40 minutes before the guest was shut down: the alert SnapwatchLag
+	// remains a warning, so the alert for stale disks must page.
 	a, d = own("shutdown", "stopped")
 	d.ended = at(hours(10))
 	a.disk(d)
@@ -373,7 +378,7 @@ func faults() *world {
 	both(c, "Stale", d)
 	both(c, "Lag", d)
 
-	// At one scrape the owner's clock was ahead by a year.
+	// At one scrape the clock of the disk's owner was ahead by a year.
 	a, d = own("ahead", "fresh")
 	d.ended, d.early, d.ahead = at(hours(10)), 5, true
 	a.disk(d)
@@ -400,7 +405,8 @@ func faults() *world {
 	d = disk{state: "future", origin: "future-alone", ended: at(aYear)}
 	b.disk(d)
 	b.fires("Future", "warning", d.labels()...)
-	// The newest snapshot of a copy is now one from the next year: the copy is behind nevertheless.
+	// The newest snapshot of a copy now has a time in the next year: the copy is behind
+	// nevertheless.
 	a, d = own("future-behind", "fresh")
 	a.disk(d)
 	c = w.target("c", "future-behind", "replica")
@@ -410,7 +416,7 @@ func faults() *world {
 	c.disk(d)
 	both(c, "Lag", d)
 	c.fires("Future", "warning", d.labels()...)
-	// The owner's exporter goes down after the page began to fire.
+	// The exporter of the disk's owner goes down after the alert that pages began to fire.
 	w.target("b", "lag-owner", "primary")
 	a, d = own("lag-owner", "fresh")
 	d.until = 110
@@ -461,7 +467,7 @@ func faults() *world {
 			c.fires("OwnerSilent", "warning", "node="+node)
 		}
 	}
-	// The owner answered that the guest is alive, and then stopped answering.
+	// The disk's owner answered that the guest is alive, and then stopped answering.
 	c, d = compared("told-alive", "owner unreachable", "stale", -1)
 	d.ended, d.later, d.laterFrom = at(hours(10)), "stopped", 110
 	for i := range w.series {
@@ -472,7 +478,7 @@ func faults() *world {
 	c.disk(d)
 	both(c, "Stale", d)
 	both(c, "Lag", d)
-	// The owner does not use the disk any more: this is only a warning for a copy of any age.
+	// If the owner does not use the disk any more, its copy raises only a warning at any age.
 	c, d = compared("orphaned", "orphaned", "orphaned", -1)
 	c.fires("Orphaned", "warning", d.labels()...)
 
@@ -482,7 +488,7 @@ func faults() *world {
 		"alertname": "SnapwatchLagNotMeasurable", "alertstate": "firing", "severity": "warning",
 		"origin_cluster": "unseen", "origin_dataset": "tank/vm-1-disk-0", "disk": "vm-1-disk-0",
 	})
-	// A second replica does not count as an owner.
+	// A second target with the role replica does not count as an owner.
 	c = w.target("d", "unseen", "replica")
 	c.disk(disk{state: "fresh", origin: "unseen"})
 	a, d = own("seen", "fresh")
@@ -576,7 +582,7 @@ func faults() *world {
 	}
 	runs("late", "run", at(hours(1)), 1).fires("RunLate", "critical")
 	ever(runs("late-well", "run", nil, 1), "snapwatch_run_last_success_timestamp_seconds")
-	// Cron starts the job hourly, and the host was off for a night.
+	// Cron starts snap hourly, and the host was off for a night.
 	a = runs("hourly", "run", at(2*3600), 1)
 	a.add("snapwatch_run_limit_seconds", 3*3600)
 	a = runs("hourly-late", "run", at(hours(2)), 1)
@@ -588,7 +594,7 @@ func faults() *world {
 	a = runs("booted-late", "run", at(hours(10)), 1)
 	a.add("snapwatch_boot_timestamp_seconds", hours(1))
 	a.fires("RunLate", "critical")
-	// A boot time in the future is ignored.
+	// The alert rules ignore a host's boot time in the future.
 	a = runs("booted-ahead", "run", at(hours(10)), 1)
 	a.add("snapwatch_boot_timestamp_seconds", aYear)
 	a.fires("RunLate", "critical")
@@ -658,7 +664,8 @@ func faults() *world {
 	a = w.target("a", "forgetful-well", "primary")
 	a.flag("snapwatch_memory_kept", 1)
 
-	// A down target of a site: on one site another target answers, and on the other site none.
+	// A target is down on each of two sites: on one site another target answers, and on the other
+	// site no target answers.
 	down := func(p place) place {
 		for i := range w.series {
 			if s := &w.series[i]; s.name == "up" && s.labels.String() == p.labels.String() {
@@ -701,11 +708,12 @@ func faults() *world {
 	c = w.target("a", "roles", "replica", "site=roles-primary")
 	c.disk(disk{state: "stopped"})
 
-	// Two hosts that are scraped as the same series.
+	// Prometheus scrapes two hosts with the same labels, and so mixes their series.
 	a = w.target("a", "alike", "primary")
 	w.series[len(w.series)-1].alternate = 1000
 	a.fires("TargetAmbiguous", "warning")
-	// An exporter that is started repeatedly is only one exporter.
+	// An exporter that is restarted often must not count as several exporters with the same
+	// labels.
 	a = w.target("a", "restarted", "primary")
 	w.series[len(w.series)-1].step = 60
 	w.target("a", "misspelt", "Primary", "site=misspelt-primary").fires("TargetAmbiguous", "warning")
@@ -723,7 +731,8 @@ func faults() *world {
 	return w
 }
 
-// copies returns a world that lasts longer than a day, in which C lacks required copies.
+// copies returns a test world of simulated series that lasts longer than a day, in which C lacks
+// required copies.
 func copies() *world {
 	w := &world{step: 5, scrapes: 12*28 + 1}
 	for _, cluster := range []string{"lacks", "has"} {
@@ -739,7 +748,8 @@ func copies() *world {
 			"origin_cluster": cluster, "origin_dataset": "tank/vm-1-disk-0", "disk": "vm-1-disk-0",
 		})
 	}
-	// The replica is down for a quarter of an hour after 20 hours, and another target has the copy.
+	// The replica is down for a quarter of an hour after 20 hours, and another target has the
+	// required copy.
 	w.target("a", "away", "primary", "copies_of=away").disk(disk{state: "fresh"})
 	c := w.target("c", "away", "replica", "copies_of=away")
 	c.disk(disk{state: "fresh", origin: "has"})
@@ -764,7 +774,7 @@ func copies() *world {
 	c.flag("snapwatch_owner_answers", 0, "node=https://a")
 	c.fires("OwnerSilent", "warning", "node=https://a")
 	c.fires("OwnerSilent", "critical", "node=https://a")
-	// Another target with copies_of does not answer: this must not silence the alert.
+	// Another target with the label copies_of does not answer, which must not end the alert.
 	dead := w.target("dead", "lacks", "replica", "copies_of=lacks")
 	for i := range w.series {
 		if s := &w.series[i]; s.name == "up" && s.labels["instance"] == "dead" {
@@ -776,11 +786,11 @@ func copies() *world {
 	return w
 }
 
-// byRole contains the alerts that depend on the role of a target. The worlds of alerts that depend
-// on the role are not varied in the roles.
+// byRole contains the alerts that depend on the role of a target. The role label is not varied in
+// tests of alerts that depend on it.
 var byRole = []string{"NoDisks", "LagNotMeasurable", "ReplicaExporterDown", "ExporterDown", "TargetGone", "TargetAmbiguous", "ReplicationSiteDown"}
 
-// variants returns other ways in which the same world may be scraped.
+// variants returns other ways in which Prometheus may scrape the same simulated series.
 func variants() map[string]func(world) world {
 	each := func(change func(series, world) []series) func(world) world {
 		return func(w world) world {
@@ -802,7 +812,7 @@ func variants() map[string]func(world) world {
 	hourly := func(w world, minute int) func(int) bool {
 		return func(scrape int) bool { return scrape*w.step%60 == minute/w.step*w.step }
 	}
-	// split ends the series each hour and continues with other labels.
+	// split ends a series each hour and continues its values with other labels.
 	split := func(s series, w world, other func(labels) labels) (all []series) {
 		until := s.until
 		if until == 0 {
@@ -877,7 +887,8 @@ func variants() map[string]func(world) world {
 	return all
 }
 
-// targetsGone removes the targets with faults from service discovery hours before the end.
+// targetsGone removes the targets with faults from Prometheus' service discovery hours before the
+// last scrape.
 func targetsGone(w world) world {
 	sick := map[string]bool{}
 	for _, l := range w.want {
@@ -921,7 +932,8 @@ func targetsGone(w world) world {
 	return w
 }
 
-// listedTwice lists every replica a second time, with another cluster.
+// listedTwice adds each series of a replica a second time, as if Prometheus scraped the replica
+// also with the label copies_of.
 func listedTwice(s series, _ world) []series {
 	twin := s
 	twin.labels = s.labels.with("copies_of=elsewhere")
@@ -934,7 +946,8 @@ func hasDisk(w world, target labels) bool {
 	})
 }
 
-// nodeChanges moves the guests of all disks to another node and back.
+// nodeChanges changes the node labels of series as if the guests of all disks moved to another
+// node and back.
 func nodeChanges(split func(series, world, func(labels) labels) []series) func(series, world) []series {
 	return func(s series, w world) []series {
 		if s.name != "snapwatch_disk_info" {
@@ -957,8 +970,8 @@ func elsewhere(l labels) labels {
 	return l
 }
 
-// file returns the world as a test for promtool. In the last part of the world every wanted alert
-// must fire all the time, and no other alert may ever fire.
+// file returns the simulated series and the expected alerts as a test for promtool. In the last
+// part of the time every wanted alert must fire, and no other alert may ever fire.
 func (w world) file(t *testing.T) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "rule_files: [%q]\nevaluation_interval: %dm\ntests:\n  - interval: %dm\n    input_series:\n", abs(t, "prometheus/snapwatch.rules.yml"), w.step, w.step)
@@ -973,7 +986,8 @@ func (w world) file(t *testing.T) string {
 	return b.String()
 }
 
-// joined returns the values by series, with the parts of one series joined.
+// joined returns the values of all series by their labels; the parts of a series that was split
+// are joined.
 func (w world) joined() map[string]string {
 	parts := map[string][]series{}
 	for _, s := range w.series {
@@ -1000,7 +1014,7 @@ func (w world) joined() map[string]string {
 	return all
 }
 
-// shorter replaces repeated values by promtool's short notation.
+// shorter replaces repeated values of a series by promtool's short notation.
 func shorter(words []string) string {
 	var out []string
 	for i := 0; i < len(words); {
@@ -1021,7 +1035,8 @@ func shorter(words []string) string {
 	return strings.Join(out, " ")
 }
 
-// Every rule must fire for a fault, and be silent without one, in every way of scraping.
+// Every alert must fire for its fault, and must not fire without a fault, in every way of
+// scraping.
 func TestTheSameAlertsFireHoweverTargetsAreScraped(t *testing.T) {
 	tested := map[string]bool{}
 	for name, make := range map[string]func() *world{"faults": faults, "copies": copies} {
@@ -1041,16 +1056,16 @@ func TestTheSameAlertsFireHoweverTargetsAreScraped(t *testing.T) {
 	}
 	alerts, _ := rules(t)
 	for _, a := range alerts {
-		// NoTargets cannot vary without a target, and PoolFilling needs days: both are tested in
-		// snapwatch.rules.test.yml.
+		// The alerts NoTargets, which needs a Prometheus without targets, and PoolFilling, which
+		// needs days, are tested in snapwatch.rules.test.yml.
 		if a.Alert != "SnapwatchNoTargets" && a.Alert != "SnapwatchPoolFilling" {
 			assert.True(t, tested[a.Alert], "%s is in no world", a.Alert)
 		}
 	}
 }
 
-// The watchdog must end if a relabelling drops a label or metric of disks that the rules need, for
-// all targets or for one target.
+// The alert SnapwatchWatchdog must end if Prometheus' relabelling drops a label or metric of
+// disks that the alert rules need, for all targets or for one target.
 func TestTheWatchdogEndsWhereTheRulesAreBlind(t *testing.T) {
 	needed := []string{"disk_newest_snapshot_timestamp_seconds", "disk_info", "disk_limit_seconds", "disk_state", "disk_newest_snapshot_suffix"}
 	for _, dropped := range append(needed, "", "disk_created_timestamp_seconds") {

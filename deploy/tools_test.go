@@ -34,8 +34,8 @@ func write(t *testing.T, path, text string) string {
 	return path
 }
 
-// self returns the user who runs the tests. Icinga and Nagios get this user's name, because a user
-// of their own could not read the test's directory.
+// self returns the user who runs the tests. Icinga and Nagios run as this user, because their
+// usual users could not read the test's directory.
 func self(t *testing.T) (name, group string) {
 	t.Helper()
 	u, err := user.Current()
@@ -94,7 +94,7 @@ func TestAlertmanagerRoutes(t *testing.T) {
 
 type labels map[string]string
 
-// pages returns those of the firing alerts that Alertmanager would send.
+// pages returns the firing alerts that Alertmanager does not inhibit.
 func pages(t *testing.T, api string, fires []labels, want int) []labels {
 	t.Helper()
 	var alerts []map[string]any
@@ -108,7 +108,7 @@ func pages(t *testing.T, api string, fires []labels, want int) []labels {
 	_ = response.Body.Close()
 	require.Equal(t, 200, response.StatusCode)
 	var active []labels
-	// Alertmanager applies its inhibition to new alerts only after a moment.
+	// Alertmanager inhibits new alerts only after a short time.
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		response, err := http.Get(api + "/alerts?inhibited=false")
 		require.NoError(t, err)
@@ -141,7 +141,7 @@ func TestOneFaultIsOnePage(t *testing.T) {
 	}
 	target := []string{"instance=a", "cluster=east", "site=office"}
 	a := slices.Concat(target, []string{"pool=rpool", "dataset=rpool/vm-1-disk-0", "disk=vm-1-disk-0", "origin_cluster=east", "origin_dataset=rpool/vm-1-disk-0", "owner=yes"})
-	// Instance a also has a copy of a guest of its neighbour b.
+	// Node a also has a copy of a disk of node b.
 	copied := slices.Concat(target, []string{"pool=rpool", "dataset=rpool/vm-2-disk-0", "disk=vm-2-disk-0", "origin_cluster=east", "origin_dataset=rpool/vm-2-disk-0", "owner=no"})
 	on := func(instance, cluster, site string, more ...string) []string {
 		return append([]string{"instance=" + instance, "cluster=" + cluster, "site=" + site}, more...)
@@ -270,7 +270,8 @@ func TestOneFaultIsOnePage(t *testing.T) {
 	}
 }
 
-// alertmanager starts an Alertmanager with the shipped file and returns the address of the API.
+// alertmanager starts an Alertmanager with the shipped inhibition rules and returns the address
+// of its API.
 func alertmanager(t *testing.T) string {
 	t.Helper()
 	free, err := net.Listen("tcp", "127.0.0.1:0")

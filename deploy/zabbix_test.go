@@ -14,14 +14,14 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// zabbixTrigger is a trigger of the template, or a dependency of a trigger.
+// zabbixTrigger is a trigger of the Zabbix template, or a dependency of a trigger.
 type zabbixTrigger struct {
 	UUID, Expression, Name, Priority, URL, Description string
 	Dependencies                                       []struct{ Name, Expression string }
 	Tags                                               []struct{ Tag, Value string }
 }
 
-// zabbixItem is an item, an item prototype, or a discovery.
+// zabbixItem is an item, an item prototype, or a discovery of the Zabbix template.
 type zabbixItem struct {
 	UUID, Name, Type, Key string
 	Preprocessing         []struct {
@@ -59,7 +59,8 @@ func zabbixTemplate(t *testing.T) (z zabbix, text string) {
 	return file.Export, string(raw)
 }
 
-// items returns all items and discoveries by key, with the prototypes of the discoveries.
+// items returns all items and discoveries of the template by key, with the item prototypes of the
+// discoveries.
 func (z zabbix) items() map[string]zabbixItem {
 	all := map[string]zabbixItem{}
 	for _, i := range slices.Concat(z.Templates[0].Items, z.Templates[0].Discoveries) {
@@ -71,7 +72,7 @@ func (z zabbix) items() map[string]zabbixItem {
 	return all
 }
 
-// triggers returns all triggers and trigger prototypes.
+// triggers returns all triggers and trigger prototypes of the template.
 func (z zabbix) triggers() (all []zabbixTrigger) {
 	all = slices.Clone(z.Triggers)
 	for _, i := range z.items() {
@@ -80,7 +81,8 @@ func (z zabbix) triggers() (all []zabbixTrigger) {
 	return all
 }
 
-// Each value must come from an existing metric, by labels and states that the metric has.
+// Each item of the Zabbix template must read an existing metric of the exporter, by labels and
+// states that the metric has.
 func TestTheZabbixTemplateReadsMetricsThatThereAre(t *testing.T) {
 	page, err := os.ReadFile("../docs/metrics.md")
 	require.NoError(t, err)
@@ -122,8 +124,8 @@ func TestTheZabbixTemplateReadsMetricsThatThereAre(t *testing.T) {
 	}
 }
 
-// alone contains the rules that a single host cannot evaluate, and the rules for which Zabbix has
-// its own means.
+// alone contains the alerts that the Zabbix template lacks, because a single host cannot evaluate
+// them or Zabbix has its own means, with the reason.
 var alone = map[string]string{
 	"SnapwatchLagNotMeasurable":    "owners: says it",
 	"SnapwatchCopyMissing":         "compares sites; SnapwatchAbsent asks the owner",
@@ -137,8 +139,8 @@ var alone = map[string]string{
 	"SnapwatchWatchdog":            "of Prometheus",
 }
 
-// For each fault that one host shows, the template must raise the same alert as the rules, with the
-// same severity.
+// For each fault that the metrics of one host show, the Zabbix template must have the same alert
+// as the Prometheus rules, with the same severity.
 func TestTheZabbixTemplateHasTheRules(t *testing.T) {
 	alerts, _ := rules(t)
 	severities := map[string][]string{}
@@ -150,7 +152,7 @@ func TestTheZabbixTemplateHasTheRules(t *testing.T) {
 			}
 		}
 	}
-	// The template cannot know which hosts are replicas.
+	// The Zabbix template cannot know which hosts are replicas.
 	severities["SnapwatchExporterDown"] = []string{"critical"}
 	got := map[string][]string{}
 	priority := map[string]string{"HIGH": "critical", "WARNING": "warning"}
@@ -168,9 +170,9 @@ func TestTheZabbixTemplateHasTheRules(t *testing.T) {
 	assert.Empty(t, got, "not among the rules")
 }
 
-// Every item in an expression and every trigger in a dependency must exist. One fault must be one
-// event: all triggers depend on the exporter's answer, and a warning depends on its critical
-// trigger.
+// Every item in an expression of the Zabbix template, and every trigger in a dependency, must
+// exist. One fault must raise one event: all triggers depend on the trigger for an exporter that
+// does not answer, and a warning's trigger depends on the critical one.
 func TestTheZabbixTemplateIsWhole(t *testing.T) {
 	z, text := zabbixTemplate(t)
 	items := z.items()
@@ -208,8 +210,8 @@ func TestTheZabbixTemplateIsWhole(t *testing.T) {
 	}
 }
 
-// A readable pool must not silence its disks, even with other faults. The states in which the
-// template treats a pool as unreadable must be the same as in the rule.
+// A readable pool with other faults must not suppress events about its disks. The Zabbix template
+// must treat the same states of a pool as unreadable as the Prometheus rules.
 func TestTheZabbixTemplateTakesAPoolForUnreadableAsTheRulesDo(t *testing.T) {
 	alerts, _ := rules(t)
 	i := slices.IndexFunc(alerts, func(a rule) bool { return a.Alert == "SnapwatchPoolUnreadable" })
@@ -237,9 +239,10 @@ func TestTheZabbixTemplateTakesAPoolForUnreadableAsTheRulesDo(t *testing.T) {
 	assert.NotEmpty(t, pools)
 }
 
-// An item without a value leaves the event of its trigger open for ever: Zabbix evaluates the
-// trigger no more. Such a trigger must end when there is no value, as alerts of Prometheus do. It
-// takes longer than "the exporter does not answer", so that this event keeps the others as they are.
+// If an item gets no value any more, Zabbix does not evaluate its trigger, so the event would
+// remain open for ever. A trigger's event must end without a value, as an alert of Prometheus
+// does. The trigger waits longer than the trigger "the exporter does not answer", which keeps
+// open events unchanged while the exporter is down.
 func TestAZabbixEventEndsWhenItsValueIsGone(t *testing.T) {
 	z, _ := zabbixTemplate(t)
 	items := z.items()

@@ -16,8 +16,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// inputs contains the questions of Grafana's import, in the schema of a dashboard that was exported
-// for sharing.
+// inputs contains the values for which Grafana asks when it imports a dashboard, in the schema of
+// a dashboard that was exported for sharing.
 type inputs struct {
 	Inputs []struct {
 		Name, Label, Description, Type, PluginID, PluginName string
@@ -27,8 +27,8 @@ type inputs struct {
 	} `json:"__requires"`
 }
 
-// Grafana's import asks for a Prometheus, and every panel must use the answer. The rest of the file
-// must be valid in the dashboard's schema.
+// Grafana's import asks for a Prometheus data source, and every panel must use the chosen one.
+// The rest of the file must be valid in the dashboard's schema.
 func TestTheDashboardImports(t *testing.T) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -70,7 +70,8 @@ func TestTheDashboardImports(t *testing.T) {
 	}
 	var board dashboard.Dashboard //nolint:staticcheck // its successor is for Grafana 12 and later only
 	errs := []error{board.UnmarshalJSONStrict(rest), board.Validate()}
-	// The library leaves the dashboard's list of panels empty, so the test reads each panel itself.
+	// The Grafana library does not read the dashboard's list of panels, so the test reads each
+	// panel itself.
 	kinds := map[string]bool{"prometheus": true, "grafana": true}
 	var panels []json.RawMessage
 	if err := json.Unmarshal(all["panels"], &panels); err != nil {
@@ -89,7 +90,7 @@ func TestTheDashboardImports(t *testing.T) {
 		errs = append(errs, (&dashboard.Panel{}).UnmarshalJSONStrict(raw))
 	}
 	for _, err := range errs {
-		// If there is no error, the library returns an empty list of errors.
+		// For a valid dashboard the library returns an empty list of errors instead of nil.
 		if list, is := errors.AsType[cog.BuildErrors](err); err != nil && (!is || len(list) > 0) {
 			t.Error(err)
 		}
@@ -103,7 +104,8 @@ func TestTheDashboardImports(t *testing.T) {
 	}
 }
 
-// jsonnet can evaluate the mixin, and the result contains all rules and the unchanged dashboard.
+// jsonnet can evaluate the monitoring mixin, and the result contains all alert rules and the
+// unchanged dashboard.
 func TestTheMixin(t *testing.T) {
 	vm := jsonnet.MakeVM()
 	vm.Importer(&jsonnet.FileImporter{JPaths: []string{".."}})

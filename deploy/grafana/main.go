@@ -14,7 +14,7 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
 )
 
-// file is the file name of the dashboard.
+// file is the name of the file with the dashboard.
 const file = "snapwatch.json"
 
 func main() {
@@ -28,16 +28,16 @@ func main() {
 	}
 }
 
-// shared is a dashboard in the form that Grafana exports for sharing. The import of such a
-// dashboard asks a person for the inputs.
+// shared is a dashboard in the form that Grafana exports for sharing. When Grafana imports a
+// shared dashboard, it asks a person for the inputs.
 type shared struct {
 	Inputs   []input    `json:"__inputs"`
 	Requires []required `json:"__requires"`
 	dashboard.Dashboard
 }
 
-// input is a value that a person chooses at the import; ${Name} in the dashboard is replaced by the
-// value.
+// input is a value that a person chooses when Grafana imports the dashboard; the value replaces
+// ${Name} in the dashboard.
 type input struct {
 	Name        string `json:"name"`
 	Label       string `json:"label"`
@@ -47,7 +47,7 @@ type input struct {
 	PluginName  string `json:"pluginName"`
 }
 
-// required is a plugin that the dashboard needs.
+// required is a plugin of Grafana that the dashboard needs.
 type required struct {
 	Type    string `json:"type"`
 	ID      string `json:"id"`
@@ -55,8 +55,8 @@ type required struct {
 	Version string `json:"version"`
 }
 
-// share adds the input of the import: the Prometheus with which the variable begins. For a
-// provisioned dashboard there is no import, and Grafana selects the first Prometheus.
+// share adds an input to the dashboard: the Prometheus that is selected at first. For a
+// provisioned dashboard Grafana does not ask for inputs, and selects the first Prometheus.
 func share(board dashboard.Dashboard) shared { //nolint:staticcheck // its successor is for Grafana 12 and later only
 	s := shared{
 		Inputs: []input{{Name: "DS_PROMETHEUS", Label: "Prometheus", Type: "datasource", PluginID: "prometheus", PluginName: "Prometheus",
@@ -120,7 +120,8 @@ func newDashboard() *dashboard.DashboardBuilder {
 	return board
 }
 
-// variable is a selection of values of a label; at first all values are selected.
+// variable returns a dashboard variable that selects values of a label; at first all values are
+// selected.
 func variable(name, label, query string) *dashboard.QueryVariableBuilder {
 	return dashboard.NewQueryVariableBuilder(name).Label(label).
 		Datasource(source()).
@@ -135,7 +136,7 @@ func variable(name, label, query string) *dashboard.QueryVariableBuilder {
 		})
 }
 
-// source is the Prometheus that the person selected.
+// source returns the reference to the Prometheus that the person selected.
 func source() common.DataSourceRef {
 	return common.DataSourceRef{Type: cog.ToPtr("prometheus"), Uid: cog.ToPtr("${datasource}")}
 }

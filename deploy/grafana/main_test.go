@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// The shipped dashboard must be equal to the output of this program.
+// The shipped dashboard must be equal to the output of the program in this directory.
 func TestTheJSONIsFresh(t *testing.T) {
 	want, err := render()
 	if err != nil {

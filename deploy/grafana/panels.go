@@ -17,15 +17,15 @@ type row struct {
 }
 
 const (
-	// The labels that identify a target and a disk, as in the rules. A target that is listed twice, or
-	// federated, counts once.
+	// aTarget and aDisk are the labels that identify a target and a disk, as in the alert rules.
+	// A target that Prometheus scrapes twice, or by federation, counts once.
 	aTarget   = "job, cluster, site, instance"
 	aDisk     = aTarget + ", pool, dataset, disk, vmid"
 	perTarget = "max by (" + aTarget + ") "
 	perPool   = "max by (" + aTarget + ", pool) "
 	perDisk   = "max by (" + aDisk + ") "
 
-	// silent selects disks with a verdict for which the age does not count.
+	// silent selects disks whose verdict does not depend on the age of the newest snapshot.
 	silent = `on (` + aDisk + `) snapwatch_disk_state{state=~"unreadable|missing|receiving|excluded|stopped"} == 1`
 	// lag is the time by which each copy is behind the freshest copy of the same disk, as in the alert
 	// SnapwatchLag.
@@ -96,14 +96,14 @@ func rows() []row {
 	}
 }
 
-// query is an expression and the legend of its series.
+// query is a Prometheus expression of a panel and the legend of its series.
 type query struct{ expr, legend string }
 
 func target(q query) *prometheus.DataqueryBuilder {
 	return prometheus.NewDataqueryBuilder().Datasource(source()).Expr(q.expr).LegendFormat(q.legend)
 }
 
-// number is a panel with a single number, which should be 0.
+// number returns a panel with a single number, which should be 0.
 func number(title, meaning, expr string) cog.Builder[dashboard.Panel] {
 	return stat.NewPanelBuilder().Title(title).Description(meaning).Datasource(source()).
 		Span(4).Height(4).
@@ -115,7 +115,7 @@ func number(title, meaning, expr string) cog.Builder[dashboard.Panel] {
 		WithTarget(target(query{expr: expr}).Instant())
 }
 
-// list is a panel with a table of the current values.
+// list returns a panel with a table of the current values of an expression.
 func list(title, meaning, expr string) cog.Builder[dashboard.Panel] {
 	return table.NewPanelBuilder().Title(title).Description(meaning).Datasource(source()).
 		Span(12).Height(9).Filterable(true).
@@ -123,7 +123,7 @@ func list(title, meaning, expr string) cog.Builder[dashboard.Panel] {
 		WithTransformation(dashboard.DataTransformerConfig{Id: "organize", Options: map[string]any{"excludeByName": map[string]bool{"Time": true}}})
 }
 
-// lines is a panel with series over time.
+// lines returns a panel that draws series over time.
 func lines(title, meaning, unit string, queries ...query) cog.Builder[dashboard.Panel] {
 	panel := timeseries.NewPanelBuilder().Title(title).Description(meaning).Datasource(source()).
 		Span(12).Height(9).Unit(unit).Min(0).FillOpacity(5).

@@ -22,14 +22,14 @@ func main() {
 	}
 }
 
-// The dataset names of the guest's disk on A, on B and on C.
+// These are the dataset names of the guest's disk on the nodes A and B and on host C.
 const (
 	diskA = "ta/data/vm-100-disk-0"
 	diskB = "tb/data/vm-100-disk-0"
 	diskC = "tc/vm-100-disk-0"
 )
 
-// stage is the state of the running demo.
+// stage is the state of the running demonstration.
 type stage struct {
 	ctx     context.Context
 	a, b, c *site.Site
@@ -153,7 +153,7 @@ func (s *stage) failover() {
 	s.user(s.c, 0, "snapwatch check -v")
 }
 
-// metrics shows the metrics that Prometheus would read on C, by running curl as an unprivileged
+// metrics prints the metrics that Prometheus would read on C, by running curl as an unprivileged
 // user.
 func (s *stage) metrics() {
 	if s.err != nil {
@@ -216,7 +216,7 @@ func indent(text string) string {
 	return "   " + strings.ReplaceAll(text, "\n", "\n   ") + "\n"
 }
 
-// later moves the machine's clock forward.
+// later moves the clock of the lab's machine forward.
 func (s *stage) later(d time.Duration) {
 	to := syscall.NsecToTimeval(time.Now().Add(d).UnixNano())
 	s.do(syscall.Settimeofday(&to))

@@ -1,5 +1,6 @@
-// Fleet feeds a real Prometheus with many simulated nodes and prints a table of Prometheus' costs.
-// Each simulated node is the real exporter over a simulated zfs.
+// Fleet lets a real Prometheus scrape many simulated nodes and prints a table of Prometheus'
+// memory, disk space and processor time. Each simulated node is the real exporter over a
+// simulated zfs.
 //
 // usage: fleet [-nodes N] [-disks N] [-interval TIME] [-for TIME] [-rules FILE]
 package main
@@ -22,7 +23,8 @@ type fleet struct {
 	dir          string
 }
 
-// perCluster is the number of nodes with guests that each replica receives from.
+// perCluster is the number of nodes with guests from which each simulated replica receives
+// copies.
 const perCluster = 4
 
 func main() {

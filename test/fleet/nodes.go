@@ -52,7 +52,7 @@ func (f fleet) serve() (address string, err error) {
 	return listener.Addr().String(), nil
 }
 
-// node returns the exporter of one node.
+// node returns the exporter of one simulated node.
 func (f fleet) node(node int) (http.Handler, error) {
 	dir := filepath.Join(f.dir, poolOf(node))
 	kstat := filepath.Join(dir, "kstat")

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// server is a running Prometheus server.
+// server is a running Prometheus server of the measurement.
 type server struct {
 	cmd     *exec.Cmd
 	url     string
@@ -72,8 +72,8 @@ func (p *server) end() {
 // have read its pool.
 const timeout = 2 * time.Minute
 
-// await waits until every node has read its pool: otherwise the measurement would include nodes
-// that do not work.
+// await waits until every simulated node has read its pool, so that the measurement includes only
+// working nodes.
 func (p *server) await(f fleet) error {
 	for end := time.Now().Add(2*f.interval + timeout); ; time.Sleep(200 * time.Millisecond) {
 		read, err := p.query(`sum(snapwatch_pool_scrape_success)`)
@@ -86,7 +86,7 @@ func (p *server) await(f fleet) error {
 	}
 }
 
-// measure waits for the measured time and prints Prometheus' costs.
+// measure waits for the time of the measurement and prints Prometheus' costs.
 func (p *server) measure(f fleet) error {
 	if err := p.await(f); err != nil {
 		return err
@@ -148,7 +148,7 @@ func (p *server) own() (map[string]float64, error) {
 	return sums, nil
 }
 
-// query evaluates an expression whose result is one number.
+// query evaluates a Prometheus expression whose result is one number.
 func (p *server) query(expression string) (float64, error) {
 	text, err := p.get("/api/v1/query?query=" + url.QueryEscape(expression))
 	if err != nil {

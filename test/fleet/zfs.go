@@ -12,8 +12,9 @@ import (
 	"time"
 )
 
-// zfs plays zfs(8) for one node. The environment holds the node's number and its number of disks.
-// Every disk's newest snapshot is from the last full quarter of an hour.
+// zfs prints the output of zfs(8) for one simulated node. Environment variables contain the
+// node's number and its number of disks. Every disk's newest snapshot is from the last full
+// quarter of an hour.
 func zfs(args []string, now time.Time) int {
 	node, _ := strconv.Atoi(os.Getenv("FLEET_NODE"))
 	disks, _ := strconv.Atoi(os.Getenv("FLEET_DISKS"))
@@ -68,16 +69,17 @@ func guid(text string) uint64 {
 	return h.Sum64()
 }
 
-// isReplica reports whether a node only receives.
+// isReplica reports whether a simulated node only receives copies.
 func isReplica(node int) bool { return node%(perCluster+1) == perCluster }
 
-// cluster returns the cluster of a node; for a replica, the cluster that it copies.
+// cluster returns the cluster of a simulated node; for a replica, the cluster of the nodes whose
+// disks it receives.
 func cluster(node int) string { return fmt.Sprintf("c%d", node/(perCluster+1)) }
 
 func poolOf(node int) string { return fmt.Sprintf("n%d", node) }
 
-// dataset returns the name of a node's disk number n. A replica has the first quarter of the disks
-// of each node of its cluster.
+// dataset returns the dataset name of disk number n of a simulated node. A simulated replica has
+// the first quarter of the disks of each node of its cluster.
 func dataset(node, n, disks int) string {
 	of := node
 	parent := "data"

@@ -18,19 +18,19 @@ import (
 	"snapwatch/test/site"
 )
 
-// The machine's address in QEMU's network, and the two forwarded ports: one for the exporter, one
-// for this program.
+// The constants are the machine's address in QEMU's network, and the ports that QEMU forwards:
+// one for the exporter, one for this program.
 const (
 	address      = "10.0.2.15"
 	exporterPort = ":10191"
 	controlPort  = ":10192"
 )
 
-// webConfig makes the exporter ask for the user name and password lab, since the address is not
-// loopback.
+// webConfig makes the exporter require the user name and password lab, because the machine's
+// address is not a loopback address.
 const webConfig = "basic_auth_users:\n  lab: $2a$04$MjHGr2oP3tzVHjASWVavauQhLMeG3AerXeaAGPvVkkgi9s/YrleI2\n"
 
-// The two disks, each in its own pool.
+// The two test disks are in separate pools.
 const (
 	healthy   = "tank/pve/vm-100-disk-0"
 	suspended = "frail/vm-101-disk-0"
@@ -143,11 +143,11 @@ func startExporter(ctx context.Context) (*exec.Cmd, error) {
 	return cmd, cmd.Start()
 }
 
-// deeds are the actions that the browser may request.
+// deeds are the changes of pools and clock that the browser test may request, by name.
 var deeds = map[string]func(context.Context) error{
-	// snapshot takes a new snapshot of the healthy disk.
+	// This action takes a new snapshot of the disk in the healthy pool.
 	"snapshot": func(ctx context.Context) error { return snapshot(ctx, healthy) },
-	// later moves the machine's clock forward by three hours.
+	// This action moves the machine's clock forward by three hours.
 	"later": func(context.Context) error {
 		now := syscall.NsecToTimeval(time.Now().Add(3 * time.Hour).UnixNano())
 		return syscall.Settimeofday(&now)
@@ -164,7 +164,8 @@ var deeds = map[string]func(context.Context) error{
 	},
 }
 
-// table replaces the table of the device below the pool frail, and then calls then.
+// table replaces the device-mapper table of the device below the pool frail, and then calls the
+// function then.
 func table(ctx context.Context, to string, then func() error) error {
 	for _, argv := range [][]string{
 		{"dmsetup", "suspend", "--nolockfs", "--noflush", "frail"},
@@ -192,7 +193,8 @@ func await(ctx context.Context, is func() bool) error {
 	return errors.New("the awaited state was not reached within a minute")
 }
 
-// control carries out each action that a POST requests, until a POST requests "end".
+// control carries out each action that a POST of the browser test requests, until a POST requests
+// "end".
 func control(ctx context.Context) error {
 	end := make(chan struct{})
 	mux := http.NewServeMux()

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// run starts a command in the namespaces of this process and returns the command's standard output.
-// The error holds the whole command line and the standard error output.
+// run runs a command in the namespaces of this process and returns the command's standard output.
+// The error contains the whole command line and the standard error output.
 func run(ctx context.Context, argv ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	var stdout, stderr bytes.Buffer

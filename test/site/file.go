@@ -8,12 +8,12 @@ import (
 	"syscall"
 )
 
-// setns is the number of the system call setns(2) on amd64; package syscall does not define the
-// call.
+// setns is the number of the system call setns(2) on amd64, which package syscall does not
+// define.
 const setns = 308
 
-// Inside calls do with the site's root file system. Only code that do calls directly sees the
-// site's files: do must not start goroutines.
+// Inside calls the function do with the site's root file system. do must not start goroutines,
+// because goroutines would not see the site's files.
 func (s *Site) Inside(do func() error) error {
 	namespace, err := os.Open(s.namespace("mount"))
 	if err != nil {
@@ -34,9 +34,9 @@ func (s *Site) Inside(do func() error) error {
 	return err
 }
 
-// apart calls do in a separate thread that ends afterwards, because do may leave the thread in any
-// state. apart never uses the main thread: the main thread cannot end, and /proc shows the main
-// thread's state as the state of the whole process.
+// apart calls the function do in a separate thread that ends afterwards, because do may change
+// the thread's namespaces. apart never uses the main thread, which cannot end, and whose state
+// /proc shows as the state of the whole process.
 func apart(do func()) {
 	done := make(chan struct{})
 	go func() {
@@ -58,8 +58,7 @@ func (s *Site) WriteFile(path, content string) error {
 	return s.Inside(func() error { return write(path, content, 0o644) })
 }
 
-// Install puts a script into the site; programs find the script before all other programs of its
-// name.
+// Install puts a script into the site, where it is found before all other programs of its name.
 func (s *Site) Install(name, script string) error {
 	return s.Inside(func() error { return write(filepath.Join(BinDir, name), script, 0o755) })
 }
@@ -84,13 +83,13 @@ func (s *Site) ReadFile(path string) (string, error) {
 	return string(content), err
 }
 
-// Remove removes a file of the site, or a directory with everything in it. A missing file is not an
-// error.
+// Remove removes a file of the site, or a directory with its content. If the file does not exist,
+// Remove returns no error.
 func (s *Site) Remove(path string) error {
 	return s.Inside(func() error { return os.RemoveAll(path) })
 }
 
-// lockFile opens the site's file and takes an exclusive flock(2), without waiting.
+// lockFile opens a file of the site and takes an exclusive flock(2) on the file, without waiting.
 func (s *Site) lockFile(path string) (release func() error, err error) {
 	var file *os.File
 	err = s.Inside(func() error {

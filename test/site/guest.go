@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// AddVM configures a virtual machine on the node. AddVM does not create the disks: each is the name
-// of a volume of local-zfs, such as vm-100-disk-0, or STORAGE:VOLUME.
+// AddVM configures a virtual machine on the node. AddVM does not create the disks. Each disk is
+// the name of a volume of the storage local-zfs, such as vm-100-disk-0, or STORAGE:VOLUME.
 func (s *Site) AddVM(vmid int, disks ...string) error {
 	var c strings.Builder
 	fmt.Fprintf(&c, "boot: order=scsi0\ncores: 1\nmemory: 512\nname: vm%d\nostype: l26\n", vmid)
@@ -23,7 +23,8 @@ func (s *Site) AddVM(vmid int, disks ...string) error {
 	return s.WriteFile(s.configPath("qemu-server", vmid), c.String())
 }
 
-// AddContainer configures a container on the node. The first disk is the container's root.
+// AddContainer configures a container on the node. The first disk is the container's root file
+// system.
 func (s *Site) AddContainer(vmid int, disks ...string) error {
 	var c strings.Builder
 	fmt.Fprintf(&c, "arch: amd64\ncores: 1\nhostname: ct%d\nmemory: 512\nostype: debian\nswap: 512\n", vmid)
@@ -49,7 +50,8 @@ func (s *Site) configPath(kind string, vmid int) string {
 	return fmt.Sprintf("/etc/pve/nodes/%s/%s/%d.conf", s.Node, kind, vmid)
 }
 
-// guest returns the kind and the configuration of a guest of this node.
+// guest returns the kind of a guest of this node, qemu-server or lxc, and the content of its
+// configuration file.
 func (s *Site) guest(vmid int) (kind, config string, err error) {
 	for _, kind = range []string{"qemu-server", "lxc"} {
 		config, err = s.ReadFile(s.configPath(kind, vmid))
@@ -60,7 +62,7 @@ func (s *Site) guest(vmid int) (kind, config string, err error) {
 	return "", "", fmt.Errorf("site %s: no guest %d is configured", s.Name, vmid)
 }
 
-// Configuration returns the guest's configuration file on this node.
+// Configuration returns the content of the guest's configuration file on this node.
 func (s *Site) Configuration(vmid int) (string, error) {
 	_, config, err := s.guest(vmid)
 	return config, err
@@ -115,8 +117,8 @@ func (s *Site) MoveGuestTo(vmid int, other *Site) error {
 
 var diskLine = regexp.MustCompile(`^(?:ide|sata|scsi|virtio|efidisk|tpmstate)\d+:\s*local-zfs:([^,\s]+)`)
 
-// StartGuest starts the guest's process and returns when the process runs and holds the guest's
-// disks open. The process runs until it is stopped, even after ctx ends.
+// StartGuest starts the guest's process and returns when this process runs and holds the guest's
+// disks open. The guest's process runs until StopGuest or KillGuest, even after ctx ends.
 func (s *Site) StartGuest(ctx context.Context, vmid int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -139,7 +141,7 @@ func (s *Site) StartGuest(ctx context.Context, vmid int) error {
 			if m == nil {
 				continue
 			}
-			// The volume of a linked clone is named BASE/DISK.
+			// In its Proxmox configuration the volume of a linked clone is named BASE/DISK.
 			disk := path.Join(s.Pool, "data", path.Base(m[1]))
 			if err := WaitZvol(ctx, disk); err != nil {
 				return err
@@ -162,7 +164,8 @@ func (s *Site) StartGuest(ctx context.Context, vmid int) error {
 // StopGuest ends the guest's process in an orderly way.
 func (s *Site) StopGuest(vmid int) error { return s.endGuest(vmid, (*Process).Stop) }
 
-// KillGuest ends the guest's process as a crash does: the pid file of a virtual machine remains.
+// KillGuest ends the guest's process as a crash does, so that the pid file of a virtual machine
+// remains.
 func (s *Site) KillGuest(vmid int) error { return s.endGuest(vmid, (*Process).Kill) }
 
 func (s *Site) endGuest(vmid int, end func(*Process) Result) error {

@@ -67,7 +67,7 @@ func testGuests(t *testing.T, ctx context.Context, l lab) {
 	}
 	equal(t, "VM's process", pids[vm.PID], "/usr/bin/kvm")
 	equal(t, "container's process", pids[ct.PID], "/usr/bin/lxc-start")
-	// Only A's network has the container's command socket.
+	// The container's command socket exists only in the network namespace of site A.
 	equal(t, "socket at A", must[site.Result](t)(l.a.Run(ctx, "grep", "-q", "@/var/lib/lxc/200/command", "/proc/net/unix")).Code, 0)
 	equal(t, "socket at B", must[site.Result](t)(l.b.Run(ctx, "grep", "-q", "@/var/lib/lxc/200/command", "/proc/net/unix")).Code, 1)
 

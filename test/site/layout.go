@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 )
 
-// storages is a storage.cfg with one storage for this node's disks, and other storages that
-// snapwatch must ignore.
+// storages is the content of /etc/pve/storage.cfg: one storage for this node's disks, and other
+// storages that snapwatch must ignore.
 const storages = `dir: local
 	path /var/lib/vz
 	content iso,vztmpl,backup
@@ -29,8 +29,8 @@ zfspool: other-node
 	nodes pve-other
 `
 
-// layout creates the site's own files and directories: the whole /run, and the files that hide the
-// machine's other files.
+// layout creates the site's own files and directories: a separate /run, and files that replace
+// files of the machine.
 func (s *Site) layout() error {
 	run, upper := filepath.Join(s.dir, "run"), filepath.Join(s.dir, "upper")
 	dirs := []string{

@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// streams are the pipes that a process writes to. Unlike the pipes of package exec, they report
-// whether another process still holds them after the process has ended.
+// streams contains the pipes to which a process writes. Unlike package exec, streams reports
+// whether another process still has the pipes open after the process has ended.
 type streams struct {
 	readers, writers []*os.File
 	copies           sync.WaitGroup
 }
 
-// add connects *end, an output stream of the process, to a collector by a pipe.
+// add connects *end, an output stream of the process, to the writer to by a pipe.
 func (s *streams) add(end *io.Writer, to io.Writer) error {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -27,15 +27,15 @@ func (s *streams) add(end *io.Writer, to io.Writer) error {
 	return nil
 }
 
-// started closes our copies of the pipe ends that the process writes to.
+// started closes this program's copies of the pipe ends to which the started process writes.
 func (s *streams) started() {
 	for _, w := range s.writers {
 		w.Close()
 	}
 }
 
-// finish waits until the pipes are empty and no process holds them, at most for timeout. finish
-// reports whether some process still holds a pipe.
+// finish waits, at most for timeout, until the pipes are empty and no process has them open.
+// finish reports whether a process still has a pipe open.
 func (s *streams) finish(timeout time.Duration) (held bool) {
 	done := make(chan struct{})
 	go func() {
@@ -54,7 +54,7 @@ func (s *streams) finish(timeout time.Duration) (held bool) {
 	return held
 }
 
-// output collects the output of a process and signals when more arrives.
+// output collects the output of a process and signals when more output arrives.
 type output struct {
 	mu   sync.Mutex
 	text bytes.Buffer

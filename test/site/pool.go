@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// vdev returns the path of the file that holds a pool.
+// vdev returns the path of the file in which a test pool is stored.
 func vdev(pool string) string { return "/tmp/" + pool + ".vdev" }
 
-// NewPool creates a pool in a file of that many MiB. Pools belong to the machine: all sites see
-// them.
+// NewPool creates a pool in a file of mib MiB. Pools belong to the machine, so all sites see
+// every pool.
 func NewPool(ctx context.Context, name string, mib int) error {
 	file, err := os.Create(vdev(name))
 	if err != nil {
@@ -31,7 +31,7 @@ func NewPool(ctx context.Context, name string, mib int) error {
 // because udev opens each new volume.
 const busyFor = time.Minute
 
-// DestroyPool destroys a pool that NewPool made.
+// DestroyPool destroys a pool that NewPool created.
 func DestroyPool(ctx context.Context, name string) error {
 	if err := destroy(ctx, "zpool", "destroy", "-f", name); err != nil {
 		return err
@@ -58,7 +58,7 @@ func destroy(ctx context.Context, argv ...string) error {
 	}
 }
 
-// CreateZvol creates a sparse volume of that many MiB, with its parent datasets, and waits for the
+// CreateZvol creates a sparse volume of mib MiB, with its parent datasets, and waits for the
 // volume's device.
 func CreateZvol(ctx context.Context, dataset string, mib int) error {
 	if _, err := run(ctx, "zfs", "create", "-p", "-s", "-V", strconv.Itoa(mib)+"M", dataset); err != nil {
@@ -67,8 +67,8 @@ func CreateZvol(ctx context.Context, dataset string, mib int) error {
 	return WaitZvol(ctx, dataset)
 }
 
-// WaitZvol waits for the volume's device: udev creates the device some time after the volume. A
-// received volume needs this wait too.
+// WaitZvol waits for the device of a volume, also of a received one, because udev creates the
+// device some time after ZFS creates the volume.
 func WaitZvol(ctx context.Context, dataset string) error {
 	_, err := run(ctx, "udevadm", "wait", "--timeout=60", "/dev/zvol/"+dataset)
 	return err

@@ -11,13 +11,13 @@ import (
 	"time"
 )
 
-// BinDir is the directory for the scripts of Config.Bin and Install: it is the first directory of
+// BinDir is the directory for the scripts of Config.Bin and Install, the first directory of
 // root's search path on Debian.
 const BinDir = "/usr/local/sbin"
 
 const searchPath = BinDir + ":/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// Result is the result of a command that has ended.
+// Result is the exit status and the output of a command that has ended.
 type Result struct {
 	Stdout, Stderr string
 	Code           int  // the command's exit status; after a signal, 128 plus the signal's number
@@ -79,8 +79,9 @@ func (s *Site) as(name string, argv []string) ([]string, error) {
 	return append(as, argv...), nil
 }
 
-// environment returns the variables of every process of a site. systemctl treats a root other than
-// that of process 1 as a chroot and does nothing there, unless SYSTEMD_IGNORE_CHROOT is set.
+// environment returns the environment variables of every process of a site. systemctl treats a
+// root other than that of process 1 as a chroot and does nothing there, unless
+// SYSTEMD_IGNORE_CHROOT is set.
 func environment() []string {
 	return []string{"PATH=" + searchPath, "SYSTEMD_IGNORE_CHROOT=1"}
 }
@@ -93,8 +94,8 @@ type Process struct {
 	result         Result
 }
 
-// Start starts a command in the site as root. The end of ctx kills the command and all children
-// that are still in its process group.
+// Start starts a command in the site as root. When ctx ends, the command is killed, with all its
+// children that are still in its process group.
 func (s *Site) Start(ctx context.Context, argv ...string) (*Process, error) {
 	inside := s.enter(argv...)
 	cmd := exec.CommandContext(ctx, inside[0], inside[1:]...)
@@ -127,7 +128,7 @@ func (s *Site) Start(ctx context.Context, argv ...string) (*Process, error) {
 	return p, nil
 }
 
-// PID returns the process number, which is the same in all sites.
+// PID returns the number of the process, which is the same in all sites.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // Wait waits until the process has ended.
@@ -143,12 +144,12 @@ func (p *Process) Stop() Result { return p.end(syscall.SIGTERM) }
 func (p *Process) Kill() Result { return p.end(syscall.SIGKILL) }
 
 func (p *Process) end(signal syscall.Signal) Result {
-	// Signal fails only if the process has already ended.
+	// Signal fails only if the process has already ended, so its error is ignored.
 	_ = p.cmd.Process.Signal(signal)
 	return p.Wait()
 }
 
-// WaitFor waits until the process has printed text on either output.
+// WaitFor waits until the process has printed text on standard output or standard error.
 func (p *Process) WaitFor(ctx context.Context, text string) error {
 	for {
 		out, moreOut := p.stdout.read()
@@ -170,7 +171,7 @@ func (p *Process) WaitFor(ctx context.Context, text string) error {
 	}
 }
 
-// enter returns the command line that runs argv inside the site.
+// enter returns the command line that runs argv in the namespaces of the site.
 func (s *Site) enter(argv ...string) []string {
 	inside := []string{"nsenter"}
 	for _, n := range namespaces {

@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// standinDir is the directory in which the stand-ins look for the faults that they must show; see
-// test/standin for the kinds of faults.
+// standinDir is the directory in which the stand-ins for Proxmox's programs read which faults
+// they must show; test/standin lists the kinds of faults.
 const standinDir = "/run/standin"
 
-// SetPveshFault makes pvesh fail until ClearPveshFault is called. The kind is fail, hang, garbage,
-// empty or unknown. A suffix .qemu, .lxc, .current or .resources limits the fault to one sort of
-// calls; a suffix .once limits it to one call.
+// SetPveshFault makes pvesh fail until ClearPveshFault is called. The kind of fault is fail,
+// hang, garbage, empty or unknown. A suffix .qemu, .lxc, .current or .resources of kind limits
+// the fault to one sort of calls; a suffix .once limits the fault to one call.
 func (s *Site) SetPveshFault(kind, content string) error {
 	return s.WriteFile(filepath.Join(standinDir, "pvesh."+kind), content)
 }
@@ -37,7 +37,7 @@ func (s *Site) ClearPveshFault() error {
 	})
 }
 
-// PveshCalls returns the arguments of all calls of pvesh so far.
+// PveshCalls returns the arguments of all past calls of pvesh in the site.
 func (s *Site) PveshCalls() ([]string, error) {
 	text, err := s.ReadFile(filepath.Join(standinDir, "pvesh.log"))
 	if os.IsNotExist(err) {

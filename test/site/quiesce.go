@@ -16,9 +16,9 @@ import (
 //go:embed agent.sh
 var agentScript string
 
-// StartAgent starts a real qemu-ga for a virtual machine. The agent sees only one file system: the
-// ext4 on the volume. The test must stop the agent: while the agent has the volume mounted, the
-// pool cannot be destroyed.
+// StartAgent starts a real qemu-ga for a virtual machine. The agent sees only one file system:
+// the ext4 on the dataset's volume. The test must stop the agent, because the pool cannot be
+// destroyed while the agent has the volume mounted.
 func (s *Site) StartAgent(ctx context.Context, vmid int, dataset string) (*Process, error) {
 	const script = "/run/agent.sh"
 	if err := s.WriteFile(script, agentScript); err != nil {
@@ -30,7 +30,7 @@ func (s *Site) StartAgent(ctx context.Context, vmid int, dataset string) (*Proce
 		return nil, err
 	}
 	for {
-		// The agent listens as soon as its socket exists.
+		// The guest agent listens as soon as its socket exists.
 		if _, err := s.ReadFile(fmt.Sprintf("/run/qemu-server/%d.qga", vmid)); errors.Is(err, syscall.ENXIO) {
 			return p, nil
 		}
@@ -45,19 +45,19 @@ func (s *Site) StartAgent(ctx context.Context, vmid int, dataset string) (*Proce
 	}
 }
 
-// PlayAgent gives a virtual machine a simulated agent, which freezes no file system and only
-// reports frozen or thawed.
+// PlayAgent gives a virtual machine a simulated guest agent, which freezes no file system and
+// only reports frozen or thawed.
 func (s *Site) PlayAgent(vmid int) error {
 	return s.WriteFile(fmt.Sprintf("%s/agent-%d", standinDir, vmid), "thawed")
 }
 
-// Agent returns the state of the simulated agent of PlayAgent: frozen or thawed.
+// Agent returns the state of a virtual machine's simulated guest agent: frozen or thawed.
 func (s *Site) Agent(vmid int) (string, error) {
 	return s.ReadFile(fmt.Sprintf("%s/agent-%d", standinDir, vmid))
 }
 
-// AgentLog returns the changes of the simulated agents, one a line: a VMID, frozen or thawed, and
-// the time in nanoseconds.
+// AgentLog returns the state changes of all simulated guest agents, one per line: the VMID,
+// frozen or thawed, and the time in nanoseconds.
 func (s *Site) AgentLog() (string, error) {
 	text, err := s.ReadFile(standinDir + "/agent.log")
 	if os.IsNotExist(err) {
@@ -66,17 +66,17 @@ func (s *Site) AgentLog() (string, error) {
 	return text, err
 }
 
-// Cgroup is a container's cgroup, at the path that Proxmox uses. Cgroup belongs to the machine, not
-// to one site.
+// Cgroup is a container's cgroup, at the path that Proxmox uses. The cgroup belongs to the
+// machine, not to one site.
 type Cgroup struct{ dir string }
 
-// NewCgroup creates a container's cgroup.
+// NewCgroup creates the cgroup of a container.
 func NewCgroup(vmid int) (Cgroup, error) {
 	c := Cgroup{filepath.Join("/sys/fs/cgroup/lxc", fmt.Sprint(vmid))}
 	return c, os.MkdirAll(c.dir, 0o755)
 }
 
-// Start starts a command on the machine, inside the cgroup.
+// Start starts a command on the machine as a process in the cgroup.
 func (c Cgroup) Start(argv ...string) error {
 	dir, err := os.Open(c.dir)
 	if err != nil {
@@ -92,7 +92,7 @@ func (c Cgroup) Start(argv ...string) error {
 	return nil
 }
 
-// Frozen reports whether the cgroup's processes are frozen, or being frozen.
+// Frozen reports whether the cgroup's processes are frozen, or are just being frozen.
 func (c Cgroup) Frozen() (bool, error) {
 	text, err := os.ReadFile(filepath.Join(c.dir, "cgroup.freeze"))
 	return strings.TrimSpace(string(text)) == "1", err

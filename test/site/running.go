@@ -14,8 +14,8 @@ type Running struct {
 	Argv []string
 }
 
-// Processes lists the running processes of the site; tests use it to check that no process was left
-// behind.
+// Processes returns the running processes of the site, so that tests can check that no process
+// remains.
 func (s *Site) Processes() ([]Running, error) {
 	var own syscall.Stat_t
 	if err := syscall.Stat(s.namespace("mount"), &own); err != nil {

@@ -1,10 +1,11 @@
 // Package site plays several hosts in one virtual machine, for tests. Each Site has its own root
-// file system, host name, network and uptime, so programs run in it with their default paths. All
-// sites share the machine's kernel and therefore ZFS. Sites of one cluster see the same guests in
-// /etc/pve.
+// file system, host name, network and uptime, so that programs in a site run with their default
+// paths. All sites share the machine's kernel and therefore ZFS. Sites of one cluster see the
+// same guests in /etc/pve.
 //
-// Proxmox's own programs are stand-ins, see test/standin; all other programs are real. The package
-// needs root and is meant for the lab, see test/lab: it may damage any other machine.
+// Proxmox's own programs are stand-ins, see test/standin; all other programs are real. Package
+// site needs root and is meant only for the lab's virtual machine, see test/lab: on another
+// machine it may do damage.
 package site
 
 import (
@@ -25,29 +26,29 @@ import (
 // Config holds the settings of a site.
 type Config struct {
 	Name string // name of the site, such as A: letters and digits
-	// Hostname is the site's host name; the default is the node's name, else Name.
+	// Hostname is the site's host name; the default is Node, or Name if Node is empty.
 	Hostname string
 	// Node is the name of the site's Proxmox node; empty for a host without Proxmox.
 	Node string
 	// Cluster is the name of the node's cluster; a node with an empty Cluster is in no cluster.
 	Cluster string
-	// Pool is the pool of the storage local-zfs, which keeps the disks in POOL/data. Each node has
-	// its own pool for the storage local-zfs.
+	// Pool is the node's pool for Proxmox's storage local-zfs, which has its disks below
+	// POOL/data. Each node of a cluster has another pool.
 	Pool string
-	// Storage is the content of /etc/pve/storage.cfg; empty for the usual content.
+	// Storage is the content of the site's /etc/pve/storage.cfg; empty for the usual content.
 	Storage string
-	// Address, such as 192.0.2.1/24, connects the site to the other sites and to the machine, whose
-	// address is 192.0.2.254. A site without an address has only its loopback.
+	// Address, such as 192.0.2.1/24, connects the site to the other sites and to the machine,
+	// whose address is 192.0.2.254. A site without an address has only the loopback interface.
 	Address string
-	// Uptime is the apparent uptime of the site at its start; 0 means a day.
+	// Uptime is the uptime that the site shows at its start; 0 means a day.
 	Uptime time.Duration
 	// Bin holds scripts by name. In the site a script of Bin runs in place of the real program of
 	// that name; the script can call the real program by its path.
 	Bin map[string]string
-	// Env is added to the environment of each process of the site.
+	// Env contains additional environment variables of each process of the site.
 	Env []string
-	// Standin is the path of the stand-in binary; the default is "standin" in the directory of this
-	// program.
+	// Standin is the path of the program that replaces Proxmox's programs; the default is
+	// "standin" in the directory of the test program.
 	Standin string
 }
 
@@ -60,7 +61,7 @@ type Site struct {
 	guests map[int]*Process
 }
 
-// base is the directory of the namespaces of all sites.
+// base is the directory for the namespace files of all sites.
 const base = "/run/sites"
 
 //go:embed setup.sh
@@ -68,7 +69,7 @@ var setup string
 
 var nameForm = regexp.MustCompile(`^[A-Za-z0-9]+$`)
 
-// Start creates a site.
+// Start creates a site with these settings.
 func Start(ctx context.Context, c Config) (*Site, error) {
 	if !nameForm.MatchString(c.Name) {
 		return nil, fmt.Errorf("site: the name %q must consist of letters and digits", c.Name)
@@ -99,8 +100,9 @@ func Start(ctx context.Context, c Config) (*Site, error) {
 	return s, nil
 }
 
-// namespaces are the namespaces of which each site has its own, by their names in unshare(1) and
-// nsenter(1); files of these names in the site's directory keep the namespaces alive.
+// namespaces are the kinds of namespaces that each site has for itself, by their names in
+// unshare(1) and nsenter(1). Files of these names in the site's directory keep the site's
+// namespaces alive.
 var namespaces = [...]string{"mount", "uts", "net", "time"}
 
 func (s *Site) namespace(name string) string { return filepath.Join(s.dir, name) }
@@ -143,8 +145,8 @@ func (s *Site) start(ctx context.Context) error {
 	return nil
 }
 
-// makeBase mounts a private file system for the namespace files: the kernel refuses to keep a
-// namespace on a mount that propagates to other namespaces.
+// makeBase mounts a private file system for the files of the sites' namespaces, because the
+// kernel refuses to keep a namespace on a mount that propagates to other namespaces.
 func makeBase() error {
 	if err := os.Mkdir(base, 0o755); err != nil {
 		if errors.Is(err, fs.ErrExist) {
@@ -158,7 +160,7 @@ func makeBase() error {
 	return os.NewSyscallError("mount", syscall.Mount("", base, "", syscall.MS_PRIVATE, ""))
 }
 
-// connect joins the site's network to the bridge of all sites.
+// connect connects the site's network to the bridge of all sites.
 func (s *Site) connect(ctx context.Context) error {
 	const bridge = "sites"
 	link := "site-" + s.Name
@@ -201,12 +203,13 @@ func (s *Site) Close() error {
 	s.guests = map[int]*Process{}
 	s.mu.Unlock()
 	for _, n := range namespaces {
-		// Unmount fails if the start of the site failed before this mount.
+		// Unmount fails if the start of the site failed before the namespace file was mounted;
+		// the error is ignored.
 		_ = syscall.Unmount(s.namespace(n), syscall.MNT_DETACH)
 	}
 	if s.Node != "" {
 		errs = append(errs, os.RemoveAll(filepath.Join(s.clusterDir(), "nodes", s.Node)))
-		// Closing the last node also removes the cluster.
+		// When the last node of a cluster is closed, the cluster's files are removed, too.
 		if rest, err := os.ReadDir(filepath.Join(s.clusterDir(), "nodes")); err == nil && len(rest) == 0 {
 			errs = append(errs, os.RemoveAll(s.clusterDir()))
 		}

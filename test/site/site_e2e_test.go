@@ -42,10 +42,10 @@ func equal[T comparable](t *testing.T, what string, got, want T) {
 	}
 }
 
-// lab has a cluster of A and B, and C, which is not a Proxmox host.
+// lab contains three sites: A and B are nodes of a cluster, and C is not a Proxmox host.
 type lab struct{ a, b, c *site.Site }
 
-// TestSites starts the sites once for all its subtests.
+// TestSites starts the three sites once for all its subtests.
 func TestSites(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
@@ -138,8 +138,8 @@ func succeeded(t *testing.T, r site.Result) string {
 }
 
 func testNetwork(t *testing.T, ctx context.Context, l lab) {
-	// The server reads the request first, because closing a connection with unread input resets the
-	// connection.
+	// The test's HTTP server reads the request first, because closing a connection with unread
+	// input resets the connection.
 	server := must[*site.Process](t)(l.a.Start(ctx, "perl", "-MIO::Socket::INET", "-e", `
 		my $s = IO::Socket::INET->new(LocalPort => 9999, Listen => 1, ReuseAddr => 1) or die $!;
 		$| = 1; print "listening\n";
@@ -170,7 +170,7 @@ func testPool(t *testing.T, ctx context.Context, l lab) {
 	value, source, err := site.Property(ctx, disk, "label:running")
 	check(t, err)
 	equal(t, "label", value+" "+source, "pve-a local")
-	// Any user may list datasets.
+	// Any user of a site may list datasets.
 	r := must[site.Result](t)(l.a.RunAs(ctx, "nobody", "zfs", "list", "-H", "-o", "name", disk))
 	equal(t, "nobody's list", succeeded(t, r), disk)
 }

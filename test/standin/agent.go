@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// agentCommands are the calls of a guest agent that the stand-in supports.
+// agentCommands are the commands of a guest agent that the stand-in for pvesh supports.
 var agentCommands = []string{"ping", "fsfreeze-status", "fsfreeze-freeze", "fsfreeze-thaw"}
 
 // pingTimeout is the time for which Proxmox waits for the first answer of a guest agent.
@@ -22,8 +22,9 @@ const pingTimeout = 3 * time.Second
 
 // agent answers "pvesh create /nodes/localhost/qemu/ID/agent/WHAT". A guest with a socket
 // /run/qemu-server/ID.qga has a real qemu-ga behind that socket. A guest with a file
-// /run/standin/agent-ID has a simulated agent: the file holds the agent's state, frozen or thawed,
-// and agent.log gets a line for each change. A test can request a fault for one guest as WHAT-ID.
+// /run/standin/agent-ID has a simulated agent: this file contains the agent's state, frozen or
+// thawed, and agent.log gets a line for each change. A test can request a fault of the agent's
+// command WHAT for one guest by the name WHAT-ID.
 func agent(args []string, stdout, stderr io.Writer) int {
 	parts := strings.Split(strings.Trim(args[1], "/"), "/")
 	if len(parts) != 6 || parts[0] != "nodes" || parts[1] != "localhost" || parts[2] != "qemu" || parts[4] != "agent" || !slices.Contains(agentCommands, parts[5]) {
@@ -76,7 +77,7 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// played answers as the simulated agent, whose state is in a file.
+// played answers a command as the simulated guest agent, whose state is in a file.
 func played(state, id, what string) (json.RawMessage, error) {
 	is, err := os.ReadFile(state)
 	if err != nil {
@@ -100,7 +101,8 @@ func played(state, id, what string) (json.RawMessage, error) {
 	return json.RawMessage("1"), nil
 }
 
-// askReal sends a question to qemu-ga in QEMU's machine protocol: each question is one line.
+// askReal sends a command to a real qemu-ga in QEMU's JSON protocol, in which each command is one
+// line.
 func askReal(socket, what string) (json.RawMessage, error) {
 	agent, err := net.DialTimeout("unix", socket, pingTimeout)
 	if err != nil {

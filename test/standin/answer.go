@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// fields are the fields of a JSON object; different guests have different fields.
+// fields are the fields of a JSON object about a guest; different guests have different fields.
 type fields map[string]any
 
-// list answers pvesh get /nodes/localhost/qemu and /nodes/localhost/lxc.
+// list returns the answer to pvesh get /nodes/localhost/qemu and /nodes/localhost/lxc.
 func (n node) list(kind string) ([]fields, error) {
 	all := []fields{}
 	for _, g := range n.guests {
@@ -34,7 +34,7 @@ func (n node) entry(g guest) fields {
 	if n.unknown {
 		f["status"] = "unknown"
 	}
-	// The list of containers had VMIDs as strings until PVE 8.1.
+	// Until PVE 8.1 the list of containers had VMIDs as JSON strings.
 	f["vmid"] = g.vmid
 	if g.kind == "lxc" {
 		f["vmid"], f["type"], f["swap"], f["maxswap"] = strconv.Itoa(g.vmid), "lxc", 0, g.number("swap", 512)<<20
@@ -50,7 +50,7 @@ func (n node) entry(g guest) fields {
 	return f
 }
 
-// current answers pvesh get /nodes/localhost/qemu/ID/status/current.
+// current returns the answer to pvesh get /nodes/localhost/qemu/ID/status/current.
 func (n node) current(id string) (fields, error) {
 	for _, g := range n.guests {
 		if g.kind != "qemu" || strconv.Itoa(g.vmid) != id || g.node != n.name {
@@ -69,8 +69,8 @@ func (n node) current(id string) (fields, error) {
 	return nil, fmt.Errorf("configuration file 'nodes/%s/qemu-server/%s.conf' does not exist", n.name, id)
 }
 
-// resources answers pvesh get /cluster/resources. The status of other nodes' guests is unknown,
-// because Proxmox's pvestatd broadcasts the status and the lab has no pvestatd.
+// resources returns the answer to pvesh get /cluster/resources. The status of other nodes' guests
+// is unknown, because Proxmox's pvestatd broadcasts the status and the lab has no pvestatd.
 func (n node) resources(kind string) ([]fields, error) {
 	all := []fields{}
 	if kind == "" || kind == "node" {

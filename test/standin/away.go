@@ -12,12 +12,13 @@ import (
 	"snapwatch/test/standin/contract"
 )
 
-// migrate moves a guest to another node, with both locks held. migrate first stops a container;
-// then it writes the lock word migrate, moves the disks, moves the configuration, and at last ends
-// the process and the disks here. If /run/standin/migrate.to names the dataset of the other node's
-// storage, migrate sends the disks there; the disks of a running machine arrive without snapshots.
-// Without the file migrate.to the disks are not moved, as if they were replicated. The test itself
-// starts the guest on the other node.
+// migrate moves a guest to another node, while it holds the guest's configuration lock and
+// migration lock. migrate first stops a container; then it writes the lock word migrate, moves
+// the disks and the configuration, and at last ends the guest's process and destroys the disks on
+// this node. If /run/standin/migrate.to names the dataset of the other node's storage, migrate
+// sends the disks there; the disks of a running virtual machine arrive without snapshots. Without
+// the file migrate.to the disks are not moved, as if the other node had replicated copies. The
+// test itself starts the guest on the other node.
 func (l local) migrate(node string, restart bool) error {
 	if _, err := l.checkLock(); err != nil {
 		return err
@@ -70,14 +71,15 @@ func (l local) migrate(node string, restart bool) error {
 	return c.save()
 }
 
-// there returns the dataset of the other node's storage, if the test has named one.
+// there returns the dataset of the storage to which a migration sends disks, if the test has
+// named one in /run/standin/migrate.to.
 func there() (parent string, sends bool) {
 	text, err := os.ReadFile(filepath.Join(faultDir, "migrate.to"))
 	return strings.TrimSpace(string(text)), err == nil
 }
 
-// sendAll sends the disks with all their snapshots. The disks of a running machine become new disks
-// without snapshots, as if they were mirrored.
+// sendAll sends a guest's disks with all their snapshots. The disks of a running virtual machine
+// become new disks without snapshots, as if QEMU mirrored them.
 func (l local) sendAll(disks []volume, parent string) error {
 	for _, d := range disks {
 		to := parent + "/" + d.base()
@@ -98,9 +100,9 @@ func (l local) sendAll(disks []volume, parent string) error {
 	return nil
 }
 
-// vzdump backs up a guest: vzdump ID. For the backup of a machine that is off, it starts the
-// machine in a paused state. Of a running container it takes a snapshot and removes the snapshot
-// afterwards.
+// vzdump backs up a guest: vzdump ID. For the backup of a virtual machine that is off, vzdump
+// starts the machine in a paused state. For the backup of a running container, vzdump takes a
+// snapshot and removes the snapshot afterwards.
 func vzdump(args []string) error {
 	if len(args) != 1 {
 		return errors.New("want a guest")
@@ -142,7 +144,8 @@ func (l local) backUp() error {
 	return err
 }
 
-// prelaunched calls do while the machine's process exists and the guest in it does not run.
+// prelaunched calls the function do while the virtual machine's process exists but its guest
+// system does not run.
 func (l local) prelaunched(do func() error) error {
 	state := "/run/qemu-server/" + l.id + ".qmpstatus"
 	if err := os.WriteFile(state, []byte("prelaunch"), 0o644); err != nil {
@@ -158,8 +161,8 @@ func (l local) prelaunched(do func() error) error {
 	return errors.Join(err, l.held(l.stop), os.Remove(state))
 }
 
-// pvesr plays the locks, the freeze and the snapshots of a replication of a guest (pvesr ID); the
-// stand-in sends no data.
+// pvesr does what Proxmox's replication of a guest does with locks, freeze and snapshots (pvesr
+// ID), but sends no data.
 func pvesr(args []string) error {
 	if len(args) != 1 {
 		return errors.New("want a guest")

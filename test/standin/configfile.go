@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// configFile is a guest's configuration: the lines of the current section, and the lines of the
-// other sections. Each snapshot has its own section in the configuration.
+// configFile is a guest's Proxmox configuration file: the lines of the current section, and the
+// lines of the other sections. Each snapshot of the guest has its own section in the file.
 type configFile struct {
 	path          string
 	current, rest []string
@@ -45,7 +45,7 @@ func (c *configFile) get(key string) string {
 	return ""
 }
 
-// set sets a key to a value; "" removes the key.
+// set sets a key of the guest's configuration to a value; "" removes the key.
 func (c *configFile) set(key, value string) {
 	c.current = slices.DeleteFunc(c.current, func(line string) bool { return strings.HasPrefix(line, key+":") })
 	if value != "" {
@@ -53,7 +53,7 @@ func (c *configFile) set(key, value string) {
 	}
 }
 
-// snapshot returns the lines of a snapshot's section.
+// snapshot returns the lines of a snapshot's section in the guest's configuration.
 func (c *configFile) snapshot(name string) (lines []string, found bool) {
 	for _, line := range c.rest {
 		if strings.HasPrefix(line, "[") {
@@ -73,14 +73,15 @@ func (c *configFile) snapshots() bool {
 	return slices.ContainsFunc(c.rest, func(line string) bool { return strings.HasPrefix(line, "[") })
 }
 
-// addSnapshot adds a section for a snapshot, with a copy of the current lines.
+// addSnapshot adds a section for a snapshot to the guest's configuration, with a copy of the
+// current section.
 func (c *configFile) addSnapshot(name string) {
 	c.rest = append(append(c.rest, "\n", "["+name+"]\n"), slices.DeleteFunc(slices.Clone(c.current), func(line string) bool {
 		return strings.HasPrefix(line, "lock:") || strings.HasPrefix(line, "parent:")
 	})...)
 }
 
-// removeSnapshot removes the section of a snapshot.
+// removeSnapshot removes the section of a snapshot from the guest's configuration.
 func (c *configFile) removeSnapshot(name string) {
 	inside := false
 	c.rest = slices.DeleteFunc(c.rest, func(line string) bool {
@@ -105,7 +106,7 @@ var (
 	zfsPool = regexp.MustCompile(`(?m)^zfspool: (\S+)\n\s+pool (\S+)$`)
 )
 
-// storages returns the datasets of all storages, by the storages' names.
+// storages returns the datasets of all ZFS storages of storage.cfg, by the storages' names.
 func storages() (map[string]string, error) {
 	text, err := os.ReadFile("/etc/pve/storage.cfg")
 	if err != nil {
@@ -118,8 +119,8 @@ func storages() (map[string]string, error) {
 	return all, nil
 }
 
-// volumes returns the guest's disks, in the order of their keys; unused disks only if unused is
-// true.
+// volumes returns the guest's disks, in the order of their configuration keys; unused disks only
+// if unused is true.
 func (c *configFile) volumes(unused bool) ([]volume, error) {
 	pools, err := storages()
 	if err != nil {
@@ -142,7 +143,7 @@ func (c *configFile) volumes(unused bool) ([]volume, error) {
 	return all, nil
 }
 
-// volume returns the disk with that key.
+// volume returns the guest's disk with the given configuration key, for example scsi0.
 func (c *configFile) volume(key string) (volume, error) {
 	all, err := c.volumes(false)
 	i := slices.IndexFunc(all, func(v volume) bool { return v.key == key })

@@ -76,7 +76,8 @@ func (l local) clone(id string) error {
 	})
 }
 
-// cloneTo makes the new guest, whose configuration has this lock word until the clone is complete.
+// cloneTo makes the new guest of a clone; its configuration has the lock word until the clone is
+// complete.
 func (l local) cloneTo(id, word string) error {
 	c, err := openConfig(l.path())
 	if err != nil {
@@ -119,7 +120,7 @@ func (l local) cloneTo(id, word string) error {
 	return to.save()
 }
 
-// freeName returns the first unused disk name of this guest.
+// freeName returns the first unused name for a disk of the guest.
 func freeName(parent, kind, id string) (string, error) {
 	for n := range 100 {
 		name := fmt.Sprintf("%s-%s-disk-%d", map[string]string{"qemu": "vm", "lxc": "subvol"}[kind], id, n)
@@ -130,7 +131,7 @@ func freeName(parent, kind, id string) (string, error) {
 	return "", errors.New("unable to find free name")
 }
 
-// allocate creates a dataset of the same type and size as another dataset.
+// allocate creates a dataset of the same type and size as the dataset like.
 func allocate(like, dataset string) error {
 	out, err := exec.Command("zfs", "get", "-Hp", "-o", "value", "type,volsize", like).Output()
 	if err != nil {
@@ -190,7 +191,8 @@ func (l local) copyDisk(key, storage string) (volume, error) {
 	return made, errors.Join(allocate(d.dataset, made.dataset), takes("copy"))
 }
 
-// use writes a disk's name into the configuration and marks the old disk of that key as unused.
+// use writes a disk's name into the guest's configuration and marks the old disk of the same key
+// as unused.
 func (l local) use(made volume) error {
 	return l.change(func(c *configFile) error {
 		old, err := c.volume(made.key)
@@ -226,8 +228,8 @@ func (l local) resize(key, size string) error {
 	return c.save()
 }
 
-// destroy removes a guest that is off, with all its disks; it writes the lock word destroyed after
-// the disks are gone. The caller must hold the lock of the guest's configuration.
+// destroy removes a guest that is off, with all its disks; destroy writes the lock word destroyed
+// after the disks are gone. The caller must hold the lock of the guest's configuration.
 func (l local) destroy() error {
 	c, err := l.checkLock()
 	if err != nil {

@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// kvm plays the process of a virtual machine. kvm is started as Proxmox starts one, with -id,
-// -name, -pidfile and any number of -drive file=PATH. After a kill the pid file remains, as after a
-// crash of QEMU; an orderly end removes the pid file.
+// kvm is the process of a virtual machine, started as Proxmox starts QEMU: with -id, -name,
+// -pidfile and any number of -drive file=PATH. After a kill of kvm the pid file remains, as after
+// a crash of QEMU; an orderly end removes the pid file.
 func kvm(args []string) error {
 	pidfile := option(args, "-pidfile")
 	if option(args, "-id") == "" || pidfile == "" {
@@ -25,8 +25,8 @@ func kvm(args []string) error {
 			if !found {
 				continue
 			}
-			// The process holds the volume open for writing until it ends, because ZFS treats a
-			// volume in use differently.
+			// The virtual machine's process holds the volume open for writing until it ends,
+			// because ZFS refuses to destroy or rename a volume in use.
 			disk, err := os.OpenFile(path, os.O_RDWR, 0)
 			if err != nil {
 				return err
@@ -34,7 +34,7 @@ func kvm(args []string) error {
 			defer disk.Close()
 		}
 	}
-	// The pid file never exists without its content.
+	// The pid file must never exist without its content.
 	text := fmt.Sprintf("%d\n", os.Getpid())
 	if err := os.WriteFile(pidfile+".new", []byte(text), 0o644); err != nil {
 		return err
@@ -48,8 +48,8 @@ func kvm(args []string) error {
 	return os.Remove(pidfile)
 }
 
-// container plays the process of a container, started as "lxc-start -F -n ID". Proxmox says that a
-// container is running as long as its command socket, an abstract one, exists.
+// container is the process of a container, started as "lxc-start -F -n ID". Proxmox says that a
+// container is running as long as the container's abstract command socket exists.
 func container(args []string) error {
 	id := option(args, "-n")
 	if id == "" {

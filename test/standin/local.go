@@ -13,19 +13,19 @@ import (
 	"snapwatch/test/standin/contract"
 )
 
-// local is a guest of this node that a command changes, step by step in Proxmox's order (see
-// package contract). Files in /run/standin hold the durations of the slow steps: stop.takes for the
-// end of the guest, copy.takes for copying the data of a backup, a replication, a migration, a
-// clone or a moved disk.
+// local is a guest of this node that a stand-in for qm, pct, vzdump or pvesr changes, with the
+// steps in Proxmox's order (see package contract). Files in /run/standin hold the durations of
+// the slow steps: stop.takes for the end of the guest, copy.takes for copying the data of a
+// backup, a replication, a migration, a clone or a moved disk.
 type local struct {
 	guest
 	id string
-	// has is true while the configuration's lock is held, so that nested calls do not take the lock
-	// again.
+	// has is true while this process holds the lock of the guest's configuration, so that nested
+	// calls do not take the lock again.
 	has bool
 }
 
-// findLocal finds a guest of that kind on this node; an empty kind means any kind.
+// findLocal finds a guest of the given kind on this node; an empty kind means any kind.
 func findLocal(kind, id string) (local, error) {
 	n, err := readNode("/etc/pve")
 	if err != nil {
@@ -40,7 +40,7 @@ func findLocal(kind, id string) (local, error) {
 	return local{guest: n.guests[i], id: id}, nil
 }
 
-// configDirs are the directories of the configurations, by the guests' kind.
+// configDirs are the directories of the guests' configuration files, by the kind of guest.
 var configDirs = map[string]string{"qemu": "qemu-server", "lxc": "lxc", "": "qemu-server"}
 
 func (l local) path() string { return "/etc/pve/local/" + configDirs[l.kind] + "/" + l.id + ".conf" }
@@ -48,7 +48,7 @@ func (l local) path() string { return "/etc/pve/local/" + configDirs[l.kind] + "
 // word returns Proxmox's abbreviation for a guest of this kind: VM or CT.
 func (l local) word() string { return map[string]string{"qemu": "VM", "lxc": "CT"}[l.kind] }
 
-// held calls do while it holds the configuration's lock.
+// held calls the function do while it holds the lock of the guest's configuration.
 func (l local) held(do func() error) error {
 	if l.has {
 		return do()
@@ -56,13 +56,14 @@ func (l local) held(do func() error) error {
 	return locked(configLock(l.kind, l.id), contract.ConfigWait, do)
 }
 
-// moving calls do while it holds the lock that migrations take too.
+// moving calls the function do while it holds the guest's migration lock.
 func (l local) moving(do func() error) error {
 	return locked(migrateLock(l.id), contract.MigrateWait, do)
 }
 
-// checkLock reads the configuration again, because another process may have changed it before this
-// process got the lock. checkLock returns an error if the configuration has a lock word.
+// checkLock reads the guest's configuration again, because another process may have changed it
+// before this process got the configuration's lock. checkLock returns an error if the
+// configuration has a lock word.
 func (l local) checkLock() (*configFile, error) {
 	c, err := openConfig(l.path())
 	if err == nil && c.get("lock") != "" {
@@ -71,7 +72,7 @@ func (l local) checkLock() (*configFile, error) {
 	return c, err
 }
 
-// change changes the configuration. The caller must hold the configuration's lock.
+// change changes the guest's configuration. The caller must hold the lock of the configuration.
 func (l local) change(do func(c *configFile) error) error {
 	c, err := openConfig(l.path())
 	if err != nil {
@@ -80,8 +81,8 @@ func (l local) change(do func(c *configFile) error) error {
 	return errors.Join(do(c), c.save())
 }
 
-// setLock writes the lock word while it holds the lock. setLock fails if there is a lock word
-// already.
+// setLock writes a lock word into the guest's configuration while it holds the configuration's
+// lock. setLock fails if the configuration has a lock word already.
 func (l local) setLock(word string) error {
 	return l.held(func() error {
 		c, err := l.checkLock()
@@ -93,7 +94,8 @@ func (l local) setLock(word string) error {
 	})
 }
 
-// removeLock removes the lock word while it holds the lock.
+// removeLock removes the lock word from the guest's configuration while it holds the
+// configuration's lock.
 func (l local) removeLock() error {
 	return l.held(func() error {
 		return l.change(func(c *configFile) error {
@@ -115,7 +117,7 @@ func (l local) start() error {
 	return l.run(c)
 }
 
-// run starts the guest, whatever the lock word is.
+// run starts the guest, for any lock word in its configuration.
 func (l local) run(c *configFile) error {
 	if l.pid() != 0 {
 		return fmt.Errorf("%s %s already running", l.word(), l.id)
@@ -146,7 +148,8 @@ func (l local) run(c *configFile) error {
 	return cmd.Process.Release()
 }
 
-// within waits at most the given time until reached returns true, and reports whether it did.
+// within waits, at most the given time, until the function reached returns true, and returns
+// whether reached returned true.
 func within(wait time.Duration, reached func() bool) bool {
 	for end := time.Now().Add(wait); !reached(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
@@ -181,8 +184,9 @@ func (l local) stop() error {
 	return nil
 }
 
-// frozen calls do while the guest's agent, if the guest has one, has frozen the guest. frozen
-// always thaws the guest afterwards, even if the freeze failed or another program froze the guest.
+// frozen calls the function do while the guest's agent, if the guest has one, has frozen the
+// guest. frozen always thaws the guest afterwards, even if the freeze failed or another program
+// froze the guest.
 func (l local) frozen(do func() error) error {
 	if l.pid() == 0 || !strings.HasPrefix(l.config["agent"], "1") {
 		return do()
@@ -197,7 +201,7 @@ func (l local) frozen(do func() error) error {
 	return err
 }
 
-// zfs runs a command of zfs.
+// zfs runs the program zfs with these arguments.
 func zfs(args ...string) error {
 	if out, err := exec.Command("zfs", args...).CombinedOutput(); err != nil {
 		return fmt.Errorf("zfs error: %s", strings.TrimSpace(string(out)))
@@ -205,7 +209,8 @@ func zfs(args ...string) error {
 	return nil
 }
 
-// free destroys a disk with its snapshots. While the disk is busy it tries again, for five seconds.
+// free destroys a disk with its snapshots. If the disk is busy, free tries again, for five
+// seconds.
 func free(dataset string) (err error) {
 	for range 6 {
 		err = zfs("destroy", "-r", dataset)

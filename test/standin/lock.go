@@ -11,8 +11,8 @@ import (
 	"snapwatch/test/standin/contract"
 )
 
-// flock takes a lock as Proxmox does, shared or exclusive: it prints a message if it must wait, and
-// gives up after the given time.
+// flock locks a file as Proxmox does, shared or exclusive: flock prints a message if it must
+// wait, and returns an error after the given time.
 func flock(how int, path string, wait time.Duration) (release func(), err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, err
@@ -50,7 +50,7 @@ func configLock(kind, id string) string {
 
 func migrateLock(id string) string { return "/var/lock/pve-manager/pve-migrate-" + id }
 
-// locked calls do while it holds an exclusive lock.
+// locked calls the function do while it holds an exclusive lock on the file at path.
 func locked(path string, wait time.Duration, do func() error) error {
 	return lockedAs(syscall.LOCK_EX, path, wait, do)
 }
@@ -64,9 +64,9 @@ func lockedAs(how int, path string, wait time.Duration, do func() error) error {
 	return do()
 }
 
-// takes waits as long as the named step takes, if a file /run/standin/NAME.takes holds a duration
-// such as 3s. takes prints a line when the wait begins, and ends the wait early if the file is
-// removed.
+// takes delays the step NAME of a command by the duration in the file /run/standin/NAME.takes,
+// such as 3s, if the file exists. takes prints a line when the delay begins, and ends the delay
+// early if the file is removed.
 func takes(name string) error {
 	path := filepath.Join(faultDir, name+".takes")
 	text, err := os.ReadFile(path)

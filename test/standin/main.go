@@ -1,5 +1,5 @@
 // Command standin replaces the programs of Proxmox VE that Debian does not have, in the lab's
-// virtual machine. The name under which it is started decides which program it plays:
+// virtual machine. The name under which standin is started decides which program it replaces:
 //
 //	pvesh      answers "get" for the lists of guests, computed as Proxmox does
 //	           from /etc/pve, pid files, /proc and /proc/net/unix, and "create"
@@ -58,7 +58,8 @@ func main() {
 	}
 }
 
-// option returns the value that follows name in args, "" if there is none.
+// option returns the value that follows the option name in args, "" if args does not contain the
+// option.
 func option(args []string, name string) string {
 	for i, a := range args[:max(len(args)-1, 0)] {
 		if a == name {
@@ -68,8 +69,8 @@ func option(args []string, name string) string {
 	return ""
 }
 
-// live reports to the parent that the guest is up, by printing "ready" and closing standard output,
-// and returns when the guest is asked to end.
+// live reports to the parent process that the guest is running, by printing "ready" and closing
+// standard output, and returns when a signal asks the guest to end.
 func live() error {
 	end := make(chan os.Signal, 1)
 	signal.Notify(end, syscall.SIGTERM, syscall.SIGINT)

@@ -11,14 +11,14 @@ import (
 	"strings"
 )
 
-// node is the content of the cluster's files, as this node sees them.
+// node is the content of the cluster's files in /etc/pve, as this node sees them.
 type node struct {
 	name    string
 	guests  []guest
 	unknown bool // true if every guest's status is unknown
 }
 
-// guest is one guest's configuration file.
+// guest is the content of one guest's Proxmox configuration file.
 type guest struct {
 	vmid   int
 	kind   string // the guest's kind: qemu or lxc
@@ -57,8 +57,8 @@ func readNode(etc string) (node, error) {
 	return n, nil
 }
 
-// readConfig reads "key: value" lines up to the first section, which holds a snapshot's values or
-// pending values.
+// readConfig reads the "key: value" lines of a guest's configuration up to the first section,
+// which contains the values of a snapshot or pending values.
 func readConfig(path string) (map[string]string, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -90,7 +90,7 @@ func (g guest) number(key string, standard int) int {
 	return standard
 }
 
-// cpus returns the guest's number of CPUs, or the configured limit, which may be a fraction.
+// cpus returns the guest's number of CPUs, or its configured CPU limit, which may be a fraction.
 func (g guest) cpus() float64 {
 	if limit, err := strconv.ParseFloat(g.config["cpulimit"], 64); err == nil && limit > 0 {
 		return limit

@@ -8,16 +8,17 @@ import (
 	"syscall"
 )
 
-// The requests of the FUSE protocol that the stand-in answers, by their numbers in linux/fuse.h.
+// The stand-in answers these requests of the FUSE protocol, by their numbers in linux/fuse.h.
 const (
 	fuseGetattr = 3
 	fuseInit    = 26
 )
 
-// pmxcfs plays a /etc/pve whose daemon hangs: started as "pmxcfs DIR", it mounts a FUSE file system
-// on DIR, prints "ready" and answers no request about the content of the directory. pmxcfs reads
-// the requests, so a process that accesses the directory waits in the kernel, where no signal
-// reaches the process, until the stand-in ends. A real pmxcfs that hangs has the same effect.
+// pmxcfs replaces a daemon of /etc/pve that hangs: started as "pmxcfs DIR", it mounts a FUSE file
+// system on DIR, prints "ready" and answers no request about the content of the directory. pmxcfs
+// reads the requests, so a process that accesses the directory waits in the kernel, where no
+// signal reaches the process, until the stand-in ends. A real pmxcfs that hangs has the same
+// effect.
 func pmxcfs(args []string) error {
 	if len(args) != 1 {
 		return errors.New("want the directory to mount on")
@@ -34,12 +35,12 @@ func pmxcfs(args []string) error {
 	asked := make(chan error, 1)
 	go func() { asked <- ignore(int(device.Fd())) }()
 	err = live()
-	// All waiting processes end when the FUSE connection ends.
+	// All processes that wait for the hanging directory continue when the FUSE connection ends.
 	return errors.Join(err, syscall.Unmount(dir, syscall.MNT_DETACH|syscall.MNT_FORCE))
 }
 
-// ignore reads requests for ever and answers only the two requests that a mount needs: the initial
-// one, and the attributes of the directory.
+// ignore reads FUSE requests for ever and answers only the two requests that a mount needs: the
+// initial request, and the request for the attributes of the directory.
 func ignore(device int) error {
 	request := make([]byte, 1<<17)
 	for {

@@ -34,8 +34,8 @@ func (g guest) pid() int {
 }
 
 // containerPID returns the number of the process that holds the container's command socket, 1 if
-// that process is unknown, or 0 if the socket does not exist. The container runs if its socket
-// exists in this network namespace; the process is found by its command line.
+// that process is unknown, or 0 if the socket does not exist. The container runs if its command
+// socket exists in this network namespace; the container's process is found by its command line.
 func containerPID(vmid int) int {
 	text, err := os.ReadFile("/proc/net/unix")
 	if err != nil || !strings.Contains(string(text), fmt.Sprintf(" @/var/lib/lxc/%d/command\n", vmid)) {
@@ -56,7 +56,7 @@ func containerPID(vmid int) int {
 	return 1 // an unknown process holds the socket: the container runs
 }
 
-// commandLine returns the arguments of a process; none for a zombie.
+// commandLine returns the arguments of a process; no arguments for a zombie.
 func commandLine(pid int) []string {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	return strings.FieldsFunc(string(text), func(r rune) bool { return r == 0 })

@@ -12,11 +12,12 @@ import (
 	"time"
 )
 
-// faultDir is the directory of the stand-ins' logs and of the faults that a test requests.
-// pvesh.log holds the arguments of each call, one call a line. waits.log holds each lock that a
-// stand-in had to wait for, with the wait in milliseconds. A file pvesh.KIND requests a fault for
-// all calls, pvesh.KIND.WHAT for one sort of calls (qemu, lxc, current, resources, or a call of
-// agent.go). A file whose name ends in .once is used for only one call. The kinds are:
+// faultDir is the directory for the logs of the stand-ins and for the faults that a test requests
+// from the stand-ins. pvesh.log contains the arguments of each call of pvesh, one call per line.
+// waits.log contains each lock for which a stand-in had to wait, with the wait in milliseconds. A
+// file pvesh.KIND requests a fault for all calls of pvesh, pvesh.KIND.WHAT for one sort of calls
+// (qemu, lxc, current, resources, or a call of agent.go). A file whose name ends in .once is used
+// for only one call. The kinds of faults are:
 //
 //	fail     the content goes to standard error, exit status 255
 //	hang     the call never ends, and neither does a child that holds its standard output
@@ -24,10 +25,10 @@ import (
 //	empty    an empty list, exit status 0
 //	unknown  the status of every guest is unknown
 //
-// pvesh.takes holds the duration of each call, such as 20s.
+// The file pvesh.takes contains the duration of each call of pvesh, such as 20s.
 const faultDir = "/run/standin"
 
-// fault returns the content of the file that requests a fault of this kind.
+// fault returns the content of the file that requests a fault of this kind from pvesh.
 func fault(kind, what string) (content string, found bool) {
 	base := filepath.Join(faultDir, "pvesh."+kind)
 	for _, path := range []string{base + "." + what, base} {
@@ -35,7 +36,8 @@ func fault(kind, what string) (content string, found bool) {
 			return string(text), true
 		}
 		text, err := os.ReadFile(path + ".once")
-		// If calls run at the same time, the call that removes the file shows the fault.
+		// If several calls run at the same time, the call that removes the fault's file shows the
+		// fault.
 		if err == nil && os.Remove(path+".once") == nil {
 			return string(text), true
 		}
@@ -43,7 +45,7 @@ func fault(kind, what string) (content string, found bool) {
 	return "", false
 }
 
-// pvesh answers one call and returns its exit status.
+// pvesh answers one call as Proxmox's pvesh does, and returns the exit status.
 func pvesh(args []string, stdout, stderr io.Writer) int {
 	if err := note("pvesh.log", strings.Join(args, " ")); err != nil {
 		fmt.Fprintln(stderr, err)
@@ -121,7 +123,7 @@ func get(what string, parts []string, kind string) (any, error) {
 	return node.list(what)
 }
 
-// note appends a line to a log of the stand-ins, with a single write, because calls run in
+// note appends a line to a log of the stand-ins, with a single write, because stand-ins run in
 // parallel.
 func note(name, line string) error {
 	if err := os.MkdirAll(faultDir, 0o755); err != nil {

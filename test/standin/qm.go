@@ -8,15 +8,15 @@ import (
 	"snapwatch/test/standin/contract"
 )
 
-// qm changes virtual machines, pct changes containers. The commands of qm and pct are:
-// start|stop|shutdown|reboot|template|destroy ID, snapshot|delsnapshot|rollback ID SNAPSHOT,
-// migrate ID NODE [--restart], clone ID NEW, move-disk or move-volume ID DISK STORAGE, resize ID
-// DISK SIZE; and qm cleanup ID.
+// qm is the stand-in for the program qm, which changes virtual machines; pct changes containers.
+// The commands of qm and pct are: start|stop|shutdown|reboot|template|destroy ID,
+// snapshot|delsnapshot|rollback ID SNAPSHOT, migrate ID NODE [--restart], clone ID NEW, move-disk
+// or move-volume ID DISK STORAGE, resize ID DISK SIZE; and qm cleanup ID.
 func qm(args []string) error { return change("qemu", "qm", args) }
 
 func pct(args []string) error { return change("lxc", "pct", args) }
 
-// needed is the number of arguments that a command needs after the guest's ID.
+// needed is the number of arguments that a command of qm or pct needs after the guest's ID.
 var needed = map[string]int{
 	"snapshot": 1, "delsnapshot": 1, "rollback": 1, "migrate": 1, "clone": 1,
 	"move-disk": 2, "move-volume": 2, "resize": 2,
@@ -34,7 +34,7 @@ func change(kind, program string, args []string) error {
 	return task(prefix+args[0], l.id, func() error { return l.do(program, args[0], args[2:]) })
 }
 
-// do carries out a command.
+// do carries out a command of qm or pct on the guest.
 func (l local) do(program, word string, rest []string) error {
 	switch word {
 	case "start":
@@ -92,10 +92,11 @@ func (l local) end(word string) error {
 	return l.stop()
 }
 
-// wish returns the path of the file that requests a new start of the machine.
+// wish returns the path of the file that requests a new start of the virtual machine after its
+// end.
 func (l local) wish() string { return "/run/qemu-server/" + l.id + ".reboot" }
 
-// stopAndCleanUp stops a machine and then does the work of qmeventd.
+// stopAndCleanUp stops a virtual machine and then does the work of Proxmox's daemon qmeventd.
 func (l local) stopAndCleanUp(again bool) error {
 	err := l.held(func() error {
 		if _, err := l.checkLock(); err != nil && !again {

@@ -7,8 +7,9 @@ import (
 	"strings"
 )
 
-// snapshot takes a snapshot of all of a guest's disks. The lock is held while the lock word
-// snapshot is written, and again while it is removed, but not while the snapshots are taken.
+// snapshot takes a snapshot of all of a guest's disks. The configuration's lock is held while the
+// lock word snapshot is written, and again while this word is removed, but not while the
+// snapshots are taken.
 func (l local) snapshot(name string) error {
 	var disks []volume
 	err := l.held(func() error {
@@ -41,7 +42,8 @@ func (l local) snapshot(name string) error {
 	return errors.Join(err, l.removeLock())
 }
 
-// deleteSnapshot removes a snapshot of all of a guest's disks, under the lock word snapshot-delete.
+// deleteSnapshot removes a snapshot of all of a guest's disks, while the configuration has the
+// lock word snapshot-delete.
 func (l local) deleteSnapshot(name string) error {
 	if err := l.setLock("snapshot-delete"); err != nil {
 		return err

@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// activeTasks is the file in which Proxmox lists its tasks: the active ones, and the latest ones
-// that ended, with time and status.
+// activeTasks is the file in which Proxmox lists its tasks: the active tasks, and the latest
+// ended tasks with time and status.
 const activeTasks = "/var/log/pve/tasks/active"
 
-// task calls do and lists it as an active task meanwhile.
+// task calls the function do and lists it as an active task of Proxmox meanwhile.
 func task(kind, id string, do func() error) error {
 	node, err := os.Hostname()
 	if err != nil {
@@ -32,7 +32,7 @@ func task(kind, id string, do func() error) error {
 	return errors.Join(err, listTask(fmt.Sprintf("%s 1 %08X %s", upid, time.Now().Unix(), status)))
 }
 
-// listTask replaces a task's line in the list of tasks.
+// listTask replaces a task's line in Proxmox's list of tasks.
 func listTask(line string) error {
 	return locked(filepath.Dir(activeTasks)+"/.active.lock", 10*time.Second, func() error {
 		text, err := os.ReadFile(activeTasks)

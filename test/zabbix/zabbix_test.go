@@ -79,7 +79,7 @@ func freePort(t *testing.T) int {
 	return listener.Addr().(*net.TCPAddr).Port
 }
 
-// until waits until reached returns true; Zabbix works by its own clock.
+// until waits until the function reached returns true, because Zabbix works by its own clock.
 func (s *server) until(what string, reached func() bool) {
 	s.t.Helper()
 	for !reached() {
@@ -88,7 +88,7 @@ func (s *server) until(what string, reached func() bool) {
 	}
 }
 
-// call calls a method of the API and decodes the answer into result.
+// call calls a method of Zabbix's API and decodes the answer into result.
 func (s *server) call(method string, params, result any) error {
 	request := map[string]any{"jsonrpc": "2.0", "method": method, "params": params, "id": 1}
 	if s.auth != "" {
@@ -121,8 +121,8 @@ func (s *server) must(method string, params, result any) {
 	require.NoError(s.t, s.call(method, params, result))
 }
 
-// host creates a host with the template, whose exporter is at the address, and returns the host's
-// id.
+// host creates a host in Zabbix with the template and with the address of the host's exporter,
+// and returns the host's id.
 func (s *server) host(template, address string) string {
 	s.t.Helper()
 	var groups, templates []map[string]string
@@ -138,7 +138,7 @@ func (s *server) host(template, address string) string {
 	return made.HostIDs[0]
 }
 
-// problems returns the names of all open events.
+// problems returns the names of all open events in Zabbix.
 func (s *server) problems() []string {
 	s.t.Helper()
 	var all []struct{ Name string }
@@ -177,8 +177,8 @@ snapwatch_disk_comparison{dataset="tank/b/vm-102-disk-0",disk="vm-102-disk-0",ou
 `
 }
 
-// become changes the lines of a metric family that contain the label of: the line with that state
-// gets 1, the lines with other states get 0.
+// become changes the lines of a metric family that contain the text of: the line with the given
+// state gets the value 1, the lines with other states get 0.
 func become(text, family, of, state string) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
@@ -190,10 +190,10 @@ func become(text, family, of, state string) string {
 	return b.String()
 }
 
-// TestTemplate imports the template without any error. Zabbix then discovers pools, owners, guests
-// and disks. Zabbix raises one event for each fault, and ends the event of a stale disk when a
-// snapshot has arrived. Most hosts ask no owner, so a discovery without any owner must not be an
-// error.
+// TestTemplate imports the template without any error. Zabbix then discovers pools, owners,
+// guests and disks. Zabbix raises one event for each fault, and ends the event of a stale disk
+// when a snapshot has arrived. Most hosts ask no owner, so a discovery that finds no owner must
+// not be an error.
 func TestTemplate(t *testing.T) {
 	const stale = "tank/b/vm-103-disk-0"
 	served := faulty(t)

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// The times for which Proxmox waits for a lock before it prints "got timeout".
+// Proxmox waits for a lock for one of these times before it prints "got timeout".
 const (
 	ConfigWait    = 10 * time.Second
 	MigrateWait   = 10 * time.Second
@@ -19,54 +19,56 @@ const (
 	BackupWait    = 600 * time.Second
 )
 
-// Lock is a flock(2) that Proxmox takes.
+// Lock is a lock of a guest that Proxmox takes with flock(2).
 type Lock string
 
-// The two locks of a guest.
+// Proxmox has two lock files for each guest.
 const (
-	// Config is /run/lock/qemu-server/lock-ID.conf, or /run/lock/lxc/pve-config-ID.lock.
+	// Config is the lock of the guest's configuration: /run/lock/qemu-server/lock-ID.conf, or
+	// /run/lock/lxc/pve-config-ID.lock.
 	Config Lock = "config"
-	// Migrate is /var/lock/pve-manager/pve-migrate-ID.
+	// Migrate is the lock for migrations of the guest: /var/lock/pve-manager/pve-migrate-ID.
 	Migrate Lock = "pve-migrate"
 )
 
-// Seen says how the content of a row is known.
+// Seen says how the content of a row of the contract is known.
 type Seen string
 
-// The kinds of evidence, the most reliable first.
+// These are the kinds of evidence for a row of the contract, the most reliable first.
 const (
-	// Node means: seen on a node of Proxmox VE.
+	// Node means that the row was seen on a node of Proxmox VE.
 	Node Seen = "on a node"
-	// Code means: seen when Proxmox's own code was run outside a node.
+	// Code means that the row was seen when Proxmox's own code ran outside a node.
 	Code Seen = "run"
-	// Read means: read in the source, but not run.
+	// Read means that the row was read in Proxmox's source, but its code was not run.
 	Read Seen = "read"
-	// Guessed means: without a source. Nothing dangerous may depend on a guessed row.
+	// Guessed means that the row has no source. Code that could damage a guest must not depend on
+	// a guessed row.
 	Guessed Seen = "*guessed*"
 )
 
-// Row describes one call for a guest in one state.
+// Row describes the answer of one call of a Proxmox program for a guest in one state.
 type Row struct {
 	Call, State string
-	// Answer is the call's output, and its actions in order.
+	// Answer is the output of the call, and its actions in order.
 	Answer string
-	// Locks are the locks that the call takes, in that order.
+	// Locks are the locks that the call takes, in the order in which it takes them.
 	Locks []Held
-	// File, Function and Version name the place in Proxmox's source; they are empty in a guessed
-	// row.
+	// File, Function and Version name the place in Proxmox's source that the row describes, and
+	// are empty in a guessed row.
 	File, Function, Version string
 	Seen                    Seen
 }
 
-// Held is a lock with the time for which Proxmox waits for it. Until describes the moment at which
-// Proxmox releases the lock.
+// Held is a lock that a call takes, with the time for which Proxmox waits for the lock. Until
+// describes the moment at which Proxmox releases the lock.
 type Held struct {
 	Lock  Lock
 	Wait  time.Duration
 	Until string
 }
 
-// The versions of the sources that were read.
+// These are the versions of Proxmox's packages whose sources were read.
 const (
 	qemuServer  = "qemu-server 9.2.6"
 	guestCommon = "libpve-guest-common-perl 6.0.2"
@@ -82,7 +84,7 @@ func Timeout(path string) string { return fmt.Sprintf("can't lock file '%s' - go
 
 func config(until string) []Held { return []Held{{Config, ConfigWait, until}} }
 
-// Rows holds all rows of the contract.
+// Rows contains all rows of the contract with Proxmox.
 var Rows = []Row{
 	{"any call that takes a flock", "somebody else holds it", `"trying to acquire lock...", then "can't lock file '…' - got timeout", status 255`, nil,
 		"PVE/Tools.pm", "lock_file_full", common, Code},
@@ -125,7 +127,7 @@ var Rows = []Row{
 	{"qm start after qm stop", "qmeventd is slow", "cleanup may hold the lock while the guest starts", nil, "", "", "", Guessed},
 }
 
-// Markdown returns the rows as a Markdown table.
+// Markdown returns the rows of the contract as a Markdown table.
 func Markdown() string {
 	var b strings.Builder
 	b.WriteString("| call | state of the guest | answer | locks, wait, held until | where | how known |\n| --- | --- | --- | --- | --- | --- |\n")

@@ -21,7 +21,7 @@ const (
 	end   = "<!-- end of the contract -->\n"
 )
 
-// Each row names a place in Proxmox's source, or is marked as guessed.
+// Each row of the contract names a place in Proxmox's source, or is marked as guessed.
 func TestEachRowHasASource(t *testing.T) {
 	calls := map[string]bool{}
 	for _, r := range Rows {
@@ -53,7 +53,8 @@ func TestThePageIsTheContract(t *testing.T) {
 	assert.Equal(t, want, string(text), "go test ./test/standin/contract -update")
 }
 
-// probe-node finds functions, locks and lock words on a node, and prints no name of a guest.
+// The script tools/probe-node finds functions, locks and lock words on a node, and prints no name
+// of a guest.
 func TestProbeNode(t *testing.T) {
 	for _, program := range []string{"bash", "jq"} {
 		_, err := exec.LookPath(program)
