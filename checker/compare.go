@@ -103,7 +103,7 @@ type Evidence struct {
 	// guest's process, zero if unknown.
 	Alive      bool
 	AliveSince time.Time
-	// Unregistered is true if nothing on the node starts snap.
+	// Unregistered is true if neither a timer nor cron starts snap on the node.
 	Unregistered bool
 	// About is the guid of the replica's snapshot that the node was asked about. About is 0 if
 	// the replica has received no newer snapshot since.

@@ -125,8 +125,8 @@ func lagging(d Result, nodes []Evidence) string {
 	return fmt.Sprintf("%s → %s: %s", d.Compared.Owner, here, d.Compared.Reason)
 }
 
-// advice contains the steps to repair each outcome of a comparison. A person takes them before
-// the steps for the verdict.
+// advice contains the steps to repair each outcome of a comparison. The steps for the outcome
+// come before the steps for the disk's verdict.
 var advice = map[Outcome][]string{
 	Diverged:         {"compare by guid, here and on the owner: zfs list -t snapshot -o name,guid -s createtxg DATASET"},
 	OutcomeOrphaned:  {"look before you remove it: is the guest deleted for good? zfs destroy -rnv DATASET shows what would go; or put the disk under ignore:"},

@@ -97,7 +97,7 @@ type guestDisks struct {
 	// serving are the disks that count for the guest's verdict, each disk once, sorted by name.
 	serving []*Result
 	// excluded is a disk that the configuration or the owner excludes, nil if there is none.
-	// unwanted is a disk that its owner does not use any more, nil if there is none.
+	// unwanted is a disk of the guest that its owner does not use any more, nil if there is none.
 	excluded, unwanted *Result
 	// others are all disks that do not count for the guest's verdict.
 	others []*Result

@@ -198,8 +198,8 @@ func more(all int) string {
 }
 
 // level returns the lowest level that an age reaches by the limits of the guest's disks. The most
-// generous limits count, because the other disks cannot have newer snapshots in common with a
-// disk that may be old.
+// generous limits count, because the disks of a guest cannot have newer snapshots in common than
+// a disk that may be old by its own limits.
 func (c *guestEvaluation) level(age time.Duration) (limitLevel, Limit) {
 	var least limitLevel
 	var limit Limit

@@ -54,8 +54,9 @@ func (g *guestDisks) unconfigured() *Result {
 // lacking returns the disks that the guest's kept configuration names and this host lacks. A
 // configuration kept by an older snap does not say which storages are on ZFS: then a storage
 // counts as on ZFS if a disk of the storage is certainly here. If several storages have a disk
-// with one name and this host has fewer such disks, the others count as lacking, because their
-// storages are unknown. A disk that is younger than its warning limit does not count as lacking.
+// with one name and this host has fewer disks with this name, the further disks count as lacking,
+// because the storages of the disks here are unknown. A disk that is younger than its warning
+// limit does not count as lacking.
 func (g *guestDisks) lacking(disks []Result, p *Policy, now time.Time) []absence {
 	k := g.config()
 	if !slices.ContainsFunc(k.Volumes, func(v string) bool { return g.serves(volumeName(v)) < named(k.Volumes, volumeName(v)) }) {

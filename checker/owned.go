@@ -61,7 +61,7 @@ func plainNames(names []string) (plain []string) {
 	return plain
 }
 
-// plain returns the guest without invalid parts, which a correct node never sends.
+// plain returns the guest without invalid values, which only a faulty node sends.
 func (g OwnedGuest) plain() OwnedGuest {
 	p := OwnedGuest{VMID: g.VMID, Name: text.Clip(text.Plain(g.Name), 100), Alive: g.Alive}
 	for _, d := range g.Disks {

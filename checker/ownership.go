@@ -10,7 +10,7 @@ import (
 // unknown, never no.
 type Ownership int
 
-// A node answers with one of these statements about a guest.
+// A node says one of the following about whether a guest is its own.
 const (
 	OwnershipUnknown Ownership = iota
 	Owned
@@ -33,8 +33,8 @@ func (o *Ownership) UnmarshalText(text []byte) error {
 // or not at all.
 type Presence int
 
-// A dataset has a requested snapshot in one of these forms. A bookmark is enough to continue a
-// replication.
+// A dataset has a requested snapshot in one of the following forms. A bookmark is enough to
+// continue a replication.
 const (
 	PresenceUnknown Presence = iota
 	Absent

@@ -60,8 +60,8 @@ const suspendedState = "SUSPENDED"
 var (
 	// faultedStates are ZFS's words for a pool that cannot be used.
 	faultedStates = []string{"FAULTED", "UNAVAIL", "REMOVED", "OFFLINE"}
-	// otherStates are ZFS's words for all other known states of a pool. TRANSITIONING is seen only for
-	// a moment, while a pool is imported or exported. "" means that ZFS was not asked.
+	// otherStates are ZFS's words for all other known states of a pool. ZFS shows TRANSITIONING
+	// only for a moment, while a pool is imported or exported. "" means that ZFS was not asked.
 	otherStates = []string{"", "ONLINE", "DEGRADED", suspendedState, "TRANSITIONING"}
 )
 

@@ -107,8 +107,8 @@ func (c *Cache) keep(h zfs.Dataset, readAt time.Time, ofAny, name string, newest
 	c.learnt.newest[h.Name] = readAt
 }
 
-// noKey returns a key that no head has. An entry with this key remembers only which managed
-// snapshot was the newest before.
+// noKey returns a key that no head has. A cache entry with this key records only which managed
+// snapshot was the newest at an earlier scan.
 func noKey(guid uint64) Key { return Key{GUID: guid} }
 
 // managedBefore returns the name of the newest managed snapshot that the dataset had before, ""

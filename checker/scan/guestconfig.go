@@ -87,9 +87,9 @@ func (g *guests) configured(d checker.Disk, newest zfs.KeptConfig) bool {
 }
 
 // configuredByList sets the guest configuration of a dataset from all its snapshots, which are
-// given the oldest first. The last configuration that is kept here counts, even if newer
-// snapshots refer to a configuration that was not sent. If no snapshot of the dataset keeps a
-// configuration any more, the guest has no kept configuration.
+// given the oldest first. The last guest configuration that is kept with the dataset's snapshots
+// on this host counts, even if newer snapshots refer to a configuration that was not sent. If no
+// snapshot of the dataset keeps a configuration any more, the guest has no kept configuration.
 func (g *guests) configuredByList(dataset string, kept []zfs.KeptConfig) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -173,8 +173,8 @@ func (g *guests) eachPool(ctx context.Context, names []string, inTurn turn, read
 	})
 }
 
-// inPools calls read once for each pool with the names of that pool, for all pools at the same
-// time.
+// inPools calls read once for each pool with the names of snapshots in this pool, for all pools
+// at the same time.
 func inPools(names []string, read func(pool string, names []string)) {
 	byPool := map[string][]string{}
 	for _, name := range names {

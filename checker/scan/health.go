@@ -135,7 +135,7 @@ func (s Scanner) due(h *checker.Health) bool {
 	return since < 0 || since >= checker.HealthInterval
 }
 
-// learn adds the remembered last scrub to the health that was just read.
+// learn adds the last known scrub of a pool to the pool's health that was just read.
 func (s Scanner) learn(last *checker.Health, next checker.Health) *checker.Health {
 	next.ReadAt, next.AskedAt = s.Now(), s.Now()
 	switch {
@@ -204,7 +204,7 @@ func LoadDamage(path string) (map[string]*checker.Damage, error) {
 	return file.Pools, nil
 }
 
-// SaveDamage writes root's report of permanent errors. All users may read the file.
+// SaveDamage writes root's report of permanent errors. All users may read the report's file.
 func SaveDamage(path string, pools map[string]*checker.Damage) error {
 	text, err := json.MarshalIndent(damageFile{damageVersion, pools}, "", "  ")
 	if err != nil {

@@ -87,9 +87,9 @@ func drop[V any](known map[string]V, learnt map[string]time.Time, gone func(name
 	}
 }
 
-// better combines the disks of two readings of a pool: those of the second reading, with the
-// first reading's answer for a disk if it is better. If the second reading failed in part, better
-// adds the disks that only the first reading found.
+// better combines the disks of two readings of a pool: those of the second reading, but with the
+// first reading's answer for a disk if that answer is more complete. If the second reading failed
+// in part, better adds the disks that only the first reading found.
 func better(second, first []checker.Disk, failed error) []checker.Disk {
 	worth := func(d checker.Disk) int {
 		switch {

@@ -107,7 +107,7 @@ func (s Scanner) finish(a *answers, err error) bool {
 	return late < len(a.heads) || late == 0
 }
 
-// wait records why a dataset's snapshots were not listed yet.
+// wait records the reason why as the answer for a dataset whose snapshots were not listed yet.
 func (a *answers) wait(dataset, why string) {
 	if bound := a.bounds[dataset]; bound != nil {
 		a.found[dataset], a.unlisted[dataset] = bound, why
@@ -228,7 +228,8 @@ type listing struct {
 	// newest contains the newest managed snapshot of each listed dataset, and ofAny the newest
 	// snapshot, managed or not.
 	newest, ofAny map[string]zfs.SnapshotName
-	// complete contains the datasets whose list contains the snapshot that the head names as newest.
+	// complete contains the datasets whose list of snapshots contains the newest snapshot
+	// according to the head's properties.
 	complete map[string]bool
 }
 

@@ -21,9 +21,10 @@ type pendingReceive struct {
 	Since time.Time `json:"since"`
 }
 
-// continues reports whether the receive that is pending now is the receive that was pending before.
-// A finished receive brings a new newest snapshot. If the new snapshot is unmanaged, this host may
-// have made it, and an unchanged token shows that the receive is the same.
+// continues reports whether the receive that is pending now is the receive that was pending
+// before. A finished receive gives the dataset a new newest snapshot. If the new snapshot is
+// unmanaged, this host may have made it, and an unchanged token shows that the receive is the
+// same.
 func (p pendingReceive) continues(before pendingReceive) bool {
 	return p.GUID == before.GUID && p.Managed == before.Managed && !before.Since.After(p.Since) &&
 		(p.Newest == before.Newest || p.Token == before.Token)
