@@ -87,7 +87,7 @@ func (c *connections) noted(ctx context.Context, conn net.Conn) context.Context 
 	return context.WithValue(ctx, openConnection{}, func(owesBody bool) { c.owes(conn, owesBody) })
 }
 
-// owes records whether the rest of a request's body is still missing on a connection.
+// owes records whether a client still has to send the rest of a request's body on a connection.
 func (c *connections) owes(conn net.Conn, body bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

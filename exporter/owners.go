@@ -14,7 +14,7 @@ import (
 )
 
 // ownedWait is the time for which an answer waits until Proxmox's guest configurations were read.
-// They are in the memory of pmxcfs: reading takes no time, or hangs.
+// The guest configurations are in the memory of pmxcfs: reading them takes no time, or hangs.
 const ownedWait = 2 * time.Second
 
 // owners reads which node owns which guest.
