@@ -35,7 +35,8 @@ type series struct {
 	first, step float64
 	// alternate is added to the series' value at every second scrape.
 	alternate float64
-	// flag is true for a series whose values are 0 or 1, and may be wrong in single scrapes.
+	// flag is true for a simulated series whose values are 0 or 1, and may be wrong in single
+	// scrapes.
 	flag bool
 	// from is the first scrape at which the series has a value, and until the first scrape at
 	// which it has none again; until 0 means that the series has values to the end.
