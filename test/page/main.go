@@ -145,9 +145,9 @@ func startExporter(ctx context.Context) (*exec.Cmd, error) {
 
 // deeds are the changes of pools and clock that the browser test may request, by name.
 var deeds = map[string]func(context.Context) error{
-	// This action takes a new snapshot of the disk in the healthy pool.
+	// The action snapshot takes a new snapshot of the disk in the healthy pool.
 	"snapshot": func(ctx context.Context) error { return snapshot(ctx, healthy) },
-	// This action moves the machine's clock forward by three hours.
+	// The action later moves the machine's clock forward by three hours.
 	"later": func(context.Context) error {
 		now := syscall.NsecToTimeval(time.Now().Add(3 * time.Hour).UnixNano())
 		return syscall.Settimeofday(&now)

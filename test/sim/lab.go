@@ -100,8 +100,8 @@ func (w *World) Guests() []Guest {
 }
 
 // Disk is a dataset of a simulated site. Content numbers the state of the disk's data. Size
-// counts how often the disk grew. Origin is the snapshot that the disk was cloned from.
-// RolledBack is the guid of the snapshot of the disk's last rollback.
+// counts how often the simulated disk was enlarged. Origin is the snapshot that the disk was
+// cloned from. RolledBack is the guid of the snapshot of the disk's last rollback.
 type Disk struct {
 	Name                 string
 	GUID, RolledBack     uint64

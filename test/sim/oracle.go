@@ -107,8 +107,8 @@ func (w *World) mayGo(n *node, d *dataset, name string) {
 }
 
 // mustNotRotate returns why a node must not rotate a disk's snapshots because of the disk's
-// guest, "" if it may. The run cannot know of events that happen during it, so after such an
-// event the model allows every rotation.
+// guest, "" if the node may rotate them. A run cannot know of events of the guest during the run,
+// so after an event during the run the model allows every rotation.
 func (w *World) mustNotRotate(n *node, d *dataset) string {
 	g := w.guests[w.parse(d.name).vmid]
 	switch {

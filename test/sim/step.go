@@ -84,8 +84,8 @@ func (w *World) step(s Step) {
 		return
 	}
 	// The model plays no clock jump between a run's plan and its channel program. A run that
-	// reads the guests' states only once has made its plan before any step of the phase between
-	// the two readings.
+	// reads the guests' states only once has made its plan before the steps that the model plays
+	// between a run's two readings.
 	clock := (s.Kind == "clock" || s.Kind == "skew") && (s.Phase == beforeProgram || s.Phase == betweenLooks && !w.planned.IsZero())
 	if clock || k.locks && (w.held[g.vmid] > 0 || g.flocked) {
 		w.later = append(w.later, s)

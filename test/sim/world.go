@@ -117,8 +117,8 @@ type node struct {
 	disturbed bool // true if something happened to the node in this tick
 }
 
-// recorded holds the records of a node's runs: the last report, the state for the next run, and the
-// indexes.
+// recorded contains the files that a node's runs saved: the last report, the state for the next
+// run, and the indexes.
 type recorded struct {
 	last  report.Run
 	state report.State
