@@ -43,7 +43,7 @@ const (
 type Row struct {
 	Verdict Verdict
 	Name    string
-	// States are the Nagios states by [limitLevel].
+	// States are the Nagios states of the verdict, by [limitLevel].
 	States [3]State
 	// Colours are the colours of the verdict on the page and in the terminal, by [limitLevel].
 	Colours [3]string

@@ -6,9 +6,9 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// History lists all snapshots of one disk, the oldest first. The duration of History grows with
-// the number of snapshots. Other listings of the pool wait until History returns, so ctx must end
-// soon.
+// History lists all snapshots of one disk, the oldest first. The duration of a call of History
+// grows with the number of the disk's snapshots. Other listings of the pool wait until History
+// returns, so ctx must end soon.
 func (s Scanner) History(ctx context.Context, dataset string) ([]zfs.Snapshot, error) {
 	pool := zfs.Pool(dataset)
 	if err := zfs.CheckPool(s.Kstat, pool); err != nil {
