@@ -33,8 +33,8 @@ func compareAPI(store *Store) http.Handler {
 	large := make(chan struct{}, maxComparisons)
 	together := comparisons{compare: store.compare, turns: make(chan struct{}, maxComparisons)}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// The content type application/json is required, because a foreign web page cannot send
-		// it without this exporter's consent.
+		// The content type application/json is required, because a foreign web page in a user's
+		// browser cannot send this content type to the exporter.
 		if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
 			http.Error(w, "the body must be application/json", http.StatusUnsupportedMediaType)
 			return
