@@ -387,8 +387,8 @@ func faults() *world {
 	d = disk{state: "stopped", origin: "ahead", ended: at(hours(10))}
 	c.disk(d)
 	both(c, "Lag", d)
-	// The newest snapshot of another copy is from the next year. The copy from the next year must not
-	// make the other copies look behind.
+	// The newest snapshot of another copy is from the next year. The copy whose newest snapshot
+	// is from the next year must not make the other copies count as behind.
 	a, d = own("future-copy", "fresh")
 	a.disk(d)
 	c = w.target("c", "future-copy", "replica")
