@@ -66,18 +66,15 @@ type Evidence struct {
 	// Failure says why the node could not be asked, "" if the node answered. If Failure is set,
 	// the other fields of Evidence contain the last answer of the node.
 	Failure string
-	// Owned says whether the disk's guest is configured on the node. Why is the reason if Owned
-	// is unknown.
+	// Owned says whether the node has the disk's guest. Why is the reason if Owned is unknown.
 	Owned Ownership
 	Why   string
-	// ConfiguredOn is the node, in the asked node's cluster, on which the guest is configured; ""
-	// if none.
+	// ConfiguredOn is the node of the asked node's cluster that has the guest, "" if none.
 	ConfiguredOn string
 	// Replica is true if the asked node itself only receives the disk.
 	Replica bool
-	// Dataset is the asked node's own disk with the copy's name, GUID the guid of this dataset,
-	// and Newest its newest managed snapshot, nil if there is none. Problem says why Dataset,
-	// GUID and Newest are unknown.
+	// Dataset is the node's own disk with the copy's name, GUID its guid, and Newest its newest
+	// managed snapshot, nil if there is none. Problem says why these fields are unknown.
 	Dataset string
 	GUID    uint64
 	Newest  *zfs.Snapshot
@@ -89,8 +86,7 @@ type Evidence struct {
 	// BehindSince is the creation time of the node's first managed snapshot after the replica's
 	// newest one, zero if unknown. Now is the time of the answer by the node's clock.
 	BehindSince, Now time.Time
-	// ReadAt is the time at which the node read its disk, zero if the node read the disk for this
-	// answer.
+	// ReadAt is the time at which the node read its disk, zero if it did so for this answer.
 	ReadAt time.Time
 	// Gone is true if the node read all places where the disk could be, and has no such disk. Template
 	// is true if the guest is a template on the node.
@@ -99,8 +95,8 @@ type Evidence struct {
 	NeverHad bool
 	// Excluded says why the node takes no snapshots of the disk, "" if the node takes snapshots.
 	Excluded string
-	// Alive is true if the guest's process runs on the node. AliveSince is the start time of the
-	// guest's process, zero if unknown.
+	// Alive is true if the guest's process runs on the node, AliveSince its start, zero if
+	// unknown.
 	Alive      bool
 	AliveSince time.Time
 	// Unregistered is true if neither a timer nor cron starts snap on the node.
@@ -258,7 +254,7 @@ func against(d Disk, p Policy, o Evidence) Comparison {
 	return c
 }
 
-// answered compares a disk with the answer of the disk's owner.
+// answered compares a disk with its owner's answer.
 func answered(d Disk, p Policy, o Evidence) Comparison {
 	switch {
 	case o.Problem != "":

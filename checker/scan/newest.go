@@ -40,8 +40,7 @@ func (s Scanner) lookUpKnown(ctx context.Context, r zfs.Reader, heads []zfs.Data
 	}
 	err := a.lookUp(ctx, r, a.names)
 	if err == nil {
-		// Errors of reading these snapshots are ignored, because newer snapshots may exist
-		// anyway.
+		// Errors of these reads are ignored, because newer snapshots may exist anyway.
 		a.bounds, _, _, err = lookUp(ctx, r, known)
 	}
 	if ctx.Err() == nil {
@@ -199,8 +198,7 @@ func (s Scanner) lookUpListed(ctx context.Context, r zfs.Reader, a *answers, dat
 
 // inOrder returns the datasets whose snapshots must be listed, in order. Datasets without a known
 // managed snapshot come first, then datasets with the oldest known one, because their verdicts
-// depend most on the list. Datasets whose last listing took nearly all the available time come
-// last.
+// depend most on the list. Datasets whose last listing took nearly all the time come last.
 func (s Scanner) inOrder(a *answers) []string {
 	rest := sortedKeys(a.list)
 	due := func(dataset string) (at time.Time) {
