@@ -72,8 +72,7 @@ type Settings struct {
 	// Ask asks the nodes that the configuration names under owners: about this host's copies. If
 	// Ask is nil, no node is asked.
 	Ask Ask
-	// Living reports whether a guest's process is alive on this host, nil if this cannot be found
-	// out.
+	// Living reports whether a guest's process is alive on this host, nil if unknown.
 	Living Living
 	// Uptime returns the time since the host was started. Uptime is nil if this time cannot be
 	// found out.
@@ -83,8 +82,7 @@ type Settings struct {
 	Runs Runs
 	// Prunes reads about the runs of prune, like Runs.
 	Prunes Runs
-	// DamageReport is the path of root's report about the permanent errors of pools, "" for no
-	// report.
+	// DamageReport is the path of root's report about pools' permanent errors, "" for none.
 	DamageReport string
 	// StateDir is the directory for the inventory, the cache and other files that the next
 	// process reads. If StateDir is "", nothing is saved.
