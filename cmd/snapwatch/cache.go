@@ -17,7 +17,8 @@ import (
 	"snapwatch/internal/lock"
 )
 
-// cachePath returns the path of the cache, "" where this user has no cache directory.
+// cachePath returns the path of the file in which check remembers the disks it listed, "" where the
+// user has no cache directory.
 func cachePath(named string) string {
 	if named != "" {
 		return named
@@ -29,8 +30,8 @@ func cachePath(named string) string {
 	return filepath.Join(dir, "snapwatch", "newest.json")
 }
 
-// anothersCache returns an error if this is root and the cache at path belongs to another user. That
-// user's checks could not read the files that root writes there.
+// anothersCache returns an error if this process runs as root and the cache file at path belongs to
+// another user. If root wrote the cache, checks of that user could not read it.
 func anothersCache(path string) error {
 	if path == "" || os.Geteuid() != 0 {
 		return nil
@@ -50,29 +51,31 @@ func anothersCache(path string) error {
 	}
 }
 
-// memory is everything that a check remembers: its cache, its own inventory of disks, and the
-// exporter's inventory.
+// memory has the files that a check reads and saves: the cache of listings, its own inventory of
+// disks, and the exporter's inventory.
 type memory struct {
 	cache     *scan.Cache
 	cachePath string
-	// own is this user's inventory. changed is true where own must be saved. known is own merged
-	// with the exporter's inventory.
+	// own is the user's inventory, the list of all disks seen before. changed is true where own
+	// must be saved. known is own merged with the exporter's inventory.
 	own, known scan.Inventory
 	changed    bool
-	// read are the pools as this check read them.
+	// read has the pools with the disks that this check has read.
 	read []checker.Pool
-	// heard are the answers of the nodes. forgotten are the disks that the exporter was told to
-	// forget.
+	// heard has the answers of the nodes that were asked about their guests' disks. forgotten has
+	// the disks that a person removed from the exporter's inventory.
 	heard     []checker.NodeAnswer
 	forgotten scan.Inventory
-	// anothers is set if root must not write to the cache, because the cache belongs to another user.
+	// anothers is an error if root must not write to the cache, because the cache belongs to
+	// another user.
 	anothers error
-	// now is the time of that reading.
+	// now is the time at which this check read the pools.
 	now time.Time
-	// exporter is true where an exporter remembers disks too. A file written only by snapwatch
-	// forget does not count.
+	// exporter is true where an exporter on this host keeps an inventory of disks. An inventory
+	// that only snapwatch forget wrote does not count.
 	exporter bool
-	// unreadable is why own must not be overwritten, nil where it may be.
+	// unreadable is the error of reading the user's inventory. If it is not nil, the inventory must
+	// not be overwritten.
 	unreadable error
 }
 
@@ -101,8 +104,8 @@ func (q query) remember(now time.Time) (m memory, notes []checker.Note) {
 	return m, notes
 }
 
-// open reads this user's inventory again. It keeps Lost, which records an earlier loss of the
-// inventory.
+// open reads the user's inventory of disks again. It keeps the field Lost, which records an earlier
+// loss of the inventory.
 func (m *memory) open() (err error) {
 	lost := m.own.Lost
 	m.own, err = scan.Reopen(m.inventoryPath(), m.now)
@@ -128,8 +131,8 @@ func (m *memory) shared() string {
 	return strings.TrimSuffix(m.cachePath, ".json") + ".scan"
 }
 
-// health returns the path of root's damage report, and the prefix of the files in which check
-// remembers the health of pools.
+// health returns the path of root's report about permanent errors in pools, and the prefix of the
+// files in which check remembers the health of pools.
 func (m *memory) health(env *environment) scan.HealthFile {
 	f := scan.HealthFile{Report: filepath.Join(env.StateDir, scan.DamageName)}
 	if m.cachePath != "" {
@@ -148,19 +151,19 @@ func (m *memory) learn(pools []checker.Pool, now time.Time) {
 	m.own, m.changed = own, m.changed || changed
 }
 
-// hear adds to this user's inventory the disks that nodes reported of their own guests, and saves
-// the inventory if that takes at most the time in left. It returns the nodes with the disks that
-// they reported before.
+// hear adds to this user's inventory the disks that other nodes reported of their own guests, and
+// saves the inventory if saving takes at most the time in left. hear returns the nodes with the
+// disks that they reported at earlier checks.
 func (m *memory) hear(nodes []checker.NodeAnswer, left time.Duration) []checker.NodeAnswer {
 	m.heard = nodes
 	var changed bool
 	m.own, changed = m.own.Heard(nodes, m.now)
 	m.changed = m.changed || changed
-	_, _ = m.keep(left, false) // a failure was reported when the disks were saved
+	_, _ = m.keep(left, false) // a failure to save was reported earlier in this check, when the disks were saved
 	return m.own.Former(nodes)
 }
 
-// save writes the memory to its files if that takes at most the time in left.
+// save writes the cache and the inventory to their files if writing takes at most the time in left.
 func (m *memory) save(left time.Duration) error {
 	switch {
 	case m.cachePath == "":
@@ -182,8 +185,8 @@ func (m *memory) save(left time.Duration) error {
 	}
 }
 
-// merge adds the results of this check to the files as they are now, since other checks of this
-// user may have written the files meanwhile. A lock admits one check at a time.
+// merge adds the results of this check to the current cache and inventory, which other checks of
+// the user may have written since this check began. A lock admits one check at a time.
 func (m *memory) merge(ctx context.Context) error {
 	if err := os.MkdirAll(filepath.Dir(m.cachePath), 0o700); err != nil {
 		return err
@@ -213,9 +216,9 @@ func (m *memory) merge(ctx context.Context) error {
 	return err
 }
 
-// keep saves the results of a scan. If saving fails, the notes name the consequences: without an
-// exporter, a disk that disappears is not reported missing; and a scan that ran out of time
-// cannot continue at the next check.
+// keep saves the disks that a check has read. If saving fails, the notes name the consequences:
+// without an exporter, a disk that disappears is not reported missing; and the next check cannot
+// continue a scan that ran out of time.
 func (m *memory) keep(left time.Duration, timeUp bool) (kept bool, notes []checker.Note) {
 	if m.anothers != nil {
 		return false, nil
@@ -236,8 +239,8 @@ func (m *memory) keep(left time.Duration, timeUp bool) (kept bool, notes []check
 }
 
 // seenNote returns a note that the exporter's inventory could not be read, so disks that
-// disappeared may not be reported missing. A missing permission does not alarm: it depends on the
-// installation, and check has its own inventory.
+// disappeared may not be reported missing. A missing permission to read the exporter's inventory
+// does not alarm, because check has an inventory of its own.
 func seenNote(err error) checker.Note {
 	note := checker.Note{State: checker.Warning, Text: err.Error()}
 	if errors.Is(err, fs.ErrPermission) {

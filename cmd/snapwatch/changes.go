@@ -17,8 +17,8 @@ import (
 	"snapwatch/internal/files"
 )
 
-// changesFile is the file in which check --changes remembers what it printed. Checks of one user
-// with the same flags share one file.
+// changesFile is the file in which check --changes remembers the problems that it printed. Checks
+// of one user with the same flags share one file.
 type changesFile struct {
 	Version int `json:"version"`
 	checker.Told
@@ -46,16 +46,18 @@ func (c *checkCmd) changesPath() (string, error) {
 	return strings.TrimSuffix(cache, ".json") + ".changes-" + hex.EncodeToString(sum[:6]) + ".json", nil
 }
 
-// telling contains the lines to print, and the record to save after they are printed.
+// telling contains the lines of changes that check --changes prints, and the record of printed
+// changes to save after printing.
 type telling struct {
 	lines []string
 	told  checker.Told
 }
 
 // changes returns lines for each change since the last check with the same flags, none where
-// nothing changed. If there is nothing to print, changes saves the new record. If there is,
-// [checkCmd.saveTold] saves the new record after printing, and changes saves the old record again
-// to prove that saving works. The error says why the record could not be saved.
+// nothing changed. If no line must be printed, changes saves the new record of printed changes.
+// Otherwise [checkCmd.saveTold] saves the new record after printing, and changes saves the old
+// record again to prove that saving works. The error says why the record of printed changes could
+// not be saved.
 func (c *checkCmd) changes(r checker.Report) (telling, error) {
 	path, err := c.changesPath()
 	if err != nil {
@@ -102,8 +104,8 @@ func saveTold(path string, told checker.Told) error {
 	return files.Replace(path, append(text, '\n'), 0o600)
 }
 
-// saveTold saves the record of printed changes. If a check is killed before this, the next check
-// prints the changes again.
+// saveTold saves the record of printed changes. If a check is killed before saveTold, the next
+// check prints the same changes again.
 func (c *checkCmd) saveTold(told checker.Told) error {
 	path, err := c.changesPath()
 	if err != nil {
@@ -134,8 +136,8 @@ func inTime[T any](left time.Duration, work func() (T, error)) (T, error) {
 }
 
 // printChanges prints the changes and the report if there is a change, and saves the record of
-// printed changes afterwards: a change that is printed twice is better than a change that is never
-// printed. Reading and saving the record takes at most the time in left.
+// printed changes after printing: to print a change twice is better than never to print it. Reading
+// and saving the record takes at most the time in left.
 func (c *checkCmd) printChanges(w io.Writer, r checker.Report, left func() time.Duration) error {
 	t, err := inTime(left(), func() (telling, error) { return c.changes(r) })
 	kept := err == nil

@@ -13,8 +13,8 @@ import (
 	"snapwatch/config"
 )
 
-// checkUnknown is the exit status of a check that could not find out the state. The Monitoring
-// Plugins guidelines require it also for help and usage errors.
+// checkUnknown is the exit status of a check that could not read the state of the disks. The
+// Monitoring Plugins guidelines require the status UNKNOWN also for help and usage errors.
 const checkUnknown = int(checker.Unknown)
 
 // checkCmd is `snapwatch check`.
@@ -58,8 +58,8 @@ func (c *checkCmd) Validate() error {
 	return nil
 }
 
-// Run prints the check's result and returns its state as the exit status. It always answers
-// within the timeout.
+// Run prints the result of check and returns the state, OK to UNKNOWN, as the exit status. It
+// always ends within the timeout.
 func (c *checkCmd) Run(env *environment) error {
 	begun := time.Now()
 	var pings atomic.Pointer[[]config.Ping]
@@ -75,15 +75,16 @@ func (c *checkCmd) Run(env *environment) error {
 	return err
 }
 
-// whole reports whether the check covers all disks with the limits of the configuration. Any other
-// check can be OK while another disk has a fault, so it sends no pings.
+// whole reports whether the check covers all disks with the limits of the configuration. A check of
+// some disks, or with limits of its own, can be OK while another disk has a fault, so it sends no
+// pings.
 func (c *checkCmd) whole() bool {
 	q := query{filterFlags: c.filterFlags}
 	return q.filter().None() && len(c.Guest) == 0 && c.Warning == nil && c.Critical == nil
 }
 
-// run does the check without its pings. It stores the configured pings in pings as soon as it has
-// read them.
+// run does the check without sending pings to a dead man's switch. It stores the configured pings
+// in pings as soon as it has read the configuration.
 func (c *checkCmd) run(env *environment, pings *atomic.Pointer[[]config.Ping], begun time.Time) error {
 	left := func() time.Duration { return time.Duration(c.Timeout) - time.Since(begun) }
 	var stage atomic.Value
@@ -111,8 +112,8 @@ func (c *checkCmd) run(env *environment, pings *atomic.Pointer[[]config.Ping], b
 	return nil
 }
 
-// guarded runs the query and turns a panic into a result with an error, because a monitoring
-// system gets no message from a plugin that crashes.
+// guarded runs the query of check and turns a panic into a result with an error, because a
+// monitoring system gets no message from a plugin that crashes.
 func (c *checkCmd) guarded(env *environment, pings *atomic.Pointer[[]config.Ping], stage *atomic.Value, begun time.Time) (r result) {
 	defer func() {
 		if e := recover(); e != nil {
@@ -127,8 +128,8 @@ func (c *checkCmd) guarded(env *environment, pings *atomic.Pointer[[]config.Ping
 	return q.find(context.Background(), env, stage, begun)
 }
 
-// print prints the report, unless --quiet or --changes suppress it. Reading and writing the
-// changes takes at most the time in left.
+// print prints the report of check, unless --quiet or --changes suppress it. Reading and writing
+// the record of printed changes takes at most the time in left.
 func (c *checkCmd) print(w io.Writer, r checker.Report, left func() time.Duration) error {
 	switch {
 	case c.Changes:

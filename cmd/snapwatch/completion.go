@@ -21,7 +21,7 @@ func (completionCmd) Help() string {
   source <(snapwatch completion bash)`
 }
 
-// Run prints the completion, made from the grammar.
+// Run prints the shell's completion script, made from the grammar of the command line.
 func (c *completionCmd) Run(env *environment, ctx *kong.Context) error {
 	return map[string]func(io.Writer, *kong.Node) error{
 		"bash": writeBash, "zsh": writeZsh, "fish": writeFish,
@@ -36,7 +36,7 @@ func commandPath(n *kong.Node) string {
 	return strings.TrimSpace(commandPath(n.Parent) + " " + n.Name)
 }
 
-// commandsOf returns a node and all commands below it that are not hidden.
+// commandsOf returns a node of the grammar and all commands below it that are not hidden.
 func commandsOf(n *kong.Node) []*kong.Node {
 	all := []*kong.Node{n}
 	for _, child := range n.Children {
@@ -69,8 +69,8 @@ func enumOf(v *kong.Value) []string {
 	return v.EnumSlice()
 }
 
-// wordsOf returns the words that may follow a command: subcommands, values of its positional
-// arguments, flags.
+// wordsOf returns the words that completion offers after a command: subcommands, values of its
+// positional arguments, flags.
 func wordsOf(n *kong.Node) []string {
 	var words []string
 	for _, child := range n.Children {
@@ -228,8 +228,8 @@ func writeFish(w io.Writer, root *kong.Node) error {
 	return err
 }
 
-// fishCondition returns the condition under which fish offers a command's words: the command was
-// typed, and none of its subcommands.
+// fishCondition returns the condition, in fish's syntax, under which fish offers a command's words:
+// the command was typed, and none of its subcommands.
 func fishCondition(n *kong.Node) string {
 	path := commandPath(n)
 	if path == "" {

@@ -40,11 +40,12 @@ func (c *configShowCmd) Run(env *environment) error {
 	return err
 }
 
-// showDisk prints what applies to one disk and the rule each setting comes from.
+// showDisk prints the settings that apply to one disk, each with the configuration rule that sets
+// it.
 func showDisk(env *environment, cfg config.Config, dataset string) error {
 	name := zfs.Base(dataset)
 	if _, volume, is := strings.Cut(dataset, ":"); is && name == dataset {
-		name = volume // as Proxmox calls it, with its storage
+		name = volume // the name of the disk in Proxmox, STORAGE:VOLUME
 	}
 	vmid, _, ok := zfs.ParseDiskName(name)
 	if ok && (zfs.Base(dataset) == dataset || !zfs.ValidDataset(dataset)) {
@@ -75,7 +76,8 @@ func showDisk(env *environment, cfg config.Config, dataset string) error {
 	return nil
 }
 
-// configCheckTimeout limits reading a configuration on a file system that does not respond.
+// configCheckTimeout limits the time that config check waits for a configuration on a file system
+// that does not respond.
 const configCheckTimeout = 30 * time.Second
 
 type configCheckCmd struct {

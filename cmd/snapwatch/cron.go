@@ -54,10 +54,11 @@ func (c *cronInstallCmd) Run(env *environment) error {
 	return nil
 }
 
-// possibleTimeout limits how long reading Proxmox's files may take.
+// possibleTimeout is the longest time that cron install waits for Proxmox's files.
 const possibleTimeout = 30 * time.Second
 
-// snap returns the words to register. The error says why a run with these words could only fail.
+// snap returns the arguments of snap that cron install registers in cron. The error says why each
+// run of snap with these arguments would fail.
 func (c *cronInstallCmd) snap(env *environment) ([]string, error) {
 	snap := snapJob.merged(env, &snapCmd{Keep: c.Keep, Config: c.Config})
 	cfg, keep, err := snap.settings(env)
@@ -152,8 +153,8 @@ func (cronStatusCmd) Run(env *environment) error {
 	return nil
 }
 
-// cronJob is a command that snapwatch registers in cron: its name, the heading of a new crontab,
-// and the schedule.
+// cronJob is a command that snapwatch registers in cron, snap or prune. word is its name, head the
+// heading of a new crontab, and schedule the five time fields.
 type cronJob struct{ word, head, schedule string }
 
 var (
@@ -165,7 +166,7 @@ var (
 	}
 )
 
-// of returns the job's command in a parsed command line.
+// of returns the command of the cron job, snap or prune, from a parsed command line.
 func (j cronJob) of(cli *grammar) regularCmd {
 	if j == pruneJob {
 		return &cli.Prune
@@ -173,8 +174,8 @@ func (j cronJob) of(cli *grammar) regularCmd {
 	return &cli.Snap
 }
 
-// oldProgram is the program that snapwatch replaces. Snapwatch may be installed under that name
-// too.
+// oldProgram is the program that snapwatch replaces. Snapwatch may be installed under the name
+// pve-zfs-snap too.
 const oldProgram = "pve-zfs-snap"
 
 // cronSearch finds the lines that start snap or prune.
@@ -185,8 +186,8 @@ var cronSearch = crontab.Search{
 	Job: jobOf,
 }
 
-// jobOf returns the job that these arguments run, "" for a command that needs no schedule.
-// problem says why the arguments cannot be parsed.
+// jobOf returns the job, snap or prune, that the command-line arguments run, and "" for any other
+// command. problem says why the arguments cannot be parsed.
 func jobOf(args []string) (job, problem string) {
 	args = withCommand(args)
 	if len(args) == 0 || args[0] != snapJob.word && args[0] != pruneJob.word {
@@ -202,11 +203,11 @@ func jobOf(args []string) (job, problem string) {
 	return args[0], ""
 }
 
-// registered reports whether the timer or cron runs snap on this host.
+// registered reports whether the systemd timer or cron runs snap on this host.
 func registered(env *environment) bool { return timerEnabled(env) || snapJob.registered(env) }
 
-// snapPeriod returns how often cron starts snap, 0 where that is unknown. With the timer it is
-// unknown: the period is in the timer's unit, which is not read.
+// snapPeriod returns how often cron starts snap, 0 where the period is unknown. With the systemd
+// timer the period is unknown, because snapwatch does not read the timer's unit.
 func snapPeriod(env *environment) time.Duration {
 	if timerEnabled(env) {
 		return 0
@@ -214,19 +215,20 @@ func snapPeriod(env *environment) time.Duration {
 	return snapJob.period(env)
 }
 
-// registered reports whether cron runs the job. A line that could not be parsed counts, since it
-// may run the job.
+// registered reports whether cron runs the job, snap or prune. A crontab line that could not be
+// parsed counts, since it may run the job.
 func (j cronJob) registered(env *environment) bool { return len(j.running(env)) > 0 }
 
-// running returns the lines of the job that cron runs regularly.
+// running returns the crontab lines that run the job regularly.
 func (j cronJob) running(env *environment) []crontab.Entry {
 	lines, _ := j.lines(env) // crontabs that this user cannot read are left out
 	return slices.DeleteFunc(lines, func(line crontab.Entry) bool { return line.Never() != "" })
 }
 
-// period returns the longest time between two starts of the job by cron, 0 where that is unknown.
+// period returns the longest time between two starts of the job by cron, 0 where the period is
+// unknown.
 func (j cronJob) period(env *environment) time.Duration {
-	var shortest time.Duration // each line runs the whole job
+	var shortest time.Duration // each crontab line runs the whole job
 	for _, line := range j.running(env) {
 		if p := line.Period(); p > 0 && (shortest == 0 || p < shortest) {
 			shortest = p

@@ -18,9 +18,9 @@ import (
 // cronNames matches the names of files that cron reads in a directory (cron(8)).
 var cronNames = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
-// cronLines returns the lines that start snap, prune, or the program that snapwatch replaces,
-// from the system's crontabs and root's own. If a crontab cannot be read, the error says why, and
-// the lines are those of the other crontabs.
+// cronLines returns the lines that start snap, prune, or pve-zfs-snap, the program that snapwatch
+// replaces, from the system's crontabs and root's own. If a crontab cannot be read, the error says
+// why, and the lines are those of the other crontabs.
 func (e *environment) cronLines() ([]crontab.Entry, error) {
 	paths := []string{e.CronFile, e.Crontab, e.RootCrontab}
 	others, err := filepath.Glob(filepath.Join(filepath.Dir(e.CronFile), "*"))
@@ -52,9 +52,9 @@ func (e *environment) cronLines() ([]crontab.Entry, error) {
 	return all, err
 }
 
-// insecure returns why cron ignores a file, whatever the file says; "" if cron reads the file.
-// The rules are those of Debian's cron: a system crontab may be a link, and root's own must have
-// mode 0600.
+// insecure returns the reason why cron ignores a crontab because of its owner, mode or type; "" if
+// cron reads the crontab. The rules are those of Debian's cron: a system crontab may be a link, and
+// root's own must have mode 0600.
 func insecure(path string, system bool) string {
 	link, err := os.Lstat(path)
 	if err != nil {
@@ -83,13 +83,14 @@ func insecure(path string, system bool) string {
 	return ""
 }
 
-// owned reports whether root or this user owns a file. Only tests run as another user than root.
+// owned reports whether root or this user owns a file. On a host this user is root; in tests it is
+// another.
 func owned(info fs.FileInfo) bool {
 	stat, known := info.Sys().(*syscall.Stat_t)
 	return !known || stat.Uid == 0 || int(stat.Uid) == os.Geteuid()
 }
 
-// lines returns the lines of cron that start the job or may start it. Lines of the old program
+// lines returns the crontab lines that start the job or may start it. Lines that start pve-zfs-snap
 // are left out.
 func (j cronJob) lines(env *environment) ([]crontab.Entry, error) {
 	all, err := env.cronLines()
@@ -98,8 +99,9 @@ func (j cronJob) lines(env *environment) ([]crontab.Entry, error) {
 	}), err
 }
 
-// isOld reports whether the line starts the program that snapwatch replaces: the name is the old
-// one, the command line is not one of snapwatch, and the file is not this program.
+// isOld reports whether a crontab line starts pve-zfs-snap, the program that snapwatch replaces:
+// the line names pve-zfs-snap, snapwatch cannot parse its arguments, and the file is not the
+// snapwatch program.
 func isOld(line crontab.Entry) bool {
 	if !strings.HasPrefix(filepath.Base(line.Program), oldProgram) {
 		return false
@@ -116,7 +118,7 @@ func isOld(line crontab.Entry) bool {
 	return err != nil || itsErr != nil || !os.SameFile(mine, its)
 }
 
-// shown returns the lines as text for a person, each with its problem.
+// shown returns crontab lines as text for a person, each with the reason why it does not work.
 func shown(lines []crontab.Entry) string {
 	var all []string
 	for _, line := range lines {

@@ -13,10 +13,10 @@ import (
 	"snapwatch/internal/files"
 )
 
-// register writes a line into cron that runs this program with the words. A line that is already
-// in the program's own file keeps its times and whatever surrounds the command. Where another
-// file has a line for the job, register returns an error and adds no second line, unless cron
-// never runs that other line.
+// register writes a crontab line that runs this program with the arguments in words. A line that is
+// already in snapwatch's own crontab keeps its schedule and all text around the command. If another
+// crontab has a line for the same job, register returns an error and adds no second line, unless
+// cron never runs the line in the other crontab.
 func (j cronJob) register(env *environment, words []string) error {
 	program, err := os.Executable()
 	if err != nil {
@@ -35,8 +35,8 @@ func (j cronJob) register(env *environment, words []string) error {
 			return fmt.Errorf("cron would ignore %s: %s; correct or remove that line first", env.CronFile, why)
 		}
 	}
-	// Writing the program's own file corrects its owner and mode, so a line there is not idle
-	// because of a wrong owner or mode.
+	// register corrects the owner and the mode of snapwatch's own crontab, so cron will not ignore
+	// a line there because of a wrong owner or mode.
 	idle := func(line crontab.Entry) bool { return line.AtBoot || line.Ignored != "" && line.File != env.CronFile }
 	var left []crontab.Entry
 	for _, line := range lines {
@@ -73,11 +73,11 @@ func (j cronJob) register(env *environment, words []string) error {
 	return nil
 }
 
-// merged returns the command to register: the typed flags, and from the registered line the flags
-// that were not typed. The retention is always the typed one.
+// merged returns the command to register in cron: the typed flags, plus the flags of the registered
+// line that were not typed. The retention is always the typed retention.
 func (j cronJob) merged(env *environment, typed regularCmd) regularCmd {
 	args := []string{j.word}
-	lines, _ := j.lines(env) // register reads the lines again and reports the error
+	lines, _ := j.lines(env) // register reads the crontab lines again and reports an error
 	own := slices.DeleteFunc(lines, func(line crontab.Entry) bool {
 		return line.File != env.CronFile || line.Problem != "" || line.AtBoot
 	})
@@ -86,7 +86,7 @@ func (j cronJob) merged(env *environment, typed regularCmd) regularCmd {
 	}
 	cli, err := parse(args)
 	if err != nil {
-		return typed // unreachable: a line that cannot be parsed has a Problem
+		return typed // unreachable: a crontab line that cannot be parsed has a Problem
 	}
 	command := j.of(&cli)
 	to, from := command.flags(), typed.flags()

@@ -19,8 +19,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// read collects everything that doctor judges. A failed read is recorded in the facts as an
-// error.
+// read collects the facts about the host that doctor judges. A failed read is recorded in the facts
+// as an error.
 func (c *doctorCmd) read(ctx context.Context, env *environment, stage *atomic.Value) doctor.Facts {
 	stage.Store("reading the configuration")
 	f := doctor.Facts{Now: env.Now(), Root: env.Root, Clock: doctor.Clock{Synchronized: env.ClockSync(), ZoneErr: zoneErr(os.Getenv("TZ"))}}
@@ -60,8 +60,8 @@ func (c *doctorCmd) read(ctx context.Context, env *environment, stage *atomic.Va
 	return f
 }
 
-// zoneErr returns an error where Go silently uses UTC instead of the time zone in TZ: Go knows
-// the names of zones only, and not the form of POSIX, such as CET-1CEST.
+// zoneErr returns an error where Go silently uses UTC instead of the time zone in TZ: Go knows the
+// names of zones only, and not the rules that POSIX allows in TZ, such as CET-1CEST.
 func zoneErr(zone string) error {
 	if zone = strings.TrimPrefix(zone, ":"); zone == "" || zone == "UTC" || time.Local.String() != "UTC" {
 		return nil
@@ -69,7 +69,7 @@ func zoneErr(zone string) error {
 	return fmt.Errorf("no zone has the name %s", zone)
 }
 
-// locksErr returns why some users cannot create a lock in dir, nil where all can.
+// locksErr returns why some users cannot create a lock in dir, nil where all users can.
 func locksErr(dir string) error {
 	const forAll = 0o003
 	info, err := os.Stat(dir)
@@ -156,7 +156,8 @@ func unitOrNothing(ctx context.Context, env *environment, unit string) (string, 
 	return env.PVE.UnitState(ctx, unit)
 }
 
-// readLastRun reads the report of the last run of snap, and adds what room that saw on the pools.
+// readLastRun reads the report of the last run of snap, and adds to each pool the free space that
+// the run saw there.
 func readLastRun(env *environment, pools []doctor.Pool) doctor.LastRun {
 	last, err := report.Load(env.StateDir)
 	for i := range pools {
@@ -177,7 +178,7 @@ func readOthers(ctx context.Context, env *environment) doctor.Others {
 	_, err := os.Stat(env.Sanoid)
 	o.Sanoid = err == nil
 	_, err = os.Stat(filepath.Join(filepath.Dir(env.CronFile), "sanoid"))
-	timer, _ := unitOrNothing(ctx, env, "sanoid.timer") // readStarts has reported an error of systemd
+	timer, _ := unitOrNothing(ctx, env, "sanoid.timer") // readStarts has already reported that systemd does not answer
 	o.SanoidRuns = err == nil || timer == "active"
 	if old := oldCronLines(env); len(old) > 0 {
 		o.OldCron = shown(old)

@@ -15,20 +15,21 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// diskSearch has the functions that list a host's disks and decide which disks were received.
+// diskSearch has the functions with which doctor lists a host's disks and finds out which disks
+// were received.
 type diskSearch struct {
 	list     func(ctx context.Context, roots ...string) ([]zfs.Dataset, error)
 	received func(zfs.Dataset) bool
 }
 
 var (
-	// nodeSearch finds the disks of a node directly below its storages.
+	// nodeSearch finds the disks of a Proxmox node directly below the datasets of its storages.
 	nodeSearch = diskSearch{zfs.Reader{}.Children, func(h zfs.Dataset) bool { return h.Running.Received != "" }}
-	// siteSearch finds the disks of a host that receives. All its disks were received.
+	// siteSearch finds the disks of a replica, at any depth. All disks of a replica were received.
 	siteSearch = diskSearch{zfs.Reader{}.Descendants, func(zfs.Dataset) bool { return true }}
 )
 
-// readPools reads every imported pool and the guests' disks in the roots.
+// readPools reads every imported pool and the guests' disks below the root datasets.
 func readPools(ctx context.Context, env *environment, roots []string, search diskSearch) ([]doctor.Pool, []doctor.Disk) {
 	names, err := zfs.Pools(env.Kstat)
 	if err != nil {
@@ -39,7 +40,7 @@ func readPools(ctx context.Context, env *environment, roots []string, search dis
 	pools := make([]doctor.Pool, len(names))
 	found := make([][]doctor.Disk, len(names))
 	var all sync.WaitGroup
-	for i, name := range names { // at the same time, so that a pool that hangs does not delay the others
+	for i, name := range names { // pools are read at the same time, so that a pool that hangs does not delay the others
 		all.Go(func() { pools[i], found[i] = readPool(ctx, env, name, rootsIn(roots, name), search) })
 	}
 	all.Wait()
@@ -58,8 +59,9 @@ func readPool(ctx context.Context, env *environment, name string, roots []string
 	return p, disks
 }
 
-// addHealth adds to each pool the verdict of check. It returns the time of root's oldest look for
-// permanent errors among the pools, zero where root has not looked at every pool.
+// addHealth adds to each pool the verdict of check on the health of the pool. It returns the oldest
+// time at which root last searched one of the pools for permanent errors, zero where root never
+// searched one of them.
 func addHealth(ctx context.Context, env *environment, cfg config.Config, pools []doctor.Pool) time.Time {
 	ctx, cancel := context.WithTimeout(ctx, partTimeout)
 	defer cancel()
@@ -81,7 +83,7 @@ func addHealth(ctx context.Context, env *environment, cfg config.Config, pools [
 			pools[i].Unwell, pools[i].Critical, pools[i].Full = judged.Reason, judged.State == checker.Critical, judged.Verdict == checker.PoolFull
 		}
 	}
-	damages, _ := scan.LoadDamage(report) // an unreadable report counts as none
+	damages, _ := scan.LoadDamage(report) // an unreadable report of permanent errors counts as no report
 	oldest := time.Time{}
 	for i, name := range names {
 		d := damages[name]
@@ -95,7 +97,8 @@ func addHealth(ctx context.Context, env *environment, cfg config.Config, pools [
 	return oldest
 }
 
-// rootsIn returns the roots that are in the pool. Without any roots it returns the pool.
+// rootsIn returns the root datasets that are in the pool. If roots is empty, rootsIn returns the
+// pool itself.
 func rootsIn(roots []string, pool string) []string {
 	if len(roots) == 0 {
 		return []string{pool}
@@ -107,8 +110,8 @@ func rootsIn(roots []string, pool string) []string {
 // ends.
 var autumnName = regexp.MustCompile(`^autosnap_[0-9-]+_[0-9:]+dst_[a-z]+$`)
 
-// readDisks returns the disks below the roots. lists is true where zfs must list snapshots to
-// find the newest one of a disk.
+// readDisks returns the disks below the roots. lists is true if zfs must list all snapshots of a
+// disk to find the newest, because ZFS does not have the property prevsnap.
 func readDisks(ctx context.Context, roots []string, search diskSearch) (disks []doctor.Disk, lists bool, err error) {
 	if len(roots) == 0 {
 		return nil, false, nil

@@ -18,7 +18,8 @@ import (
 	"snapwatch/snapper/run"
 )
 
-// environment has everything that a command uses of the machine. Tests construct their own.
+// environment has everything that a command uses of the machine, such as the terminal, the clock
+// and paths. Tests construct an environment of their own.
 type environment struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
@@ -38,23 +39,25 @@ type environment struct {
 	// ConfigPath is the default configuration, which is read when --config is absent and the file
 	// exists.
 	ConfigPath string
-	// Kstat is the directory in which ZFS publishes the state of its pools, zfs.KstatDir.
+	// Kstat is the directory in which ZFS publishes the state of its pools, on a real host
+	// zfs.KstatDir.
 	Kstat string
-	// LockDir has the locks that all users share, RunDir the locks of root's commands, and
-	// StateDir the reports and the state of the last runs.
+	// LockDir is the directory of the locks that all users share, RunDir the directory of the locks
+	// of root's commands, and StateDir the directory of the reports and the state of the last runs.
 	LockDir, RunDir, StateDir string
-	// CronFile is the crontab in which snap registers itself, in a directory whose other files
-	// cron also reads. Crontab and RootCrontab are the crontabs of the system and of root.
-	// TimerLink exists while the systemd timer of snapwatch is enabled.
+	// CronFile is the crontab in which snap registers itself; cron also reads the other files in
+	// its directory. Crontab and RootCrontab are the crontabs of the system and of root. TimerLink
+	// exists while the systemd timer of snapwatch is enabled.
 	CronFile, Crontab, RootCrontab, TimerLink string
-	// ZFSDevice is the device that zfs must open. Sanoid is the path of sanoid's configuration.
+	// ZFSDevice is the path of the device that zfs must open. Sanoid is the path of sanoid's
+	// configuration.
 	ZFSDevice, Sanoid string
 	// Mounts is the path of the list of mounts, /proc/self/mounts.
 	Mounts string
 	// Hostname returns the kernel's name for the machine. ClockSync returns whether the clock is
-	// synchronized: yes, no, or "" where that is unknown.
+	// synchronized: yes, no, or "" where the kernel does not say.
 	Hostname, ClockSync func() string
-	// Self is a path from which this very program can be started.
+	// Self is a path from which the running program can be started.
 	Self string
 	// Trusted returns why cron must not run a program as root.
 	Trusted func(program string) error
@@ -106,7 +109,8 @@ func terminalSize() (width, height int) {
 	return width, height
 }
 
-// loadConfig reads the named file; for "" the default one if it exists.
+// loadConfig reads the named configuration file; for "" the default configuration file if it
+// exists.
 func (e *environment) loadConfig(named string) (config.Config, error) {
 	if named != "" {
 		return config.Load(named)
@@ -142,7 +146,7 @@ func clockSync() string {
 	return "yes"
 }
 
-// local returns this machine as the World of a run.
+// local returns the real World of a run: its methods work on this machine.
 func (e *environment) local() run.Local {
 	return run.Local{
 		Host: e.PVE, Freezers: e.quiesce(), Kstat: e.Kstat, LockDir: e.RunDir, StateDir: e.StateDir, Clock: e.Now,
@@ -154,8 +158,8 @@ func (e *environment) options(cfg config.Config) run.Options {
 	return run.Options{Config: cfg, World: e.local(), Progress: e.progress()}
 }
 
-// checkTextfile returns an error for a name that node_exporter would ignore. "" means no
-// textfile.
+// checkTextfile returns an error for a path of a textfile that node_exporter would ignore because
+// of its name. "" means no textfile.
 func checkTextfile(path string) error {
 	if path != "" && !strings.HasSuffix(path, ".prom") {
 		return fmt.Errorf("--textfile %s: the name must end in .prom, or node_exporter does not read it", path)

@@ -67,7 +67,7 @@ func (c *explainCmd) explain(ctx context.Context, env *environment, stage *atomi
 		}
 	}
 	var unmatched []string
-	var named checker.Report // the guests and disks that the words select
+	var named checker.Report // the guests and disks that the arguments select
 	for _, word := range guests {
 		of := checker.Filter{Guests: []string{word}}.Apply(r.report)
 		if len(of.Guests) == 0 {
@@ -97,8 +97,9 @@ func (c *explainCmd) explain(ctx context.Context, env *environment, stage *atomi
 	return nil
 }
 
-// splitWords separates the words that name guests from the words that name disks. A word names a
-// disk if it is a disk's name, such as vm-100-disk-0, or contains a slash or a shell pattern.
+// splitWords separates the arguments of explain that name guests from the arguments that name
+// disks. An argument names a disk if it is a disk's name, such as vm-100-disk-0, or contains a
+// slash or a shell pattern.
 func splitWords(words []string) (guests, disks []string) {
 	for _, word := range words {
 		if _, _, disk := zfs.ParseDiskName(zfs.Base(word)); disk || strings.ContainsAny(word, "/*?[") {
@@ -110,7 +111,8 @@ func splitWords(words []string) (guests, disks []string) {
 	return guests, disks
 }
 
-// volumes looks up what the report does not have of the guests' disks.
+// volumes looks up the properties of the guests' disks that explain prints and the report does not
+// have.
 func (c *explainCmd) volumes(ctx context.Context, env *environment, guests []checker.Guest, begun time.Time) checker.Volumes {
 	var datasets []string
 	for _, g := range guests {
@@ -124,13 +126,13 @@ func (c *explainCmd) volumes(ctx context.Context, env *environment, guests []che
 		return unknown
 	}
 	limit := time.Duration(c.Timeout)
-	ctx, cancel := context.WithDeadline(ctx, begun.Add(limit-min(limit/16, 250*time.Millisecond))) // the report took less
+	ctx, cancel := context.WithDeadline(ctx, begun.Add(limit-min(limit/16, 250*time.Millisecond))) // reading the report took less time
 	defer cancel()
 	scanner := scan.Scanner{Kstat: env.Kstat, LockDir: env.LockDir, Now: env.Now}
 	return scanner.Volumes(ctx, datasets)
 }
 
-// print prints what is said of the guests and disks that were asked for.
+// print prints the explanations of the guests and disks that were named on the command line.
 func (c *explainCmd) print(env *environment, r result, named checker.Report, v checker.Volumes) error {
 	var explained []checker.GuestExplanation
 	for _, g := range named.Guests {
@@ -168,7 +170,7 @@ func (c *explainCmd) print(env *environment, r result, named checker.Report, v c
 		if r.own(d.Disk) {
 			explanation = checker.ExplainOwn(d)
 		}
-		unbroken := format.Table{Colour: env.table().Colour} // its lines are wrapped by the terminal, not cut
+		unbroken := format.Table{Colour: env.table().Colour} // the terminal wraps the lines of an explanation, so they are not cut
 		if err := format.Explanation(env.Stdout, unbroken, explanation, r.report.Now); err != nil {
 			return err
 		}

@@ -57,9 +57,10 @@ EXAMPLES
   snapwatch exporter --web.listen-address 127.0.0.1:10191`
 }
 
-// Run serves until it is asked to end.
+// Run serves metrics, page and API over HTTP until a signal ends the exporter.
 func (c *exporterCmd) Run(env *environment) error {
-	// Before anything else, because an unhandled SIGHUP would end the process.
+	// The exporter catches SIGHUP before it does anything else, because an unhandled SIGHUP would
+	// end the process.
 	reload := make(chan os.Signal, 1)
 	signal.Notify(reload, syscall.SIGHUP)
 	defer signal.Stop(reload)
@@ -128,7 +129,8 @@ func (c *exporterCmd) Run(env *environment) error {
 	return server.Serve(ctx, store)
 }
 
-// exporterOwners asks the nodes that the last configuration names.
+// exporterOwners asks other nodes about the disks of their guests. The nodes are those in the
+// configuration that the exporter last read.
 type exporterOwners struct {
 	current atomic.Pointer[exporterAsk]
 }
@@ -154,17 +156,17 @@ func (o *exporterOwners) ask(ctx context.Context, timeout time.Duration, r check
 	return a.nodes.Ask(ctx, timeout, r, a.origin)
 }
 
-// lastRun returns the report of the last run. It drops a last success in the future: Prometheus
-// would treat that success as recent for as long as the clock was wrong.
+// lastRun returns the report of the last run of snap or prune. If the last success is in the
+// future, lastRun drops it: until that time passed, Prometheus would treat the success as recent.
 func (e *environment) lastRun(name string) (report.Run, error) {
 	last, err := report.LoadFile(e.StateDir, name)
 	last.LastSuccess = last.SuccessBefore(e.Now())
 	return last, err
 }
 
-// runs are what snap and prune left on this host.
+// runs returns what check needs to know about the last runs of snap and prune on this host.
 func (e *environment) runs() (snap, prune checker.Runs) {
-	up, _ := e.PVE.Uptime() // 0 where that is not known
+	up, _ := e.PVE.Uptime() // 0 where the uptime is unknown
 	read := func(name string, expected bool, limit time.Duration) checker.Runs {
 		r := checker.Runs{Expected: expected, Limit: limit, Up: up}
 		last, err := e.lastRun(name)
@@ -199,8 +201,8 @@ func (e *environment) living(vmid int) (since time.Time, alive bool) {
 
 var plainPath = regexp.MustCompile(`^(/[A-Za-z0-9_.-]+)+$`)
 
-// metricsPath returns the path of the metrics. The error says why the exporter cannot serve them
-// there.
+// metricsPath returns the path of the metrics. The error says why the exporter cannot serve metrics
+// at that path.
 func (c *exporterCmd) metricsPath() (string, error) {
 	clean := path.Clean(c.Path)
 	taken := func(prefix string) bool { return strings.HasPrefix(clean+"/", prefix) }

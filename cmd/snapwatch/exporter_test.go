@@ -28,7 +28,7 @@ func TestLiving(t *testing.T) {
 	}
 	pid := write("qemu-server/100.pid", "42\n")
 	write("42/cmdline", "/usr/bin/kvm\x00-id\x00100\x00-pidfile\x00/var/run/qemu-server/100.pid\x00")
-	write("qemu-server/101.pid", "43\n") // left by a crash
+	write("qemu-server/101.pid", "43\n") // a pid file that a crash has left
 	write("net/unix", "x: 2 0 0 1 1 1 @/var/lib/lxc/102/command\n")
 	since := time.Date(2026, 3, 1, 0, 0, 0, 0, time.Local)
 	require.NoError(t, os.Chtimes(pid, since, since))

@@ -18,8 +18,9 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// playPvesh plays pvesh with the files in $WORK/pvesh: qemu.json, lxc.json, and VMID.json for a
-// guest's status. If a file named fail exists, playPvesh fails and prints the file's text.
+// playPvesh plays the program pvesh. It prints the files in $WORK/pvesh: qemu.json, lxc.json, and
+// VMID.json for a guest's status. If a file named fail exists, playPvesh fails and prints the
+// file's text.
 func playPvesh(args []string) int {
 	dir := filepath.Join(os.Getenv("WORK"), "pvesh")
 	logCall("pvesh", args)
@@ -71,7 +72,7 @@ func playAgent(state, what string) int {
 			panic(err)
 		}
 		if to != strings.TrimSpace(string(is)) {
-			result = "2" // file systems
+			result = "2" // the number of frozen file systems
 		}
 	}
 	fmt.Printf(`{"result":%s}`, result)
@@ -130,7 +131,7 @@ func logCall(program string, args []string) {
 	_ = log.Close()
 }
 
-// playedDisk is a disk of the fake zfs.
+// playedDisk is a disk of the fake zfs program.
 type playedDisk struct {
 	name, running, received, nosnap, written, since, token, thick, available string
 }
@@ -140,7 +141,7 @@ type playedDisk struct {
 // NAME#SNAPSHOT TIME".
 type playedWorld struct {
 	disks []playedDisk
-	rows  map[string][]string // by kind and dataset, as zfs list prints them
+	rows  map[string][]string // the rows that zfs list prints, by kind and dataset
 }
 
 func readWorld() playedWorld {

@@ -36,9 +36,9 @@ EXAMPLES
   snapwatch forget oldpool                all disks that were on it`
 }
 
-// Run takes the datasets and all below them from what is remembered: at once from what the
-// exporter does, and from each check's own memory when it next reads the exporter's. A disk
-// that is still there is remembered again when it is next read.
+// Run removes the datasets and all datasets below them from the exporter's inventory of disks. Each
+// check removes them from its own inventory when it next reads the exporter's inventory. A disk
+// that still exists returns to the inventories at the next scan.
 func (c *forgetCmd) Run(env *environment) error {
 	var invalid []error
 	for _, dataset := range c.Dataset {
@@ -73,7 +73,7 @@ func (c *forgetCmd) Run(env *environment) error {
 			continue
 		}
 		fmt.Fprintf(env.Stdout, "%s: no exporter remembers it; a check that remembers it forgets it at its next run\n", dataset)
-		if !again && seen.Disks != nil { // an exporter remembers other disks
+		if !again && seen.Disks != nil { // an exporter keeps an inventory without these disks
 			unknown = append(unknown, dataset)
 		}
 	}

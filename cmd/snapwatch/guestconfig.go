@@ -76,7 +76,7 @@ func (c *guestConfigCmd) Run(env *environment) error {
 	return c.print(env, found)
 }
 
-// disks returns the datasets of the guest's disks in one pool.
+// disks lists the datasets of the guest's disks in one pool.
 func (c *guestConfigCmd) disks(ctx context.Context, env *environment, pool string, roots []string) ([]string, error) {
 	if err := zfs.CheckPool(env.Kstat, pool); err != nil || len(roots) == 0 {
 		return nil, err
@@ -100,8 +100,8 @@ func (c *guestConfigCmd) print(env *environment, found knownConfig) error {
 	return writeNew(c.Output, found.text)
 }
 
-// writeNew writes a new file. It does not rename a temporary file, because modes cannot be
-// changed in /etc/pve.
+// writeNew creates a file with the text. It does not rename a temporary file, because modes cannot
+// be changed in /etc/pve.
 func writeNew(path, text string) error {
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
@@ -114,39 +114,40 @@ func writeNew(path, text string) error {
 	return errors.Join(err, file.Close())
 }
 
-// diskConfigs lists a disk's snapshots, the oldest first, with the configurations kept in them.
-// cluster is the cluster that the disk was received from, "" where the cluster is not configured.
+// diskConfigs lists the snapshots of a disk, the oldest first, with the guest configurations that
+// are stored in the snapshots. cluster is the cluster from which the disk was received, "" where
+// the configuration names no cluster.
 type diskConfigs struct {
 	name, cluster string
 	kept          []zfs.KeptConfig
 }
 
-// is reports whether two datasets on this host are copies of the same disk: they have a snapshot
-// in common.
+// is reports whether two datasets on this host are copies of the same disk, that is, have a
+// snapshot in common.
 func (d diskConfigs) is(o diskConfigs) bool {
 	return slices.ContainsFunc(d.kept, func(k zfs.KeptConfig) bool {
 		return slices.ContainsFunc(o.kept, func(other zfs.KeptConfig) bool { return other.GUID == k.GUID })
 	})
 }
 
-// guestConfigs has the disks whose names contain the number vmid, and the configurations kept in
-// their snapshots, by checksum.
+// guestConfigs has the disks whose names contain the number vmid, and the guest configurations
+// stored in their snapshots, by checksum.
 type guestConfigs struct {
 	vmid  int
 	disks []diskConfigs
 	texts map[string]pve.Captured
 }
 
-// knownConfig is the configuration that was in force at a snapshot.
+// knownConfig is the configuration that a guest had at a snapshot of its disk.
 type knownConfig struct {
 	at   zfs.KeptConfig
 	kind pve.Kind
 	text string
 }
 
-// newGuestConfigs reads the configurations kept in the snapshots of the disks. A configuration of
-// another guest is not used. refused is called for each configuration that is not used, with the
-// reason.
+// newGuestConfigs reads the guest configurations that are stored in the snapshots of the disks. A
+// configuration of another guest is not used. refused is called for each configuration that is not
+// used, with the reason.
 func newGuestConfigs(vmid int, disks []diskConfigs, refused func(zfs.KeptConfig, error)) guestConfigs {
 	g := guestConfigs{vmid, slices.Clone(disks), map[string]pve.Captured{}}
 	for i := range g.disks {
@@ -173,8 +174,8 @@ func newGuestConfigs(vmid int, disks []diskConfigs, refused func(zfs.KeptConfig,
 	return g
 }
 
-// known returns the configuration at a snapshot, false where no snapshot here keeps that
-// configuration.
+// known returns the configuration that the guest had at a snapshot, false where no snapshot on this
+// host stores that configuration.
 func (g guestConfigs) known(k zfs.KeptConfig) (knownConfig, bool) {
 	sum, _ := pve.ReadReference(k.Value)
 	c, found := g.texts[sum]
@@ -185,8 +186,8 @@ var errNoConfig = errors.New("no snapshot here has the guest's configuration: ei
 	"in the node's configuration), or the replication drops properties: they travel with zfs send -p or -R, " +
 	"syncoid --sendoptions=p; syncoid --preserve-properties is for datasets alone")
 
-// at returns the configuration at a snapshot, which is named as NAME or DATASET@NAME. For "" it
-// returns the newest known configuration.
+// at returns the configuration that the guest had at a snapshot, given as NAME or DATASET@NAME. For
+// "" it returns the newest known configuration.
 func (g guestConfigs) at(name string, now time.Time) (knownConfig, error) {
 	dataset, snapshot, whole := strings.Cut(name, "@")
 	if !whole {
@@ -237,13 +238,14 @@ func unlike(a, b diskConfigs) bool {
 	return a.cluster != b.cluster || zfs.Base(a.name) == zfs.Base(b.name) && !a.is(b)
 }
 
-// tooNew is how far a snapshot's creation may be in the future. Snapshots with a later creation
-// are never the newest.
+// tooNew is the longest time by which the creation of a snapshot may be in the future. A snapshot
+// with a later creation never counts as the newest.
 const tooNew = 5 * time.Minute
 
-// ofDisk returns the configuration at a snapshot of one disk; for "" the newest known one. there
-// is false where the disk has no such snapshot. The error names the nearest known configurations
-// instead.
+// ofDisk returns the configuration that the guest had at a snapshot of one disk; for "" the newest
+// known configuration. there is false where the disk does not have the snapshot. If no
+// configuration of the snapshot is known, the error names the snapshots nearest to it that have
+// one.
 func (g guestConfigs) ofDisk(d diskConfigs, snapshot string, now time.Time) (answer knownConfig, there bool, err error) {
 	var before, after *knownConfig
 	for _, k := range d.kept {

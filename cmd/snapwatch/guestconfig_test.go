@@ -58,7 +58,8 @@ func TestGuestConfigOfTwoKinds(t *testing.T) {
 	assert.Contains(t, got.text, "qemu-server/100.conf")
 }
 
-// guest-config prints the configuration that was in force at the snapshot, or none.
+// guest-config prints the configuration that was in force at the snapshot, or an error if that
+// configuration is unknown.
 func TestGuestConfigAt(t *testing.T) {
 	const a, b = "tank/a/vm-100-disk-0", "tank/b/vm-100-disk-0"
 	disk := func(name, cluster string, kept []zfs.KeptConfig) diskConfigs { return diskConfigs{name, cluster, kept} }

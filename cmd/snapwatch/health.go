@@ -33,7 +33,8 @@ Exit status: 0 done; 1 a pool could not be asked, and what was known of it befor
 could be done.`
 }
 
-// healthTime is the longest wait for zpool. All pools are asked at the same time.
+// healthTime is the longest time that the command health waits for zpool. All pools are asked at
+// the same time.
 const healthTime = time.Minute
 
 // Run implements the command.
@@ -55,8 +56,8 @@ func (healthCmd) Run(env *environment) error {
 	})
 }
 
-// reportDamage finds the permanent errors of all pools and writes the report about them. The
-// error joins the reasons why single pools could not be asked.
+// reportDamage lists the permanent errors of all pools by zpool status -v and writes a report about
+// them. The error joins the errors of the pools whose status could not be read.
 func reportDamage(ctx context.Context, env *environment) (map[string]*checker.Damage, error) {
 	pools, err := zfs.Pools(env.Kstat)
 	if err != nil {
@@ -91,15 +92,17 @@ func reportDamage(ctx context.Context, env *environment) (map[string]*checker.Da
 }
 
 const (
-	// refreshAfter is the age from which a run of snap or prune renews the report. The report's
-	// own timer runs hourly; refreshAfter is a little less.
+	// refreshAfter is the age from which a run of snap or prune renews the report of permanent
+	// errors. A timer also renews the report each hour; refreshAfter is a little less.
 	refreshAfter = 50 * time.Minute
-	// refreshTime is the longest time that a run of snap or prune spends on the report.
+	// refreshTime is the longest time that a run of snap or prune spends on renewing the report of
+	// permanent errors.
 	refreshTime = 30 * time.Second
 )
 
-// refreshDamage renews the report of permanent errors if the report is old. snap and prune call
-// refreshDamage at their end and ignore its failure, since check reports the age of the report.
+// refreshDamage renews the report of permanent errors if the report is older than refreshAfter.
+// snap and prune call refreshDamage at their end and ignore its failure, since check reports the
+// age of the report.
 func refreshDamage(ctx context.Context, env *environment) {
 	last, err := scan.LoadDamage(filepath.Join(env.StateDir, scan.DamageName))
 	pools, poolsErr := zfs.Pools(env.Kstat)
@@ -118,7 +121,8 @@ func refreshDamage(ctx context.Context, env *environment) {
 	_, _ = reportDamage(ctx, env)
 }
 
-// printDamage prints where the errors are, and nothing for a pool without errors.
+// printDamage prints the files and datasets with permanent errors, and nothing for a pool without
+// errors.
 func printDamage(w io.Writer, found map[string]*checker.Damage) {
 	for _, pool := range slices.Sorted(maps.Keys(found)) {
 		d := found[pool]
@@ -143,11 +147,11 @@ func printDamage(w io.Writer, found map[string]*checker.Damage) {
 }
 
 // askHealths starts asking zpool about the health of the pools, and returns a function that waits
-// for the answer. Asking takes at most half of the time until ctx ends.
+// for the result. Asking zpool takes at most half of the time until ctx ends.
 func askHealths(ctx context.Context, s scan.Scanner, f scan.HealthFile, pools []string) func() map[string]*checker.Health {
 	cancel := context.CancelFunc(func() {})
 	if until, has := ctx.Deadline(); has {
-		ctx, cancel = context.WithTimeout(ctx, time.Until(until)/2) //nolint:forbidigo // a deadline is by this clock, too
+		ctx, cancel = context.WithTimeout(ctx, time.Until(until)/2) //nolint:forbidigo // ctx's deadline is a time of the real clock
 	}
 	answer := make(chan map[string]*checker.Health, 1)
 	go func() {

@@ -86,7 +86,8 @@ func anyFrozen(ts *testscript.TestScript, files []string) bool {
 	return false
 }
 
-// anyWatchdog reports whether a watchdog of this script, or a program started by one, is running.
+// anyWatchdog reports whether a watchdog of this script, or a program that a watchdog started, is
+// running.
 func anyWatchdog(work string) bool {
 	paths, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, path := range paths {

@@ -1,8 +1,8 @@
-// Snapwatch snapshots the disks of running Proxmox VE guests on ZFS. On the sites that receive
-// those snapshots it reports whether they still arrive.
+// Snapwatch snapshots the disks of running Proxmox VE guests on ZFS. On the sites that receive the
+// snapshots, snapwatch reports whether new snapshots still arrive.
 //
-// This package has the grammar of the command line, the wiring and the exit codes. Each command
-// has its own file.
+// Package main has the grammar of the command line, the wiring and the exit codes. Each command has
+// its own file.
 package main
 
 import (
@@ -57,7 +57,7 @@ When in doubt:
   snapwatch --help                       all commands
 `
 
-// grammar describes the command line: the commands, and the flags that all of them have.
+// grammar describes the command line: the commands, and the flags that all commands have.
 type grammar struct {
 	Version kong.VersionFlag `short:"V" help:"Print the version and end."`
 
@@ -102,8 +102,8 @@ func (e *exit) Unwrap() error { return e.err }
 // the exit status.
 type ended struct{ code int }
 
-// execute runs the command line in args and returns the exit status. Tests call execute with
-// their own environment.
+// execute runs the command line in args and returns the exit status. Tests call execute with a
+// simulated environment.
 func execute(args []string, env *environment) (status int) {
 	defer func() {
 		if e := recover(); e != nil {
@@ -170,7 +170,7 @@ func parse(args []string) (cli grammar, err error) {
 	return cli, err
 }
 
-// commandWords are the words that a command line begins with.
+// commandWords are the first words that a valid command line may have.
 var commandWords = []string{
 	"snap", "check", "config", "guest-config", "cron", "explain", "exporter", "finalize", "forget", "health", "unblock", "prune", "soon",
 	"status", "doctor", "completion", "watchdog", "manual", readPVEWord,
@@ -198,7 +198,8 @@ func withCommand(args []string) []string {
 	return args
 }
 
-// renamed returns an error with the new name if args have a word that was renamed, else nil.
+// renamed returns an error with the new name if args contain a flag or command that was renamed,
+// else nil.
 func renamed(args []string) error {
 	command := slices.IndexFunc(args, func(arg string) bool { return !strings.HasPrefix(arg, "-") })
 	for i, arg := range args {
@@ -214,7 +215,7 @@ func renamed(args []string) error {
 }
 
 // fail prints err and returns the exit status: the status in err, else 2. For check the status is
-// always one that a monitoring system knows.
+// always one of OK, WARNING, CRITICAL and UNKNOWN, which a monitoring system knows.
 func fail(env *environment, args []string, err error) int {
 	status := 2
 	end, asked := errors.AsType[*exit](err)

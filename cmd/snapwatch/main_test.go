@@ -73,7 +73,7 @@ func scriptEnvironment() *environment {
 	}
 	return &environment{
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Self: self,
-		Trusted: func(program string) error { // the test binary is in /tmp
+		Trusted: func(program string) error { // the test binary is in /tmp, where a real program would not be trusted
 			if !strings.HasPrefix(program, work("")) {
 				return nil
 			}
@@ -219,9 +219,9 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// told SIGNAL STATUS FILE PROGRAM ARG…: starts the program, which hangs, and sends it the signal
-// when the file exists or, if the file is a fifo, has a reader. The program must exit with the
-// status in less than five seconds.
+// told SIGNAL STATUS FILE PROGRAM ARG…: starts the program, and sends the signal to it when the
+// file exists or, if the file is a fifo, has a reader. The program must exit with the status in
+// less than five seconds.
 func toldTo(ts *testscript.TestScript, _ bool, args []string) {
 	signals := map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM}
 	want, err := strconv.Atoi(args[1])

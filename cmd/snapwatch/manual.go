@@ -11,7 +11,7 @@ import (
 // manualCmd is `snapwatch manual`, which writes the man page for the package.
 type manualCmd struct{}
 
-// Run prints the man page, made from the grammar.
+// Run prints the man page, made from the grammar of the command line.
 func (manualCmd) Run(env *environment, ctx *kong.Context) error {
 	return writeManual(env.Stdout, ctx.Model.Node)
 }
@@ -74,8 +74,8 @@ func writeManualCommand(b *strings.Builder, n *kong.Node) {
 	}
 }
 
-// writeManualDetail writes a command's help. Paragraphs are filled, headings are lines of their
-// own, and indented lines are printed unchanged.
+// writeManualDetail writes the long help of a command into the man page. Paragraphs are filled,
+// headings are lines of their own, and indented lines are printed unchanged.
 func writeManualDetail(b *strings.Builder, detail string) {
 	literal := false
 	for line := range strings.Lines(detail) {

@@ -21,7 +21,8 @@ type ownerFlags struct {
 	PasswordFile string   `name:"owners-password-file" placeholder:"FILE" help:"The file with that user's password."`
 }
 
-// over returns the configuration's owners with the values of the given flags.
+// over returns the section owners: of the configuration, with the values replaced that were given
+// as flags.
 func (f ownerFlags) over(p config.Owners) config.Owners {
 	if len(f.URLs) > 0 {
 		p.URLs = f.URLs
@@ -39,8 +40,8 @@ func (f ownerFlags) over(p config.Owners) config.Owners {
 }
 
 // setOwned records for each disk whether its guest is configured on this host. It reads Proxmox's
-// configuration only if a disk needs that: all is true, a disk has a nosnap label, or a disk is a
-// clone. Owned stays unknown where Proxmox's configuration cannot be read.
+// configuration only if all is true, a disk has a nosnap label, or a disk is a clone. Owned stays
+// unknown where Proxmox's configuration cannot be read.
 func setOwned(ctx context.Context, env *environment, pools []checker.Pool, all bool) {
 	matters := func(d checker.Disk) bool { return all || d.NoSnap.Excludes() || d.BareClone() }
 	if !slices.ContainsFunc(pools, func(p checker.Pool) bool { return slices.ContainsFunc(p.Disks, matters) }) {
@@ -73,6 +74,6 @@ func setOwned(ctx context.Context, env *environment, pools []checker.Pool, all b
 	}
 }
 
-// localShare is the part of the timeout for reading the disks here, where nodes are asked
-// afterwards: a pool that hangs must leave time to ask the nodes.
+// localShare is the share of the timeout in which check reads this host's disks before it asks the
+// nodes: a pool that hangs must leave time to ask the nodes.
 const localShare = 5.0 / 8

@@ -18,7 +18,7 @@ import (
 const (
 	// pingTime is the longest time that all pings together may delay the end of a command.
 	pingTime = 10 * time.Second
-	// pingBody is the greatest part of a command's output that a ping sends, in bytes.
+	// pingBody is the largest part of a command's output that a ping sends, in bytes.
 	pingBody = 4096
 )
 
@@ -35,9 +35,9 @@ func (h *head) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// pinged runs work. It pings the addresses configured for this kind of run: once at the start,
-// and at the end with success or with the beginning of the output. A failed ping does not change
-// the result.
+// pinged runs work. It requests the addresses that the configuration names for this command: once
+// when work starts, and once when work ends, with success or with the beginning of the output. A
+// failed ping does not change the result.
 func pinged(env *environment, all []config.Ping, run string, work func(*environment) error) error {
 	pings := pingsOf(all, run)
 	if len(pings) == 0 {
@@ -54,13 +54,13 @@ func pinged(env *environment, all []config.Ping, run string, work func(*environm
 	listened := *env
 	listened.Stdout, listened.Stderr = io.MultiWriter(env.Stdout, said), io.MultiWriter(env.Stderr, said)
 	err := work(&listened)
-	begun() // end the start pings, or they could arrive after the end pings
+	begun() // abandon the start pings, which could otherwise arrive after the end pings
 	<-started
 	sendEnd(env, pings, said, err, pingTime)
 	return err
 }
 
-// sendEnd pings that a run succeeded or failed.
+// sendEnd pings the configured addresses to report that a run succeeded or failed.
 func sendEnd(env *environment, pings []config.Ping, said *head, err error, limit time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
@@ -93,8 +93,8 @@ func pingsOf(all []config.Ping, run string) []config.Ping {
 	return pings
 }
 
-// sendAll pings the address that of returns for each ping, all at the same time. A problem names
-// the ping's server, since the run itself may have succeeded.
+// sendAll requests for each ping the address that of returns, all at the same time. The message
+// about a failed ping names the server, since the run itself may have succeeded.
 func sendAll(ctx context.Context, problems io.Writer, pings []config.Ping, of func(config.Ping) config.Secret, body string) {
 	var sending sync.WaitGroup
 	said := make([]string, len(pings))

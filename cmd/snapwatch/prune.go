@@ -56,8 +56,8 @@ func (c *pruneCmd) Run(env *environment) error {
 	return pinged(env, cfg.Ping, "prune", work)
 }
 
-// prepare returns the configuration and the retention of the run. The error says why prune must
-// not run.
+// prepare returns the configuration and the retention of a run of prune. The error says why prune
+// must not run.
 func (c *pruneCmd) prepare(env *environment) (config.Config, config.Keep, error) {
 	cfg, keep, err := c.settings(env)
 	if err != nil {
@@ -101,8 +101,8 @@ func (c *pruneCmd) prune(ctx context.Context, env *environment, cfg config.Confi
 	return nil
 }
 
-// settings returns the configuration and the retention. The configuration's keep: is meant for
-// snap, unless role: says that the host is a replica.
+// settings returns the configuration and the retention of prune. The configuration's keep: is meant
+// for snap, unless role: says that the host is a replica.
 func (c *pruneCmd) settings(env *environment) (config.Config, config.Keep, error) {
 	cfg, err := env.loadConfig(c.Config)
 	if err != nil {
@@ -122,7 +122,7 @@ func (c *pruneCmd) flags() regularFlags {
 	return regularFlags{&c.Keep, &c.Config, &c.Textfile, new(string)}
 }
 
-// words returns the command line without the flags for a single run, such as --dry-run.
+// words returns the command line of prune without the flags for a single run, such as --dry-run.
 func (c *pruneCmd) words() []string {
 	words := append([]string{"prune"}, c.Keep...)
 	if c.Config != "" {

@@ -16,7 +16,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// limitFlags are the limits of one call, which replace the configured defaults.
+// limitFlags are the limits given on the command line, which replace the configured limits.
 type limitFlags struct {
 	Warning  *checker.Threshold `short:"w" placeholder:"AGE" help:"Warn when a disk's newest snapshot is older than this: seconds, a duration (2h, 1d12h), or a Nagios range of these. It replaces only the default limit, not the overrides in the configuration."`
 	Critical *checker.Threshold `short:"c" placeholder:"AGE" help:"The same for critical."`
@@ -30,7 +30,7 @@ type filterFlags struct {
 	Disk  []string `placeholder:"PATTERN" help:"Only disks whose dataset, or its last component, matches this shell pattern; may be repeated."`
 }
 
-// sourceFlags choose where the command reads the facts.
+// sourceFlags name the files and the pools that the command reads.
 type sourceFlags struct {
 	Owners ownerFlags `embed:""`
 
@@ -46,15 +46,15 @@ type query struct {
 	filterFlags
 	sourceFlags
 	Timeout time.Duration
-	// whose is true to look up for every disk whether this host owns its guest.
+	// whose is true if the query must look up for every disk whether this host owns its guest.
 	whose bool
 	// pings receives the addresses that the configuration names for pings; it may be nil.
 	pings *atomic.Pointer[[]config.Ping]
-	// ran records the commands that were run; it may be nil.
+	// ran records the programs that the query started; it may be nil.
 	ran *commands
 }
 
-// result is the outcome of a query: a report, or err.
+// result is the outcome of a query: a report, or an error in err.
 type result struct {
 	report checker.Report
 	// evidence has the answers of the nodes that may own the disks, by the disk's dataset. It is
@@ -141,8 +141,8 @@ func (q query) find(ctx context.Context, env *environment, stage *atomic.Value, 
 	return r
 }
 
-// filter returns the filter of the command line without --guest: the names of guests are known
-// only after the nodes answered.
+// filter returns the filter of the command line without --guest: some names of guests are known
+// only after the owners answered.
 func (q query) filter() checker.Filter {
 	return checker.Filter{Pools: q.Pool, VMIDs: q.VMID, Disks: q.Disk}
 }
@@ -156,7 +156,8 @@ func timeLeft(ctx context.Context) time.Duration {
 	return time.Until(until)
 }
 
-// scan reads the disks from zfs. It also returns the updated memory, and notes for the report.
+// scan reads the disks from zfs. scan also returns the updated cache and inventory in memory, and
+// notes for the report.
 func (q query) scan(ctx context.Context, env *environment, cfg config.Config, policy checker.Policy, stage *atomic.Value) ([]checker.Pool, *memory, []checker.Note, error) {
 	stage.Store("reading what was seen before")
 	memory, notes := q.remember(env.Now())
@@ -202,8 +203,8 @@ func (q query) scan(ctx context.Context, env *environment, cfg config.Config, po
 	return pools, &memory, notes, nil
 }
 
-// forgetPending removes the times since when receives have been pending. Without a memory each
-// check would take the present for that time.
+// forgetPending removes the times at which receives became pending. A check that saves no cache
+// would record its own time for each receive.
 func forgetPending(pools []checker.Pool) {
 	for i := range pools {
 		for k := range pools[i].Disks {

@@ -14,7 +14,8 @@ import (
 	"snapwatch/snapper/run"
 )
 
-// killTime is the wait for started programs to be killed before this process exits.
+// killTime is the longest time that this process waits, before it exits, until the programs that it
+// started are killed.
 const killTime = 200 * time.Millisecond
 
 // told is the error of a command that a signal ended.
@@ -28,7 +29,8 @@ func (told) Is(target error) bool { return target == context.Canceled }
 // status returns the exit status that shells use for a program ended by the signal.
 func (t told) status() int { return 128 + int(t.signal) }
 
-// signals returns a channel that receives the signals that end a command. stop ends the delivery.
+// signals returns a channel that receives the signals that end a command. After stop the channel
+// receives no more signals.
 func signals() (came chan os.Signal, stop func()) {
 	came = make(chan os.Signal, 1)
 	signal.Notify(came, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
@@ -36,9 +38,9 @@ func signals() (came chan os.Signal, stop func()) {
 }
 
 // reading runs a command that only reads. It returns immediately after a signal, with the exit
-// status of shells for that signal, and at the latest after limit. Work that hangs is abandoned,
-// and the error names its stage. Programs that work started are killed. After its context has
-// ended work must not print.
+// status that shells use for that signal, and otherwise when work ends, at the latest after the
+// time in limit. Work that hangs is abandoned, and the error names its stage. Programs that work
+// started are killed. The function work must not print after its context has ended.
 func reading(limit time.Duration, stage *atomic.Value, work func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)

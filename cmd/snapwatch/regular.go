@@ -15,7 +15,7 @@ import (
 	"snapwatch/internal/report"
 )
 
-// regularCmd is a command that cron or a timer can run: snap or prune.
+// regularCmd is a snapwatch command that cron or a timer can run: snap or prune.
 type regularCmd interface {
 	// settings returns the configuration and the retention. The retention is nil where neither
 	// the command line nor the configuration has one.
@@ -47,9 +47,9 @@ const (
 	serviceName = "snapwatch.service"
 )
 
-// regularRuns returns the runs of a job that cron or the timer starts on this host. unclear has
-// the lines that may start the job too but could not be parsed. If both are empty, nothing starts
-// the job.
+// regularRuns returns the runs of a job that cron or the timer starts on this host. unclear has the
+// crontab lines that may start the job too but could not be parsed. If runs and unclear are empty,
+// nothing starts the job.
 func regularRuns(env *environment, job cronJob) (runs []regularRun, unclear []crontab.Entry) {
 	lines, _ := job.lines(env) // snap runs as root, which can read all crontabs
 	if job == snapJob && timerEnabled(env) {
@@ -70,9 +70,9 @@ func regularRuns(env *environment, job cronJob) (runs []regularRun, unclear []cr
 	return runs, unclear
 }
 
-// timerLines returns the commands that the timer's service starts, as lines of cron. A drop-in
-// may have replaced the commands. If they cannot be read, the only line returned has the reason
-// in Problem.
+// timerLines returns the commands that the timer's service starts, in the form of crontab lines. A
+// drop-in of systemd may have replaced the commands of the service. If the commands cannot be read,
+// timerLines returns one line that has the reason in Problem.
 func timerLines(env *environment) []crontab.Entry {
 	ctx, cancel := context.WithTimeout(context.Background(), partTimeout)
 	defer cancel()
@@ -90,8 +90,8 @@ func timerLines(env *environment) []crontab.Entry {
 	return lines
 }
 
-// programPath returns the path at which cron finds a line's program. The error says why cron does
-// not find the program.
+// programPath returns the path at which cron finds the program of a crontab line. The error says
+// why cron does not find the program.
 func programPath(line crontab.Entry) (string, error) {
 	if strings.Contains(line.Program, "/") {
 		_, err := os.Stat(line.Program)
@@ -106,8 +106,8 @@ func programPath(line crontab.Entry) (string, error) {
 	return line.Program, fmt.Errorf("it is not in cron's PATH (%s)", line.Path)
 }
 
-// asRegistered copies the flags of the regular run into c, since a person who types snap without
-// a retention means the registered one.
+// asRegistered copies the flags of the regular run into the snap command c, since a person who
+// types snap without a retention means the registered one.
 func (c *snapCmd) asRegistered(env *environment, r regularRun) {
 	f := r.flags()
 	c.Keep, c.Config = *f.keep, *f.config
@@ -117,10 +117,10 @@ func (c *snapCmd) asRegistered(env *environment, r regularRun) {
 	}
 }
 
-// agree makes a typed run use the flags of the job's regular run, so that a retention typed once
-// by mistake does not destroy snapshots that the regular runs keep. It returns an error where the
-// retention of the regular runs is unknown. always is the command line that would make the typed
-// words the regular ones, "" where this run does so itself.
+// agree makes a typed run use the flags of the job's regular run, so that a retention typed once by
+// mistake does not destroy snapshots that the regular runs keep. It returns an error where the
+// retention of the regular runs is unknown. always is the command line that would register the
+// typed flags in cron, "" where this run registers them itself.
 func agree(env *environment, job cronJob, typed regularCmd, always string) error {
 	runs, unclear := regularRuns(env, job)
 	for _, r := range runs {
@@ -163,7 +163,7 @@ func by(runs []regularRun) string {
 	return strings.Join(all, "; ")
 }
 
-// same reports whether the typed command and the regular run r mean the same.
+// same reports whether the typed command and the regular run r have the same flags and retention.
 func same(env *environment, typed regularCmd, r regularRun) bool {
 	_, keep, err := typed.settings(env)
 	_, registered, registeredErr := r.settings(env)
@@ -173,8 +173,8 @@ func same(env *environment, typed regularCmd, r regularRun) bool {
 		(*t.node == "" || *t.node == *f.node) && (*t.textfile == "" || absolute(*t.textfile) == *f.textfile)
 }
 
-// registers registers the words in cron, where a person wants that: a first run at a
-// terminal, or one that is told to. What the run did says whether the next can succeed.
+// registers adds the command to cron after a person's first run of snap at a terminal, or if a flag
+// says so. done is the report of this run: it shows whether a later run can succeed.
 func (c *snapCmd) registers(env *environment, done report.Run) error {
 	switch {
 	case timerEnabled(env) && c.Register:

@@ -70,7 +70,7 @@ func (c *snapCmd) Run(env *environment) error {
 // can be adopted.
 func (c *snapCmd) lists() bool { return slices.Equal(c.Adopt, []string{nobody}) }
 
-// prepare returns the configuration and the retention of the run, and the command as it was
+// prepare returns the configuration and the retention of a run of snap, and the command as it was
 // typed. The error says why snap must not run.
 func (c *snapCmd) prepare(env *environment) (cfg config.Config, keep config.Keep, typed snapCmd, err error) {
 	cfg, keep, err = c.settings(env)
@@ -111,8 +111,8 @@ func (c *snapCmd) prepare(env *environment) (cfg config.Config, keep config.Keep
 	return cfg, keep, typed, nil
 }
 
-// thawLeft thaws the guests that earlier runs left frozen, and reports them. A command that
-// refuses to run calls thawLeft, since no later run may come to thaw the guests.
+// thawLeft thaws the guests that earlier runs left frozen, and reports them. A command that refuses
+// to run calls thawLeft, since no later run may follow that would thaw the guests.
 func thawLeft(env *environment, logFormat string) {
 	if !env.Root {
 		return
@@ -123,7 +123,7 @@ func thawLeft(env *environment, logFormat string) {
 	})
 }
 
-// snap makes the run, and calls registers where that did something.
+// snap executes the run, and calls registers if the run changed something.
 func (c *snapCmd) snap(ctx context.Context, env *environment, cfg config.Config, keep config.Keep, registers func(report.Run) error) error {
 	lists := c.lists()
 	options := env.options(cfg)
@@ -171,7 +171,8 @@ func (c *snapCmd) snap(ctx context.Context, env *environment, cfg config.Config,
 	return nil
 }
 
-// nobody is the value of --adopt without a name, because kong cannot parse an empty list.
+// nobody is the placeholder for the missing name in --adopt, because kong cannot parse an empty
+// list.
 const nobody = "-"
 
 // withAdopt replaces --adopt without a name by --adopt=nobody.
@@ -185,7 +186,7 @@ func withAdopt(args []string) []string {
 	return args
 }
 
-// listAdoptable prints the disks that a person may take over.
+// listAdoptable prints the disks that a person may adopt with snap --adopt.
 func listAdoptable(out io.Writer, plan snapper.Plan) error {
 	any := false
 	for _, n := range plan.Notes {
@@ -200,8 +201,8 @@ func listAdoptable(out io.Writer, plan snapper.Plan) error {
 	return nil
 }
 
-// settings returns the configuration and the retention. The retention is nil where neither the
-// command line nor the configuration has one.
+// settings returns the configuration and the retention of snap. The retention is nil where neither
+// the command line nor the configuration has one.
 func (c *snapCmd) settings(env *environment) (config.Config, config.Keep, error) {
 	cfg, err := env.loadConfig(c.Config)
 	if err != nil || len(c.Keep) == 0 {
@@ -213,7 +214,7 @@ func (c *snapCmd) settings(env *environment) (config.Config, config.Keep, error)
 
 func (c *snapCmd) flags() regularFlags { return regularFlags{&c.Keep, &c.Config, &c.Textfile, &c.Node} }
 
-// words returns the command line without the flags for a single run, such as --dry-run.
+// words returns the command line of snap without the flags for a single run, such as --dry-run.
 func (c *snapCmd) words() []string {
 	words := append([]string{"snap"}, c.Keep...)
 	if c.Config != "" {

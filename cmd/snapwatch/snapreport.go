@@ -25,7 +25,8 @@ func (e *environment) progress() func(string) {
 	return func(text string) { fmt.Fprintf(e.Stderr, "snapwatch: %s\n", text) }
 }
 
-// tell prints the pools that were locked too long, and then what was done in the chosen format.
+// tell prints the pools that were locked too long, and then the steps of the run, in the chosen
+// format.
 func (c *snapCmd) tell(env *environment, plan snapper.Plan, done report.Run) error {
 	tellLocked(env, c.LogFormat, done)
 	if c.Format == "json" {
@@ -41,9 +42,9 @@ func (c *snapCmd) tell(env *environment, plan snapper.Plan, done report.Run) err
 	return nil
 }
 
-// problemTeller returns a function that prints problems. Without a terminal it prints only
-// warnings, which are worth a mail, unless all is true.
-func problemTeller(env *environment, logFormat string, all bool) func([]report.Problem) { //nolint:revive // as the user asks for it
+// problemTeller returns a function that prints problems. Without a terminal the function prints
+// only warnings, which are worth a mail, unless all is true.
+func problemTeller(env *environment, logFormat string, all bool) func([]report.Problem) { //nolint:revive // the user chose the format by --log-format
 	say := problemPrinter(env, logFormat)
 	return func(problems []report.Problem) {
 		for _, p := range problems {
@@ -68,8 +69,8 @@ func problemPrinter(env *environment, logFormat string) func(s report.Severity, 
 	}
 }
 
-// tellLocked reports pools that another run has locked for too long. At a terminal the run itself
-// has reported them.
+// tellLocked reports pools that another run has locked for too long. At a terminal the run has
+// already reported the locked pools.
 func tellLocked(env *environment, logFormat string, done report.Run) {
 	say := problemPrinter(env, logFormat)
 	for _, p := range done.Pools {
@@ -79,8 +80,8 @@ func tellLocked(env *environment, logFormat string, done report.Run) {
 	}
 }
 
-// tellText prints the plan or the result at a terminal, with -v or for --dry-run. It also prints
-// which disks of running guests are not protected.
+// tellText prints the plan or the result at a terminal, with -v or for --dry-run. tellText also
+// prints which disks of running guests are not protected by snapshots.
 func (c *snapCmd) tellText(env *environment, plan snapper.Plan, done report.Run) {
 	if c.DryRun || c.Verbose {
 		printActions(env.Stdout, actions(plan))
@@ -102,8 +103,9 @@ func (c *snapCmd) tellText(env *environment, plan snapper.Plan, done report.Run)
 		done.End.Sub(done.Start).Round(100*time.Millisecond))
 }
 
-// snapStatus returns the exit status for a report. Without a terminal, a lock of another run
-// changes the status only after lockedTooLong, so that cron sends no mail before.
+// snapStatus returns the exit status of snap for the report of a run. Without a terminal, a lock of
+// another run changes the status only after lockedTooLong, so that cron sends no mail about a short
+// lock.
 func (e *environment) snapStatus(done report.Run) int {
 	locked := false
 	for _, p := range done.Pools {
@@ -171,7 +173,7 @@ func actions(plan snapper.Plan) []action {
 	return list
 }
 
-// printActions prints each action on a line.
+// printActions prints each action of a plan on a line of its own.
 func printActions(w io.Writer, list []action) {
 	for _, a := range list {
 		if a.Reason == "" {

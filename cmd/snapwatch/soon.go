@@ -22,15 +22,15 @@ It returns at once. systemd starts the run ten seconds later, with the words tha
 has; guests that stop in these ten seconds share it. Exit status: 0 the run will come; 2 it won't.`
 }
 
-// soonUnit runs snap. laterUnit runs snap once more for guests that stop during the run of
-// soonUnit.
+// soonUnit is the systemd unit in which snapwatch soon runs snap. laterUnit runs snap once more for
+// guests that stop during the run of soonUnit.
 const (
 	soonUnit  = "snapwatch-soon"
 	laterUnit = "snapwatch-soon-again"
 )
 
-// soonDelay is the time before the run starts. In that time the hook ends, and guests that stop
-// together share one run.
+// soonDelay is the time between snapwatch soon and the start of snap. In that time Proxmox's hook
+// ends, and guests that stop together share one run.
 const soonDelay = "10s"
 
 // Run implements the command.
@@ -50,9 +50,10 @@ func (soonCmd) Run(env *environment) error {
 			return err
 		}
 		if runs == "activating" || runs == "active" {
-			continue // this run may have read the guests' states before the stop
+			continue // the run of soonUnit may have read the guests' states before the stop
 		}
-		// systemd reports a timer as active also while its service runs.
+		// systemd reports a timer as active not only while it waits but also while its service
+		// runs.
 		waits, err := env.PVE.UnitState(ctx, unit+".timer")
 		if err != nil {
 			return err
@@ -63,10 +64,11 @@ func (soonCmd) Run(env *environment) error {
 		argv := []string{
 			"systemd-run", "--quiet", "--collect", "--unit=" + unit, "--description=Snapshots of running guests' disks, after a stop",
 			"--on-active=" + soonDelay, "--timer-property=AccuracySec=1s",
-			// As in snapwatch.service: a zfs command that changes a pool must not be killed.
+			// As in snapwatch.service, systemd must not kill the processes of the run: a zfs
+			// command that changes a pool must not be killed.
 			"--service-type=oneshot", "--property=KillMode=process", "--property=SendSIGKILL=no", "--",
 		}
-		if unit == laterUnit { // a run at the same time would find the pools locked, and do nothing
+		if unit == laterUnit { // a run of snap at the same time as the first would find the pools locked, and do nothing
 			argv = slices.Insert(argv, len(argv)-1, "--property=After="+soonUnit+".service")
 		}
 		_, err = command.Output(ctx, command.Cmd{Argv: append(argv, words...)})
@@ -75,10 +77,11 @@ func (soonCmd) Run(env *environment) error {
 		}
 		return err
 	}
-	return nil // one run is under way and another waits: no third is needed
+	return nil // one run of snap is under way and another waits, so a third is not needed
 }
 
-// regularCommand returns the command that cron or the timer runs snap with on this host.
+// regularCommand returns the command line with which cron or the systemd timer runs snap on this
+// host.
 func regularCommand(env *environment) ([]string, error) {
 	if timerEnabled(env) {
 		return []string{"systemctl", "start", "snapwatch.service"}, nil

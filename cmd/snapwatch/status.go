@@ -58,7 +58,8 @@ func (c *statusCmd) Run(env *environment) error {
 	return err
 }
 
-// watch shows the table every c.Every until ctx ends. It returns the cause.
+// watch prints the status table again after each period c.Every, until ctx ends. It returns the
+// cause of the end of ctx.
 func (c *statusCmd) watch(ctx context.Context, env *environment, stage *atomic.Value) error {
 	again := time.NewTicker(time.Duration(c.Every))
 	defer again.Stop()
@@ -74,8 +75,8 @@ func (c *statusCmd) watch(ctx context.Context, env *environment, stage *atomic.V
 	}
 }
 
-// show reads the disks, and prints the table or the JSON in one write. dress changes the text
-// before it is printed.
+// show reads the disks, and prints the status table or the JSON in one write. The function dress
+// changes the text before it is printed.
 func (c *statusCmd) show(ctx context.Context, env *environment, stage *atomic.Value, dress func(string) string) error {
 	begun := time.Now()
 	r := query{limitFlags: c.limitFlags, filterFlags: c.filterFlags, sourceFlags: c.sourceFlags, Timeout: time.Duration(c.Timeout)}.find(ctx, env, stage, begun)
@@ -110,8 +111,8 @@ func frame(text string, env *environment) string {
 	return "\x1b[H" + strings.Join(lines, "\x1b[K\n") + "\x1b[K\n\x1b[J"
 }
 
-// table is how tables look here: with colours at a terminal that wants them
-// (no-color.org), and as wide as that.
+// table returns the style of tables for this terminal: its width, and whether to use colours
+// (no-color.org).
 func (e *environment) table() format.Table {
 	if !e.Terminal {
 		return format.Table{}

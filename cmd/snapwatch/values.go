@@ -11,8 +11,8 @@ import (
 	"snapwatch/config"
 )
 
-// seconds is a positive time span, written as a number of whole seconds, as plugins do, or as a
-// duration such as 8s.
+// seconds is a positive time span, written as a number of whole seconds, as monitoring plugins
+// write it, or as a duration such as 8s.
 type seconds time.Duration
 
 // UnmarshalText implements [encoding.TextUnmarshaler].
@@ -35,7 +35,7 @@ func (s *seconds) UnmarshalText(text []byte) error {
 
 func (s seconds) String() string { return time.Duration(s).String() }
 
-// commands records the commands that were run, for check -vvv.
+// commands records the programs that check started; check -vvv prints them.
 type commands struct {
 	mu    sync.Mutex
 	argvs [][]string

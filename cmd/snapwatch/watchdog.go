@@ -18,9 +18,9 @@ type watchdogCmd struct {
 	Guests []string      `arg:"" help:"The guests, as qemu/101."`
 }
 
-// Run implements the command. The watchdog ignores SIGPIPE, because a run that was killed no
-// longer reads the output, and catches the other signals, because a closed terminal or a stopped
-// service must not end the watchdog before all guests are thawed.
+// Run implements the command. The watchdog ignores SIGPIPE, because a run of snap that was killed
+// no longer reads the watchdog's output, and catches the other signals, because a closed terminal
+// or a stopped service must not end the watchdog before all guests are thawed.
 func (c *watchdogCmd) Run(env *environment) error {
 	signal.Ignore(syscall.SIGPIPE)
 	signals := make(chan os.Signal, 1)
@@ -41,7 +41,7 @@ func (c *watchdogCmd) Run(env *environment) error {
 	return nil
 }
 
-// quiesce returns the Host that freezes guests. It starts the watchdog from this very program,
+// quiesce returns the Host that freezes guests. It starts the watchdog from the running program,
 // even if the program's file was replaced meanwhile.
 func (e *environment) quiesce() quiesce.Host {
 	return quiesce.Local(e.PVE, note.Dir(filepath.Join(e.RunDir, "frozen")), e.Self, e.Now)
