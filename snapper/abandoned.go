@@ -25,13 +25,15 @@ import (
 // Standing is the result of judging a bookmark: good, discarded or unproven.
 type Standing int
 
-// The standings of a bookmark. Only a discarded bookmark is destroyed because of its standing.
+// The possible standings of a bookmark. Only a discarded bookmark is destroyed because of its
+// standing.
 const (
 	// Good: the snapshot of the bookmark belongs to the disk's present history.
 	Good Standing = iota
 	// Discarded: the disk was set back to a snapshot that is older than the bookmark.
 	Discarded
-	// Unproven: there is no proof that the bookmark is good, and none that it is discarded.
+	// Unproven: nothing proves that the bookmark is good, and nothing proves that its snapshot was
+	// discarded.
 	Unproven
 )
 
@@ -91,11 +93,11 @@ func judgeBookmark(dataset string, b zfs.Snapshot, snapshots []zfs.Snapshot, h z
 	return Good, "the pool's history has no set-back to before it"
 }
 
-// InQuestion returns the managed bookmarks that may belong to a discarded history, given what an
-// earlier run recorded in Checked. A snapshot that is older than Checked and still exists proves
-// that the disk was not set back past this snapshot since. A bookmark is in question if its own
-// snapshot is gone, and if it is newer than every snapshot that already existed at the time of
-// Checked.
+// InQuestion returns the managed bookmarks that may belong to a discarded history, given the record
+// Checked that an earlier run made of the disk. A snapshot that is older than Checked and still
+// exists proves that the disk was not set back past this snapshot since. A bookmark is in question
+// if its own snapshot is gone, and if it is newer than every snapshot that already existed at the
+// time of Checked.
 func (d *Disk) InQuestion() []zfs.Snapshot {
 	if d.Ignored != "" || d.unchanged() {
 		return nil
@@ -116,15 +118,16 @@ func (d *Disk) InQuestion() []zfs.Snapshot {
 	return list
 }
 
-// unchanged reports whether the disk's list of snapshots is the same as when an earlier run
-// checked the disk's bookmarks. A set-back would change the list of snapshots.
+// unchanged reports whether the disk's list of snapshots is the same as when an earlier run checked
+// the disk's bookmarks. A set-back would change the list of snapshots.
 func (d *Disk) unchanged() bool {
 	return d.known() && d.SnapshotsChanged > 0 && d.Checked.Changed == d.SnapshotsChanged && d.Checked.Newest == d.NewestSnapshot
 }
 
-// known reports whether the record of an earlier run, Checked, describes this same dataset. A
-// promotion changes a dataset's origin and brings bookmarks of another dataset. After a pool was
-// rewound to an older state, the pool's transaction groups count up again from an older number.
+// known reports whether the record of an earlier run, Checked, describes the present dataset and
+// not an earlier one of the same name. A promotion changes a dataset's origin and brings bookmarks
+// of another dataset. After a pool was rewound to an older state, the pool's transaction groups
+// count up again from an older number.
 func (d *Disk) known() bool {
 	return d.Checked.GUID == d.GUID && d.Checked.Origin == d.Origin && d.Checked.TXG <= d.PoolTXG
 }
@@ -133,7 +136,7 @@ func (d *Disk) hasGUID(guid uint64) bool {
 	return slices.ContainsFunc(d.Snapshots, func(s zfs.Snapshot) bool { return s.GUID == guid })
 }
 
-// judgeBookmarks returns the disk's bookmarks that are discarded or unproven.
+// judgeBookmarks returns the disk's bookmarks whose standing is Discarded or Unproven.
 func (d *Disk) judgeBookmarks() []JudgedBookmark {
 	var bad []JudgedBookmark
 	question := d.InQuestion()
@@ -184,8 +187,8 @@ func (p *planner) abandon(d Disk) Disk {
 	return d
 }
 
-// unprovenText returns the message about a disk's unproven bookmarks, with the commands that
-// destroy the bookmarks.
+// unprovenText returns the message about a disk's unproven bookmarks, with the zfs commands by
+// which a person can destroy them.
 func unprovenText(dataset string, list []JudgedBookmark) string {
 	const named = 3
 	var commands []string
@@ -200,11 +203,11 @@ func unprovenText(dataset string, list []JudgedBookmark) string {
 		dataset, text.Count(len(list), "bookmark"), list[0].Reason, words)
 }
 
-// NextChecked returns the record of the disk for the next run. The argument made of NextChecked
-// is the transaction group of the snapshot that this run took of the disk, 0 if the run took
-// none. NextChecked returns false if this run could not read the disk's bookmarks, or did not
-// finish: then the record keeps what earlier runs found out about the bookmarks.
-func (d *Disk) NextChecked(made uint64, unfinished bool) (report.Checked, bool) { //nolint:revive // what became of the plan
+// NextChecked returns the record about the disk's bookmarks that the next run gets. The argument
+// made of NextChecked is the transaction group of the snapshot that this run took of the disk, 0 if
+// the run took none. NextChecked returns false if this run could not read the disk's bookmarks, or
+// did not finish: then the record of earlier runs must be kept.
+func (d *Disk) NextChecked(made uint64, unfinished bool) (report.Checked, bool) { //nolint:revive // unfinished is a result of the run, not a switch
 	if d.Ignored != "" {
 		return d.Checked, false
 	}

@@ -7,11 +7,12 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Label is the kind of value that a disk's label:running has, as seen from this node.
+// Label is the kind of value that a disk's label:running has: none, stopped, the name of this node,
+// or another name.
 type Label int
 
-// The kinds of labels. An inherited value of label:running counts as NoLabel, because it was set
-// on another dataset.
+// The kinds of values of label:running. An inherited value of label:running counts as NoLabel,
+// because it was set on another dataset.
 const (
 	NoLabel Label = iota
 	StoppedLabel
@@ -59,28 +60,32 @@ func (n Names) Classify(p zfs.Property) Label {
 	return ForeignLabel
 }
 
-// Action is the step that a disk's state and label call for.
+// Action is the step that snap must take for a disk because of the guest's state and the disk's
+// label.
 type Action int
 
-// The actions.
+// The actions that the table of states and labels contains.
 const (
-	// Leave: nothing is done to the disk.
+	// Leave: snap does nothing to the disk.
 	Leave Action = iota
-	// Warn: nothing is done to the disk, and a note warns about the disk.
+	// Warn: snap does nothing to the disk, and warns a person about it.
 	Warn
-	// Periodic: take a snapshot when a class is due.
+	// Periodic: take a snapshot of the running guest's disk when a class is due.
 	Periodic
 	// Start: the guest was started, so set the label and take a snapshot in this run.
 	Start
 	// Final: the guest stopped, so take one _stopped snapshot and set the label to "stopped".
 	Final
-	// Recheck: do Final again if the disk was written to since its _stopped snapshot.
+	// Recheck: take another _stopped snapshot if the disk was written to since its last _stopped
+	// snapshot.
 	Recheck
-	// Adopt: do Final for a disk that never had a label, if the disk's history allows it.
+	// Adopt: do the same as Final for a stopped guest's disk that never had a label, if nothing
+	// shows that the disk was received.
 	Adopt
-	// AdoptPeer: do Final for a disk with another node's label, if adopt_peer_labels is on.
+	// AdoptPeer: do the same as Final for a disk with another node's label, if adopt_peer_labels is
+	// on.
 	AdoptPeer
-	// InheritReceived: replace the local label by the received label, if there is a received one.
+	// InheritReceived: replace the local label by the label that was received, if there is one.
 	InheritReceived
 )
 
@@ -91,9 +96,9 @@ var actionNames = [...]string{
 
 func (a Action) String() string { return actionNames[a] }
 
-// actions is the table of what to do to a disk in each state with each label. The columns are the
-// labels none, stopped, me, peer and foreign. pve-zfs-snap, which snapwatch succeeds, treated
-// every state except "running" as stopped; this table does not.
+// actions is the table of the action for a disk in each state with each label. The columns are the
+// labels none, stopped, me, peer and foreign. pve-zfs-snap, which snapwatch succeeds, treated every
+// state except "running" as stopped; this table does not.
 var actions = [...][5]Action{
 	//             -      stopped   me        peer       foreign
 	Unknown:      {Warn, Warn, Warn, Warn, Warn},

@@ -13,7 +13,7 @@ import (
 // addition to the bookmarks of each day's first snapshot.
 const keepStoppedBookmarks = 10
 
-// MaxBookmarkDestroys is the largest number of bookmarks that one run destroys: each destroyed
+// MaxBookmarkDestroys is the largest number of bookmarks that one run destroys: each destroy of a
 // bookmark takes a process and a transaction group.
 const MaxBookmarkDestroys = 20
 
@@ -37,12 +37,12 @@ type Bookmarks struct {
 	Keep int
 }
 
-// hold reports whether one of the bookmarks is of the snapshot with this guid.
+// hold reports whether the disk has a bookmark of the snapshot with the guid.
 func (b Bookmarks) hold(guid uint64) bool {
 	return slices.ContainsFunc(b.Have, func(s zfs.Snapshot) bool { return s.GUID == guid })
 }
 
-// need reports whether a bookmark of this snapshot would be kept if the bookmark existed.
+// need reports whether a bookmark of this snapshot would be kept by Expire if the bookmark existed.
 func (b Bookmarks) need(s zfs.Snapshot) bool {
 	return len(b.withRoom([]zfs.Snapshot{s})) > 0
 }
@@ -82,7 +82,7 @@ func (b Bookmarks) Missing(snapshots []zfs.Snapshot, now time.Time) []zfs.Snapsh
 		return nil
 	}
 	taken := map[string]bool{}
-	first := map[string]uint64{} // the transaction group of each day's first bookmark, by day
+	first := map[string]uint64{} // the transaction group of each day's first bookmark, by calendar day
 	for _, m := range b.Have {
 		taken[m.Name] = true
 		if class, ours := m.Class(); ours && class != zfs.Stopped {
@@ -92,7 +92,7 @@ func (b Bookmarks) Missing(snapshots []zfs.Snapshot, now time.Time) []zfs.Snapsh
 		}
 	}
 	var missing []zfs.Snapshot
-	last := "" // the day that was handled last: most snapshots are not the first of their day
+	last := "" // the day of the snapshot before: most snapshots are not the first of their day
 	for _, s := range managedOf(snapshots, now) {
 		if s.future || s.class != zfs.Stopped && zfs.DayOf(s.Snapshot.Name) == last {
 			continue
@@ -148,8 +148,8 @@ func (b Bookmarks) Expire() []zfs.Snapshot {
 		}
 	}
 	// Days are sorted by name, so a day that comes again because the clock was set back is as old
-	// as before. Once the first bookmark of such a repeated day is gone, no later bookmark takes
-	// its place.
+	// as before. Once the first bookmark of a repeated day is gone, no later bookmark of that day
+	// is kept in its place.
 	days = byDay(stopped)
 	slices.SortFunc(days, func(x, y []zfs.Snapshot) int { return strings.Compare(zfs.DayOf(x[0].Name), zfs.DayOf(y[0].Name)) })
 	kept := days[max(0, len(days)-b.Keep):]

@@ -7,21 +7,20 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Capture is a guest's configuration that a snapshot must keep.
+// Capture is the text of a guest's configuration, to be stored in a property of a snapshot.
 type Capture struct {
-	// Value is the text that is written, and Sum is a checksum by which two configurations are
-	// compared.
+	// Value is the value of the property, and Sum is the checksum of the configuration, by which
+	// two configurations are compared.
 	Value, Sum string
 	// Reference is true if Value has only the checksum of the configuration, which another
 	// snapshot keeps.
 	Reference bool
 }
 
-// CaptureDue reports whether a new snapshot must keep the guest's configuration with this
-// checksum. A snapshot keeps the configuration if the configuration changed, and if the snapshot
-// is the first of its day or a _stopped one, so that every snapshot has a near one with the
-// configuration. A snapshot also keeps the configuration if stays is false, that is, if the
-// snapshot that kept it before is gone or is destroyed in this run.
+// CaptureDue reports whether a new snapshot must keep the guest's configuration with this checksum.
+// There are four such cases: the configuration changed; the snapshot is the first of its day; the
+// snapshot is a _stopped snapshot; or stays is false, that is, the snapshot that kept the
+// configuration before is gone or is destroyed in this run.
 func CaptureDue(kept report.Kept, sum, name string, class zfs.Class, stays bool) bool {
 	return kept.Sum != sum || class == zfs.Stopped || zfs.DayOf(kept.Snapshot) != zfs.DayOf(name) || !stays
 }

@@ -20,8 +20,9 @@ type diskTask struct {
 	snapshot bool
 }
 
-// task decides what to do with one disk. The function task returns false if nothing must be done,
-// after making a note, and also if a question must be answered first.
+// task decides whether one disk must get a snapshot or a label. The function task returns false if
+// the disk must get neither, after making a note with the reason, and also if the plan must first
+// ask a question about the disk.
 func (p *planner) task(d *Disk) (diskTask, bool) {
 	if (d.Supposed == Stopped || d.Supposed == Template) && d.Ignored == "" {
 		return p.taskIfStopped(d)
@@ -38,9 +39,9 @@ func (p *planner) task(d *Disk) (diskTask, bool) {
 	return p.decide(d)
 }
 
-// taskIfStopped decides what to do with a disk whose guest seemed stopped at the first look. If
-// the disk would get its last snapshot, taskIfStopped asks for a second look at the guest. If the
-// disk would get no last snapshot, the disk's note has the reason for that.
+// taskIfStopped decides what to do with a disk whose guest seemed stopped at the first look. If the
+// disk would get its last snapshot, taskIfStopped asks for a second look at the guest. If the disk
+// would get no last snapshot, the note about the disk has the reason.
 func (p *planner) taskIfStopped(d *Disk) (diskTask, bool) {
 	supposed := *d
 	supposed.State, supposed.Why, supposed.Supposed = d.Supposed, d.SupposedWhy, Unknown
@@ -55,8 +56,8 @@ func (p *planner) taskIfStopped(d *Disk) (diskTask, bool) {
 	return diskTask{}, false
 }
 
-// decide chooses by the table of actions, and then checks the conditions that some of these
-// actions have.
+// decide chooses a disk's action from the table of actions, and then checks the conditions of
+// actions such as Final and Adopt.
 func (p *planner) decide(d *Disk) (diskTask, bool) {
 	leave := func(severity report.Severity, result Result, format string, args ...any) (diskTask, bool) {
 		reason := fmt.Sprintf(format, args...)
@@ -104,7 +105,7 @@ func (p *planner) decide(d *Disk) (diskTask, bool) {
 		}
 		t.action, t.label, t.reason = Final, zfs.LabelStopped, d.Why
 		if newest, ok := newestManaged(d); ok && newest.class == zfs.Stopped && !p.stale(newest) && writtenSince(d, newest) == 0 {
-			t.snapshot = false // an earlier run was interrupted between snapshot and label
+			t.snapshot = false // the _stopped snapshot exists: an earlier run was interrupted between snapshot and label
 			if label == StoppedLabel {
 				return leave(report.Info, Untouched, "stopped, and not written to since %s", newest.Name)
 			}
@@ -115,8 +116,8 @@ func (p *planner) decide(d *Disk) (diskTask, bool) {
 			case Unasked:
 				p.plan.Ask.Histories = append(p.plan.Ask.Histories, d.Name)
 			case Untold:
-				// Copies of this disk alarm until a person decides whether this disk is itself a
-				// copy.
+				// On replicas, check alarms about the copies of this disk until a person decides
+				// whether this disk is itself a copy.
 				severity = report.Warning
 			}
 			p.noteStranger(d, severity, why)
@@ -126,9 +127,9 @@ func (p *planner) decide(d *Disk) (diskTask, bool) {
 	return t, true
 }
 
-// label classifies the disk's label. The label may say that a running guest ran here before,
-// while other signs say that the disk came from elsewhere: then the guest was started on a copy,
-// and the label counts as foreign.
+// label returns the kind of the disk's label. If a running guest's label has this node's name, but
+// other signs show that the disk was received, the guest was started on a copy, and the label
+// counts as foreign.
 func (p *planner) label(d *Disk) Label {
 	label := p.policy.Names.Classify(d.Running)
 	if label == OwnLabel && d.State == Running && d.ownUpTo() == 0 && d.CameFrom(d.Sign) != "" {
@@ -151,9 +152,9 @@ func (p *planner) notFinal(d *Disk, action Action) string {
 	return ""
 }
 
-// stale reports whether the last snapshot of a stopped guest must be renewed. A last snapshot
-// that is dated in the future must be renewed too: by its age it would not be due until its date
-// has passed.
+// stale reports whether the last snapshot of a stopped guest must be renewed. A last snapshot that
+// is dated in the future must be renewed too: by its age it would not be renewed until its date has
+// passed.
 func (p *planner) stale(newest managed) bool {
 	age := p.now.Sub(newest.Creation)
 	return p.policy.RefreshStopped > 0 && (age >= p.policy.RefreshStopped || age < -futureSlack)
@@ -166,9 +167,9 @@ func writtenSince(d *Disk, newest managed) uint64 {
 	return d.WrittenSinceStopped
 }
 
-// StoppedBehind returns the disk's newest managed snapshot, and whether that is a _stopped
-// snapshot while a newer one that is not managed exists. If StoppedBehind returns true, the run
-// must ask ZFS how much was written since the _stopped snapshot.
+// StoppedBehind returns the disk's newest managed snapshot, and whether that is a _stopped snapshot
+// although a newer snapshot that is not managed exists. If StoppedBehind returns true, the run must
+// ask ZFS how much was written since the _stopped snapshot.
 func (d *Disk) StoppedBehind() (zfs.Snapshot, bool) {
 	newest, ok := newestManaged(d)
 	return newest.Snapshot, ok && newest.class == zfs.Stopped && newest.Name != d.NewestSnapshot
@@ -183,9 +184,9 @@ func newestManaged(d *Disk) (managed, bool) {
 	return managed{}, false
 }
 
-// severityOf returns the severity of the states for which a run only warns. An orphan or disputed
-// disk remains in that state until a person acts, so it does not deserve a mail every quarter of
-// an hour.
+// severityOf returns the severity of the note about a disk whose state allows no action. A disk in
+// the state Orphan or Disputed remains in that state until a person acts, so the note does not
+// deserve a mail every quarter of an hour.
 func severityOf(s GuestState) report.Severity {
 	if s == Orphan || s == Disputed {
 		return report.Notice

@@ -16,7 +16,7 @@ const (
 	disk1 = "tank/data/vm-100-disk-1"
 )
 
-// stoppedDisk returns a disk of a guest that is proven to have stopped.
+// stoppedDisk returns a disk, with the label, of a guest that is proven to have stopped.
 func stoppedDisk(label string) Disk {
 	d := runningDisk(disk0, words("f48"))
 	d.State, d.Why = Stopped, "stopped"

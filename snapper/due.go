@@ -28,7 +28,8 @@ func sameClasses(tasks []diskTask) [][]diskTask {
 	return groups
 }
 
-// classes returns the classes that the retention names with a number above 0, in order.
+// classes returns the classes of which the retention keeps at least one snapshot, from the shortest
+// to the longest.
 func (r Retention) classes() []zfs.Class {
 	var named []zfs.Class
 	for _, c := range zfs.Rotating() {
@@ -80,8 +81,8 @@ func (p *planner) takeFinal(vmid int, tasks []diskTask) {
 	}
 }
 
-// take plans a snapshot of the same name for all the disks, in one plan for each pool, and
-// returns that name.
+// take plans snapshots with one name for all the disks of the batch, in one plan for each pool, and
+// returns the name.
 func (p *planner) take(u batch, class zfs.Class, tasks []diskTask) string {
 	name := freeName(tasks, class, p.now)
 	var freezes []Freeze
@@ -123,9 +124,9 @@ func (p *planner) take(u batch, class zfs.Class, tasks []diskTask) string {
 	return name
 }
 
-// freeName returns the name of a snapshot taken now. If a snapshot or bookmark of the disks
-// already has the name of now, because the clock or the disk was set back, freeName tries the
-// names of the following seconds.
+// freeName returns the name for a snapshot that is taken now. If a snapshot or bookmark of the
+// disks already has the name with the present time, because the clock or the disk was set back,
+// freeName tries the names of the following seconds.
 func freeName(tasks []diskTask, class zfs.Class, now time.Time) string {
 	for t := now; ; t = t.Add(time.Second) {
 		name := zfs.FormatSnapshotName(inPass(t), class)
@@ -160,7 +161,8 @@ func inPass(t time.Time) time.Time {
 }
 
 // rotate plans the destruction of the snapshots that the retention no longer keeps on a running
-// guest's disk. FullDestroys is planned in case the new snapshot fails for lack of space.
+// guest's disk. rotate also plans FullDestroys, the destroys in case the new snapshot fails for
+// lack of space.
 func (p *planner) rotate(t diskTask, name string) {
 	d := t.disk
 	if d.State != Running || d.BookmarksUnread {
@@ -186,8 +188,8 @@ func (p *planner) rotate(t diskTask, name string) {
 	p.bookmark(d)
 }
 
-// countStaying counts the disk's snapshots that are never destroyed: those of a class that the
-// retention does not name, and those dated in the future.
+// countStaying counts the disk's snapshots that snap never destroys: snapshots of a class that the
+// retention does not name, and snapshots that are dated in the future.
 func (p *planner) countStaying(d *Disk) {
 	for _, s := range d.Snapshots {
 		class, ours := s.Class()
@@ -205,9 +207,9 @@ func (p *planner) countStaying(d *Disk) {
 	}
 }
 
-// afterNew removes the planned snapshot from the Keepers of the destroys, because the planned
-// name may still change. To replace that keeper, afterNew sets AfterNew: the new snapshot must
-// exist, by whatever name.
+// afterNew removes the planned snapshot from the Keepers of the destroys, because the name of the
+// planned snapshot may still change. Instead afterNew sets AfterNew, which means that the new
+// snapshot must exist under any name.
 func afterNew(list []Destroy, name string) []Destroy {
 	for i := range list {
 		list[i].AfterNew = true

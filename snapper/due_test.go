@@ -112,7 +112,7 @@ func TestBookmarksExpire(t *testing.T) {
 			mark(10*i+1, at, zfs.FormatSnapshotName(at, zfs.Stopped)),
 			mark(10*i+2, at, fmt.Sprintf("zrepl_%d", i)))
 	}
-	// syncoid --create-bookmark bookmarks every snapshot that it sends.
+	// syncoid --create-bookmark creates a bookmark of every snapshot that syncoid sends.
 	sent := noon.AddDate(0, 0, -29).Add(time.Hour)
 	have = append(have, mark(13, sent, zfs.FormatSnapshotName(sent, zfs.Hourly)))
 	expired := func(keep int) (txgs []uint64) {

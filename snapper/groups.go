@@ -43,7 +43,7 @@ func units(guests map[int][]Disk, groups []config.Group) []batch {
 	return all
 }
 
-// vmid returns the VMID of the batch's only guest, 0 if the batch is a group.
+// vmid returns the VMID of the guest in a batch of one guest, 0 if the batch is a group.
 func (u batch) vmid() int {
 	if u.group != "" {
 		return 0
@@ -91,7 +91,7 @@ func classSets(byClasses [][]diskTask) string {
 	return strings.Join(sets, "; ")
 }
 
-// Freeze is a guest that must be frozen while its disks get their snapshot.
+// Freeze is a guest that must be frozen while snapshots of its disks are taken.
 type Freeze struct {
 	VMID int
 	How  config.How
@@ -102,8 +102,8 @@ type Freeze struct {
 	Passing bool
 	// Fault is the key of the fault that Unfit describes, see [report.Quiesced].
 	Fault string
-	// Takes is the time that asking whether the guest can be frozen took: freezing takes about as
-	// long.
+	// Takes is the time that the guest's agent took to answer whether the guest can be frozen;
+	// freezing takes about as long.
 	Takes time.Duration
 }
 

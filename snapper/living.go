@@ -6,9 +6,10 @@ import (
 	"slices"
 )
 
-// waitsFor are the locks in a living guest's configuration under which the guest's disks get no
-// snapshot. Under any other lock Proxmox tolerates a snapshot: migrations and moves of disks take
-// hours, and a lock that was left behind must not stop the snapshots for ever.
+// waitsFor has the values of lock: in a living guest's configuration under which the guest's disks
+// get no snapshot. Proxmox's work under any other lock is not disturbed by a snapshot. Migrations
+// and moves of disks take hours, and a lock that was left behind must not stop the snapshots for
+// ever.
 var waitsFor = []string{"rollback", "create", "clone", "destroyed"}
 
 // maxBusyRuns is the number of runs that skip a living guest whose lock file is taken for an
@@ -17,9 +18,9 @@ const maxBusyRuns = 2
 
 // Waits returns the reason why a living guest gets no snapshot in this run, "" if the guest gets
 // one. qm rollback checks that its snapshot is the newest, stops the guest, and only then writes
-// the lock "rollback" into the configuration. While qm rollback does this, it has the guest's
-// lock file, and a snapshot taken in this time makes the rollback fail half way (seen on PVE 7.4
-// to 9.2). A configuration that cannot be read is treated like a lock file that is taken.
+// the lock "rollback" into the configuration. During the check and the stop, qm rollback has the
+// guest's lock file, and a snapshot that is taken then makes the rollback fail half way (seen on
+// PVE 7.4 to 9.2). A configuration that cannot be read is treated like a lock file that is taken.
 func (l LastLook) Waits() string {
 	unsure := cmp.Or(l.LockErr, l.Err)
 	switch word := l.Config.Lock; {

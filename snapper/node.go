@@ -10,16 +10,18 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// NodeView is everything that was found out about all guests of the node at one time. The methods
-// of NodeView are pure: they decide what the findings mean for the disks.
+// NodeView is the evidence about all guests of the node at one time: their configurations,
+// processes and states. The methods of NodeView are pure: they derive the states of disks from the
+// evidence.
 type NodeView struct {
 	Cluster pve.Cluster
-	// Evidence has the findings about each guest that is configured on this node, by VMID.
+	// Evidence has the facts about each guest, such as its process and its status, that is
+	// configured on this node, by VMID.
 	Evidence map[int]Evidence
 	Gate     Gate
-	// ListErr is the error of asking Proxmox which guests run.
+	// ListErr is the error of reading Proxmox's live list of running guests.
 	ListErr error
-	// LooksDone is true if the second look at guests that seemed stopped was taken, or is
+	// LooksDone is true if the second look at guests that seemed stopped was made, or is
 	// impossible.
 	LooksDone bool
 }
@@ -77,7 +79,8 @@ type LastLook struct {
 	Config    pve.Config
 	Process   bool
 	Rebooting bool
-	// Ended is true if the guest's process existed at the first look and is gone now.
+	// Ended is true if the guest's process existed when the run first looked at the guest, and is
+	// gone now.
 	Ended bool
 	// Gone is true if the guest no longer has a configuration on this node.
 	Gone bool
@@ -137,8 +140,8 @@ func (g NodeView) assign(disks []Disk, replicas []string) {
 			}
 			// A configuration that could not be read may name any disk, and its guest may run on
 			// that disk. Another guest's configuration that names the disk is proof enough of the
-			// disk's guest; the number in the disk's name is not. Snapshots of a living guest
-			// harm nobody.
+			// disk's guest; the number in the disk's name is not. If a living guest uses the disk,
+			// the disk is snapshotted, because a snapshot does no harm.
 			if why := g.MayBeUsed(*d); why != "" && (d.State == Stopped || d.State == Template) {
 				d.State, d.Why = Unknown, why
 			}
@@ -152,8 +155,8 @@ func unreadText(unread []int) string {
 	return fmt.Sprintf("no readable configuration uses it, and the configurations of the guests %v could not be read", unread)
 }
 
-// MayBeUsed returns the reason why a disk that is in no readable configuration may still belong
-// to a guest of this node, "" if that is impossible.
+// MayBeUsed returns the reason why a disk that no readable configuration names may still belong to
+// a guest of this node, "" if that is impossible.
 func (g NodeView) MayBeUsed(d Disk) string {
 	using, _ := referencing(g.Cluster, g.storagesOf(d), d.Name)
 	if unread := g.Cluster.Unread(); len(unread) > 0 && len(using) == 0 {
@@ -167,31 +170,32 @@ func (g NodeView) UsersHere(dataset string) []int {
 	return g.seen(g.GuestsOf(Disk{Dataset: zfs.Dataset{Name: dataset}}))
 }
 
-// seen returns those of the given guests that are configured on this node.
+// seen returns the VMIDs in guests that are configured on this node.
 func (g NodeView) seen(guests []int) []int {
 	return filter(guests, func(vmid int) bool { _, seen := g.Evidence[vmid]; return seen })
 }
 
 func (g NodeView) here(vmid int) bool { _, here := g.Cluster.Guests[vmid]; return here }
 
-// GuestsOf returns the guests that a disk belongs to: the guests that use the disk. A disk that
-// no guest uses belongs to the guest that keeps the disk as unused. A disk that is in no
-// configuration belongs to the guest with the number in the disk's name, wherever in the cluster
-// this guest is. A disk that came from elsewhere belongs to no guest by its number or as an
-// unused disk, because qm rescan lists a copy as unused of the guest with its number.
+// GuestsOf returns the guests that a disk belongs to: the guests that use the disk. A disk that no
+// guest uses belongs to the guest that keeps the disk as unused. A disk that is in no configuration
+// belongs to the guest with the number in the disk's name, on whatever node of the cluster the
+// guest is. A disk that was received belongs to no guest by its number or as an unused disk,
+// because qm rescan lists a copy as unused of the guest with its number.
 func (g NodeView) GuestsOf(d Disk) []int {
 	using, keeping := referencing(g.Cluster, g.storagesOf(d), d.Name)
 	return g.claims(d, using, keeping)
 }
 
-// claims is GuestsOf for a disk that the guests in using use and the guests in keeping keep as
-// unused.
+// claims returns the same as GuestsOf, given the guests that use the disk and the guests that keep
+// it as unused.
 func (g NodeView) claims(d Disk, using, keeping []int) []int {
 	number := VmidOf(d.Name)
 	_, elsewhere := g.Cluster.Elsewhere[number]
 	switch {
 	case len(using) > 0 && g.Cluster.Guests[number].Problem != "":
-		// The guest of this number may use the disk, too.
+		// The configuration of the guest with the number in the disk's name could not be read, so
+		// this guest may use the disk, too.
 		return union(using, []int{number})
 	case len(using) > 0:
 		return using
@@ -205,9 +209,9 @@ func (g NodeView) claims(d Disk, using, keeping []int) []int {
 	return nil
 }
 
-// Users returns the guests that may use a disk which is listed as a copy. In a dataset that is
-// not a storage of this node, the number in a disk's name is not a sign: other clusters use the
-// same numbers.
+// Users returns the guests of this node that may use a disk which the configuration lists as a
+// copy. In a dataset that is not a storage of this node, the number in a disk's name is not a sign:
+// other clusters use the same numbers.
 func (g NodeView) Users(d Disk) []int {
 	if len(g.storagesOf(d)) == 0 {
 		return g.Naming(d)
@@ -231,9 +235,10 @@ func (g NodeView) storagesOf(d Disk) []string {
 	return storages
 }
 
-// Unclear returns the living guests whose QEMU must be asked for its state, by VMID. QEMU is
-// asked about guests that are locked for backup, since such a guest may be a stopped one, and
-// about guests with a disk whose label does not yet say that the guest runs here.
+// Unclear returns the living guests whose QEMU must be asked for its state, by VMID. QEMU is asked
+// about guests that are locked for backup, because the backup may have started the process of a
+// stopped guest, and about guests with a disk whose label does not yet say that the guest runs
+// here.
 func (g NodeView) Unclear(disks []Disk, names Names) []int {
 	unlabelled := map[int]bool{}
 	for _, d := range disks {
@@ -254,7 +259,7 @@ func (g NodeView) Unclear(disks []Disk, names Names) []int {
 	return unclear
 }
 
-// SeenStopped returns the guests that did not run, by VMID.
+// SeenStopped returns, by VMID, the guests of this node that did not run at this look.
 func (g NodeView) SeenStopped() []int {
 	var vmids []int
 	for vmid, e := range g.Evidence {

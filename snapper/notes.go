@@ -10,8 +10,9 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// noteStaying adds notes about snapshots that are never destroyed. Nobody expects that snapshots
-// are kept for ever because a class is missing from the retention, or because a clock was ahead.
+// noteStaying adds notes about snapshots that are never destroyed. A person may not expect that
+// snapshots are kept for ever because their class is missing from the retention, or because the
+// clock was ahead.
 func (p *planner) noteStaying() {
 	var counts []string
 	for _, class := range zfs.Rotating() {
@@ -30,7 +31,7 @@ func (p *planner) noteStaying() {
 }
 
 // noteStranger adds a note about a disk of a stopped guest that a person may take over with
-// --adopt. If the disk came from elsewhere, noteStranger also plans bookmarks as for a copy.
+// --adopt. If the disk was received, noteStranger also plans bookmarks as for a copy.
 func (p *planner) noteStranger(d *Disk, severity report.Severity, why string) {
 	if d.CameFrom(d.Sign) != "" && !d.Inconsistent && !d.NoSnap.Excludes() {
 		p.bookmark(d)
@@ -43,14 +44,15 @@ func (p *planner) note(d *Disk, severity report.Severity, result Result, reason 
 	p.plan.Notes = append(p.plan.Notes, Note{Dataset: d.Name, VMID: d.VMID, Severity: severity, Result: result, Reason: reason})
 }
 
-// Note is the decision for a disk, with its reason.
+// Note is the decision of a run about a disk, with the reason.
 type Note struct {
 	Dataset string
 	VMID    int
-	// Severity grades the decision, from an ordinary one to one that a person must act on.
+	// Severity is the severity of the decision, from ordinary to one that a person must act on.
 	Severity report.Severity
 	Result   Result
 	Reason   string
-	// Adoptable is true if a person can take the disk over by naming it to --adopt.
+	// Adoptable is true if a person can make snap treat the disk as this node's own, by naming it
+	// to --adopt.
 	Adoptable bool
 }

@@ -8,25 +8,25 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Outcome is the result of carrying out the plan on one disk.
+// Outcome is the result of a plan's steps on one disk.
 type Outcome struct {
 	Snapshot string // the name of the disk's new snapshot, "" if none was taken
 	TXG      uint64 // the transaction group of the new snapshot, 0 if none was taken
 	Err      error
 	NoSpace  bool
-	// Config is the configuration that was kept with the snapshot, nil if none was.
+	// Config is the configuration that the new snapshot keeps, nil if it keeps none.
 	Config *Capture
-	// Left is the reason why the disk was left alone after all, although nothing failed. Living
-	// is true if the disk's guest lives, so that a living guest has no new snapshot.
+	// Left is the reason why the planned steps on the disk were not done although nothing failed.
+	// Living is true if the guest of such a disk lives, so that a living guest got no new snapshot.
 	Left   string
 	Living bool
 }
 
-// Allowed returns which snapshots of the pool may be destroyed after all: now, and later
-// (waiting), if the run finds that it may destroy more. No snapshot of a disk whose new snapshot
-// failed may be destroyed, unless the new snapshot failed for lack of space. If a new snapshot
-// failed for lack of space, the disk's retention is applied as if the new snapshot had not been
-// planned.
+// Allowed returns which snapshots of the pool may be destroyed after the new snapshots were taken:
+// now has those to destroy first, and waiting those to destroy if the run has not reached its
+// largest number of destroys. No snapshot of a disk whose new snapshot failed may be destroyed,
+// unless the new snapshot failed for lack of space. If a new snapshot failed for lack of space, the
+// disk's retention is applied as if the new snapshot had not been planned.
 func (p PoolPlan) Allowed(outcomes map[string]Outcome) (now, waiting []Destroy) {
 	allowed := func(due []Destroy) (list []Destroy) {
 		for _, d := range due {
@@ -49,8 +49,8 @@ func (p PoolPlan) Allowed(outcomes map[string]Outcome) (now, waiting []Destroy) 
 	return now, waiting
 }
 
-// AllowedBookmarks returns which bookmarks of the pool may be destroyed after all: none on a disk
-// whose new snapshot failed, unless it failed for lack of space.
+// AllowedBookmarks returns which bookmarks of the pool may be destroyed after the new snapshots
+// were taken: none on a disk whose new snapshot failed, unless it failed for lack of space.
 func (p PoolPlan) AllowedBookmarks(outcomes map[string]Outcome) []zfs.Snapshot {
 	return filter(p.DestroyBookmarks, func(b zfs.Snapshot) bool {
 		o := outcomes[b.Dataset]
@@ -91,9 +91,9 @@ func (p Plan) Without(failed map[int]error) (Plan, map[string]Outcome) {
 	return ready, refused
 }
 
-// ToldOnce returns the plan without the warnings about single disks. ToldOnce is for a run in
-// which Proxmox could not be asked which guests run: the run reports that failure once, for all
-// disks.
+// ToldOnce returns the plan with the warnings about single disks turned into mere information. It
+// is for a run that could not read Proxmox's live list of running guests, and reports that failure
+// once for all disks.
 func (p Plan) ToldOnce() Plan {
 	p.Notes = slices.Clone(p.Notes)
 	for i := range p.Notes {

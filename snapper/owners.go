@@ -18,15 +18,15 @@ var (
 	withoutPartition = regexp.MustCompile(`-part\d+$`)
 )
 
-// isAt reports whether a path that a configuration names without a storage belongs to the
-// dataset: the path of its device, of a partition of the device, or of something below its mount
+// isAt reports whether a path that a configuration names without a storage belongs to the dataset:
+// the path of its device, of a partition of the device, or of a file or directory below its mount
 // point.
 func isAt(path, dataset string) bool {
 	rest, ok := strings.CutPrefix(path[len(pathOf.FindString(path)):], dataset)
 	return ok && (rest == "" || rest[0] == '/' || partition.MatchString(rest))
 }
 
-// inside returns the part of a path below the device directory or mount point of a dataset, "" if
+// inside returns the rest of a path after the device directory or mount point of a dataset, "" if
 // the path is not below them.
 func inside(path, dataset string) string {
 	rest, below := strings.CutPrefix(path[len(pathOf.FindString(path)):], dataset+"/")
@@ -36,8 +36,8 @@ func inside(path, dataset string) string {
 	return rest
 }
 
-// referencing returns the guests of this node whose configuration names the volume: in using the
-// guests that use the volume, in keeping those that only keep it as unusedN.
+// referencing returns the guests of this node whose configuration names the volume: using has the
+// guests that use the volume, keeping the guests that only keep it as unusedN.
 func referencing(c pve.Cluster, storages []string, dataset string) (using, keeping []int) {
 	for _, id := range slices.Sorted(maps.Keys(c.Guests)) {
 		uses, keeps := false, false

@@ -9,10 +9,10 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// sign returns the reason to assume that a disk came from elsewhere, "" if there is none. No sign
-// is a proof, and every sign disappears with time: rotation destroys old snapshots, and a receive
-// leaves no trace after it has ended. A promoted clone shows the same signs, and so does a disk
-// that was created while the clock was ahead.
+// sign returns the reason to assume that a disk was received from another host, "" if there is
+// none. The reason is not a proof: a promoted clone looks the same, and so does a disk that was
+// created while the clock was ahead. The reason can also disappear: rotation destroys old
+// snapshots, and a receive leaves no trace after it has ended.
 func (d *Disk) sign() string {
 	switch {
 	case received(d), d.Running.Received != "", d.NoSnap.Received != "":
@@ -30,8 +30,8 @@ func (d *Disk) sign() string {
 	return ""
 }
 
-// CameFrom returns the sign that a disk came from elsewhere: the sign that is there now, else the
-// sign that an earlier run saw.
+// CameFrom returns the sign that a disk was received from another host: the present sign, or else
+// the sign that an earlier run saw.
 func (d *Disk) CameFrom(before string) string {
 	if sign := d.sign(); sign != "" {
 		return sign
@@ -39,27 +39,28 @@ func (d *Disk) CameFrom(before string) string {
 	return before
 }
 
-// Word is the answer to the question who set a local label.
+// Word is the answer to the question whether this node set the local label:running of a disk.
 type Word int
 
-// The possible answers. Not every local label was set by this node: syncoid --preserve-properties
-// sets local labels on copies. A label also remains local when the disk is given to another node
-// and comes back as a copy.
+// The possible answers to the question whether this node set a disk's local label. Not every local
+// label was set by this node: syncoid --preserve-properties sets local labels on copies. A label
+// also remains local when the disk is given to another node and comes back as a copy.
 const (
 	// Own: this node set the label.
 	Own Word = iota
-	// Others: the label came with the disk, or is older than what was received onto the disk.
+	// Others: the label came with the disk, or is older than a snapshot that was received onto the
+	// disk.
 	Others
-	// Unasked: the answer needs the pool's history, which was not read yet.
+	// Unasked: the pool's history, which was not read yet, must show who set the label.
 	Unasked
-	// Untold: this node set the label, and it is unknown whether the disk is still this node's.
+	// Untold: this node set the label, and it is unknown whether the disk became a copy since.
 	Untold
 )
 
-// word returns who set the disk's local label, and why that is not this node. This node set the
-// label if state.json lists the disk as this node's and nothing was received onto the disk since.
-// If state.json does not list the disk, this node set the label only if there is no sign that the
-// disk came from elsewhere.
+// word returns whether this node set the disk's local label, and if not, the reason to think so.
+// This node set the label if state.json lists the disk as this node's and nothing was received onto
+// the disk since. If state.json does not list the disk, this node set the label only if there is no
+// sign that the disk was received from another host.
 func (d *Disk) word() (w Word, why string) {
 	switch sign := d.CameFrom(d.Sign); {
 	case d.ownUpTo() > 0:
@@ -72,8 +73,9 @@ func (d *Disk) word() (w Word, why string) {
 	return Own, ""
 }
 
-// wordSince is word for a disk that was this node's up to the transaction group own. A snapshot
-// does not show who made it, but the pool's history shows which snapshots were received.
+// wordSince returns the same as word, for a disk that was this node's own up to the transaction
+// group own. A snapshot does not show who made it, but the pool's history shows which snapshots
+// were received.
 func (d *Disk) wordSince(own uint64) (w Word, why string) {
 	newer := d.sinceOwn()
 	lost := ""
@@ -110,17 +112,17 @@ func (d *Disk) mayBeReceived(s zfs.Snapshot) bool {
 	return managed || !pvesr && (d.Sign != "" || d.Running.Value == zfs.LabelStopped)
 }
 
-// remembered reports whether an earlier run recorded to which node this dataset belongs; older
-// versions of snapwatch recorded nothing. After a pool was rewound, a record with a transaction
-// group above the pool's present one does not count.
+// remembered reports whether an earlier run recorded whether this dataset is this node's own disk
+// or a copy; older versions of snapwatch recorded nothing about that. After a pool was rewound, a
+// record with a transaction group above the pool's present one does not count.
 func (d *Disk) remembered() bool {
 	said := d.Checked.Own > 0 || d.Checked.Foreign || d.Checked.Elsewhere
 	return said && d.GUID != 0 && d.Checked.GUID == d.GUID && (d.PoolTXG == 0 || d.Checked.Own <= d.PoolTXG)
 }
 
-// ownUpTo returns the transaction group up to which everything on the disk is this node's, 0 if
-// nothing is known to be. A guest that moves here from another node of the cluster brings
-// everything that its disk received on that node, up to now.
+// ownUpTo returns the transaction group up to which all snapshots of the disk are this node's own,
+// 0 if no such group is known. If the guest has just moved here from another node of the cluster,
+// all present snapshots of the disk count as this node's own.
 func (d *Disk) ownUpTo() uint64 {
 	switch {
 	case !d.remembered():
@@ -137,9 +139,8 @@ func (d *Disk) sinceOwn() []zfs.Snapshot {
 	return filter(d.Snapshots, func(s zfs.Snapshot) bool { return s.CreateTXG > d.ownUpTo() })
 }
 
-// arrived returns a text about a snapshot that was received onto the disk since it was this
-// node's, according to the pool's history. The function arrived returns "" if no snapshot was
-// received onto the disk since it was this node's.
+// arrived returns a text about a snapshot that, according to the pool's history, was received onto
+// the disk after the disk was known to be this node's own, "" if there is none.
 func (d *Disk) arrived() string {
 	if d.History == nil || d.ownUpTo() == 0 {
 		return ""
@@ -161,9 +162,9 @@ func (d *Disk) Traced() []zfs.Snapshot {
 	return traced
 }
 
-// nextOwn returns the transaction group up to which the next run knows the disk as this node's.
-// The argument made of nextOwn is the transaction group of the snapshot that this run took, 0 if
-// it took none.
+// nextOwn returns the transaction group up to which the next run may treat the disk as this node's
+// own. The argument made of nextOwn is the transaction group of the snapshot that this run took, 0
+// if it took none.
 func (d *Disk) nextOwn(made uint64) uint64 {
 	newest := max(NewestTXG(d.Snapshots), 1)
 	switch {
@@ -172,22 +173,22 @@ func (d *Disk) nextOwn(made uint64) uint64 {
 	case d.arrived() != "":
 		return 0
 	case d.ownUpTo() == 0 && !d.remembered() && d.Running.Source == zfs.SourceLocal && d.CameFrom(d.Sign) == "":
-		return newest // the record in state.json was lost, and no sign speaks against the disk
+		return newest // the record in state.json was lost, and no sign shows that the disk was received
 	}
 	return d.ownUpTo()
 }
 
-// AdoptedBy reports whether one of the names means this disk: the VMID of its guest, its dataset,
-// or the last component of the dataset.
+// AdoptedBy reports whether one of the names given to --adopt selects the disk: the VMID of its
+// guest, its dataset, or the last component of the dataset.
 func (d *Disk) AdoptedBy(names []string) bool {
 	return slices.ContainsFunc([]string{strconv.Itoa(d.VMID), d.Name, zfs.Base(d.Name)}, func(name string) bool { return slices.Contains(names, name) })
 }
 
-// strangers returns the reason why a stopped guest's disk without a label is not taken over
-// unless a person names it, "" if it is taken over. The disk is taken over if it has no snapshot,
-// or only snapshots that the guest's own configuration names. A finished receive leaves a
-// snapshot, and the copy of a guest whose configuration is on this node looks like the guest's
-// own disk.
+// strangers returns the reason why snap does not adopt a stopped guest's disk without a label
+// unless a person names it to --adopt, "" if snap adopts it. snap adopts the disk if it has no
+// snapshot, or only snapshots that the guest's own configuration names. A finished receive leaves a
+// snapshot, and the copy of a guest whose configuration is on this node looks like the guest's own
+// disk.
 func strangers(d *Disk) string {
 	if sign := d.CameFrom(d.Sign); sign != "" {
 		return sign
@@ -200,7 +201,8 @@ func strangers(d *Disk) string {
 	return ""
 }
 
-// Knows reports whether the plan has a disk of that name, or a disk of a guest with that VMID.
+// Knows reports whether the plan has a disk that the name given to --adopt selects: a dataset, or
+// the VMID of a disk's guest.
 func Knows(p Plan, name string) bool {
 	return slices.ContainsFunc(p.Notes, func(n Note) bool {
 		d := Disk{VMID: n.VMID}

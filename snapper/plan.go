@@ -41,21 +41,23 @@ import (
 type Disk struct {
 	zfs.Dataset
 	VMID int
-	// State is the joint state of the disk's guests, and Why explains the state in words.
+	// State is the combined state of the guests that use the disk, and Why explains the state in
+	// words.
 	State GuestState
 	Why   string
 	// Guests are the guests of this node that use the disk, by VMID.
 	Guests []int
-	// Sign is a sign that the disk came from elsewhere, now or in earlier runs, "" for none.
+	// Sign is a sign, seen now or by earlier runs, that the disk was received from another host, ""
+	// for none.
 	Sign string
-	// Named are the snapshots that the configuration of the disk's guest names.
+	// Named has the names of the snapshots that the configuration of the disk's guest names.
 	Named []string
-	// Supposed is the state that the disk would have if a second look found its guests as the
-	// first look did, and SupposedWhy explains that state in words. Supposed is Unknown if a
-	// second look would not change the state.
+	// Supposed is the state that the disk would have if a second look found its guests as the first
+	// look did, and SupposedWhy explains that state in words. Supposed is Unknown if a second look
+	// at the guests would not change the disk's state.
 	Supposed    GuestState
 	SupposedWhy string
-	// LooksDone is true if the second look at stopped guests was taken or is impossible.
+	// LooksDone is true if the second look at guests that seemed stopped was made or is impossible.
 	LooksDone bool
 	// ReceivedUnread is true if the disk's received labels, which local labels hide, were not
 	// read yet. ReceivedProblem is the reason why received labels could not be read.
@@ -64,16 +66,16 @@ type Disk struct {
 	// Snapshots are all snapshots of the disk, the oldest first, managed or not.
 	Snapshots []zfs.Snapshot
 	Bookmarks []zfs.Snapshot
-	// Recalled is true if Bookmarks is the list that an earlier run saw. No property of a dataset
-	// shows that its bookmarks changed.
+	// Recalled is true if Bookmarks is the list that an earlier run read. That list may be wrong,
+	// because no property of a dataset shows that its bookmarks changed.
 	Recalled bool
 	// WrittenSinceStopped is the number of bytes written since the newest _stopped snapshot, if a
-	// newer snapshot that is not managed exists; else Dataset.Written has that number.
+	// newer snapshot that is not managed exists; else Dataset.Written has the number of bytes.
 	WrittenSinceStopped uint64
 	// Retention is the number of snapshots of each class to keep of this disk.
 	Retention Retention
-	// Checked is the record of the disk that an earlier run left. PoolTXG is the pool's
-	// transaction group now, 0 if unknown.
+	// Checked is the record that an earlier run made of the disk and its bookmarks. PoolTXG is the
+	// pool's transaction group now, 0 if unknown.
 	Checked report.Checked
 	PoolTXG uint64
 	// BookmarksUnread is true if the disk's bookmarks could not be listed, so that Bookmarks is
@@ -103,8 +105,8 @@ type Policy struct {
 	AdoptPeerLabels bool
 	// Adopt names guests and disks that a person takes over: VMIDs, datasets or last components.
 	Adopt []string
-	// Final is true in a run at the shutdown of the host, which only takes the _stopped snapshots
-	// and sets the labels of guests that ran here.
+	// Final is true in a run at the shutdown of the host, which only takes _stopped snapshots of
+	// the disks of guests that ran here, and sets the labels of these disks.
 	Final bool
 	// Quiesced says which guests form groups, and which guests are frozen.
 	Quiesced config.Quiesced
@@ -123,7 +125,7 @@ type Plan struct {
 	// FullDestroys are the snapshots that may be destroyed on a disk whose new snapshot failed
 	// for lack of space.
 	FullDestroys []Destroy
-	// CreateBookmarks are snapshots of earlier runs that must get a bookmark.
+	// CreateBookmarks are the snapshots, taken by earlier runs, that must get a bookmark.
 	CreateBookmarks []zfs.Snapshot
 	// Abandoned are bookmarks of a discarded history: they are destroyed first.
 	Abandoned []JudgedBookmark
@@ -134,7 +136,7 @@ type Plan struct {
 	DestroyBookmarks []zfs.Snapshot
 	// InheritReceived are the datasets whose local label is replaced by the received label.
 	InheritReceived []string
-	// Notes are the decisions for all disks, in the order of the disks.
+	// Notes are the decisions for all disks, in the order in which MakePlan got the disks.
 	Notes []Note
 	// Ask lists the questions that must be answered before the plan may be carried out.
 	Ask Questions
@@ -144,13 +146,14 @@ type Plan struct {
 // pool; these disks are snapshotted together.
 type GuestPlan struct {
 	Pool string
-	// VMID is the guest, 0 for a group. Group is the name of the group, "" for a single guest.
+	// VMID is the VMID of the guest, 0 for a group. Group is the name of the group, "" for a single
+	// guest.
 	VMID  int
 	Group string
 	// Freeze are the guests that must be frozen while the snapshots are taken.
 	Freeze []Freeze
-	// Snapshot is the name of the snapshots on all these disks, and Class is the class of the
-	// snapshots.
+	// Snapshot is the name of the snapshots of all disks of the GuestPlan, and Class is the class
+	// of the snapshots.
 	Snapshot string
 	Class    zfs.Class
 	// RefuseReceiving makes the channel program refuse a disk that is being received.
@@ -166,11 +169,12 @@ type DiskPlan struct {
 	Dataset            string
 	VMID               int
 	Snapshot, Bookmark bool
-	// Config is the guest's configuration to keep with the snapshot, nil for none.
+	// Config is the guest's configuration to store in a property of the snapshot, nil for none.
 	Config *Capture
-	// Takes says what room the snapshot takes at once, "" for none.
+	// Takes is a text about the space that the pool must reserve for the snapshot, "" if it
+	// reserves none.
 	Takes string
-	// Label is the new label, "" if the label must not change.
+	// Label is the new value of the disk's label:running, "" if the label must not change.
 	Label  string
 	Reason string
 }
@@ -186,7 +190,7 @@ type Destroy struct {
 	AfterNew bool
 }
 
-// Result is the effect of a run on a disk, in the words of the report.
+// Result is the effect of a run on a disk, as the report prints it.
 type Result string
 
 // The possible results of a run for a disk.
@@ -216,8 +220,8 @@ func MakePlan(disks []Disk, policy Policy, now time.Time) Plan {
 	}
 	p.askBookmarks(disks)
 	if len(p.plan.Ask.Received)+len(p.plan.Ask.Histories) > 0 {
-		// The second look is taken only once, and the answers to the other questions may add
-		// guests to look at.
+		// The run looks a second time only once, so it first answers the other questions, which may
+		// add guests to look at.
 		p.plan.Ask.Looks = nil
 	}
 	p.cap()
@@ -245,8 +249,8 @@ type planner struct {
 	until  time.Time
 }
 
-// tasks decides for each disk of a guest. The function tasks returns the disks of living guests
-// in live, and the disks that get a _stopped snapshot or label in final.
+// tasks decides for each disk whether it gets a snapshot or a label. It returns the disks of living
+// guests in live, and the disks that get a _stopped snapshot or label in final.
 func (p *planner) tasks(disks []Disk) (live, final []diskTask) {
 	for i := range disks {
 		disks[i] = p.abandon(disks[i])
@@ -263,10 +267,11 @@ func (p *planner) tasks(disks []Disk) (live, final []diskTask) {
 	return live, final
 }
 
-// cap limits the number of snapshots and bookmarks that one run destroys. The next runs destroy
-// what is beyond the limits of cap.
+// cap limits the number of snapshots and bookmarks that one run destroys. The next runs destroy the
+// snapshots and bookmarks beyond the limits.
 func (p *planner) cap() {
-	// A receiver that was away needs the newest bookmarks first.
+	// The newest bookmarks are created first, because a receiver that fetched nothing for long
+	// needs them most.
 	slices.SortStableFunc(p.plan.CreateBookmarks, func(a, b zfs.Snapshot) int { return b.Creation.Compare(a.Creation) })
 	p.plan.CreateBookmarks = p.plan.CreateBookmarks[:min(len(p.plan.CreateBookmarks), maxBookmarkCreates)]
 	if over := len(p.plan.Abandoned) - maxAbandoned; over > 0 {
@@ -278,7 +283,7 @@ func (p *planner) cap() {
 			"%d more bookmarks of discarded histories are left to the next runs, and must not be used as send bases until then", over)})
 	}
 	p.plan.DestroyBookmarks = p.plan.DestroyBookmarks[:min(len(p.plan.DestroyBookmarks), p.policy.MaxBookmarkDestroys)]
-	OldestFirst(p.plan.Destroys) // without this order each run would begin with the same disks
+	OldestFirst(p.plan.Destroys) // without sorting, each run would begin with the same disks
 	OldestFirst(p.plan.FullDestroys)
 	now := min(len(p.plan.Destroys), p.policy.MaxDestroys)
 	p.plan.Destroys, p.plan.Waiting = p.plan.Destroys[:now:now], p.plan.Destroys[now:]

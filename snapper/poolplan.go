@@ -8,11 +8,11 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// PoolPlan is the part of a plan that concerns one pool. A PoolPlan is cut from the plan after
-// caps, groups and all-or-nothing were decided for all pools together.
+// PoolPlan is the part of a plan that concerns one pool. A PoolPlan is cut from the plan after the
+// limits on destroys and the common snapshots of groups were decided for all pools together.
 type PoolPlan struct {
 	// AbandonedOfStops are bookmarks of a discarded history on the disks of guests that stopped,
-	// and Abandoned are such bookmarks on all other disks.
+	// and Abandoned are the bookmarks of a discarded history on all other disks.
 	AbandonedOfStops, Abandoned []JudgedBookmark
 	// Guests are the plans of the living guests that are not frozen.
 	Guests          []GuestPlan
@@ -57,7 +57,7 @@ func filter[T any](list []T, keep func(T) bool) []T {
 	return kept
 }
 
-// Stop is a guest that stopped, with its plan on each pool.
+// Stop is a guest that stopped, with the plan for its disks on each pool.
 type Stop struct {
 	VMID  int
 	Plans []GuestPlan
@@ -78,8 +78,8 @@ func (p Plan) Stops() []Stop {
 	return stops
 }
 
-// Frozen is a guest or group that is frozen while its snapshots are taken. Frozen has one plan
-// for each pool, or several if the retentions of its disks name different classes.
+// Frozen is a guest or group that is frozen while its snapshots are taken. Frozen has one plan for
+// each pool, or several for a pool if the retentions of the disks name different classes.
 type Frozen struct {
 	Group   string
 	Plans   []GuestPlan
@@ -117,7 +117,7 @@ func (p Plan) Frozen() []Frozen {
 
 // finalOnly returns the part of the plan that is carried out while the host shuts down: the
 // _stopped snapshots and labels of guests that ran here, and the notes about the other disks.
-// Nothing is rotated at shutdown, and a guest that still lives is left to the next run.
+// Nothing is rotated at shutdown, and a guest that still lives gets its snapshots in the next run.
 func (p Plan) finalOnly(disks []Disk, names Names) Plan {
 	final := Plan{Ask: p.Ask}
 	labelled := map[string]bool{}
@@ -152,7 +152,7 @@ func (p Plan) finalOnly(disks []Disk, names Names) Plan {
 	return final
 }
 
-// Add appends the steps and notes of another plan.
+// Add appends the steps and notes of another plan to the plan.
 func (p *Plan) Add(more Plan) {
 	p.Guests = append(p.Guests, more.Guests...)
 	p.Destroys = append(p.Destroys, more.Destroys...)

@@ -11,8 +11,8 @@ import (
 )
 
 // WhyUnprotected returns the reason why a volume of a running guest gets no snapshots, "" if it
-// does get them. The argument known of WhyUnprotected has the datasets that were found, and
-// unread the pools that could not be read.
+// does get them. The argument known of WhyUnprotected has the datasets that the run found, and
+// unread the pools that the run could not read.
 func WhyUnprotected(v pve.Volume, c pve.Cluster, known, unread map[string]bool) (report.Kind, string) {
 	if v.Unused() || strings.HasSuffix(v.Name, "-cloudinit") {
 		return "", ""
@@ -27,8 +27,8 @@ func WhyUnprotected(v pve.Volume, c pve.Cluster, known, unread map[string]bool) 
 	_, kind, disk := zfs.ParseDiskName(v.Name)
 	switch dataset := c.Storages[i].Dataset; {
 	case kind == zfs.TemplateDisk:
-		// A person may have made a template a guest again by hand. The disks of such a guest get
-		// snapshots, but a replica judges a disk by its name only.
+		// A person may have turned a template into a normal guest by editing its configuration. The
+		// disks of such a guest get snapshots, but a replica judges a disk by its name only.
 		return report.OtherName, "it has the name of a template's disk, and replicas never alarm for templates: rename it"
 	case known[dataset+"/"+v.Name] || unread[zfs.Pool(dataset)]:
 		return "", ""
@@ -51,8 +51,8 @@ func volumeIn(v pve.Volume, s pve.Storage) string {
 	return ""
 }
 
-// whyPathUnprotected is WhyUnprotected for a volume that is named by a path. A path that leads to
-// a dataset of a storage is treated as that storage's volume.
+// whyPathUnprotected returns the same as WhyUnprotected, for a volume that the configuration names
+// by a path. A path that leads to a dataset of a storage is treated as that storage's volume.
 func whyPathUnprotected(v pve.Volume, c pve.Cluster, known, unread map[string]bool) (report.Kind, string) {
 	for dataset := range known {
 		if isAt(v.Name, dataset) {
@@ -66,7 +66,7 @@ func whyPathUnprotected(v pve.Volume, c pve.Cluster, known, unread map[string]bo
 	}
 	switch {
 	case v.Raw() && !strings.HasPrefix(v.Name, "/dev/zvol/"):
-		// As far as is known, this path is not a disk.
+		// Nothing shows that the path leads to a disk of a guest.
 		return "", ""
 	case strings.HasPrefix(v.Name, "/dev/"):
 		return report.Device, "it is a device of this node outside all ZFS storages"

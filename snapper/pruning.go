@@ -11,16 +11,15 @@ import (
 )
 
 // keepOnCopy is the number of a copy's newest day-first snapshots, and of its newest _stopped
-// snapshots, that are kept whatever the retention says: the source has bookmarks of these
-// snapshots.
+// snapshots, that prune keeps whatever the retention says, because the source has bookmarks of
+// these snapshots.
 const keepOnCopy = 3
 
 // oldToken is the time after which a receive that was interrupted, and did not resume, becomes a
 // warning.
 const oldToken = 24 * time.Hour
 
-// pvesrPrefix is the beginning of the names of the snapshots that Proxmox's own replication
-// takes.
+// pvesrPrefix is the beginning of the name of each snapshot that Proxmox's own replication takes.
 const pvesrPrefix = "__replicate_"
 
 // PrunePolicy holds the settings of prune, except the retention of each disk.
@@ -35,8 +34,7 @@ type PrunePolicy struct {
 }
 
 // PlanPrune decides which snapshots of copies may be destroyed. The argument interrupted of
-// PlanPrune has, by dataset, the time since when a receive is known to be interrupted. PlanPrune
-// is a pure function.
+// PlanPrune has, by dataset, the time since when a receive is known to be interrupted.
 func PlanPrune(disks []Disk, policy PrunePolicy, interrupted map[string]report.Interrupted, now time.Time) Plan {
 	p := planner{policy: Policy{MaxDestroys: policy.MaxDestroys}, now: now, unnamed: map[zfs.Class]int{}}
 	for i := range disks {
@@ -72,7 +70,7 @@ func PlanPrune(disks []Disk, policy PrunePolicy, interrupted map[string]report.I
 }
 
 // noteStandIns adds a note with the classes that the retention names but no copy has: the source
-// does not take these classes, and snapshots of shorter classes are kept in their place.
+// takes no snapshots of these classes, and prune keeps snapshots of shorter classes in their place.
 func (p *planner) noteStandIns(disks []Disk) {
 	var lacking []string
 	for _, class := range zfs.Rotating() {
@@ -133,8 +131,8 @@ func pvesrs(d *Disk) string {
 	return d.Snapshots[i].Name
 }
 
-// expire returns the snapshots of a copy that its retention drops, without those that are always
-// kept.
+// expire returns the snapshots of a copy that its retention drops, except the snapshots that prune
+// always keeps.
 func (policy PrunePolicy) expire(d *Disk, now time.Time) []Expired {
 	gone := append(d.Retention.Expire(d.Snapshots, now), policy.expireStopped(d, now)...)
 	stays := policy.staying(d, now)
@@ -161,10 +159,10 @@ func (policy PrunePolicy) expireStopped(d *Disk, now time.Time) []Expired {
 	return expired
 }
 
-// staying returns the names of the managed snapshots that are kept whatever the retention says. A
-// copy always keeps its newest snapshot, its newest day-first regular snapshots, and its newest
-// _stopped snapshots. If snap on this node bookmarks received snapshots, a copy also keeps the
-// snapshots that still need a bookmark.
+// staying returns the names of the managed snapshots of a copy that prune keeps whatever the
+// retention says. A copy always keeps its newest snapshot, its newest day-first regular snapshots,
+// and its newest _stopped snapshots. If snap on this node bookmarks received snapshots, a copy also
+// keeps the snapshots that still need a bookmark.
 func (policy PrunePolicy) staying(d *Disk, now time.Time) map[string]bool {
 	stays := map[string]bool{}
 	var regular, stopped []zfs.Snapshot

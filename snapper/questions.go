@@ -6,31 +6,32 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// MaxAsked is the number of times that a run answers questions before it works with what it
-// knows. Three times suffice: received labels decide which guests get a second look, and both
-// decide which bookmarks count.
+// MaxAsked is the number of times that a run answers the questions of a plan before it carries the
+// plan out with the facts that it has. Three times suffice: received labels decide which guests get
+// a second look, and received labels and second looks decide which bookmarks must be read.
 const MaxAsked = 3
 
 // Questions are the facts that [MakePlan] must know before its plan may be carried out. In most
-// runs none of the facts in Questions is needed, so the run reads them only when a plan asks for
-// them.
+// runs none of the facts in Questions is needed, so the run reads these facts only when a plan asks
+// for them.
 type Questions struct {
 	// Looks are the guests that seem stopped and must be looked at a second time, by VMID.
 	Looks []int
-	// Received are the datasets whose received labels decide. Bookmarks are the datasets whose
-	// bookmarks decide but are only remembered from an earlier run. Histories are the datasets
-	// with bookmarks that may be of a discarded history, or with snapshots that may have been
-	// received.
+	// Received are the datasets whose received labels the plan needs. Bookmarks are the datasets
+	// whose bookmarks the plan needs, and of which the run has only the list of an earlier run.
+	// Histories are the datasets with bookmarks that may be of a discarded history, or with
+	// snapshots that may have been received.
 	Received, Bookmarks, Histories []string
 }
 
-// None reports whether there are no questions.
+// None reports whether the plan asks no questions.
 func (q Questions) None() bool {
 	return len(q.Looks)+len(q.Received)+len(q.Bookmarks)+len(q.Histories) == 0
 }
 
-// askLook asks for a second look at a disk's guests. If the disk's bookmarks are only remembered,
-// askLook also asks for these, because the plan after the second look will need them.
+// askLook asks for a second look at a disk's guests. If the run has only an earlier run's list of
+// the disk's bookmarks, askLook also asks for a new list, because the plan after the second look
+// will need it.
 func (p *planner) askLook(d *Disk) {
 	for _, vmid := range d.Guests {
 		if !slices.Contains(p.plan.Ask.Looks, vmid) {
@@ -43,9 +44,9 @@ func (p *planner) askLook(d *Disk) {
 }
 
 // askHistory asks for the pool's history if a disk has bookmarks that may be of a discarded
-// history. If the disk's bookmarks are only remembered, askHistory first asks for a fresh list of
-// bookmarks. At the shutdown of the host nothing is destroyed, so askHistory asks nothing and
-// loses no time.
+// history. If the run has only an earlier run's list of the disk's bookmarks, askHistory first asks
+// for a new list. At the shutdown of the host no bookmark is destroyed, so askHistory asks nothing,
+// to save time.
 func (p *planner) askHistory(d *Disk) {
 	question := len(d.InQuestion()) > 0
 	switch {
@@ -57,7 +58,8 @@ func (p *planner) askHistory(d *Disk) {
 	}
 }
 
-// askBookmarks asks for the bookmarks that the plan relies on but that are only remembered.
+// askBookmarks asks for a new list of the bookmarks of each disk for which the plan relies on an
+// earlier run's list.
 func (p *planner) askBookmarks(disks []Disk) {
 	relied := p.plan.reliesOnBookmarks()
 	for _, d := range disks {
@@ -69,7 +71,7 @@ func (p *planner) askBookmarks(disks []Disk) {
 
 // reliesOnBookmarks returns the disks for which the plan depends on a correct list of bookmarks:
 // disks whose bookmarks are destroyed, disks that get a bookmark, and disks that lose a _stopped
-// snapshot, which may only go if it has its bookmark.
+// snapshot, which may be destroyed only if it has a bookmark.
 func (p Plan) reliesOnBookmarks() map[string]bool {
 	disks := map[string]bool{}
 	for _, list := range [][]zfs.Snapshot{p.DestroyBookmarks, p.CreateBookmarks} {
@@ -90,10 +92,10 @@ func (p Plan) reliesOnBookmarks() map[string]bool {
 	return disks
 }
 
-// maskedLabel reports whether the decision about a disk depends on received labels that a local
-// or inherited label hides. A local label is replaced only if there is a received label. A
-// stopped guest's disk without a local label is not taken over if a label was received and then
-// hidden by zfs inherit.
+// maskedLabel reports whether the decision about a disk depends on received labels that a local or
+// inherited label hides. A local label is replaced only if there is a received label. A stopped
+// guest's disk without a local label is not adopted if a label was received and then hidden by zfs
+// inherit.
 func maskedLabel(d *Disk, names Names) bool {
 	switch d.Running.Source {
 	case zfs.SourceLocal:

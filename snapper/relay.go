@@ -8,11 +8,11 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// relayed returns the reason why a disk that gets no snapshot and no label may still be
-// bookmarked, "" if it must not be. In B -> A -> C the disks on A are copies, and C fetches them
-// from A. Bookmarks are not sent, so A bookmarks the same snapshots as B does. A received dataset
-// gets no other write than these bookmarks. A disk whose first receive is not finished has no
-// snapshots to bookmark.
+// relayed returns the reason why snap creates bookmarks on a disk that gets no snapshot and no
+// label, "" if snap must not. If host A receives disks from B, and host C fetches them from A, the
+// disks on A are copies. zfs send does not send bookmarks, so A creates bookmarks of the same
+// snapshots as B does. A received dataset gets no other write than these bookmarks. A disk whose
+// first receive is not finished has no snapshots to bookmark.
 func relayed(d *Disk) string {
 	if d.Inconsistent || d.NoSnap.Excludes() {
 		return ""
@@ -20,7 +20,7 @@ func relayed(d *Disk) string {
 	switch d.State {
 	case Elsewhere, Orphan, Replica:
 		return "a copy: bookmarks only"
-	case Stopped: // the disk may be a copy whose guest's configuration was copied, too
+	case Stopped: // the disk may be a copy, if the guest's configuration was copied here as well
 		if d.ResumeToken || received(d) {
 			return "a copy: bookmarks only"
 		}
@@ -34,8 +34,8 @@ func Bookmarking(d *Disk, parents []string) bool {
 	return slices.Contains(parents, zfs.Parent(d.Name)) && d.Ignored == "" && relayed(d) != ""
 }
 
-// received reports whether a disk's label or its label:nosnap came with a stream and is in effect
-// here.
+// received reports whether a disk's label or its label:nosnap was received and is in effect on this
+// host.
 func received(d *Disk) bool {
 	return d.Running.Source == zfs.SourceReceived || d.NoSnap.Source == zfs.SourceReceived ||
 		d.Running.Source != zfs.SourceLocal && (d.Running.Received != "" || d.NoSnap.Received != "")

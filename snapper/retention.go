@@ -23,12 +23,13 @@ type Retention map[zfs.Class]int
 type Expired struct {
 	Snapshot zfs.Snapshot
 	Reason   string
-	// Keepers are snapshots that must still exist when this one is destroyed: the newest
-	// snapshot, and for each class the snapshot that makes this one superfluous.
+	// Keepers are snapshots that must still exist when the expired snapshot is destroyed: the
+	// newest snapshot, and for each class the snapshot that is kept in place of the expired one.
 	Keepers []string
 }
 
-// managed is a managed snapshot with its class, and whether it is dated in the future.
+// managed is a managed snapshot of a disk, with its class, and with future true if the snapshot is
+// dated in the future.
 type managed struct {
 	zfs.Snapshot
 	class  zfs.Class
@@ -56,9 +57,10 @@ func (m managed) counts(class zfs.Class) bool {
 	return !m.future && m.class != zfs.Stopped && m.class >= class
 }
 
-// Due returns the longest class that the retention names with more than 0 and whose current
-// bucket has no snapshot of this class or a longer one. The class frequently is due at every run.
-// Buckets are in the time zone of now. Due returns false if no class is due.
+// Due returns the longest class of which a snapshot must be taken now: the retention keeps at least
+// one snapshot of the class, and the current bucket has no snapshot of the class or a longer one.
+// The class frequently is due at every run. Buckets are in the time zone of now. Due returns false
+// if no class is due.
 func (r Retention) Due(snapshots []zfs.Snapshot, now time.Time) (zfs.Class, bool) {
 	list := managedOf(snapshots, now)
 	for _, class := range zfs.Rotating() {
@@ -82,7 +84,7 @@ func filled(list []managed, class zfs.Class, now time.Time) bool {
 	return false
 }
 
-// Shortest returns the shortest class that the retention names with a number above 0.
+// Shortest returns the shortest class of which the retention keeps at least one snapshot.
 func (r Retention) Shortest() (zfs.Class, bool) {
 	for _, class := range slices.Backward(zfs.Rotating()) {
 		if r[class] > 0 {
@@ -92,10 +94,10 @@ func (r Retention) Shortest() (zfs.Class, bool) {
 	return 0, false
 }
 
-// Expire returns the snapshots whose class is named and that no named class keeps, the oldest
-// first. Expire never returns a _stopped snapshot, the newest managed snapshot, or a snapshot
-// from the future. If the newest snapshot is from the future, Expire also keeps the newest
-// snapshot that is not from the future.
+// Expire returns the snapshots whose class the retention names and that no class of the retention
+// keeps, the oldest first. Expire never returns a _stopped snapshot, the newest managed snapshot,
+// or a snapshot from the future. If the newest snapshot is from the future, Expire also keeps the
+// newest snapshot that is not from the future.
 func (r Retention) Expire(snapshots []zfs.Snapshot, now time.Time) []Expired {
 	list := managedOf(snapshots, now)
 	if len(list) == 0 {
@@ -132,27 +134,28 @@ func newestPast(list []managed) int {
 	return -1
 }
 
-// kept is the set of snapshots that one class keeps.
+// kept is the set of a disk's snapshots that one class of the retention keeps.
 type kept struct {
 	// index is true at the positions of the snapshots that the class keeps, and candidate at the
 	// positions of the snapshots that the class could have kept.
 	index, candidate []bool
 	// byBucket has the name of the snapshot that is kept for each bucket.
 	byBucket map[bucket]string
-	// oldest is the name of the oldest snapshot that the class keeps, "" if it keeps none.
+	// oldest is the name of the oldest snapshot that the class keeps, "" if the class keeps no
+	// snapshot.
 	oldest string
 	// beyond is the reason to destroy a snapshot whose bucket is older than all kept buckets.
 	beyond string
 }
 
-// keep returns what one class keeps. The class frequently keeps the newest n snapshots of all
-// classes. Every other class keeps one snapshot in each of the newest n buckets that have any
-// snapshot, and in each of the newest n buckets that have a snapshot of this class or a longer
-// one. In each bucket, a class keeps the oldest snapshot of this class or a longer one. If a
-// bucket has no snapshot of the class or a longer one, the class keeps the bucket's oldest
-// snapshot of any class, because a copy is often kept for longer than its source takes snapshots
-// of the class. Buckets are sorted by time, and not by transaction group: the two orders differ
-// after the clock was set back, and the result must not depend on earlier destroys.
+// keep returns the snapshots that one class of the retention keeps. The class frequently keeps the
+// newest n snapshots of all classes. Every other class keeps one snapshot in each of the newest n
+// buckets that have any snapshot, and in each of the newest n buckets that have a snapshot of this
+// class or a longer one. In each bucket, a class keeps the oldest snapshot of this class or a
+// longer one. If a bucket has no snapshot of the class or a longer one, the class keeps the
+// bucket's oldest snapshot of any class, because a host with copies may keep classes of which the
+// source takes no snapshots. Buckets are sorted by time, and not by transaction group: the two
+// orders differ after the clock was set back, and the result must not depend on earlier destroys.
 func keep(list []managed, class zfs.Class, n int, zone *time.Location) kept {
 	k := kept{
 		index: make([]bool, len(list)), candidate: make([]bool, len(list)), byBucket: map[bucket]string{},
@@ -204,8 +207,8 @@ func keep(list []managed, class zfs.Class, n int, zone *time.Location) kept {
 	return k
 }
 
-// expire reports whether no named class keeps the snapshot at index i. The result of expire lists
-// the snapshots that are kept in place of the destroyed one.
+// expire reports whether no class of the retention keeps the snapshot at index i. The result also
+// lists the Keepers, the snapshots that are kept in its place.
 func (r Retention) expire(i int, m managed, kept map[zfs.Class]kept, zone *time.Location) (Expired, bool) {
 	for _, k := range kept {
 		if k.index[i] {
@@ -237,12 +240,12 @@ func (r Retention) expire(i int, m managed, kept map[zfs.Class]kept, zone *time.
 }
 
 // ExpireStopped returns the _stopped snapshots that may be destroyed. A _stopped snapshot may be
-// destroyed only if a bookmark with its guid exists, or if the newer bookmarks leave no room for
-// its bookmark. A _stopped snapshot is also kept until a newer managed snapshot, or the bookmark
-// of one, is older than grace, so that receivers have the time to fetch the newer snapshot. If
-// bookmarks are off, ExpireStopped keeps the newest _stopped snapshot. The only keeper of a
-// _stopped snapshot is the newest managed snapshot, because any other newer snapshot may be gone,
-// or be destroyed in the same run.
+// destroyed only if a bookmark with its guid exists, or if the newer bookmarks fill the number of
+// bookmarks that a disk keeps. A _stopped snapshot is also kept until a newer managed snapshot, or
+// the bookmark of one, is older than grace, so that receivers have the time to fetch the newer
+// snapshot. If bookmarks are off, ExpireStopped keeps the newest _stopped snapshot. The only keeper
+// of a _stopped snapshot is the newest managed snapshot, because any other newer snapshot may be
+// gone, or be destroyed in the same run.
 func ExpireStopped(snapshots []zfs.Snapshot, marks Bookmarks, grace time.Duration, now time.Time) []Expired {
 	var expired []Expired
 	newest := true

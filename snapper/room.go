@@ -12,27 +12,29 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// PoolRoom is what is known of the room on a pool before its snapshots are taken.
+// PoolRoom has the facts about the free space of a pool before a run takes snapshots there.
 type PoolRoom struct {
 	Pool string
-	// Size and Allocated are in bytes, as zpool has them; 0 where it did not tell.
+	// Size and Allocated are in bytes, as zpool list prints them; 0 where zpool did not answer.
 	Size, Allocated uint64
 	Disks           []Disk
-	// FillWarning and FillCritical are in percent, 0 for no limit.
+	// FillWarning and FillCritical are the limits of the pool's fill level in percent, 0 for no
+	// limit.
 	FillWarning, FillCritical int
 }
 
-// reserves is how many bytes a snapshot of the disk takes of the pool's room. Of a thick volume
-// that is what was written since the last one: ZFS keeps its refreservation free for what will be
-// written, and a snapshot is only allowed where there is room for what it holds beside that
-// (zfsprops(7)). Of any other disk it is nothing.
+// reserves returns the number of bytes by which a new snapshot of the disk reduces the pool's free
+// space. For a volume with refreservation these are the bytes written since the last snapshot: ZFS
+// keeps the refreservation free for new writes, and allows a snapshot only if the pool has enough
+// free space in addition (zfsprops(7)). For any other disk the number is 0.
 func (d *Disk) reserves() uint64 { return min(d.Written, d.RefReservation) }
 
-// free is how many bytes the disk's pool has for others than the disk, below all quotas.
+// free returns the bytes that datasets other than the disk may still take of the pool, given all
+// quotas.
 func (d *Disk) free() uint64 { return d.Available - min(d.Available, d.UsedByRefReservation) }
 
-// JudgeRoom says whether a pool has room for the next snapshots of the guests that run. Nothing
-// is destroyed for room: a person decides.
+// JudgeRoom reports whether a pool has enough free space for the next snapshots of the running
+// guests. snap destroys nothing to make space: a person decides.
 func JudgeRoom(p PoolRoom) report.Room {
 	r := report.Room{Size: p.Size, Allocated: p.Allocated}
 	var all []Disk
@@ -47,7 +49,7 @@ func JudgeRoom(p PoolRoom) report.Room {
 	r.Reserves, r.Free = needs(all)
 	r.Short = shortage(all)
 	for _, parent := range slices.Sorted(maps.Keys(below)) {
-		// A quota may leave less to those below it than the pool has.
+		// A quota may leave less space to the datasets below it than the pool has.
 		if words := shortage(below[parent]); r.Short == "" && words != "" {
 			r.Short = "below " + parent + " " + words
 		}
@@ -59,8 +61,8 @@ func JudgeRoom(p PoolRoom) report.Room {
 	return r
 }
 
-// full says that the pool is fuller than its limits, "" where it is not; critical where it is
-// beyond that one. [checker.Health] judges alike.
+// full returns a text if the pool is fuller than its limits, else "". critical is true beyond the
+// critical limit. [checker.Health] uses the same limits.
 func (p PoolRoom) full() (words string, critical bool) {
 	if p.Size == 0 {
 		return "", false
@@ -79,7 +81,8 @@ func (p PoolRoom) full() (words string, critical bool) {
 		percent, limit, rule, p.Pool), critical
 }
 
-// needs is what the next snapshots of thick disks take, and what is free for them.
+// needs returns the bytes by which the next snapshots of volumes with refreservation reduce the
+// free space, and the free space for these snapshots.
 func needs(disks []Disk) (reserves, free uint64) {
 	for i := range disks {
 		reserves, free = reserves+disks[i].reserves(), max(free, disks[i].free())
@@ -87,8 +90,9 @@ func needs(disks []Disk) (reserves, free uint64) {
 	return reserves, free
 }
 
-// shortage says that thick disks may lack the room for their next snapshots, "" where they do not.
-// This run takes what they reserve now, and the next one as much if as much is written again.
+// shortage returns a text if the pool may lack the space for the next snapshots of volumes with
+// refreservation, else "". The space must suffice twice: for the snapshots of this run, and for
+// those of the next run if the guests write as much again.
 func shortage(disks []Disk) string {
 	reserves, free := needs(disks)
 	if free >= 2*reserves {
@@ -105,7 +109,7 @@ func shortage(disks []Disk) string {
 	return fmt.Sprintf("the %s %s %s now (%s), and %s are free: %s", snapshots, reserve, text.Bytes(reserves), largest(disks), text.Bytes(free), then)
 }
 
-// largest names the disks whose snapshots reserve most.
+// largest returns the names of the disks whose next snapshots reserve most space.
 func largest(disks []Disk) string {
 	const most = 3
 	disks = slices.Clone(disks)

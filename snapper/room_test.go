@@ -30,7 +30,7 @@ func TestRoom(t *testing.T) {
 	off, ignored, excluded := a, a, a
 	off.State, ignored.Ignored = Stopped, "ignore: *"
 	excluded.NoSnap = zfs.Property{Value: "on", Source: zfs.SourceLocal}
-	narrow := thick("tank/small/vm-104-disk-0", 5*gib, 3*gib, 4*gib) // below a quota
+	narrow := thick("tank/small/vm-104-disk-0", 5*gib, 3*gib, 4*gib) // a volume below a dataset with a quota
 	for name, c := range map[string]struct {
 		disks    []Disk
 		thick    int

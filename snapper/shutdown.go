@@ -7,9 +7,9 @@ import (
 )
 
 // Shutdown is the proof that the host shuts down, and that no program on the host starts or stops
-// guests any more. During shutdown, this proof replaces the ordinary gate, which believes no stop
-// then: pve-guests.service is inactive both after it stopped the guests at shutdown and before it
-// starts them at boot. Only systemd's own state distinguishes shutdown from boot.
+// guests any more. During shutdown, this proof replaces the ordinary [Gate], which then believes no
+// guest's stop: pve-guests.service is inactive both after it stopped the guests at shutdown and
+// before it starts them at boot. Only systemd's own state distinguishes shutdown from boot.
 type Shutdown struct {
 	// System is the state of the whole machine, as printed by systemctl is-system-running.
 	System string
@@ -20,7 +20,8 @@ type Shutdown struct {
 	Err error
 }
 
-// closed returns the reason why a guest's stop is not believed, "" if stops are believed.
+// closed returns the reason why a guest's stop is not believed, "" if the stops of guests are
+// believed.
 func (s Shutdown) closed() string {
 	switch {
 	case s.Err != nil:
@@ -40,9 +41,9 @@ func (s Shutdown) closed() string {
 // shutdown every program that could restart a guest has ended.
 const ShutdownPause = 2 * time.Second
 
-// recent is the greatest age of the last run of snap at which [Shutdown.Finalizes] treats this
-// node as one that snap works on. A label is not enough for that, because another program may
-// have set it.
+// recent is the greatest age of the last run of snap at which [Shutdown.Finalizes] treats this node
+// as one that snap works on. A label on a disk does not prove that snap works on this node, because
+// another program may have set the label.
 const recent = 24 * time.Hour
 
 // Finalizes returns the reason why the command finalize has nothing to do on this host, "" if it

@@ -9,12 +9,14 @@ import (
 	"snapwatch/internal/report"
 )
 
-// GuestState is the state of a guest, as far as it decides what may be done to the guest's disks.
+// GuestState is the state of a guest, as far as snap needs it to decide about snapshots and labels
+// of the guest's disks.
 type GuestState int
 
-// The states of a guest. Only a Stopped guest's disks ever get a _stopped snapshot.
+// The states of a guest. Only the disks of a guest in the state Stopped ever get a _stopped
+// snapshot.
 const (
-	// Unknown: it could not be found out whether the guest lives.
+	// Unknown: it is unknown whether the guest lives.
 	Unknown GuestState = iota
 	// UnknownAlive: the guest's process lives, but Proxmox could not be asked about the guest.
 	UnknownAlive
@@ -54,7 +56,7 @@ func (s GuestState) String() string { return stateNames[s] }
 // Alive reports whether the guest runs, as far as snapshots are concerned.
 func (s GuestState) Alive() bool { return s == Running || s == LockedAlive || s == UnknownAlive }
 
-// Evidence is everything that was found out about a guest at one time.
+// Evidence has the facts about a guest that a run read at one time.
 type Evidence struct {
 	Config pve.Config
 	// Listed is the guest's status in Proxmox's live list, "" if the guest is not in the list.
@@ -70,21 +72,22 @@ type Evidence struct {
 	// RunState is the state that QEMU itself reports, "" if QEMU was not asked.
 	RunState    string
 	RunStateErr error
-	// SeenStopped is true if an earlier look in this run also found the guest stopped.
+	// SeenStopped is true if this run looked at the guest before and found the guest stopped then,
+	// too.
 	SeenStopped bool
-	// JustEnded is true if an earlier look in this run found the guest alive.
+	// JustEnded is true if this run looked at the guest before and found the guest alive then.
 	JustEnded bool
 	// HAStarted is true if high availability wants the guest started. StoppedLastRun is true if
 	// the run before this one also saw the guest stopped.
 	HAStarted, StoppedLastRun bool
 }
 
-// Gate holds the facts about the node that decide whether any guest's stop is believed.
+// Gate has the facts about the node that decide whether any guest's stop is believed.
 type Gate struct {
 	Uptime time.Duration
 	// BootGrace is the uptime below which no guest's stop is believed.
 	BootGrace time.Duration
-	// BootState is the state of pve-guests.service, or "absent".
+	// BootState is the state of pve-guests.service, or "absent" if the host has no such unit.
 	BootState string
 	// Shutdown replaces the other fields in a run at the shutdown of the host, and is nil in
 	// other runs.
@@ -97,7 +100,8 @@ type Gate struct {
 // pve-guests.service, the unit that starts them, failed or never ran.
 const failedBootGrace = 30 * time.Minute
 
-// closed returns the reason why a guest's stop is not believed now, "" if stops are believed.
+// closed returns the reason why a guest's stop is not believed now, "" if the stops of guests are
+// believed.
 func (g Gate) closed() string {
 	switch {
 	case g.Shutdown != nil:
@@ -122,16 +126,16 @@ var aliveStatus = map[string]bool{
 	"finish-migrate": true, "postmigrate": true, "debug": true,
 }
 
-// Alive reports whether at least one sign shows that the guest lives.
+// Alive reports whether its process or its status in Proxmox shows that the guest lives.
 func (e Evidence) Alive() bool { return e.Process || aliveStatus[e.Listed] }
 
-// dead reports whether all signs show that the guest does not live.
+// dead reports whether all of Proxmox's files and lists show that the guest does not live.
 func (e Evidence) dead() bool {
 	return e.ListErr == nil && e.Listed == "stopped" && e.ProcessErr == nil && !e.Process
 }
 
 // Judge returns the state of a guest of this node, and the reason. A guest counts as stopped only
-// if no sign speaks against its stop.
+// if no evidence contradicts the stop.
 func Judge(e Evidence, gate Gate) (GuestState, string) {
 	alive := e.Alive()
 	switch {
@@ -215,10 +219,10 @@ const stuckAfter = time.Hour
 // longWork is the time after which Proxmox's work on a guest becomes a warning.
 const longWork = 24 * time.Hour
 
-// StuckLock returns a message about a guest that has been locked for long, with the cost of the
-// lock, and the severity of the message. StuckLock returns "" for a guest that has not been
-// locked for long. Migrations and moves of disks take hours, so their locks get a lower severity
-// as long as atWork reports that a process has the guest's lock file, as Proxmox does during such
+// StuckLock returns a message about a guest that has been locked for long, with the consequence of
+// the lock, and the severity of the message. StuckLock returns "" for a guest that has not been
+// locked for long. Migrations and moves of disks take hours, so their locks get a lower severity as
+// long as atWork reports that a process has the guest's lock file, as Proxmox does during such
 // work.
 func StuckLock(e Evidence, atWork func(pve.ID) bool, now time.Time) (report.Severity, string) {
 	word, held := e.Config.Lock, now.Sub(e.Config.Changed)
@@ -248,8 +252,8 @@ func StuckLock(e Evidence, atWork func(pve.ID) bool, now time.Time) (report.Seve
 		e.Config.VMID, state, word, e.Config.Changed.Format("2006-01-02 15:04"), cost, tool, e.Config.VMID)
 }
 
-// Combine returns the state of a disk, given the states of all guests that claim the disk: alive
-// if any guest is alive, and stopped only if a single guest claims the disk.
+// Combine returns the state of a disk, given the states of all guests that claim the disk: alive if
+// any of the guests is alive, and stopped only if a single guest claims the disk and is stopped.
 func Combine(states []GuestState) GuestState {
 	if len(states) == 1 {
 		return states[0]

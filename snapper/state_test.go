@@ -75,8 +75,8 @@ func TestJudgeStopped(t *testing.T) {
 	}
 }
 
-// TestJudgeLocks tries every lock of Proxmox, of virtual machines and containers, with the state
-// that follows from it.
+// TestJudgeLocks tries every lock of Proxmox, of virtual machines and containers, with the guest's
+// state that follows from the lock.
 func TestJudgeLocks(t *testing.T) {
 	for _, test := range []struct {
 		lock        string
@@ -193,8 +193,8 @@ func TestBootGate(t *testing.T) {
 	}
 }
 
-// One sign of doubt is enough: no combination of evidence makes a guest stopped, except the
-// complete proof.
+// If any fact contradicts a guest's stop, the guest does not count as stopped: no combination of
+// evidence makes a guest stopped, except the complete proof.
 func TestStopNeedsTheWholeProof(t *testing.T) {
 	doubts := []func(*Evidence, *Gate){
 		func(e *Evidence, _ *Gate) { e.Listed = "unknown" },

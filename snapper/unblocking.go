@@ -21,8 +21,8 @@ type Unblocking struct {
 // UnblockDisk lists the snapshots and bookmarks that must be destroyed on one disk.
 type UnblockDisk struct {
 	Dataset string
-	// Snapshots and Bookmarks are the managed ones that are newer than the snapshot to roll back
-	// to.
+	// Snapshots and Bookmarks are the managed snapshots and bookmarks of the disk that are newer
+	// than the snapshot to roll back to.
 	Snapshots, Bookmarks []zfs.Snapshot
 	// Base is the newest managed snapshot or bookmark that remains, from which a receiver can
 	// continue. The Name of Base is "" if no managed snapshot or bookmark remains.
@@ -60,9 +60,9 @@ func PlanUnblock(disks []Disk, snapshot string) Unblocking {
 	return u
 }
 
-// disk sorts the snapshots and bookmarks of one disk into older and newer ones than the snapshot
-// to roll back to. A newer snapshot of Proxmox's own replication does not cause a refusal,
-// because Proxmox itself removes it.
+// disk sorts the snapshots and bookmarks of one disk into older and newer ones than the snapshot to
+// roll back to. A newer snapshot of Proxmox's own replication does not cause a refusal, because
+// Proxmox itself removes the snapshot.
 func (u *Unblocking) disk(d *Disk, to zfs.Snapshot) UnblockDisk {
 	result := UnblockDisk{Dataset: d.Name}
 	for _, s := range d.Snapshots {
@@ -126,7 +126,7 @@ func (u *Unblocking) RefusePinned(pins map[string]zfs.Pin) {
 	}
 }
 
-// Baseless returns the disks on which no managed snapshot or bookmark would remain.
+// Baseless returns the disks on which unblock would leave no managed snapshot or bookmark.
 func (u Unblocking) Baseless() []string {
 	var names []string
 	for _, d := range u.Disks {
@@ -137,7 +137,7 @@ func (u Unblocking) Baseless() []string {
 	return names
 }
 
-// Empty reports whether there is nothing to destroy.
+// Empty reports whether no snapshot or bookmark must be destroyed before the rollback.
 func (u Unblocking) Empty() bool {
 	return !slices.ContainsFunc(u.Disks, func(d UnblockDisk) bool { return len(d.Snapshots)+len(d.Bookmarks) > 0 })
 }

@@ -13,18 +13,18 @@ type Lack struct {
 	// Dataset is the name of the disk, or the volume as the configuration names it if there is no
 	// dataset.
 	Dataset string
-	// Writer is another guest that uses the disk and was not frozen, 0 if the disk has no
-	// snapshot.
+	// Writer is another guest that uses the disk and was not frozen while the snapshot was taken, 0
+	// if the disk has no snapshot.
 	Writer int
 	// NotDue is true if the disk gets its snapshots at other times.
 	NotDue bool
 }
 
 // Lacks returns the disks of a guest that got no snapshot, and those that another guest may have
-// written to while the snapshots were taken. Disks that a person excluded are not returned, and
-// neither are directories and devices that are passed through on purpose. The argument disks of
-// Lacks has the disks that were read, excluded reports whether a person excluded a disk, taken
-// whether a disk got a snapshot, and frozen whether a guest was frozen.
+// written to while the snapshots were taken. Lacks does not return disks that a person excluded,
+// nor directories and devices that are passed through on purpose. The argument disks of Lacks has
+// the disks that were read, excluded reports whether a person excluded a disk, taken whether a disk
+// got a snapshot, and frozen whether a guest was frozen.
 func (g NodeView) Lacks(vmid int, disks []Disk, excluded, taken func(dataset string) bool, frozen func(vmid int) bool) []Lack {
 	known := map[string]*Disk{}
 	read := map[string]bool{}

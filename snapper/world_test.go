@@ -23,7 +23,8 @@ func testPolicy() Policy {
 	}
 }
 
-// world is a model of a pool, in which plans are carried out on slices in memory.
+// world is a model of a pool in memory; run carries out plans on its lists of snapshots and
+// bookmarks.
 type world struct {
 	disks  []Disk
 	policy Policy
@@ -177,7 +178,7 @@ func runningDisk(name string, keep Retention) Disk {
 	return d
 }
 
-// words returns the retention that a user writes as this text.
+// words returns the retention for a text such as "h24 d7", as typed on the command line.
 func words(text string) Retention {
 	k, err := config.ParseKeep(strings.Fields(text))
 	if text != "" && err != nil {
