@@ -18,11 +18,10 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// The index of a pool is a text file with tab-separated columns. The first line of an index file
-// is indexHead. After the first line, an index file has one line for each disk that had a turn.
-// After the turns, an index file has a line for each disk, followed by one line for each snapshot
-// and bookmark of that disk. The last line of an index file has a checksum of all lines before
-// it.
+// The index of a pool is a text file with tab-separated columns. The first line is indexHead. The
+// next lines have the turns, one line for each disk that prune listed in turns. Then each disk has
+// a line, followed by one line for each of its snapshots and bookmarks. The last line of an index
+// file has a checksum of all lines before it.
 const indexHead = "snapwatch index 1"
 
 // Path returns the path of a pool's index; a pool's name never contains a slash.
@@ -49,7 +48,8 @@ func Load(path string) (Index, error) {
 
 var errIndex = errors.New("it is damaged")
 
-// Parse reads an index from the text of its file. The error says what is damaged.
+// Parse reads an index from the text of its file. The error says which line of the index is
+// damaged.
 func Parse(text []byte) (Index, error) {
 	body, end, found := bytes.Cut(text, []byte("\nend\t"))
 	if !found || string(end) != sum(body)+"\n" {

@@ -1,15 +1,15 @@
-// Package index remembers the listings of the disks' snapshots, so that the next run need not
+// Package index saves the lists of the disks' snapshots in a file, so that the next run need not
 // list the snapshots again. [Load] reads an index from its file, and [Index.Recall] sets a disk's
 // snapshots from it.
 //
-// # When a remembered list is used
+// # When a saved list is used
 //
-// A remembered list is used only while snapshots_changed (zfsprops(7)) is unchanged. A list is
-// remembered only if its last change was at least two seconds old when the list was read. Changes
-// by snapwatch itself are entered from the results of its channel programs. A ZFS older than 2.2
-// does not have snapshots_changed: there every run lists all snapshots. The index is never the
-// only proof for a destroy: a channel program checks each snapshot again. docs/zfs-facts.md has
-// the sources of these rules.
+// A saved list of a disk's snapshots is used only while the disk's property snapshots_changed
+// (zfsprops(7)) is unchanged. A list is saved only if its last change was at least two seconds old
+// when the list was read. Changes by snapwatch itself are entered in the index from the results of
+// its channel programs. A ZFS older than 2.2 does not have snapshots_changed, so every run lists
+// all snapshots. The index is never the only proof for a destroy: a channel program checks each
+// snapshot again. docs/zfs-facts.md has the sources of the rules for using saved lists.
 package index
 
 import (
@@ -23,44 +23,45 @@ import (
 	"snapwatch/snapper"
 )
 
-// Listing takes longer the more snapshots there are, while reading a head always takes the same
-// time. With the index, a run lists no snapshots at all unless another program changed some.
+// Listing a disk's snapshots takes longer the more snapshots the disk has, while reading a head,
+// the dataset without its snapshots, always takes the same time. With the index, a run lists the
+// snapshots of a disk only if another program changed some.
 //
-// An entry of the index is only a hint. The entry's key shows every change of the list of
-// snapshots, except a change in the same second as snapwatch's own last change. The channel
-// program that destroys snapshots also checks that the snapshots to keep exist, whatever the
-// index says. An index file may be deleted at any time: the next run only lists all snapshots
-// again.
+// An entry of the index is only a hint. The key of an entry detects every change of a disk's list
+// of snapshots, except a change in the same second as snapwatch's own last change. So the channel
+// program that destroys snapshots also checks that the snapshots to keep exist, whatever the index
+// says. An index file may be deleted at any time: the next run only lists all snapshots again.
 //
-// Changes by the run itself are entered in the index without a listing. The channel programs
-// return when the list changed before them and after them, so that a change by another program in
-// between is detected. A head does not show that bookmarks changed: bookmarks that a plan relies
-// on are listed first.
+// Changes by the run itself are entered in the index without a listing. The channel programs return
+// when the list changed before them and after them, so that a change by another program in between
+// is detected. No property of a dataset shows that its bookmarks changed, so a run lists the
+// bookmarks again that a plan relies on.
 
 const (
-	// relistAfter is the age at which an entry is no longer used, so that its disk is listed
-	// again.
+	// relistAfter is the age at which an entry of the index is no longer used, so that its disk is
+	// listed again.
 	relistAfter = 24 * time.Hour
 	// relistSpread is the largest time by which a disk is listed earlier than relistAfter, so
 	// that the listings of a day are spread over several runs.
 	relistSpread = 6 * time.Hour
-	// minChangeAge is the smallest age that a list's last change must have when a listing begins.
-	// ZFS stores the time of that change in whole seconds, so a second change within the same
-	// second would not be detected.
+	// minChangeAge is the smallest age that the last change of a disk's list of snapshots must have
+	// when reading the list begins. ZFS stores the time of the last change in whole seconds, so a
+	// second change within the same second would not be detected.
 	minChangeAge = 2 * time.Second
 )
 
-// Index has the remembered listings of one pool's disks, by dataset.
+// Index has the lists of snapshots and bookmarks of one pool's disks that runs have read, by
+// dataset.
 type Index struct {
 	Entries map[string]*entry
-	// turns has the number of each disk's last turn, by dataset.
+	// turns has, by dataset, the number of the turn in which prune last listed each disk.
 	turns map[string]turn
 	// Changed is true if the index differs from its saved file.
 	Changed bool
 }
 
-// gateKey has the properties of a head that change when its list of snapshots changes. Origin is
-// one of them because a promotion brings snapshots without changing snapshots_changed.
+// gateKey has the properties of a head that change when its list of snapshots changes. Origin
+// belongs to the key because zfs promote brings snapshots without changing snapshots_changed.
 type gateKey struct {
 	GUID    uint64
 	Origin  string
@@ -72,7 +73,7 @@ func keyOf(h zfs.Dataset) gateKey {
 	return gateKey{h.GUID, h.Origin, h.NewestSnapshot, h.SnapshotsChanged}
 }
 
-// entry is the remembered listing of one disk.
+// entry is the saved list of one disk's snapshots and bookmarks.
 type entry struct {
 	key gateKey
 	// listedAt is the time at which the disk's last listing began.
@@ -81,12 +82,13 @@ type entry struct {
 	Snapshots []zfs.Snapshot
 	Bookmarks []zfs.Snapshot
 	// Written is the number of bytes written between the newest _stopped snapshot and a newer
-	// snapshot that is not managed. Written is nil if ZFS was not asked, or if the head was
-	// written to since.
+	// snapshot that is not managed. Written is nil if the run did not ask ZFS for the number, or if
+	// the disk was written to since.
 	Written *uint64
 }
 
-// outdated returns the reason why the entry must not be used for this head, "" if it may be used.
+// outdated returns the reason why the entry's list of snapshots must not be used for a dataset with
+// the properties h, "" if it may be used.
 func (e *entry) outdated(h zfs.Dataset, now time.Time) string {
 	age := now.Sub(e.listedAt)
 	switch {
@@ -104,8 +106,8 @@ func (e *entry) outdated(h zfs.Dataset, now time.Time) string {
 	return ""
 }
 
-// Recall sets a disk's snapshots and bookmarks from its entry. Recall returns false if the disk
-// must be listed.
+// Recall sets a disk's snapshots and bookmarks from the disk's entry in the index. Recall returns
+// false if the disk must be listed.
 func (x *Index) Recall(d *snapper.Disk, now time.Time) bool {
 	e := x.Entries[d.Name]
 	if e == nil || e.outdated(d.Dataset, now) != "" {
@@ -116,12 +118,13 @@ func (x *Index) Recall(d *snapper.Disk, now time.Time) bool {
 	return true
 }
 
-// Keep remembers the listing of a disk, unless the disk's list may have changed unnoticed. The
-// argument readAt of Keep is the time at which the reading of the disk's head began, before the
-// listing.
+// Keep saves the list of a disk's snapshots in the index, unless the disk's list may have changed
+// unnoticed. The argument readAt of Keep is the time at which the reading of the disk's properties
+// began, before its snapshots were listed.
 func (x *Index) Keep(d *snapper.Disk, readAt time.Time) {
 	age := readAt.Sub(time.Unix(d.SnapshotsChanged, 0))
-	// A change that far in the future happens in a second by which this entry has expired.
+	// If the last change is dated that far in the future, the entry expires before a second change
+	// can happen in the same second.
 	settled := age >= minChangeAge || age <= -relistAfter
 	complete := d.NewestSnapshot == "" && len(d.Snapshots) == 0 || slices.ContainsFunc(d.Snapshots, func(s zfs.Snapshot) bool { return s.Name == d.NewestSnapshot })
 	if d.SnapshotsChanged == 0 || !settled || !complete {
@@ -137,7 +140,7 @@ func (x *Index) Keep(d *snapper.Disk, readAt time.Time) {
 	}
 }
 
-// forget removes a disk's entry, so that the next run lists the disk.
+// forget removes a disk's entry from the index, so that the next run lists the disk.
 func (x *Index) forget(dataset string) {
 	if x.Entries[dataset] != nil {
 		delete(x.Entries, dataset)
@@ -145,9 +148,9 @@ func (x *Index) forget(dataset string) {
 	}
 }
 
-// Retain removes the entries of datasets that are gone. A dataset that is not among the disks may
-// still exist, because snap and prune share the index and read different datasets. Retain
-// therefore removes an entry only when the entry is too old to be used.
+// Retain removes from the index the entries of datasets that are gone. A dataset that is not among
+// the disks of this run may still exist, because snap and prune share the index and read different
+// datasets. Retain therefore removes an entry only when the entry is too old to be used.
 func (x *Index) Retain(disks []snapper.Disk, now time.Time) {
 	there := map[string]bool{}
 	for _, d := range disks {
@@ -160,9 +163,9 @@ func (x *Index) Retain(disks []snapper.Disk, now time.Time) {
 	}
 }
 
-// Snapshotted enters the snapshots that a channel program took of a guest's disks. If another
-// program changed a disk between the reading of its head and the channel program, or if anything
-// failed, Snapshotted removes the disk's entry.
+// Snapshotted enters in the index the snapshots that a channel program took of a guest's disks. If
+// another program changed a disk between the reading of its properties and the channel program, or
+// if a step failed, Snapshotted removes the disk's entry.
 func (x *Index) Snapshotted(g snapper.GuestPlan, got map[string]lua.Outcome) {
 	whole := !slices.ContainsFunc(g.Disks, func(d snapper.DiskPlan) bool { return d.Snapshot && !done(got[d.Dataset].Snapshot) })
 	for _, d := range g.Disks {
@@ -184,8 +187,8 @@ func (x *Index) Snapshotted(g snapper.GuestPlan, got map[string]lua.Outcome) {
 	}
 }
 
-// follows enters a change by a channel program, and reports whether it is the only change since
-// the entry was made.
+// follows enters in a disk's entry that a channel program changed the list of snapshots, and
+// reports whether no other change happened since the entry was made.
 func (e *entry) follows(w lua.ListChange) bool {
 	if w.Before != e.key.Changed || w.After == 0 {
 		return false
@@ -194,7 +197,7 @@ func (e *entry) follows(w lua.ListChange) bool {
 	return true
 }
 
-// Destroyed enters the snapshots that a channel program destroyed on a disk.
+// Destroyed removes from the index the snapshots that a channel program destroyed on a disk.
 func (x *Index) Destroyed(dataset string, got lua.Destroyed) {
 	e := x.Entries[dataset]
 	if e == nil || got.Receiving != 0 {
@@ -211,10 +214,10 @@ func (x *Index) Destroyed(dataset string, got lua.Destroyed) {
 	x.Changed = true
 }
 
-// BookmarkCreated enters the bookmark of a snapshot. The argument made of BookmarkCreated is
-// false if this run did not create the bookmark: then the list of bookmarks is unknown, and the
-// entry is removed.
-func (x *Index) BookmarkCreated(dataset, name string, made bool) { //nolint:revive // what a program said, no way to do it
+// BookmarkCreated enters in the index the bookmark of a snapshot. The argument made of
+// BookmarkCreated is false if this run did not create the bookmark: then the list of bookmarks is
+// unknown, and the disk's entry is removed.
+func (x *Index) BookmarkCreated(dataset, name string, made bool) { //nolint:revive // made is a result of the channel program, not a switch
 	e := x.Entries[dataset]
 	if e == nil {
 		return
@@ -227,7 +230,7 @@ func (x *Index) BookmarkCreated(dataset, name string, made bool) { //nolint:revi
 	e.Bookmarks, x.Changed = append(e.Bookmarks, e.Snapshots[i]), true
 }
 
-// BookmarkDestroyed enters that a bookmark is gone.
+// BookmarkDestroyed removes a bookmark from the index.
 func (x *Index) BookmarkDestroyed(b zfs.Snapshot) {
 	if e := x.Entries[b.Dataset]; e != nil {
 		e.Bookmarks = slices.DeleteFunc(e.Bookmarks, func(s zfs.Snapshot) bool { return s.Name == b.Name })
@@ -235,7 +238,8 @@ func (x *Index) BookmarkDestroyed(b zfs.Snapshot) {
 	}
 }
 
-// DestroyedAll enters the snapshots that a channel program destroyed on the disks of a batch.
+// DestroyedAll removes from the index the snapshots that a channel program destroyed on the disks
+// of a batch.
 func (x *Index) DestroyedAll(batch []snapper.Destroy, results map[string]lua.Destroyed) {
 	seen := map[string]bool{}
 	for _, d := range batch {
@@ -247,7 +251,7 @@ func (x *Index) DestroyedAll(batch []snapper.Destroy, results map[string]lua.Des
 }
 
 // Knows reports whether the index has an entry for the dataset. Knows returns false for a nil
-// index, which was never read.
+// index, that is, if no index was read.
 func (x *Index) Knows(dataset string) bool { return x != nil && x.Entries[dataset] != nil }
 
 // done reports whether a channel program tried a step and the step succeeded.

@@ -147,7 +147,7 @@ func TestDestroyedIsForgotten(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		change func(*lua.Destroyed)
-		left   int // the number of snapshots in the entry, -1 for no entry
+		left   int // the number of snapshots in the index entry, -1 for no entry
 	}{
 		{"destroyed", func(*lua.Destroyed) {}, 1},
 		{"held", func(d *lua.Destroyed) {

@@ -11,13 +11,13 @@ import (
 	"snapwatch/snapper"
 )
 
-// restTimeout is the time for which pools with finished snapshots wait for the other pools,
-// before the run destroys old snapshots on the finished pools. A pool with finished snapshots
-// waits because nothing is destroyed while a guest is locked.
+// restTimeout is the time for which pools with finished snapshots wait for the other pools, before
+// the run destroys old snapshots on the finished pools. Such a pool waits because the run destroys
+// nothing while it holds a guest's lock.
 const restTimeout = 30 * time.Second
 
 // maxTogether is the largest number of disks of living guests that one channel program snapshots.
-// The guests are locked meanwhile, so the program must end within a second.
+// The run holds the guests' locks while the program runs, so the program must end within a second.
 const maxTogether = 50
 
 // carryOut carries out the plan and returns the outcomes of the disks. The order is:
@@ -88,8 +88,8 @@ func (r *run) carryOut(ctx context.Context, view snapper.NodeView, pools []*pool
 }
 
 // takeLiving takes the snapshots of living guests on a pool, with several guests in one channel
-// program. While the program runs, takeLiving holds the guests' locks. A guest that Proxmox works
-// on may get no snapshot in this run.
+// program. While the program runs, takeLiving holds the guests' locks. If Proxmox is working on a
+// guest, the guest may get no snapshot in this run.
 func (r *run) takeLiving(ctx context.Context, view snapper.NodeView, p *pool, plans []snapper.GuestPlan) map[string]snapper.Outcome {
 	outcomes := map[string]snapper.Outcome{}
 	for len(plans) > 0 {
@@ -121,7 +121,8 @@ func (r *run) takeStops(ctx context.Context, view snapper.NodeView, pools []*poo
 // for maxLocked at most.
 func (r *run) takeStop(ctx context.Context, view snapper.NodeView, pools []*pool, s snapper.Stop) map[string]snapper.Outcome {
 	disks := stopDisks(pools, s)
-	// Without this sync, the pools would write their pending data while the guest is locked.
+	// Without the sync before the lock, the pools would write their pending data while the guest is
+	// locked.
 	syncPools(r.World, pools, s.Plans)
 	left := func(format string, args ...any) map[string]snapper.Outcome {
 		outcomes := map[string]snapper.Outcome{}
@@ -158,8 +159,8 @@ func takeOnPools(ctx context.Context, world Time, pools []*pool, plans []snapper
 	return outcomes
 }
 
-// syncPools makes the pools of these plans write their pending data. An error of syncPools is
-// ignored, because taking the snapshots fails with the same error and reports it.
+// syncPools makes the pools of the given plans write their pending data. It ignores errors of
+// syncing, because taking the snapshots fails with the same error and reports it.
 func syncPools(world Time, pools []*pool, plans []snapper.GuestPlan) {
 	busy := slices.DeleteFunc(slices.Clone(pools), func(p *pool) bool {
 		return !slices.ContainsFunc(plans, func(g snapper.GuestPlan) bool { return g.Pool == p.name })
@@ -167,7 +168,7 @@ func syncPools(world Time, pools []*pool, plans []snapper.GuestPlan) {
 	eachPool(world, busy, func(p *pool) { _ = p.within(soonTimeout, p.Sync) })
 }
 
-// stopDisks returns the disks in the plan of a guest that stopped.
+// stopDisks returns the disks that are in the plan for a guest that stopped.
 func stopDisks(pools []*pool, s snapper.Stop) []snapper.Disk {
 	return slices.DeleteFunc(planned(pools), func(d snapper.Disk) bool {
 		return !slices.ContainsFunc(s.Plans, func(g snapper.GuestPlan) bool {

@@ -37,7 +37,7 @@ func TestSettle(t *testing.T) {
 		name    string
 		first   lua.Outcome
 		second  lua.Outcome
-		retry   string // the snapshot's name at the next attempt
+		retry   string // the snapshot's name when the run tries again
 		failed  string
 		noSpace bool
 		warning string
@@ -88,7 +88,8 @@ func TestSettle(t *testing.T) {
 	}
 }
 
-// A snapshot that a channel program took and could not destroy again is reported.
+// A run reports a snapshot that a channel program took, and could not destroy after another disk of
+// the guest failed.
 func TestSettleUndone(t *testing.T) {
 	p := testPool()
 	g := snapper.GuestPlan{Snapshot: "autosnap_2026-07-15_12:07:00_stopped", Class: zfs.Stopped, Disks: []snapper.DiskPlan{{Dataset: disk0, Snapshot: true}, {Dataset: disk1, Snapshot: true}}}
@@ -136,7 +137,7 @@ func TestDoomed(t *testing.T) {
 	}, got)
 }
 
-// A bookmark that is not managed is never destroyed, whatever the plan says.
+// snap never destroys a bookmark that is not managed, whatever the plan says.
 func TestUnmarkRefuses(t *testing.T) {
 	p := testPool()
 	for _, b := range []zfs.Snapshot{{Dataset: disk0, Name: "zrepl_1"}, {Dataset: disk0 + "@a", Name: zfs.FormatSnapshotName(time.Unix(0, 0), zfs.Daily)}} {

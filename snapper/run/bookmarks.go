@@ -12,7 +12,8 @@ import (
 	"snapwatch/snapper"
 )
 
-// createBookmarks bookmarks snapshots of earlier runs, all in one channel program.
+// createBookmarks creates bookmarks of snapshots that earlier runs took, all in one channel
+// program.
 func (p *pool) createBookmarks(ctx context.Context, marks []zfs.Snapshot) {
 	var list []lua.Bookmark
 	for _, m := range marks {
@@ -51,7 +52,7 @@ func (p *pool) createBookmarks(ctx context.Context, marks []zfs.Snapshot) {
 }
 
 // destroyAbandoned destroys bookmarks of a discarded history. If destroying a bookmark fails, the
-// next run checks the disk again.
+// next run judges the disk's bookmarks again.
 func (p *pool) destroyAbandoned(ctx context.Context, marks []snapper.JudgedBookmark) {
 	for _, m := range marks {
 		err := context.Cause(ctx)
@@ -70,7 +71,7 @@ func (p *pool) destroyAbandoned(ctx context.Context, marks []snapper.JudgedBookm
 	}
 }
 
-// destroyBookmarks destroys bookmarks one by one.
+// destroyBookmarks destroys the pool's bookmarks that the retention drops, one by one.
 func (p *pool) destroyBookmarks(ctx context.Context, marks []zfs.Snapshot) {
 	for _, m := range marks {
 		if ctx.Err() != nil || p.hangs.Load() {
@@ -85,8 +86,8 @@ func (p *pool) destroyBookmarks(ctx context.Context, marks []zfs.Snapshot) {
 	}
 }
 
-// destroyBookmark destroys a managed bookmark, and refuses any other. destroyBookmark is the last
-// check before a step that cannot be undone.
+// destroyBookmark destroys a managed bookmark, and refuses to destroy any other bookmark. This
+// check is the last one before the destroy, which cannot be undone.
 func (p *pool) destroyBookmark(timeout context.Context, b zfs.Snapshot) error {
 	if _, ours := b.Class(); !ours || strings.ContainsAny(b.Dataset, "@#") {
 		return fmt.Errorf("refusing to destroy the bookmark %s#%s: not a managed name", b.Dataset, b.Name)

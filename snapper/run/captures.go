@@ -11,22 +11,22 @@ import (
 	"snapwatch/snapper"
 )
 
-// maxCaptured is the largest number of bytes of configurations in the arguments of one channel
-// program. The kernel accepts about 2 MiB of arguments, and no snapshot may fail because of
-// configurations. A configuration beyond this limit is kept by the next run.
+// maxCaptured is the largest number of bytes of guests' configurations in the arguments of one
+// channel program. The kernel accepts about 2 MiB of arguments, and no snapshot may fail because of
+// configurations. A configuration beyond the limit is stored in a snapshot of the next run.
 const maxCaptured = 512 << 10
 
-// captures decides which snapshots keep the configuration of their guest, and which keep only its
-// checksum. Every snapshot has the checksum, and at least one snapshot that is not destroyed has
-// the configuration.
+// captures decides which new snapshots keep the configuration of their guest in a property, and
+// which keep only the checksum of the configuration. Every snapshot has the checksum, and at least
+// one existing snapshot has the configuration.
 type captures struct {
 	*journal
 	on   bool
 	node string
 	// stays reports whether a snapshot exists and is not destroyed by this round.
 	stays func(dataset, name string) bool
-	// before has the configurations that earlier runs kept, and now those that this run could not
-	// keep, by dataset.
+	// before has, by dataset, the records of the configurations that snapshots of earlier runs
+	// keep. now has the records of the configurations that this run could not store.
 	before map[string]report.Kept
 	nowMu  sync.Mutex
 	now    map[string]report.Kept
@@ -36,22 +36,22 @@ func newCaptures(o Options, j *journal, node string, before map[string]report.Ke
 	return &captures{journal: j, on: o.Config.CaptureConfig, node: node, before: before, now: map[string]report.Kept{}}
 }
 
-// round prepares captures for a round of the run.
+// round prepares captures for the plan and the disks of one round of the run.
 func (c *captures) round(plan snapper.Plan, disks []snapper.Disk) {
 	c.stays = snapper.Survives(disks, plan)
 }
 
-// fill adds to the plans of one channel program the configurations that their snapshots must
-// keep. The function fill uses the configurations as the guests' files have them now, while the
-// guests are locked. Each snapshot of a guest gets the configuration, because a receiver may have
-// only some of the disks. A configuration that could not be read is not kept.
+// fill adds to the plans of one channel program the configurations that their snapshots must keep.
+// The function fill reads the configurations from the guests' files, while the guests are locked.
+// Each snapshot of a guest gets the configuration, because a receiver may have only some of the
+// disks. A configuration that could not be read is not stored in a snapshot.
 func (c *captures) fill(plans []snapper.GuestPlan, view snapper.NodeView, looks map[int]snapper.LastLook) []snapper.GuestPlan {
 	if !c.on {
 		return plans
 	}
 	plans = slices.Clone(plans)
 	room, last := maxCaptured, ""
-	packed := map[int]*packing{} // the packed configurations, by VMID
+	packed := map[int]*packing{} // the packed configurations, by the VMID of the guest
 	for i := range plans {
 		guest := &plans[i]
 		guest.Disks = slices.Clone(guest.Disks)
@@ -71,7 +71,7 @@ func (c *captures) fill(plans []snapper.GuestPlan, view snapper.NodeView, looks 
 			if d.Config == nil || d.Config.Value == last {
 				continue
 			}
-			if room -= len(d.Config.Value); room < 0 { // the next run keeps this configuration
+			if room -= len(d.Config.Value); room < 0 { // the next run stores this configuration
 				d.Config = p.reference()
 			}
 			last = d.Config.Value
@@ -91,7 +91,7 @@ func (c *captures) due(guest snapper.GuestPlan, d snapper.DiskPlan, p *packing) 
 		return &snapper.Capture{Sum: p.sum, Value: value}
 	}
 	if !p.told && (before.Sum != p.sum || zfs.DayOf(before.Snapshot) != zfs.DayOf(guest.Snapshot)) {
-		// This failure is reported once a day.
+		// The failure to store a configuration is reported once a day.
 		p.told = true
 		c.problem(report.Warning, "the configuration of guest %d is not kept with its snapshots: %v", p.captured.ID.VMID, err)
 	}
@@ -101,14 +101,14 @@ func (c *captures) due(guest snapper.GuestPlan, d snapper.DiskPlan, p *packing) 
 	return nil
 }
 
-// packing is a guest's configuration, prepared for the snapshots of the guest's disks.
+// packing is a guest's configuration in the form in which the properties of snapshots store it.
 type packing struct {
 	captured pve.Captured
 	sum      string
-	// value packs the configuration at its first call, and returns the same result at later
-	// calls.
+	// value returns the guest's configuration in compressed form. It compresses at its first call
+	// only.
 	value func() (string, error)
-	// told is true after a report that the configuration cannot be kept.
+	// told is true after the run reported that the configuration cannot be stored.
 	told bool
 }
 
@@ -121,9 +121,8 @@ func (p *packing) reference() *snapper.Capture {
 	return &snapper.Capture{Sum: p.sum, Value: p.captured.Reference(), Reference: true}
 }
 
-// kept returns the configurations that snapshots keep after this run, given the outcomes of the
-// disks. The result of kept includes the configurations that earlier runs kept, except on disks
-// that are gone.
+// kept returns, by dataset, the records of the configurations that snapshots keep after this run.
+// It includes the records of earlier runs, except of disks that are gone.
 func (c *captures) kept(outcomes map[string]snapper.Outcome, pools []*pool) map[string]report.Kept {
 	if !c.on {
 		return nil

@@ -78,8 +78,8 @@ func TestCaptureTooLong(t *testing.T) {
 	assert.Empty(t, c.report.Problems, "told today")
 }
 
-// A guest's configuration is packed only once for all its disks, because the guest's lock is held
-// meanwhile.
+// A guest's configuration is compressed only once for all its disks, because the run holds the
+// guest's lock while it compresses.
 func TestCapturePacksAGuestOnce(t *testing.T) {
 	fill := func(disks int, line string) (*captures, float64) {
 		o := testOptions()

@@ -18,20 +18,21 @@ import (
 	"snapwatch/snapper/index"
 )
 
-// A batch of destroys is one transaction group, and every writer to the pool waits for that
-// group. Batches begin small and grow while they are quick.
+// One channel program destroys a batch of snapshots in one transaction group, for which every
+// writer to the pool waits. So the batches of a run begin small, and grow while destroying is
+// quick.
 const (
 	firstBatch = 50
 	maxBatch   = 400
 	quickBatch = time.Second
 )
 
-// moreTimeout is the time during which a run destroys other snapshots in place of those that it
-// could not destroy.
+// moreTimeout is the time during which a run destroys waiting snapshots in place of the planned
+// ones that it could not destroy.
 const moreTimeout = 2 * time.Minute
 
 // mayDestroy returns the number of snapshots that the run may still destroy. In a dry run, all
-// destroys of the plan before count as done.
+// destroys in the plan of the earlier rounds count as done.
 func (r *run) mayDestroy(before snapper.Plan) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -42,10 +43,11 @@ func (r *run) mayDestroy(before snapper.Plan) int {
 	return max(0, r.Config.MaxDestroysFor(r.disks)-done)
 }
 
-// destroyMore destroys snapshots that wait beyond the largest number of a run, the oldest of all
-// pools first. Waiting snapshots take the place of snapshots that have a hold or a clone: each
-// run tries to destroy these, but they do not count as destroyed. If there are more of them than
-// half of the time suffices for, the snapshots due on other disks are destroyed first.
+// destroyMore destroys waiting snapshots, which are due beyond the largest number that a run may
+// destroy, the oldest of all pools first. Waiting snapshots take the place of snapshots that have a
+// hold or a clone: each run tries to destroy held and cloned snapshots, but these do not count as
+// destroyed. After half of the time, the run first destroys snapshots of disks without holds and
+// clones.
 func (r *run) destroyMore(ctx context.Context, pools []*pool) {
 	end := r.World.Now().Add(moreTimeout)
 	half := end.Add(-moreTimeout / 2)
@@ -91,8 +93,8 @@ func byPool(destroys []snapper.Destroy) map[string][]snapper.Destroy {
 }
 
 // reportDue reports the snapshots that have a hold or a clone, and the number of snapshots on each
-// pool that are due but were not destroyed. If the number of due snapshots grows from day to day,
-// the pools fill without limit.
+// pool that are due but were not destroyed. A number that grows from day to day is a warning,
+// because the pools then fill without limit.
 func (r *run) reportDue(pools []*pool, plan snapper.Plan) {
 	for _, p := range pools {
 		p.reportKept()
@@ -111,7 +113,7 @@ func (r *run) reportDue(pools []*pool, plan snapper.Plan) {
 		r.report.Backlogs[p.place()] = before[p.place()].With(len(p.due), r.start)
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.report.Backlogs)) {
-		severity := report.Notice // a run that looks at these datasets reports a warning instead
+		severity := report.Notice // a run of these datasets reports a warning instead
 		if slices.ContainsFunc(pools, func(p *pool) bool { return p.place() == name }) {
 			severity = report.Warning
 		}
@@ -124,19 +126,21 @@ func (r *run) reportDue(pools []*pool, plan snapper.Plan) {
 	}
 }
 
-// place returns the datasets of the pool that the run looks at, in the form used in its report.
+// place returns the names of the pool's datasets whose disks the run reads, as one text for the
+// report.
 func (p *pool) place() string { return strings.Join(slices.Sorted(slices.Values(p.parents)), ",") }
 
-// overlaps reports whether another place has datasets in common with this one.
+// overlaps reports whether the datasets in the text place, made by an earlier run, and those of
+// this run have datasets in common.
 func (p *pool) overlaps(place string) bool {
 	return slices.ContainsFunc(strings.Split(place, ","), func(other string) bool {
 		return zfs.WithinAny(other, p.parents) || slices.ContainsFunc(p.parents, func(own string) bool { return zfs.Within(own, other) })
 	})
 }
 
-// applyDestroys destroys snapshots in batches; each batch checks its keepers in the channel
-// program. If ctx ends, applyDestroys stops before the next batch. Snapshots that were not
-// destroyed remain due.
+// applyDestroys destroys snapshots in batches; the channel program of each batch checks that the
+// keepers still exist. If ctx ends, applyDestroys stops before the next batch. Snapshots that were
+// not destroyed remain due.
 func (p *pool) applyDestroys(ctx context.Context, destroys []snapper.Destroy) {
 	size := firstBatch
 	for len(destroys) > 0 {
@@ -171,8 +175,9 @@ func (p *pool) applyDestroys(ctx context.Context, destroys []snapper.Destroy) {
 	}
 }
 
-// withoutRefused leaves out the disks of which a program destroyed nothing, since they are being
-// received or a keeper is gone: the next program would not either.
+// withoutRefused returns the destroys without those on disks on which a channel program refused to
+// destroy, because the disk is being received or a keeper is gone: the next channel program would
+// refuse, too.
 func (p *pool) withoutRefused(destroys []snapper.Destroy) (rest []snapper.Destroy) {
 	for _, d := range destroys {
 		if !p.refused[d.Dataset] {
@@ -182,7 +187,7 @@ func (p *pool) withoutRefused(destroys []snapper.Destroy) (rest []snapper.Destro
 	return rest
 }
 
-// requests groups the destroys of a batch by disk.
+// requests returns the destroys of a batch, grouped by disk, for the channel program.
 func requests(batch []snapper.Destroy, x *index.Index) []lua.DestroyRequest {
 	var list []lua.DestroyRequest
 	at := map[string]int{}
@@ -212,7 +217,7 @@ func appendNew(list, more []string) []string {
 	return list
 }
 
-// gone records that a snapshot was destroyed.
+// gone records in the pool that a snapshot was destroyed.
 func (p *pool) gone(d snapper.Destroy) {
 	p.count(report.DidDestroy)
 	p.destroyed = append(p.destroyed, zfs.Snapshot{Dataset: d.Dataset, Name: d.Name})
@@ -224,13 +229,14 @@ type pin struct {
 	errno   syscall.Errno
 }
 
-// pinned reports whether this run met a snapshot of the disk that is held or cloned.
+// pinned reports whether this run found a snapshot of the disk that ZFS does not destroy because of
+// a hold or a clone.
 func (p *pool) pinned(dataset string) bool {
 	return p.kept[pin{dataset, syscall.EBUSY}] != nil || p.kept[pin{dataset, syscall.EEXIST}] != nil
 }
 
-// reportKept reports the snapshots that have a hold or a clone, once for each disk. They are not a
-// reason for a mail at every run.
+// reportKept reports the snapshots that have a hold or a clone, once for each disk. Holds and
+// clones are not a reason for a mail at every run.
 func (p *pool) reportKept() {
 	byName := func(a, b pin) int {
 		return cmp.Or(strings.Compare(a.dataset, b.dataset), cmp.Compare(a.errno, b.errno))

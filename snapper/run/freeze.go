@@ -16,7 +16,7 @@ import (
 	"snapwatch/snapper"
 )
 
-// freezer takes the snapshots of guests that are frozen meanwhile.
+// freezer freezes guests, takes their snapshots, and thaws the guests.
 type freezer struct {
 	Options
 	*journal
@@ -32,13 +32,13 @@ func newFreezer(r *run, view snapper.NodeView, pools []*pool) *freezer {
 	return &freezer{Options: r.Options, journal: r.journal, start: r.start, previous: r.previous.Quiesced, view: view, pools: pools, locks: r.locks, captures: r.captures}
 }
 
-// take takes the snapshots of guests and groups that must be frozen, one after the other, each in
-// a window of its own. While some guests are frozen and locked, take does nothing for other
-// guests. A guest that cannot be frozen gets its snapshot without a freeze.
+// take takes the snapshots of guests and groups that must be frozen, one after the other, each in a
+// window, the time of one freeze, of its own. take handles the next guest only after the guest
+// before is thawed. A guest that cannot be frozen gets its snapshot without a freeze.
 func (f *freezer) take(ctx context.Context, list []snapper.Frozen) map[string]snapper.Outcome {
 	all := map[string]snapper.Outcome{}
 	for _, u := range f.ask(ctx, list) {
-		// Asking takes the slow pvesh, so it is done before any guest is locked.
+		// ask starts pvesh, which is slow, so the run asks all guests before it locks any of them.
 		maps.Copy(all, f.takeOne(ctx, u))
 	}
 	return all
@@ -47,7 +47,8 @@ func (f *freezer) take(ctx context.Context, list []snapper.Frozen) map[string]sn
 // takeOne freezes a guest or the guests of a group, takes their snapshots, and thaws the guests.
 // takeOne enters the results of the freezes in the report.
 func (f *freezer) takeOne(ctx context.Context, u snapper.Frozen) map[string]snapper.Outcome {
-	// Without this sync, the pools would write their pending data while the guests are frozen.
+	// Without the sync before the freeze, the pools would write their pending data while the guests
+	// are frozen.
 	syncPools(f.World, f.pools, u.Plans)
 	limit := min(maxLocked+f.Config.MaxFreeze.Std(), maxLockedFrozen)
 	ready, left, looks, lease := f.locks.living(ctx, f.view, u.Plans, limit)
@@ -63,8 +64,8 @@ func (f *freezer) takeOne(ctx context.Context, u snapper.Frozen) map[string]snap
 	return outcomes
 }
 
-// note sets the property that marks a snapshot as consistent, on the snapshots of the guests in
-// the map consistent. Setting the property needs no lock.
+// note sets the property that marks a snapshot as consistent, on the snapshots of the guests in the
+// map consistent. The guests need not be locked for that.
 func (f *freezer) note(u snapper.Frozen, consistent map[int]bool, outcomes map[string]snapper.Outcome) {
 	eachPool(f.World, f.pools, func(p *pool) {
 		var names []string
@@ -84,8 +85,8 @@ func (f *freezer) note(u snapper.Frozen, consistent map[int]bool, outcomes map[s
 	})
 }
 
-// takeFrozen takes the snapshots inside a window. If no window can be opened, takeFrozen takes
-// the snapshots without freezing the guests.
+// takeFrozen takes the snapshots while the guests are frozen. If freezing cannot begin, takeFrozen
+// takes the snapshots without freezing the guests.
 func (f *freezer) takeFrozen(ctx context.Context, plans []snapper.GuestPlan, result *freezeResult, lease *lease) map[string]snapper.Outcome {
 	var ids []pve.ID
 	for _, z := range result.freezes {
@@ -111,7 +112,8 @@ func (f *freezer) takeFrozen(ctx context.Context, plans []snapper.GuestPlan, res
 	return outcomes
 }
 
-// ask finds out whether each guest can be frozen.
+// ask finds out whether each guest of the list can be frozen now, and returns the list with the
+// reason for each guest that cannot.
 func (f *freezer) ask(ctx context.Context, list []snapper.Frozen) []snapper.Frozen {
 	list = slices.Clone(list)
 	lanes := f.World.Lanes(f.World.FreezesAtOnce())
@@ -155,10 +157,11 @@ func (f *freezer) lacks(vmid int, taken func(dataset string) bool, frozen func(v
 // guest.
 var errWrongHow = errors.New("not possible")
 
-// leftFrozenKey is the key of a guest that we froze and nobody saw thawed, also in later runs.
+// leftFrozenKey is the key of a guest that snapwatch froze and that was never seen thawed again;
+// later runs use the same key.
 const leftFrozenKey = "left frozen"
 
-// unfitKey returns the key of the reason why a guest cannot be frozen.
+// unfitKey returns the key under which the report stores the reason why a guest cannot be frozen.
 func unfitKey(err error) string {
 	switch {
 	case errors.Is(err, errWrongHow):
@@ -171,7 +174,8 @@ func unfitKey(err error) string {
 	return "no answer"
 }
 
-// fit returns an error with the reason why a guest cannot be frozen now, nil if it can be.
+// fit returns an error with the reason why a guest cannot be frozen now, nil if the guest can be
+// frozen.
 func (f *freezer) fit(ctx context.Context, how config.How, id pve.ID) error {
 	if id.Kind == pve.LXC && how == config.Agent {
 		return fmt.Errorf("%w: it is a container and has no agent: write cgroup", errWrongHow)
@@ -194,11 +198,11 @@ func (f *freezer) fit(ctx context.Context, how config.How, id pve.ID) error {
 	return nil
 }
 
-// lockOut prevents Proxmox's replication and migration of the guests that can be frozen, for
-// maxMigrationLocked at most: replication and migration freeze and thaw guests themselves. After
-// maxMigrationLocked, replication or migration may thaw a guest, so that the guest's snapshot is
-// only crash-consistent; a failed replication would be worse. A guest that Proxmox works on
-// already is not frozen.
+// lockOut takes the locks with which Proxmox replicates and migrates the guests that can be frozen,
+// for maxMigrationLocked at most, because replication and migration freeze and thaw guests
+// themselves. After maxMigrationLocked, replication or migration may thaw a guest, so that the
+// guest's snapshot is only crash-consistent; a failed replication would be worse. A guest that
+// Proxmox is already replicating or migrating is not frozen.
 func (f *freezer) lockOut(list []snapper.Freeze, looks map[int]snapper.LastLook) ([]snapper.Freeze, *lease) {
 	var taken []func()
 	for i := range list {

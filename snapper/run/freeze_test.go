@@ -70,8 +70,8 @@ func TestFreezeResult(t *testing.T) {
 	}
 }
 
-// A guest that may still be frozen is a warning at every run. A guest that could not be frozen is
-// a warning only in the first run with this fault.
+// snap warns at every run about a guest that may still be frozen. snap warns about a guest that
+// could not be frozen only in the first run with the same fault.
 func TestTellFreeze(t *testing.T) {
 	id := func(vmid int) pve.ID { return pve.ID{VMID: vmid, Kind: pve.QEMU} }
 	f := &freezer{journal: testJournal(), previous: []report.Quiesced{{VMID: 102, Consistent: report.Crash, Faults: []string{"no answer"}}, {VMID: 101, Consistent: report.Application}}}

@@ -18,9 +18,9 @@ const configTimeout = 30 * time.Second
 // time.
 const runStatesAtOnce = 4
 
-// readGuests reads the configuration and the state of every guest on this node. readGuests
-// returns an error only if the cluster's configuration cannot be read; if anything else cannot be
-// read, the guests concerned become unknown.
+// readGuests reads the configuration and the state of every guest on this node. readGuests returns
+// an error only if the cluster's configuration cannot be read; if the state of a guest cannot be
+// read, that guest's state is unknown.
 func (r *run) readGuests(ctx context.Context) (snapper.NodeView, error) {
 	timeout, cancel := r.World.Timeout(ctx, configTimeout)
 	defer cancel()
@@ -59,8 +59,8 @@ func (o Options) readGate(ctx context.Context) snapper.Gate {
 	return gate
 }
 
-// askRunStates returns the view with QEMU's state added for the guests that are unclear without
-// this state.
+// askRunStates returns the view with the state that QEMU reports added for the guests whose state
+// is unclear otherwise.
 func (o Options) askRunStates(ctx context.Context, view snapper.NodeView, pools []*pool, names snapper.Names) snapper.NodeView {
 	var asked []func()
 	var mu sync.Mutex
@@ -80,8 +80,8 @@ func (o Options) askRunStates(ctx context.Context, view snapper.NodeView, pools 
 	return view
 }
 
-// lookAgain looks at all guests a second time. Between the two looks it waits, because a guest
-// that seems stopped must remain stopped for that time.
+// lookAgain looks at all guests a second time. Before the second look it waits, because a guest
+// that is only being restarted also seems stopped for a short time.
 func (r *run) lookAgain(ctx context.Context, first snapper.NodeView, stopped []int) (snapper.NodeView, error) {
 	if err := r.World.Wait(ctx, r.confirmPause()); err != nil {
 		return snapper.NodeView{}, err

@@ -13,17 +13,17 @@ import (
 )
 
 // historyTimeout is the longest time that reading a pool's history may take. A history may have a
-// million records, and the guests wait for their snapshots meanwhile.
+// million records, and the guests wait for their snapshots while it is read.
 const historyTimeout = 2 * time.Minute
 
-// historyAgain is the time after which a history is tried again if reading it exceeded
-// historyTimeout.
+// historyAgain is the time after which a run tries to read a pool's history again if reading it
+// exceeded historyTimeout.
 const historyAgain = 6 * time.Hour
 
-// readHistory reads the pool's history for the given datasets that are in the pool. The bookmarks
-// of these datasets may belong to a discarded history, or their snapshots may have been received.
-// The argument slow of readHistory is the time at which reading the pool's history exceeded
-// historyTimeout, zero if it never did.
+// readHistory reads the pool's history for those of the given datasets that are in the pool. The
+// bookmarks of these datasets may belong to a discarded history, or their snapshots may have been
+// received. The argument slow of readHistory is the time at which reading the pool's history
+// exceeded historyTimeout, zero if it never did.
 func (p *pool) readHistory(ctx context.Context, datasets []string, now, slow time.Time) {
 	disks := p.find(datasets)
 	if len(disks) == 0 {
@@ -74,14 +74,14 @@ func slowHistories(before map[string]time.Time, pools []*pool, asked []string) m
 	return next
 }
 
-// goneFor is the time for which the record of a disk is kept after the disk disappeared from all
-// lists: a list may lack a disk that exists, and a disk may come back under another name.
+// goneFor is the time for which the record of a disk is kept after the disk was last listed: a list
+// may lack a disk that exists, and a disk may return under another name.
 const goneFor = 30 * 24 * time.Hour
 
-// nextChecked returns the records of the disks for the next run. The record of a disk that this
-// run did not look at is kept, unless the disk has been gone for goneFor. The argument outcomes
-// of nextChecked has the outcomes of the disks, and later lists the disks for which the plan left
-// work to the next run.
+// nextChecked returns the records about disks and their bookmarks that the next run gets. The
+// record of a disk that this run did not look at is kept, unless the disk has been gone for
+// goneFor. The argument outcomes of nextChecked has the outcomes of the disks, and later lists the
+// disks for which the plan left work to the next run.
 func nextChecked(before map[string]report.Checked, pools []*pool, outcomes map[string]snapper.Outcome, later []string, now time.Time) map[string]report.Checked {
 	next := maps.Clone(before)
 	if next == nil {
@@ -89,7 +89,7 @@ func nextChecked(before map[string]report.Checked, pools []*pool, outcomes map[s
 	}
 	for _, p := range readable(pools) {
 		if !p.carriedOut {
-			continue // the plan for this pool was not carried out
+			continue // no record: the plan for this pool was not carried out
 		}
 		for dataset, c := range next {
 			switch away := now.Sub(c.Gone); {
@@ -107,7 +107,7 @@ func nextChecked(before map[string]report.Checked, pools []*pool, outcomes map[s
 			d := &p.disks[i]
 			checked, moved := d.NextChecked(outcomes[d.Name].TXG, p.unfinished[d.Name] || slices.Contains(later, d.Name))
 			if e := p.index.Entries[d.Name]; e != nil && moved {
-				// Includes the snapshots that this run took.
+				// The record must also cover the snapshots that this run took.
 				checked.TXG = max(checked.TXG, snapper.NewestTXG(e.Snapshots))
 			}
 			if checked.Gone = (time.Time{}); checked.GUID != 0 {

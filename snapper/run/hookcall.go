@@ -12,7 +12,7 @@ import (
 	"snapwatch/snapper"
 )
 
-// hookEvent is the key of a kind of hook in the configuration.
+// hookEvent is the configuration key of a kind of hook, such as before_snapshot.
 type hookEvent string
 
 const (
@@ -28,13 +28,13 @@ func hooksFor(h config.Hooks, on hookEvent) []config.Hook {
 	}[on]
 }
 
-// hookGuest is the description of a guest that a hook gets as input.
+// hookGuest describes a guest in the JSON that a hook reads on its standard input.
 type hookGuest struct {
 	VMID int `json:"vmid"`
 	// Snapshots are the snapshots that the run will take or took of the guest; for after_prune,
 	// the snapshots that were destroyed.
 	Snapshots []hookSnapshot `json:"snapshots"`
-	// Errors are the reasons why snapshots were not taken.
+	// Errors are the reasons why snapshots of the guest were not taken.
 	Errors []string `json:"errors,omitempty"`
 }
 
@@ -136,7 +136,7 @@ func sorted(guests map[int]*hookGuest) []hookGuest {
 	return list
 }
 
-// hookCall is one start of a hook.
+// hookCall is one start of a hook, for one guest or for all.
 type hookCall struct {
 	config.Hook
 	on     hookEvent
@@ -151,14 +151,14 @@ func (c hookCall) String() string {
 	return fmt.Sprintf("%s, for guest %d", c.on, c.guests[0].VMID)
 }
 
-// says returns a message about the call. The command line comes last, because a long message may
-// be clipped at its end.
+// says returns a message about the start of the hook. The command line comes last, because a long
+// message may be clipped at its end.
 func (c hookCall) says(what string) string {
 	return fmt.Sprintf("hook %s: %s (%s)", c, what, strings.Join(c.Argv, " "))
 }
 
-// calls returns the starts of the hooks: in once, hooks that start once for all their guests, and
-// in each, by VMID, hooks that start for each guest.
+// calls returns the starts of the hooks: once has the hooks that start once for all guests, and
+// each has, by VMID, the hooks that start for one guest.
 func calls(hooks []config.Hook, on hookEvent, node string, guests []hookGuest) (once []hookCall, each map[int][]hookCall) {
 	each = map[int][]hookCall{}
 	for _, h := range hooks {
@@ -183,8 +183,8 @@ func calls(hooks []config.Hook, on hookEvent, node string, guests []hookGuest) (
 // rejects a variable of 128 KiB. The standard input of a hook always has all values.
 const maxVariable = 64 << 10
 
-// environment returns the environment variables of the hook. A variable with a list has one line
-// for each entry, because ZFS allows a space in a name.
+// environment returns the environment variables of the hook. In a variable with a list, each entry
+// has a line of its own, because a ZFS name may contain spaces.
 func (c hookCall) environment() []string {
 	var vmids, pools, snapshots, classes, disks []string
 	for _, g := range c.guests {

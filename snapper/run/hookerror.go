@@ -13,8 +13,8 @@ import (
 	"snapwatch/internal/text"
 )
 
-// failed returns an error, in one line, about how a hook ended and about the last line that the
-// hook printed.
+// failed returns an error of one line that says how a hook ended, with the last line that the hook
+// printed.
 func (c hookCall) failed(err error, lines []string) error {
 	text := c.says(err.Error())
 	if len(lines) == 0 {

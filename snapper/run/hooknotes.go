@@ -14,28 +14,29 @@ import (
 	"snapwatch/internal/report"
 )
 
-// turnPause is the time between two checks whether the hooks of a guest have ended.
+// turnPause is the time between two checks whether the hooks that another run started for a guest
+// have ended.
 const turnPause = time.Second
 
-// maxSameOwed is the largest number of times that the same hook may be owed to a guest, by rounds
-// and runs that work at the same time.
+// maxSameOwed is the largest number of times that rounds and runs working at the same time may
+// leave the same hook to be run for a guest.
 const maxSameOwed = 20
 
 // turn is the time in which hooks run for one guest: from the start of the first hook before the
-// guest's snapshots until the end of the last hook after them. A turn has two notes, lock and
-// owed, each nil if it was not written.
+// guest's snapshots until the end of the last hook after the snapshots. A turn has two notes, lock
+// and owed; a note is nil if it was not written.
 type turn struct {
 	vmid int
-	// lock prevents hooks of other rounds and runs for this guest. The hooks inherit the lock, so
-	// it is held as long as the hooks live, even if this run is killed.
+	// While lock is held, other rounds and runs start no hooks for the guest. The hooks inherit the
+	// lock, so it is held as long as the hooks live, even if this run is killed.
 	lock Note
 	// owed records the hooks that must still run after the snapshots: if this run is killed, the
-	// next run starts these hooks. Other runs may hold the lock of the guest's hooks while the
-	// note of an owed hook exists.
+	// next run starts these hooks. Another run may hold the lock of the guest's hooks while the
+	// note owed exists.
 	owed  Note
 	since time.Time
-	// used is true if a hook was started in this turn. late is true if the owed hook could not be
-	// started yet.
+	// used is true if a hook was started in this turn. late is true if the hook in the note owed
+	// could not be started yet.
 	used, late bool
 }
 
@@ -65,8 +66,8 @@ func isBusy(err error) bool {
 	return busy
 }
 
-// owe writes a note that the hooks of an event must run for a guest, unless the guest has no such
-// hook.
+// owe writes a note that the hooks of an event must run for a guest. It writes none if the
+// configuration has no hook of the event for the guest.
 func (h *hooks) owe(t *turn, on hookEvent, guest hookGuest) {
 	if h.callsFor(on, []hookGuest{guest}).none() {
 		return
@@ -92,7 +93,7 @@ func (h *hooks) newOwed(vmid int, on hookEvent) (n Note, err error) {
 		n, err = h.World.HookNotes().Take(fmt.Sprintf("%d.%s.%d", vmid, on, i))
 		switch {
 		case err == nil && n.Left():
-			// A run that was killed owes this hook, and the next run starts it.
+			// The number belongs to a hook that a killed run left to the next run.
 			n.Leave()
 			err = fmt.Errorf("guest %d is already owed too many hooks", vmid)
 		case !isBusy(err):
@@ -102,8 +103,8 @@ func (h *hooks) newOwed(vmid int, on hookEvent) (n Note, err error) {
 	return nil, err
 }
 
-// oweAll writes notes that the hooks of an event must run for guests, and adds their turns to the
-// turns in noted.
+// oweAll writes notes that the hooks of an event must run for guests, and adds a turn for each
+// guest to noted.
 func (h *hooks) oweAll(on hookEvent, guests []hookGuest, noted map[int]*turn) {
 	for _, g := range guests {
 		t := noted[g.VMID]
@@ -116,8 +117,8 @@ func (h *hooks) oweAll(on hookEvent, guests []hookGuest, noted map[int]*turn) {
 	}
 }
 
-// endTurn ends a turn, after reporting the problems of the turn. A hook that could not be started
-// is left to the next run.
+// endTurn ends the turn of a guest's hooks, after reporting the problems of the hooks. A hook that
+// could not be started is left to the next run.
 func (h *hooks) endTurn(t *turn) {
 	h.tell()
 	if t.owed != nil && (t.late || t.owed.End() != nil) {
@@ -133,7 +134,7 @@ func (h *hooks) endTurn(t *turn) {
 // now leaves to the next run.
 func Owed(w World) []string {
 	notes := w.HookNotes()
-	names, _ := notes.Names() // if the notes cannot be read, no hook can be named
+	names, _ := notes.Names() // if the notes cannot be read, Owed names no hook
 	var all []string
 	for _, name := range names {
 		var o owedHook
@@ -145,10 +146,12 @@ func Owed(w World) []string {
 	return slices.Compact(all)
 }
 
-// turns are the turns of the guests for which the hooks of an event are started, side by side.
+// turns has, for each guest, the turn in which the hooks of one event run; the turns of different
+// guests run side by side.
 type turns struct {
 	*hooks
-	// on is the event whose hooks are owed from the beginning of a turn until its end.
+	// on is the event, such as after_snapshot, whose hooks the next run must start if this run is
+	// killed during a turn.
 	on hookEvent
 	// all is true if all hooks of a guest are started even after one of them failed, and false if
 	// a failed hook prevents the guest's later hooks.
@@ -157,7 +160,8 @@ type turns struct {
 	taken map[int]*turn
 }
 
-// begin waits until the hooks of a guest may be started.
+// begin begins the turn of a guest, after the hooks that other runs started for the guest have
+// ended.
 func (s *turns) begin(ctx context.Context, g hookGuest) error {
 	t := s.of(g.VMID)
 	if t.lock == nil {
@@ -180,7 +184,7 @@ func (s *turns) of(vmid int) *turn {
 	return s.taken[vmid]
 }
 
-// end ends the turn of a guest.
+// end ends the turn of a guest's hooks.
 func (s *turns) end(vmid int) {
 	s.mu.Lock()
 	t := s.taken[vmid]
@@ -198,11 +202,12 @@ func (s *turns) use(guests []hookGuest) {
 	}
 }
 
-// used returns the turns in which a hook was started, and ends the other turns.
+// used returns the turns of guests for which a hook was started, and ends the turns of the other
+// guests.
 func (s *turns) used() map[int]*turn {
 	for vmid, t := range s.taken {
 		if !t.used {
-			t.late = false // no hook was started, so none must follow
+			t.late = false // no hook was started, so no after_snapshot must follow
 			s.endTurn(t)
 			delete(s.taken, vmid)
 		}

@@ -12,14 +12,16 @@ import (
 	"snapwatch/snapper"
 )
 
-// maxOwed is the time after which a hook that could not run is no longer owed.
+// maxOwed is the time after which runs no longer try to start a hook that an earlier run left to
+// them.
 const maxOwed = 24 * time.Hour
 
-// waits is the reason to keep a hook owed for now.
+// waits is the reason for leaving a hook to the next run.
 const waits = "waits"
 
-// settle runs the hooks that earlier runs owe, or gives these hooks up and reports that. The
-// function undone returns the reason why an owed after_stop cannot run now, "" if it can.
+// settle runs the hooks that earlier runs did not run, or gives up hooks that can no longer run,
+// and reports these. The function undone returns the reason why an after_stop hook of an earlier
+// run cannot run now, "" if it can.
 func (h *hooks) settle(undone func(owedHook) string) {
 	if h.Final || h.DryRun {
 		return
@@ -40,7 +42,7 @@ func (h *hooks) settle(undone func(owedHook) string) {
 		case err != nil: // the hook is running, or has just ended
 		case owed && n.Left():
 			h.settleOne(n, vmid, undone)
-		default: // this note is the lock of a run that was killed
+		default: // the note is the lock of a killed run, not an owed hook
 			_ = n.End()
 		}
 	}
@@ -54,7 +56,8 @@ func (h *hooks) settleOne(n Note, vmid int, undone func(owedHook) string) {
 	}
 	now := h.World.Now()
 	if o.Since.After(now) {
-		// The clock was set back; without a new time, the hook would be owed for ever.
+		// The note is dated in the future, because the clock was set back; without a new date, the
+		// hook would be owed for ever.
 		o.Since = now
 		_ = n.Write(o)
 	}
@@ -88,7 +91,8 @@ func (h *hooks) settleOne(n Note, vmid int, undone func(owedHook) string) {
 	}
 }
 
-// giveUp reports that a hook is no longer owed, and only then removes its note.
+// giveUp reports that no run will start an owed hook any more, and only then removes the hook's
+// note.
 func (h *hooks) giveUp(n Note, format string, args ...any) {
 	h.problem(report.Warning, format, args...)
 	h.tell()
@@ -97,9 +101,9 @@ func (h *hooks) giveUp(n Note, format string, args ...any) {
 	}
 }
 
-// stopUndone returns the reason why an owed after_stop cannot run now, "" if it can. An owed
-// after_stop waits until all disks of the guest have the label "stopped": then the guest is known
-// to be off, and its _stopped snapshots exist.
+// stopUndone returns the reason why an after_stop hook that an earlier run left cannot run now, ""
+// if it can. The hook waits until all disks of the guest have the label "stopped": then the guest
+// is known to be off, and its _stopped snapshots exist.
 func stopUndone(o owedHook, view snapper.NodeView, disks []snapper.Disk, plan snapper.Plan) string {
 	vmid := o.Guest.VMID
 	_, here := view.Cluster.Guests[vmid]

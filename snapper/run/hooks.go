@@ -14,17 +14,17 @@ import (
 	"snapwatch/snapper"
 )
 
-// Hooks of different guests run side by side, and all hooks of an event must end within one time
-// limit. Only guests with a before_snapshot wait with their snapshots for their hooks, and the
-// end of the run waits for the hooks after snapshots.
+// Hooks of different guests run side by side, and all hooks of an event, such as before_snapshot,
+// must end within the limit of the event. Guests with a before_snapshot hook get their snapshots
+// after that hook; the run ends after all hooks that follow snapshots.
 const (
 	hooksAtOnce   = 8
 	beforeTimeout = 2 * time.Minute
 	afterTimeout  = 15 * time.Minute
 )
 
-// The limits of the output that is kept of a hook: the number of lines, and the bytes of each
-// line.
+// The limits of the output that is kept of a hook: the number of lines, and the length of each line
+// in bytes.
 const (
 	maxHookLines = 50
 	maxHookLine  = 300
@@ -35,7 +35,8 @@ type hooks struct {
 	Options
 	*journal
 	node string
-	// running has a function for each group of started hooks, which waits until they end.
+	// running has a function for each group of started hooks; the function returns when the hooks
+	// of the group have ended.
 	running []func()
 }
 
@@ -53,9 +54,9 @@ func (h *hooks) oweStops(plan snapper.Plan) map[int]*turn {
 	return noted
 }
 
-// followStops starts the after_stop hooks of the guests that have all their _stopped snapshots
-// and labels. The argument noted of followStops has the turns from oweStops. If a _stopped
-// snapshot or label of a guest failed, the guest's after_stop remains owed.
+// followStops starts the after_stop hooks of the guests that have all their _stopped snapshots and
+// labels. noted has the turns that oweStops returned. If a _stopped snapshot or label of a guest
+// failed, the guest's after_stop remains owed.
 func (h *hooks) followStops(plan snapper.Plan, outcomes map[string]snapper.Outcome, noted map[int]*turn) {
 	_, stopped := takenOf(plan, outcomes)
 	ready := slices.DeleteFunc(stopped, func(g hookGuest) bool {
@@ -70,8 +71,8 @@ func (h *hooks) followStops(plan snapper.Plan, outcomes map[string]snapper.Outco
 }
 
 // follow starts the hooks that follow the snapshots of living guests, as soon as these snapshots
-// exist. The argument noted of follow has the turns of the guests whose before_snapshot was
-// started, and of the guests that are owed an after_snapshot once they have their snapshots.
+// exist. noted has the turns of the guests whose before_snapshot was started, and of the guests for
+// which an after_snapshot must run once their snapshots exist.
 func (h *hooks) follow(plan snapper.Plan, outcomes map[string]snapper.Outcome, noted map[int]*turn) {
 	live, _ := takenOf(plan, outcomes)
 	prepared := func(vmid int) bool { return noted[vmid] != nil && noted[vmid].lock != nil }
@@ -85,11 +86,11 @@ func (h *hooks) follow(plan snapper.Plan, outcomes map[string]snapper.Outcome, n
 	h.after(afterSnapshot, live, noted)
 }
 
-// after starts hooks for which only the end of the run waits. Each guest's hooks run in its turn,
-// which ends after the last hook. Hooks after snapshots are not killed when the run must end,
-// because they may undo what an earlier hook did. All hooks after snapshots of a guest are
-// started, even after one of them failed, because each may undo what an earlier hook did. The
-// notes of guests without such a hook are removed.
+// after starts the hooks that follow snapshots or destroys; only the end of the run waits for these
+// hooks. Each guest's hooks run in its turn, which ends after the last hook. Hooks after snapshots
+// are not killed when the run must end, because they may undo what an earlier hook did. All hooks
+// after snapshots of a guest are started, even after one of them failed, because each may undo what
+// an earlier hook did. after removes the notes in noted of guests without a hook of the event.
 func (h *hooks) after(on hookEvent, guests []hookGuest, noted map[int]*turn) {
 	work := h.callsFor(on, guests)
 	for vmid, t := range noted {
@@ -141,7 +142,7 @@ func (h *hooks) after(on hookEvent, guests []hookGuest, noted map[int]*turn) {
 
 // before runs the hooks that must end before snapshots are taken. The result failed of before has
 // the guests that must get no snapshot, with the reason. The result begun of before has the turns
-// of the guests for which a hook was started: such a guest is owed an after_snapshot.
+// of the guests for which a hook was started: an after_snapshot must run for such a guest.
 func (h *hooks) before(ctx context.Context, work hookWork) (failed map[int]error, begun map[int]*turn) {
 	ctx, cancel := h.World.Timeout(ctx, beforeTimeout)
 	defer cancel()
@@ -220,8 +221,8 @@ func (h *hooks) oneGuest(ctx context.Context, calls []hookCall, turns *turns) (e
 	return errs
 }
 
-// startHook runs one hook to its end, in the turns of its guests, and returns whether the hook
-// was started.
+// startHook runs one hook to its end, during the turns of the guests concerned, and returns whether
+// the hook was started.
 func (h *hooks) startHook(ctx context.Context, c hookCall, turns *turns) (started bool, err error) {
 	if ctx.Err() != nil {
 		return false, c.failed(fmt.Errorf("not started: %w; all hooks of a kind together may take %s before snapshots, %s after them", context.Cause(ctx), beforeTimeout, afterTimeout), nil)
@@ -265,7 +266,7 @@ func (h *hooks) callsFor(on hookEvent, guests []hookGuest) hookWork {
 
 func (w hookWork) none() bool { return len(w.once)+len(w.each) == 0 }
 
-// guests returns the guests that have any of the hooks, by VMID.
+// guests returns the VMIDs of all guests for which one of the hooks starts.
 func (w hookWork) guests() []int {
 	vmids := slices.Collect(maps.Keys(w.each))
 	for _, c := range w.once {
@@ -277,7 +278,7 @@ func (w hookWork) guests() []int {
 	return slices.Compact(vmids)
 }
 
-// perRun reports whether one of the hooks that start once for all guests is for this guest.
+// perRun reports whether one of the hooks that start once for all guests includes the guest.
 func (w hookWork) perRun(vmid int) bool {
 	return slices.ContainsFunc(w.once, func(c hookCall) bool {
 		return slices.ContainsFunc(c.guests, func(g hookGuest) bool { return g.VMID == vmid })

@@ -38,7 +38,7 @@ func (w *indexed) some() *snapper.Disk {
 	return &w.disks[rapid.IntRange(0, len(w.disks)-1).Draw(w.t, "disk")]
 }
 
-// changed sets the properties that ZFS shows of a disk whose list of snapshots changed now.
+// changed sets the disk's properties as ZFS does when its list of snapshots changes.
 func (w *indexed) changed(d *snapper.Disk) {
 	d.SnapshotsChanged = w.now.Unix()
 	w.settle(d)
@@ -155,7 +155,8 @@ func (w *indexed) find(dataset string) *snapper.Disk {
 	return &w.disks[i]
 }
 
-// apply changes the pool as the channel programs do, and enters the changes in the index.
+// apply changes the pool as the channel programs do, and enters the changes in the index as a run
+// does.
 func (w *indexed) apply(p *pool, plan snapper.Plan) {
 	outcomes := map[string]snapper.Outcome{}
 	for _, g := range plan.Guests {

@@ -12,18 +12,18 @@ import (
 type journal struct {
 	mu     sync.Mutex
 	report report.Run
-	// incomplete is true if not all guests could be looked at.
+	// incomplete is true if the run could not read the state of all guests.
 	incomplete bool
-	// said is the number of problems that listener was already told. listener may be nil. telling
-	// is locked while listener is called.
+	// said is the number of problems that were already passed to listener, which may be nil.
+	// telling is locked while listener is called.
 	said     int
 	listener func([]report.Problem)
 	telling  sync.Mutex
 }
 
-// tell passes the problems that were not told yet to the listener. A caller must call tell before
-// writing a file from which a later run concludes that the problems were told. A run that is
-// killed between tell and that file tells its problems twice, and never loses them.
+// tell passes the new problems to the listener, which prints them. A caller must call tell before
+// it writes a file from which a later run concludes that the problems were printed. If a run is
+// killed between tell and writing the file, the problems are printed twice instead of never.
 func (j *journal) tell() {
 	j.telling.Lock()
 	defer j.telling.Unlock()
@@ -36,7 +36,7 @@ func (j *journal) tell() {
 	}
 }
 
-// sofar returns a copy of the report in its present state.
+// sofar returns a copy of the run's report with the results up to now.
 func (j *journal) sofar() report.Run {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -25,9 +25,9 @@ type Local struct {
 	// Freezers freezes and thaws guests.
 	Freezers quiesce.Host
 	// Kstat is the directory in which ZFS publishes the state of pools, LockDir the directory of
-	// root's locks, and StateDir the directory of the files that runs leave.
+	// root's locks, and StateDir the directory of the reports and the state of runs.
 	Kstat, LockDir, StateDir string
-	// Clock is [time.Now], except in tests.
+	// Clock returns the present time; it is [time.Now], except in tests.
 	Clock func() time.Time
 }
 
@@ -59,8 +59,8 @@ func (Local) After(d time.Duration, do func()) (cancel func()) {
 	return func() { timer.Stop() }
 }
 
-// lanes has an entry for each function that runs. The channel lanes is nil if the number of
-// functions is not limited.
+// lanes limits the number of functions that run at the same time. The channel has an entry for each
+// running function, and is nil for no limit.
 type lanes chan struct{}
 
 // Lanes implements [Time].
@@ -131,8 +131,9 @@ func (l Local) Shutdown(ctx context.Context) snapper.Shutdown {
 	return s
 }
 
-// LockGuest takes a guest's lock, shared. If the directory of the locks is missing, Proxmox has
-// not locked any guest since boot, and LockGuest creates the directory as Proxmox does.
+// LockGuest takes Proxmox's lock of a guest in shared mode. If the directory of the locks is
+// missing, Proxmox has not locked any guest since boot, and LockGuest creates the directory as
+// Proxmox does.
 func (l Local) LockGuest(id pve.ID) (release func(), err error) {
 	path := l.ConfigLock(id)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -145,7 +146,8 @@ func (l Local) LockGuest(id pve.ID) (release func(), err error) {
 	return func() { _ = taken.Release() }, nil
 }
 
-// LockMigration takes the lock that guest_migration_lock takes (PVE::GuestHelpers).
+// LockMigration takes the lock of a guest that Proxmox's function guest_migration_lock takes
+// (PVE::GuestHelpers).
 func (l Local) LockMigration(id pve.ID) (release func(), err error) {
 	path := l.MigrationLock(id)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -201,8 +203,8 @@ func (l Local) Pools() ([]string, error) { return zfs.Pools(l.Kstat) }
 // Pool implements [World].
 func (l Local) Pool(name string) Pool { return &localPool{local: l, name: name} }
 
-// HookNotes implements [World]. The notes are in StateDir, so that owed hooks outlive a shutdown
-// of the host. StateDir is readable for others, because the exporter reads files there.
+// HookNotes implements [World]. The notes are in StateDir, so that owed hooks outlive a shutdown of
+// the host. Other users may read StateDir, because the exporter reads files there.
 func (l Local) HookNotes() Notes {
 	// If the directory cannot be created, taking a note fails.
 	_ = files.Directory(l.StateDir, 0o755)

@@ -23,7 +23,7 @@ type localPool struct {
 }
 
 // lockPath returns the path of the pool's lock file. Only root may open the directory of the lock
-// files, because whoever can open a lock file can hold the lock.
+// files, because a user who can open a lock file can take the lock and block all runs.
 func (p *localPool) lockPath() (string, error) {
 	return filepath.Join(p.local.LockDir, "pool-"+p.name+".lock"), files.Directory(p.local.LockDir, 0o700)
 }
@@ -50,8 +50,8 @@ func (p *localPool) Unlock() {
 	}
 }
 
-// inherit returns the files that a program inherits: the lock, so that the pool remains locked as
-// long as the program runs.
+// inherit returns the files that a program started for the pool inherits: the pool's lock file, so
+// that the pool remains locked as long as the program runs.
 func (p *localPool) inherit() []*os.File {
 	if p.lock == nil {
 		return nil
@@ -133,8 +133,8 @@ func (p *localPool) SetConsistent(ctx context.Context, snapshots []string) error
 
 func (p *localPool) Sync(ctx context.Context) error { return p.finish(ctx, "zpool", "sync", p.name) }
 
-// finish runs a command that changes the pool. When ctx ends, finish stops waiting; the command
-// continues and keeps the pool locked.
+// finish runs a command that changes the pool. When ctx ends, finish stops waiting for the command,
+// which continues and keeps the pool locked.
 func (p *localPool) finish(ctx context.Context, argv ...string) error {
 	_, err := command.RunUnkillable(ctx, command.Cmd{Argv: argv, Inherit: p.inherit()})
 	return err

@@ -23,7 +23,7 @@ const maxLocked = 2 * time.Second
 
 const (
 	// maxLockedFrozen is the longest time for which a run holds the locks of guests that it
-	// freezes: until they are frozen, and for their channel programs.
+	// freezes: the time until the guests are frozen, and the time of their channel programs.
 	maxLockedFrozen = quiesce.MaxFreezing + maxLocked
 	// maxMigrationLocked is the longest time for which a run prevents Proxmox's replication and
 	// migration, which give up after 2 s (guest_migration_lock). A quick freeze ends within this
@@ -31,8 +31,8 @@ const (
 	maxMigrationLocked = 1500 * time.Millisecond
 )
 
-// maxLook is the longest time that a look at the files of locked guests may take: the rest of
-// maxLocked is for the channel programs.
+// maxLook is the longest time that a look at the files of locked guests may take: the channel
+// programs get the rest of maxLocked.
 const maxLook = time.Second
 
 // locks takes the locks that Proxmox takes while it starts, stops or rolls back a guest. While a
@@ -40,15 +40,15 @@ const maxLook = time.Second
 type locks struct {
 	Options
 	*journal
-	// before has, by VMID, the number of runs that skipped a living guest up to now, and now has
-	// the numbers after this run. looked has the living guests whose locks this run tried.
+	// before has, by VMID, the number of runs in succession that skipped a living guest, and now
+	// has the same numbers after this run. looked has the living guests whose locks this run tried.
 	before, now map[int]int
 	looked      map[int]bool
 }
 
 // next returns, by VMID, the number of runs that skipped a living guest, for the next run. The
-// number of a guest whose lock this run did not try is kept, because another run may work on that
-// guest's disks.
+// number is unchanged for a guest whose lock this run did not try to take, because another run may
+// work on that guest's disks.
 func (l *locks) next(view snapper.NodeView) map[int]int {
 	next := maps.Clone(l.now)
 	for vmid, runs := range l.before {
@@ -59,7 +59,7 @@ func (l *locks) next(view snapper.NodeView) map[int]int {
 	return next
 }
 
-// lease is the time for which locks are held.
+// lease is the time for which a run holds the locks of guests.
 type lease struct {
 	over   atomic.Bool
 	giveUp func()
@@ -68,8 +68,8 @@ type lease struct {
 // held reports whether the locks are still held, so that a channel program may begin.
 func (l *lease) held() bool { return !l.over.Load() }
 
-// newLease returns a lease of the locks that were taken. The lease ends after limit at the
-// latest; then newLease calls late before it releases the locks.
+// newLease returns a lease of guests' locks; the functions in taken release the locks. If the locks
+// are still held after limit, newLease calls late and then releases the locks.
 func newLease(world Time, limit time.Duration, taken []func(), late func()) *lease {
 	l := &lease{}
 	release := sync.OnceFunc(func() {
@@ -89,8 +89,8 @@ func newLease(world Time, limit time.Duration, taken []func(), late func()) *lea
 	return l
 }
 
-// take takes the locks of guests, as far as the locks are free, and reads the guests' files. The
-// locks are held for limit at most.
+// take takes the locks of guests, except locks that another process has, and reads the guests'
+// files. The locks are held for limit at most.
 func (l *locks) take(ctx context.Context, view snapper.NodeView, guests []int, limit time.Duration) (map[int]snapper.LastLook, *lease) {
 	var taken []func()
 	looks := map[int]snapper.LastLook{}
@@ -114,7 +114,7 @@ func (l *locks) take(ctx context.Context, view snapper.NodeView, guests []int, l
 	return looks, lease
 }
 
-// look reads the files of a guest.
+// look reads a guest's configuration and process files for the last look before its snapshots.
 func (l *locks) look(ctx context.Context, view snapper.NodeView, vmid int, look snapper.LastLook) snapper.LastLook {
 	id := view.Evidence[vmid].Config.ID
 	if look.Config, look.Err = l.World.GuestConfig(ctx, id); look.Err == nil {
@@ -137,9 +137,9 @@ func (o Options) atWork(id pve.ID) bool {
 	return err != nil
 }
 
-// living takes the locks of the living guests in the plans. The result ready of living has the
-// plans without the disks of guests that must wait, left has the outcomes of these disks, and
-// looks the content of the guests' files.
+// living takes the locks of the living guests in the plans. The result ready has the plans without
+// the disks of guests that must wait, left has the outcomes of the disks of guests that must wait,
+// and looks the content of the guests' files.
 func (l *locks) living(ctx context.Context, view snapper.NodeView, plans []snapper.GuestPlan, limit time.Duration) (ready []snapper.GuestPlan, left map[string]snapper.Outcome, looks map[int]snapper.LastLook, held *lease) {
 	var all []int
 	for _, g := range plans {

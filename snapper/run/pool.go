@@ -17,7 +17,7 @@ import (
 	"snapwatch/snapper/index"
 )
 
-// pool is one pool of a run, with everything that was read from the pool.
+// pool is a ZFS pool in a run, with the disks and the index that the run has read.
 type pool struct {
 	Pool
 	Options
@@ -26,16 +26,17 @@ type pool struct {
 	parents []string
 	disks   []snapper.Disk
 	err     error
-	// inTurns is true if the pool's disks are listed in turns, see readInTurns.
+	// inTurns is true if prune lists the snapshots of the pool's disks a few disks at a time, see
+	// readInTurns.
 	inTurns bool
 	// readAt is the time at which the reading of the pool's disks began.
 	readAt time.Time
-	// index has the listings of the disks that earlier runs remember. indexMu guards the index
+	// index has the lists of the disks' snapshots that earlier runs saved. indexMu guards the index
 	// while guests are snapshotted side by side.
 	index   index.Index
 	indexMu sync.Mutex
-	// hangs is true if a command that changes the pool has not ended in time; then the run begins
-	// no other command on this pool.
+	// hangs is true if a command that changes the pool did not end in time; then the run begins no
+	// other such command on the pool.
 	hangs atomic.Bool
 	// partly is true if not all disks of the pool could be listed.
 	partly bool
@@ -46,16 +47,16 @@ type pool struct {
 	carriedOut bool
 	// unfinished has the disks on which a bookmark of a discarded history could not be destroyed.
 	unfinished map[string]bool
-	// destroyed has the snapshots that this run destroyed. due has the snapshots that are due and
-	// that this run did not try to destroy.
+	// destroyed has the snapshots that this run destroyed. due has the snapshots that the retention
+	// drops and that this run did not try to destroy.
 	destroyed []zfs.Snapshot
 	due       []snapper.Destroy
-	// kept are the names of those that are held or cloned.
+	// kept has the names of the snapshots that ZFS did not destroy because of a hold or a clone.
 	kept map[pin][]string
-	// refused are the disks of which this run can destroy nothing.
+	// refused has the disks on which a channel program refused to destroy snapshots in this run.
 	refused map[string]bool
-	// stuck is true if a channel program that destroys snapshots failed; then the run begins no
-	// other such program.
+	// stuck is true if a channel program that destroys snapshots failed; then the run starts no
+	// other program that destroys snapshots.
 	stuck bool
 }
 
@@ -78,13 +79,13 @@ func (p *pool) lock(ctx context.Context, now time.Time) error {
 	return p.WaitLock(ctx, now)
 }
 
-// finalTimeout is the time for which a run at the shutdown of the host waits for another run to
-// end, such as one that cron started.
+// finalTimeout is the time for which a run at the shutdown of the host waits for a run that cron
+// started to release the pool's lock.
 const finalTimeout = time.Minute
 
-// readDisks reads the disks among the heads that list returns. If a dataset disappears while its
-// pool is read, readDisks starts again once: one missing dataset must not prevent the snapshots
-// of all others.
+// readDisks reads the disks of the pool; the function list returns their datasets. If a dataset
+// disappears while the pool is read, readDisks starts again once, so that the missing dataset does
+// not prevent the snapshots of all other disks.
 func (p *pool) readDisks(ctx context.Context, list func(Pool, context.Context, ...string) ([]zfs.Dataset, error)) error {
 	for again := false; ; again = true {
 		p.disks, p.readAt = nil, p.World.Now()
@@ -95,9 +96,8 @@ func (p *pool) readDisks(ctx context.Context, list func(Pool, context.Context, .
 	}
 }
 
-// takeDisks keeps the heads that are disks, and reads their snapshots. The argument listErr of
-// takeDisks is the error of listing the heads; if there are heads, listErr only names datasets
-// that are missing.
+// takeDisks keeps the datasets that are disks, and reads their snapshots. listErr is the error of
+// listing the datasets; if some datasets were listed, listErr only names the missing ones.
 func (p *pool) takeDisks(ctx context.Context, heads []zfs.Dataset, listErr error) error {
 	if listErr != nil && len(heads) == 0 {
 		return listErr
@@ -131,9 +131,10 @@ func (p *pool) takeDisks(ctx context.Context, heads []zfs.Dataset, listErr error
 	return p.readWritten(ctx)
 }
 
-// readSnapshots lists the snapshots and bookmarks of the disks. A disk without snapshots may
-// still have bookmarks: bookmarks remain when somebody destroys the snapshots to make room. A
-// disk that never had a snapshot has no bookmarks, but before OpenZFS 2.2 no property shows that.
+// readSnapshots lists the snapshots and bookmarks of the disks. A disk without snapshots may still
+// have bookmarks: bookmarks remain after a person destroys all snapshots to make space. A disk that
+// never had a snapshot has no bookmarks, but before OpenZFS 2.2 no property shows whether a disk
+// ever had a snapshot.
 func (p *pool) readSnapshots(ctx context.Context, disks []*snapper.Disk) error {
 	byName := map[string]*snapper.Disk{}
 	var names, listed []string
@@ -174,9 +175,9 @@ func (p *pool) readSnapshots(ctx context.Context, disks []*snapper.Disk) error {
 	return nil
 }
 
-// faultsOf records the errors of reading single disks as the Problem of these disks. For errors
-// of single disks faultsOf returns nil, so that other disks are not affected; it returns any
-// other error.
+// faultsOf records the errors of reading single disks as the Problem of these disks. For errors of
+// single disks faultsOf returns nil, so that other disks are not affected; it returns an error that
+// does not concern single disks.
 func faultsOf(disks []*snapper.Disk, err error) error {
 	faults, some := errors.AsType[zfs.Faults](err)
 	if !some {
@@ -202,7 +203,8 @@ func (p *pool) renamed(dataset string, guid uint64) bool {
 		slices.ContainsFunc(p.disks, func(d snapper.Disk) bool { return d.GUID == guid && d.Name != dataset })
 }
 
-// busy returns the error about another run that holds the pool's lock, false if none holds it.
+// busy returns the error about another run that holds the pool's lock, false if no other run holds
+// it.
 func (p *pool) busy() (*lock.Busy, bool) {
 	busy, ok := errors.AsType[*lock.Busy](p.err)
 	return busy, ok

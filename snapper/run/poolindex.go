@@ -11,8 +11,8 @@ import (
 	"snapwatch/snapper"
 )
 
-// recall sets the snapshots of the disks that the index remembers, and returns the disks that
-// must be listed.
+// recall sets the snapshots of the pool's disks from the index, and returns the disks whose
+// snapshots must be listed.
 func (p *pool) recall() []*snapper.Disk {
 	p.index.Retain(p.disks, p.readAt)
 	var unknown []*snapper.Disk
@@ -25,7 +25,7 @@ func (p *pool) recall() []*snapper.Disk {
 	return unknown
 }
 
-// keep enters the disks that were listed into the index.
+// keep saves in the index the snapshots of the disks that were listed.
 func (p *pool) keep() {
 	for i := range p.disks {
 		if d := &p.disks[i]; !d.Recalled && d.Problem == "" {
@@ -37,11 +37,11 @@ func (p *pool) keep() {
 // inTurn is the number of disks that prune lists in one turn.
 const inTurn = 20
 
-// unlisted is the problem of a disk that prune had no time to list.
+// unlisted is the problem that prune reports for a disk whose snapshots it had no time to list.
 const unlisted = "there was no time to list its snapshots: the next run begins with it"
 
-// readInTurns lists the disks' snapshots in turns until the time is over. The disks of finished
-// turns are used, and the next run begins with the disks that had no turn.
+// readInTurns lists the snapshots of the disks, a few disks in each turn, until ctx ends. The run
+// works on the disks of finished turns, and the next run begins with the disks that had no turn.
 func (p *pool) readInTurns(ctx context.Context, disks []*snapper.Disk) error {
 	if !p.partly {
 		p.index.RetainTurns(p.disks, p.parents)
@@ -77,7 +77,8 @@ func (p *pool) readWritten(ctx context.Context) error {
 			continue
 		}
 		e := p.index.Entries[d.Name]
-		// A head that was not written to since its newest snapshot is equal to that snapshot.
+		// A disk that was not written to since its newest snapshot has the same content as that
+		// snapshot.
 		if e != nil && e.Written != nil && d.Written == 0 {
 			d.WrittenSinceStopped = *e.Written
 			continue
@@ -114,16 +115,17 @@ func (p *pool) readReceived(ctx context.Context, datasets []string) {
 	}
 }
 
-// readBookmarks lists the bookmarks of the given datasets that are in this pool, because their
-// bookmarks were only remembered.
+// readBookmarks lists the bookmarks of the given datasets that are in this pool, for which the run
+// has only the list of an earlier run.
 func (p *pool) readBookmarks(ctx context.Context, datasets []string) {
 	if err := p.listBookmarks(ctx, p.find(datasets)); err != nil {
 		p.problem(report.Warning, "pool %s: its bookmarks could not be listed, and are left to the next run: %v", p.name, err)
 	}
 }
 
-// listBookmarks lists the bookmarks of disks whose bookmarks were only remembered. After an error
-// of listBookmarks, the disks have an empty list of bookmarks, which nothing relies on.
+// listBookmarks lists the bookmarks of disks for which the run has only the list of an earlier run.
+// After an error the disks have an empty list and BookmarksUnread is set, so that no decision
+// relies on the list.
 func (p *pool) listBookmarks(ctx context.Context, disks []*snapper.Disk) error {
 	if len(disks) == 0 {
 		return nil

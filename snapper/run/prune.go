@@ -14,8 +14,8 @@ import (
 	"snapwatch/snapper"
 )
 
-// Prune destroys the snapshots that the retention drops of the copies on this host, and returns
-// its plan and its report. An error of Prune means that the run could not begin and changed
+// Prune destroys the snapshots that the retention drops of copies on this host, and returns the
+// plan and the report of the run. An error of Prune means that the run could not begin and changed
 // nothing. The end of ctx stops the run between two steps, never within a channel program.
 func Prune(ctx context.Context, o Options) (snapper.Plan, report.Run, error) {
 	r := newRun(o, report.PruneName)
@@ -32,8 +32,8 @@ func Prune(ctx context.Context, o Options) (snapper.Plan, report.Run, error) {
 	return plan, r.report, err
 }
 
-// PossiblePrune returns the reason why every run of [Prune] must fail on this host, nil if a run
-// may succeed.
+// PossiblePrune returns the reason why every run of [Prune] must fail on this host, nil if a run of
+// prune may succeed.
 func PossiblePrune(ctx context.Context, o Options) error {
 	_, _, err := newRun(o, report.PruneName).whoseDisks(ctx)
 	return err
@@ -51,8 +51,8 @@ func (r *run) prune(ctx context.Context) (snapper.Plan, error) {
 	if err != nil {
 		return snapper.Plan{}, err
 	}
-	// The hook after_stop waits for a run of snap, because prune does not look whether a guest
-	// stopped.
+	// An after_stop hook that an earlier run left is not started by prune but by the next run of
+	// snap, because prune does not check whether a guest stopped.
 	r.hooks.settle(func(owedHook) string { return waits })
 	owed := map[int]*turn{}
 	next := r.openPools(ctx, below, readCopies)
@@ -100,8 +100,9 @@ func (r *run) prune(ctx context.Context) (snapper.Plan, error) {
 	return whole, nil
 }
 
-// whoseDisks reads which guests this node has. A host without Proxmox has no guests. If Proxmox's
-// files cannot be read, the host may have any guests, so whoseDisks returns an error.
+// whoseDisks reads the configurations of this node's guests. A host without Proxmox has no guests.
+// If Proxmox's files cannot be read, any disk may belong to a guest, so whoseDisks returns an
+// error.
 func (r *run) whoseDisks(ctx context.Context) (cluster pve.Cluster, node bool, err error) {
 	timeout, cancel := r.World.Timeout(ctx, configTimeout)
 	defer cancel()
@@ -115,9 +116,9 @@ func (r *run) whoseDisks(ctx context.Context) (cluster pve.Cluster, node bool, e
 	return cluster, true, r.isNode(cluster)
 }
 
-// signs reads state.json, in which runs of snap record which disks came from elsewhere. What may be
-// destroyed depends on these records: without them a copy may look like a guest's disk, and a disk
-// that a person took over may look like a copy.
+// signs reads state.json, in which runs of snap record the disks that were received from another
+// host. prune needs the record: without it a copy may look like a guest's disk, and a disk that a
+// person adopted may look like a copy.
 func (o Options) signs() (report.State, error) {
 	state, err := o.World.LoadState()
 	if err != nil {
@@ -152,22 +153,22 @@ func roots(o Options) (map[string][]string, error) {
 	return byPool, nil
 }
 
-// readCopies reads the disks at any depth below the pool's roots.
+// readCopies reads the disks at any depth below the pool's datasets in which prune looks for
+// copies.
 func readCopies(ctx context.Context, p *pool) error {
 	p.inTurns = true
 	return p.readIndexed(ctx, Pool.Descendants)
 }
 
-// copies decides which disks are copies: it sets the states Replica, Elsewhere and Orphan only
-// for disks that no guest of this node uses. The function copies also records whether other
-// programs work on a disk. If Proxmox's replication works on the disk, copies sets Replicated. If
-// snap bookmarks the disk, copies sets Bookmarking and lists the disk's bookmarks again, because
-// a remembered list is not enough.
+// copies decides which disks of the pools are copies: it sets the states Replica, Elsewhere and
+// Orphan only for disks that no guest of this node uses. If Proxmox's replication works on the
+// disk, copies sets Replicated. If snap bookmarks the disk, copies sets Bookmarking and lists the
+// disk's bookmarks again, because an earlier run's list may be outdated.
 func (r *run) copies(ctx context.Context, cluster pve.Cluster, pools []*pool) {
 	o := r.Options
 	var bookmarked []string
 	if cluster.Node != "" && r.Config.Role != "replica" {
-		// An error means that there are no parents, and then snap does not run.
+		// If parents returns an error, snap cannot run on this host, so it bookmarks no disk.
 		byPool, _ := parents(r.Config, cluster)
 		bookmarked = slices.Concat(slices.Collect(maps.Values(byPool))...)
 	}
@@ -218,7 +219,8 @@ func checkUnused(world Proxmox, cluster pve.Cluster, users []int, d *snapper.Dis
 	}
 }
 
-// noteInterrupted records for each disk of a pool since when the disk has an interrupted receive.
+// noteInterrupted records, for each disk of a pool with an interrupted receive, the time since
+// which the receive is interrupted.
 func (r *run) noteInterrupted(p *pool) {
 	for _, d := range p.disks {
 		if !d.ResumeToken {
@@ -239,8 +241,7 @@ func (r *run) noteInterrupted(p *pool) {
 	}
 }
 
-// keepInterrupted keeps the records of interrupted receives on disks that this run did not look
-// at.
+// keepInterrupted keeps the records of interrupted receives on disks that this run did not read.
 func (r *run) keepInterrupted(pools []*pool) {
 	for dataset, noted := range r.latest().InterruptedAt(r.World.Now()) {
 		looked := slices.ContainsFunc(readable(pools), func(p *pool) bool {

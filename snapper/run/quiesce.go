@@ -35,10 +35,11 @@ func (f *freezer) tell(u snapper.Frozen, result freezeResult, outcomes map[strin
 		}
 		severity := report.Notice
 		if before := f.faultsBefore(q.VMID); passing {
-			// A passing condition is not a fault, and does not end an earlier fault.
+			// If a guest cannot be frozen only because Proxmox works on it now, that is not a
+			// fault, and earlier faults remain recorded.
 			q.Faults = before
 		} else if slices.ContainsFunc(q.Faults, func(key string) bool { return !slices.Contains(before, key) }) {
-			severity = report.Warning // a fault that is new is a warning
+			severity = report.Warning // a fault that the last run did not report is a warning
 		}
 		f.addQuiesced(q)
 		text := fmt.Sprintf("%s\x00%s\x00%s", severity, q.Consistent, q.Reason)
@@ -75,8 +76,8 @@ func (j *journal) addQuiesced(q report.Quiesced) {
 	j.report.AddQuiesced(q)
 }
 
-// leftFrozen reports a guest that snap froze and that may still be frozen; every run repeats this
-// report.
+// leftFrozen reports a guest that snap froze and that may still be frozen; every run reports the
+// guest again.
 func (j *journal) leftFrozen(id pve.ID, text string) {
 	j.problem(report.Warning, "%s", text)
 	j.mu.Lock()
@@ -86,8 +87,8 @@ func (j *journal) leftFrozen(id pve.ID, text string) {
 	}
 }
 
-// TakeOver thaws the guests that earlier runs left frozen, and reports them. TakeOver is for a
-// host on which no run can begin.
+// TakeOver thaws the guests that earlier runs left frozen, and reports them. A command calls
+// TakeOver on a host on which no run can begin.
 func TakeOver(ctx context.Context, world World, tell func([]report.Problem)) {
 	j := &journal{listener: tell, report: report.Run{Counts: map[report.Event]int{}}}
 	j.takeOver(ctx, world)
@@ -129,8 +130,9 @@ func poolsOf(plans []snapper.GuestPlan) []string {
 	return slices.Compact(pools)
 }
 
-// faultsBefore returns the keys of the faults that a guest's snapshots had in the last run. A
-// fault is mailed when it begins, and printed at a terminal as long as it lasts.
+// faultsBefore returns the keys of the faults that a guest's snapshots had in the last run. A run
+// warns of a fault, so that cron sends a mail, only if the last run did not have the fault; at a
+// terminal the fault is printed at each run.
 func (f *freezer) faultsBefore(vmid int) []string {
 	i := slices.IndexFunc(f.previous, func(p report.Quiesced) bool { return p.VMID == vmid })
 	if i < 0 {
@@ -152,23 +154,23 @@ type freezeResult struct {
 	freezes []snapper.Freeze
 	view    snapper.NodeView
 	// lacks returns the disks of a guest that have no snapshot of the time at which the guest was
-	// frozen. The arguments of lacks report which disks have a snapshot, and which guests were
-	// frozen.
+	// frozen. The function taken reports whether a disk has a snapshot, and frozen whether a guest
+	// was frozen.
 	lacks func(vmid int, taken func(dataset string) bool, frozen func(vmid int) bool) []snapper.Lack
-	// failed has the guests that could not be frozen, with the reasons.
+	// failed has the reasons why guests could not be frozen.
 	failed map[pve.ID]string
 	ended  quiesce.Ended
-	// at is the time at which the window was opened, zero if none was opened.
+	// at is the time at which freezing began, zero if no guest was frozen.
 	at time.Time
 }
 
 func (f freezeResult) id(vmid int) pve.ID { return f.view.Evidence[vmid].Config.ID }
 
-// guest returns the result for one guest. The guest's snapshot is consistent under three
+// guest returns the result of freezing one guest. The guest's snapshot is consistent under three
 // conditions: all its disks are in the snapshot, the guest was frozen before the channel programs
 // of all pools began, and the whole guest was seen still frozen when it was thawed after these
-// programs. The result passing of guest is true if the snapshot is not consistent for a reason
-// that is not a fault.
+// programs. The result passing of guest is true if the snapshot is not consistent for a reason that
+// is not a fault.
 func (f freezeResult) guest(freeze snapper.Freeze, u snapper.Frozen, outcomes map[string]snapper.Outcome) (q report.Quiesced, passing bool) {
 	id := f.id(freeze.VMID)
 	q = report.Quiesced{
@@ -201,9 +203,9 @@ func (f freezeResult) guest(freeze snapper.Freeze, u snapper.Frozen, outcomes ma
 	return q, freeze.Passing
 }
 
-// whole decides whether the snapshots of a guest that was frozen throughout are consistent or
-// torn. The function whole returns true if only disks are missing that get their snapshots at
-// other times, as configured.
+// whole records whether the snapshots of a guest that remained frozen are consistent, or torn
+// because disks are missing. It returns true if the only missing disks are those whose retention
+// gives them snapshots at other times.
 func (f freezeResult) whole(q *report.Quiesced, outcomes map[string]snapper.Outcome) (byChoice bool) {
 	lacks := f.lacks(q.VMID, func(dataset string) bool { return outcomes[dataset].Snapshot != "" }, f.frozen)
 	if len(lacks) == 0 {
@@ -236,8 +238,8 @@ func (f freezeResult) frozen(vmid int) bool {
 	})
 }
 
-// made returns the name of a guest's snapshots. If one of the guest's disks has no snapshot, made
-// returns "" and the error of that disk, if there is one.
+// made returns the name of the snapshots that the run took of a guest's disks. If one of the disks
+// has no snapshot, made returns "" and the error of taking that snapshot, if there is one.
 func made(u snapper.Frozen, vmid int, outcomes map[string]snapper.Outcome) (name string, err error) {
 	for _, g := range u.Plans {
 		for _, d := range g.Disks {

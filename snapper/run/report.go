@@ -13,8 +13,8 @@ import (
 )
 
 // reportPool returns the result for a pool that was read, and reports its errors. If another run
-// holds the pool's lock and the lock does not say since when, reportPool records when runs first
-// saw that.
+// holds the pool's lock and the lock file does not say since when, reportPool records when a run
+// first found the pool locked.
 func (j *journal) reportPool(p *pool, start time.Time) report.Pool {
 	entry := report.Pool{Pool: p.name}
 	busy, locked := p.busy()
@@ -34,8 +34,8 @@ func (j *journal) reportPool(p *pool, start time.Time) report.Pool {
 	return entry
 }
 
-// reportLate reports the pools that answered too late or never, in a run whose later round
-// failed: the guests on these pools got no snapshots.
+// reportLate reports the pools that answered too late or never, after the round for these pools
+// failed, so that their guests got no snapshots.
 func (j *journal) reportLate(parents map[string][]string, done []*pool, err error) {
 	j.problem(report.Warning, "pools that answered late are left to the next run: %v", err)
 	served := func(name string) bool { return slices.ContainsFunc(done, func(p *pool) bool { return p.name == name }) }
@@ -51,7 +51,7 @@ func (j *journal) reportLate(parents map[string][]string, done []*pool, err erro
 // asking Proxmox.
 func (j *journal) reportGuests(g snapper.NodeView, atWork func(pve.ID) bool, pools []*pool, start time.Time) {
 	for _, warning := range g.Cluster.Warnings {
-		// A warning here is not a reason for a mail at every run.
+		// A warning about Proxmox's files is not a reason for a mail at every run.
 		j.problem(report.Notice, "%s", warning)
 	}
 	j.reportUnread(g.Cluster)
@@ -104,9 +104,9 @@ func (j *journal) reportUnread(c pve.Cluster) {
 	}
 }
 
-// succeeded completes the report and decides whether the run was a success. A run is not a
-// success if a pool or a configuration could not be read, if a disk of a running guest has no
-// snapshot, or if snapshots to destroy pile up.
+// succeeded completes the report and decides whether the run was a success. A run is not a success
+// if a pool or a configuration could not be read, if a disk of a running guest has no snapshot, or
+// if the number of snapshots that should be destroyed grows from day to day.
 func (j *journal) succeeded(end time.Time) {
 	j.report.End = end
 	success := !j.incomplete

@@ -9,10 +9,11 @@ import (
 	"snapwatch/snapper"
 )
 
-// spaceTimeout is how long zpool may take to tell how full a pool is. All else is done then.
+// spaceTimeout is the longest time that a run waits for zpool to print a pool's size and allocated
+// bytes, after all other steps.
 const spaceTimeout = 5 * time.Second
 
-// room judges what the pool has for snapshots.
+// room judges whether the pool has enough free space for the next snapshots.
 func (p *pool) room(ctx context.Context, start time.Time) report.Room {
 	facts := snapper.PoolRoom{Pool: p.name, Disks: p.disks, FillWarning: int(p.Config.Limits.FillWarning), FillCritical: int(p.Config.Limits.FillCritical)}
 	if slices.Contains(p.Config.PoolIgnore, "full") {
@@ -29,8 +30,8 @@ func (p *pool) room(ctx context.Context, start time.Time) report.Room {
 	return room
 }
 
-// tellRoom tells a fault, as a warning where it is worth a mail.
-func (p *pool) tellRoom(fault string, mail bool) { //nolint:revive // it is the severity
+// tellRoom reports that the pool lacks space, as a warning if mail is true and else as a notice.
+func (p *pool) tellRoom(fault string, mail bool) { //nolint:revive // mail selects the severity
 	severity := report.Notice
 	if mail {
 		severity = report.Warning

@@ -16,7 +16,8 @@ import (
 )
 
 const (
-	// roundTimeout is the time for which pools that were read wait for the other pools.
+	// roundTimeout is the time for which the pools that a run has read wait until the run has read
+	// the other pools.
 	roundTimeout = 30 * time.Second
 	// listTimeout is the longest time that reading one pool may take. A pool whose disks are
 	// stuck never answers; a pool with very many snapshots takes minutes.
@@ -27,9 +28,9 @@ const (
 )
 
 // rounds reads all pools and carries out plans for them. Most pools are handled in one round, so
-// that a guest with disks on several pools is treated as a whole. A pool that answers late gets a
-// round of its own, so that a hung pool does not prevent the snapshots on the other pools. After
-// the last round, rounds reports all results.
+// that a guest with disks on several pools gets its snapshots in one round. A pool that answers
+// late gets a round of its own, so that a hung pool does not prevent the snapshots on the other
+// pools. After the last round, rounds reports all results.
 func (r *run) rounds(ctx context.Context, view snapper.NodeView, parents map[string][]string) (snapper.Plan, error) {
 	next := r.openPools(ctx, parents, readPool)
 	var all []*pool
@@ -43,7 +44,7 @@ func (r *run) rounds(ctx context.Context, view snapper.NodeView, parents map[str
 		r.disks += len(planned(pools))
 		seen := view
 		var err error
-		if !first { // the view of the guests is old by now
+		if !first { // before a later round the guests are read again
 			seen, err = r.readGuests(ctx)
 		}
 		var plan snapper.Plan
@@ -93,9 +94,9 @@ func (r *run) finish(ctx context.Context, view snapper.NodeView, pools []*pool, 
 	r.succeeded(r.World.Now())
 }
 
-// nextSigns returns the signs, by the disk's guid, that the next run gets. The signs of disks
-// that are gone are kept, because a pool may come back. A disk loses its sign if a guest was seen
-// running on it here, or if a person took the disk over.
+// nextSigns returns, by the disk's guid, the signs that disks were received from another host, for
+// the next run. Signs of missing disks are kept, because a pool may be imported again. A disk's
+// sign is dropped if a guest was seen running on the disk here, or if a person adopted the disk.
 func nextSigns(before map[string]string, pools []*pool, adopted []string) map[string]string {
 	next := map[string]string{}
 	maps.Copy(next, before)
@@ -106,7 +107,7 @@ func nextSigns(before map[string]string, pools []*pool, adopted []string) map[st
 			before, known := before[guid]
 			switch {
 			case d.AdoptedBy(adopted):
-				next[guid] = "" // the signs of a disk that a person took over no longer count
+				next[guid] = "" // drops the sign of a disk that a person adopted
 			case len(d.Guests) > 0 && d.State.Alive():
 				delete(next, guid)
 			case known && before == "":
@@ -118,9 +119,9 @@ func nextSigns(before map[string]string, pools []*pool, adopted []string) map[st
 	return next
 }
 
-// openPools reads pools side by side. Each call of next returns the pools that were read and that
-// no earlier call returned. A call of next waits up to roundTimeout for all pools, and then until
-// at least one pool was read.
+// openPools begins to read the pools side by side, and returns the function next. Each call of next
+// returns the pools that were read and that no earlier call returned. A call of next waits up to
+// roundTimeout for all pools, and then until at least one pool was read.
 func (r *run) openPools(ctx context.Context, byPool map[string][]string, read func(context.Context, *pool) error) (next func() []*pool) {
 	var work []func()
 	pools := make([]*pool, len(byPool))
@@ -165,10 +166,11 @@ func (r *run) openPool(ctx context.Context, name string, parents []string, read 
 	return p
 }
 
-// readPool reads the disks directly below the pool's parents.
+// readPool reads the disks directly below the datasets in parents.
 func readPool(ctx context.Context, p *pool) error { return p.readIndexed(ctx, Pool.Children) }
 
-// readIndexed reads the disks among the heads that list returns, with the help of the index.
+// readIndexed reads the disks of the pool, whose datasets the function list returns, and takes
+// their snapshots from the index where possible.
 func (p *pool) readIndexed(ctx context.Context, list func(Pool, context.Context, ...string) ([]zfs.Dataset, error)) error {
 	var err error
 	if p.index, err = p.LoadIndex(); err != nil {
@@ -181,9 +183,9 @@ func (p *pool) readIndexed(ctx context.Context, list func(Pool, context.Context,
 	return nil
 }
 
-// plan makes a plan for the pools, and answers the questions that the plan asks. The function
-// plan also returns the view of the guests after the answers. The argument before of plan is the
-// plan of the earlier rounds of this run.
+// plan makes a plan for the pools, and answers the questions that the plan asks. The function plan
+// also returns the view of the guests after the answers. before is the plan of the earlier rounds
+// of this run.
 func (r *run) plan(ctx context.Context, view snapper.NodeView, pools []*pool, before snapper.Plan) (snapper.NodeView, snapper.Plan, error) {
 	policy := policy(r.Options, view.Cluster)
 	policy.MaxDestroys = r.mayDestroy(before)
@@ -211,8 +213,8 @@ func (r *run) plan(ctx context.Context, view snapper.NodeView, pools []*pool, be
 	}
 }
 
-// answer finds the answers to the questions of a plan. The second look at the guests comes last,
-// so that it is recent when the guests get their _stopped snapshots.
+// answer reads the facts that a plan asks for. The second look at the guests comes last, so that it
+// is recent when the guests get their _stopped snapshots.
 func (r *run) answer(ctx context.Context, view snapper.NodeView, pools []*pool, ask snapper.Questions, names snapper.Names) snapper.NodeView {
 	eachPool(r.World, readable(pools), func(p *pool) {
 		limited, cancel := r.World.Timeout(ctx, answerTimeout)
@@ -240,7 +242,7 @@ func (r *run) answer(ctx context.Context, view snapper.NodeView, pools []*pool, 
 	return r.askRunStates(ctx, second, pools, names)
 }
 
-// unanswered records that questions which the plan keeps asking have no answer.
+// unanswered records for each disk that the facts which the plan still asks for could not be read.
 func unanswered(pools []*pool, ask snapper.Questions) {
 	const why = "the run asked for it too often"
 	for _, p := range pools {
@@ -259,8 +261,9 @@ func unanswered(pools []*pool, ask snapper.Questions) {
 	}
 }
 
-// reportRoom tells which pools are too full for the next snapshots. What the last run told, too,
-// is not news that is worth a mail: check and the metrics say it for as long as it is so.
+// reportRoom reports the pools that are too full for the next snapshots. It sends no mail about a
+// pool that the last run also reported: check and the metrics show the lack of space as long as it
+// lasts.
 func (r *run) reportRoom(ctx context.Context, pools []*pool) {
 	if r.Final {
 		return

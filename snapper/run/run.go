@@ -1,8 +1,8 @@
 // Package run makes one run of snap, prune, unblock or finalize. The package reads guests and
 // pools, asks package snapper for a plan, and carries out the plan.
 //
-// [Run], [Prune] and [Unblock] are the entry points. Package run reaches everything outside of
-// this program through [World], so that test/sim can play a run in a simulated world.
+// [Run], [Prune] and [Unblock] are the entry points. Package run reaches everything outside of this
+// program through [World], so that test/sim can play a run against simulated hosts and pools.
 //
 // # The order
 //
@@ -34,16 +34,17 @@ import (
 	"snapwatch/snapper"
 )
 
-// Options are all inputs of a run.
+// Options has the settings of a run and its World.
 type Options struct {
 	Config config.Config
-	// Keep is the retention of this run, before overrides.
+	// Keep is the retention of this run, before the overrides of single disks.
 	Keep config.Keep
 	// Node is the name that the caller expects this node to have, "" for any name.
 	Node string
 	// DryRun ends the run after planning.
 	DryRun bool
-	// Adopt names the guests and disks that a person takes over, see [snapper.Policy].
+	// Adopt names the guests and disks that snap must treat as this node's own, see
+	// [snapper.Policy].
 	Adopt []string
 	// Final makes this the run at the shutdown of the host: after the guests have stopped, the
 	// guests that ran here get their _stopped snapshots, if [snapper.Shutdown] proves the
@@ -70,9 +71,9 @@ type run struct {
 	Options
 	*journal
 	start time.Time
-	// name is the name of the run's report.
+	// name is the name of the file of the run's report, for example that of snap.
 	name string
-	// previous is the report of the run before this one.
+	// previous is the report of the last run of the same command.
 	previous report.Run
 	// state is the state that the previous run left, and at the end the state for the next run.
 	state report.State
@@ -81,7 +82,7 @@ type run struct {
 	captures *captures
 	hooks    *hooks
 	locks    *locks
-	// saved is the number of problems in the saved report.
+	// saved is the number of problems in the report that the run has saved.
 	saved int
 }
 
@@ -109,7 +110,7 @@ func Run(ctx context.Context, o Options) (snapper.Plan, report.Run, error) {
 	r.tell()
 	if !o.DryRun && !o.Final {
 		if err := o.World.SaveState(r.state); err != nil {
-			// Without the state, the next run must read more.
+			// Without state.json, the next run must read more from ZFS.
 			r.problem(report.Warning, "the state for the next run could not be saved: %v", err)
 		}
 		r.save()
@@ -160,8 +161,8 @@ func newRun(o Options, name string) *run {
 	return r
 }
 
-// latest returns the report that is saved now. Another run of this kind, for other pools, may
-// have saved its report since this run began.
+// latest returns the report of the command that is saved now. Another run of the same command, for
+// other pools, may have saved a report since this run began.
 func (r *run) latest() *report.Run {
 	latest, err := r.World.LastReport(r.name)
 	if err != nil {
@@ -171,15 +172,15 @@ func (r *run) latest() *report.Run {
 }
 
 func (r *run) save() {
-	kept := r.sofar() // hooks may still be running
+	kept := r.sofar() // hooks may still add problems to the report
 	r.saved = len(kept.Problems)
 	if err := r.World.SaveReport(r.name, &kept); err != nil {
 		r.problem(report.Warning, "the report of this run could not be saved: %v", err)
 	}
 }
 
-// endHooks waits for the hooks and reports their problems. endHooks also adds the problems of the
-// hooks to the saved report, unless a later run has saved its own report since.
+// endHooks waits until all hooks have ended and reports their problems. endHooks also adds the
+// problems of the hooks to the saved report, unless another run has saved a report since.
 func (r *run) endHooks() {
 	r.hooks.end()
 	if len(r.report.Problems) == r.saved {
@@ -208,7 +209,8 @@ func (r *run) do(ctx context.Context) (snapper.Plan, error) {
 	return r.rounds(ctx, view, parents)
 }
 
-// isNode records the node's name, and returns an error if the expected name is not this node's.
+// isNode records this node's name for the report, and returns an error if the option Node has
+// another name.
 func (r *run) isNode(c pve.Cluster) error {
 	for _, want := range []string{r.Node, r.Config.Node} {
 		short, _, _ := strings.Cut(want, ".")
@@ -220,7 +222,8 @@ func (r *run) isNode(c pve.Cluster) error {
 	return nil
 }
 
-// parents returns the datasets whose children are disks, by pool.
+// parents returns, by pool, the datasets whose children are disks: those of the configuration, or
+// else those of Proxmox's storages.
 func parents(cfg config.Config, c pve.Cluster) (map[string][]string, error) {
 	all := slices.Clone(cfg.Datasets)
 	if len(all) == 0 {

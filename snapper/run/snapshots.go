@@ -14,14 +14,14 @@ import (
 	"snapwatch/snapper"
 )
 
-// programTimeout is the time for which a run waits for one channel program. The program is never
-// killed: it continues, and keeps its pool locked. The locks of the other pools end with the run,
-// which ends before cron starts the next run.
+// programTimeout is the time for which a run waits for one channel program. A channel program is
+// never killed: it continues, and keeps its pool locked. The run then ends and releases the locks
+// of the other pools, before cron starts the next run.
 const programTimeout = 10 * time.Minute
 
 // maxAttempts is the largest number of retries of a snapshot. A snapshot is retried in the next
-// transaction group if the dataset already got a snapshot in this group, and under the name of a
-// later second if its name is taken.
+// transaction group if the dataset already has a snapshot of the present group, and under the name
+// of a later second if its name is taken.
 const maxAttempts = 8
 
 // finishPlan carries out the steps that follow the snapshots on a pool, given the outcomes of the
@@ -46,16 +46,16 @@ func (p *pool) finishPlan(ctx context.Context, plan snapper.PoolPlan, outcomes m
 	p.saveIndex()
 }
 
-// errHangs is the error of a step that must not begin.
+// errHangs is the error of a step that must not begin because an earlier command on the pool hangs.
 var errHangs = errors.New("not begun, because an earlier step on the pool has not ended")
 
-// soonTimeout is the time for which a run waits for a step while others wait for that step: the
-// guests of other pools, and Proxmox if it wants to start a guest.
+// soonTimeout is the time for which a run waits for a step on one pool while guests of other pools,
+// or Proxmox starting a guest, wait for the run.
 const soonTimeout = 30 * time.Second
 
-// withTimeout runs one step that changes the pool, and waits for the step for programTimeout. If
-// a step takes longer than programTimeout, the run begins no other step on this pool: the next
-// step would wait behind the first, with all locks that the run holds.
+// withTimeout runs one step that changes the pool, and waits for the step for programTimeout. If a
+// step takes longer than programTimeout, the run begins no other step on this pool: the next step
+// would wait for the first, with all locks that the run holds.
 func (p *pool) withTimeout(step func(context.Context) error) error {
 	return p.within(programTimeout, step)
 }
@@ -74,8 +74,9 @@ func (p *pool) within(limit time.Duration, step func(context.Context) error) err
 }
 
 // takeSnapshots takes the snapshots of guests on this pool, sets their labels and creates their
-// bookmarks, in one channel program, for which it waits for limit. A guest gets all of its
-// snapshots or none. No program begins after the guests' locks were released.
+// bookmarks, in one channel program, and waits for the program for limit at most. A guest gets all
+// of its snapshots or none. takeSnapshots starts no channel program after the guests' locks were
+// released.
 func (p *pool) takeSnapshots(ctx context.Context, open []snapper.GuestPlan, lease *lease, limit time.Duration) map[string]snapper.Outcome {
 	outcomes := map[string]snapper.Outcome{}
 	for attempt := 0; len(open) > 0; attempt++ {
@@ -145,8 +146,8 @@ func (p *pool) snapshotted(guests []snapper.GuestPlan, got map[string]lua.Outcom
 	}
 }
 
-// recordResults records the results of a guest. recordResults returns true, with a changed plan,
-// if the guest must be tried again. A guest that must be tried again counts as failed until then.
+// recordResults records the results of a channel program for one guest. It returns true, with a
+// changed plan, if the guest's snapshots must be tried again; until then they count as failed.
 func (p *pool) recordResults(g snapper.GuestPlan, got map[string]lua.Outcome, outcomes map[string]snapper.Outcome) (snapper.GuestPlan, bool) {
 	for _, d := range g.Disks {
 		if undone := got[d.Dataset].Undone; undone != nil && *undone != 0 {
@@ -237,8 +238,8 @@ func explain(errno syscall.Errno) string {
 	return fmt.Sprintf("%s (errno %d)", errno.Error(), int(errno))
 }
 
-// nextName returns the snapshot's name, later by two seconds: in an hour that occurs twice, one
-// pass uses the even seconds and the other the odd seconds.
+// nextName returns the name of a snapshot with a time that is two seconds later: in an hour that
+// occurs twice, one pass uses the even seconds and the other the odd seconds.
 func nextName(name string, class zfs.Class) string {
 	t, err := zfs.ParseSnapshotTime(name)
 	if err != nil {

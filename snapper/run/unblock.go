@@ -21,18 +21,18 @@ import (
 type UnblockRequest struct {
 	VMID     int
 	Snapshot string
-	// Remove destroys the snapshots and bookmarks that prevent the rollback; without Remove they
-	// are only listed.
+	// Remove destroys the snapshots and bookmarks that prevent the rollback; if Remove is false,
+	// Unblock only lists them.
 	Remove bool
 	// LoseBase allows the removal even if no managed snapshot or bookmark remains from which a
 	// receiver could continue.
 	LoseBase bool
 }
 
-// Unblock makes a rollback by Proxmox possible. Unblock returns the snapshots and bookmarks that
-// prevent or prevented the rollback, and the report. Unblock holds the locks of the pools, so
-// that no snapshot is taken meanwhile, and the lock of the guest. An error of Unblock means that
-// nothing was changed.
+// Unblock destroys the snapshots and bookmarks that prevent a rollback of a guest by Proxmox.
+// Unblock returns the snapshots and bookmarks that prevent or prevented the rollback, and the
+// report. Unblock holds the locks of the pools, so that no run takes a snapshot at the same time,
+// and the lock of the guest. An error of Unblock means that nothing was changed.
 func Unblock(ctx context.Context, o Options, request UnblockRequest) (snapper.Unblocking, report.Run, error) {
 	o.DryRun = !request.Remove
 	r := newRun(o, report.Name)
@@ -115,8 +115,8 @@ func (o Options) lockedGuest(ctx context.Context, request UnblockRequest) (c pve
 	return c, release, nil
 }
 
-// openGuest locks and reads the pools of the storages, and keeps the disks of the guest, as snap
-// would find them. Any error ends openGuest, because a guest is rolled back as a whole.
+// openGuest locks and reads the pools of the storages, and keeps the disks that belong to the guest
+// by the rules of snap. Any error ends openGuest, because a guest is rolled back as a whole.
 func (r *run) openGuest(ctx context.Context, view snapper.NodeView, request UnblockRequest) ([]*pool, error) {
 	below, err := parents(r.Config, view.Cluster)
 	if err != nil {
@@ -143,8 +143,8 @@ func (r *run) openGuest(ctx context.Context, view snapper.NodeView, request Unbl
 				d.State, d.Why = snapper.Disputed, why
 			}
 		}
-		// A head does not show that bookmarks changed, and an unknown bookmark would make the
-		// rollback fail half way.
+		// No property shows that a disk's bookmarks changed, so they are listed again: an unlisted
+		// bookmark would make the rollback fail half way.
 		if err := p.listBookmarks(ctx, p.disksWhere(func(d *snapper.Disk) bool { return d.Recalled })); err != nil {
 			return pools, err
 		}
@@ -152,8 +152,8 @@ func (r *run) openGuest(ctx context.Context, view snapper.NodeView, request Unbl
 	return pools, nil
 }
 
-// inTheWay returns the snapshots to destroy in the pool, and as their Keepers the snapshots that
-// must remain.
+// inTheWay returns the snapshots in the pool that prevent the rollback, each with the snapshots
+// that must remain as Keepers.
 func (p *pool) inTheWay(u snapper.Unblocking, snapshot string) []snapper.Destroy {
 	var gone []snapper.Destroy
 	for _, d := range u.Disks {
@@ -171,8 +171,8 @@ func (p *pool) inTheWay(u snapper.Unblocking, snapshot string) []snapper.Destroy
 	return gone
 }
 
-// checkDestroys asks ZFS whether it would destroy the snapshots, and returns the reasons why not.
-// Only ZFS knows of a receive or a send that is running, because no property shows it.
+// checkDestroys asks ZFS whether it would destroy the snapshots, and returns the reasons why it
+// would not. Asking is necessary, because no property shows that a send or receive is running.
 func (p *pool) checkDestroys(destroys []snapper.Destroy) ([]string, error) {
 	var refusals []string
 	for batch := range slices.Chunk(destroys, maxBatch) {
@@ -195,7 +195,7 @@ func (p *pool) checkDestroys(destroys []snapper.Destroy) ([]string, error) {
 	return refusals, nil
 }
 
-// whyKept returns the reasons why snapshots of a disk would not all be destroyed.
+// whyKept returns the reasons why ZFS would not destroy all requested snapshots of a disk.
 func whyKept(disk lua.DestroyRequest, got lua.Destroyed) []string {
 	switch {
 	case got.Receiving != 0:
@@ -216,10 +216,10 @@ func whyKept(disk lua.DestroyRequest, got lua.Destroyed) []string {
 	return all
 }
 
-// unblock destroys the snapshots and bookmarks that prevent the rollback in one pool. The
-// function unblock destroys snapshots before bookmarks: without the snapshots the bookmarks are
-// useless, but if the bookmarks were destroyed first, a failure could cost a receiver both. The
-// channel program that destroys the snapshots also checks that the Keepers remain.
+// unblock destroys the snapshots and bookmarks that prevent the rollback in one pool. It destroys
+// snapshots before bookmarks: without the snapshots the bookmarks are useless, but if the bookmarks
+// were destroyed first, a failure could leave a receiver neither the snapshots nor the bookmarks.
+// The channel program that destroys the snapshots also checks that the Keepers remain.
 func (p *pool) unblock(ctx context.Context, u snapper.Unblocking, snapshot string) {
 	gone := p.inTheWay(u, snapshot)
 	var marks []zfs.Snapshot

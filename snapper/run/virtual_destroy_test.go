@@ -187,7 +187,8 @@ func TestBacklogIsShared(t *testing.T) {
 	})
 }
 
-// hold makes each destroy of a disk's snapshots take a time and fail, as if they had holds.
+// hold makes each destroy of a disk's snapshots take the time in takes and fail, as if the
+// snapshots had holds.
 func (p *virtualPool) hold(disk string, takes time.Duration) {
 	p.onDestroy = func(dataset, _ string) syscall.Errno {
 		if dataset != disk {

@@ -77,7 +77,8 @@ func TestThawedBeforeAllElse(t *testing.T) {
 	})
 }
 
-// A guest that did not remain frozen until it was thawed has no consistent snapshot.
+// A guest that did not remain frozen until it was thawed gets a snapshot that the report calls
+// crash-consistent.
 func TestLapsedIsCrash(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)

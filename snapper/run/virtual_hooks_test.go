@@ -251,7 +251,7 @@ func sendsAfter(programs ...string) func(*Options) {
 	}
 }
 
-// owed returns the names of the notes of owed hooks.
+// owed returns the names of the notes about hooks that must still run.
 func (w *virtualWorld) owed(t *testing.T) (names []string) {
 	t.Helper()
 	all, err := w.hookNotes.Names()

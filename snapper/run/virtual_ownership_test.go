@@ -244,8 +244,8 @@ func TestPruneLeavesAdoptedDisks(t *testing.T) {
 	}
 }
 
-// If state.json cannot be read, no snapshot is destroyed, because it is unknown to whom a disk
-// belongs.
+// If state.json cannot be read, no snapshot is destroyed, because it is unknown which disks are
+// copies.
 func TestNothingIsDestroyedWithoutTheState(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)

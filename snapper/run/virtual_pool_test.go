@@ -34,7 +34,7 @@ type virtualPool struct {
 	// endless has the disks whose lists of snapshots never end; listed has all disks whose lists of
 	// snapshots were begun.
 	endless, listed []string
-	// slowLists is the time that each list of disks' snapshots takes.
+	// slowLists is the time that each listing of disks' snapshots takes.
 	slowLists   time.Duration
 	onBookmarks func() error
 	onReceived  func(context.Context) error
@@ -65,7 +65,7 @@ func hang(ctx context.Context) error {
 	return fmt.Errorf("zfs: %w", command.ErrStillRunning)
 }
 
-// hangs makes every step that changes the pool hang.
+// hangs makes every command that changes the simulated pool hang.
 func (p *virtualPool) hangs() {
 	p.onSync = hang
 	p.onSnapshot = func(ctx context.Context, _ []lua.Guest) (map[string]lua.Outcome, error) { return nil, hang(ctx) }

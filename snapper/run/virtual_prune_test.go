@@ -26,7 +26,7 @@ func (w *virtualWorld) copy(name string, n int) {
 	}
 }
 
-// prune makes a run of prune, which must be able to begin.
+// prune executes a run of prune, which must be able to begin, and returns its report.
 func (w *virtualWorld) prune(t *testing.T, change ...func(*Options)) report.Run {
 	t.Helper()
 	_, r, err := Prune(t.Context(), w.options(change...))
@@ -68,8 +68,8 @@ func TestPruneListsWhatChanged(t *testing.T) {
 	})
 }
 
-// late counts the copies of a pool that have more snapshots than the retention f4 keeps: the
-// newest four, and the first of the day.
+// late counts the copies of a pool that have more snapshots than prune keeps by the retention f4:
+// the newest four, and the first of the day.
 func (p *virtualPool) late() (n int) {
 	for _, list := range p.snapshots {
 		if len(list) > 5 {
@@ -184,7 +184,7 @@ func TestPruneOfGuestsOfPvesr(t *testing.T) {
 	}
 }
 
-// move renames the first disk of the pool.
+// move renames the first disk of the simulated pool.
 func (w *virtualWorld) move(to string) {
 	p := w.pool(zfs.Pool(to))
 	from := p.heads[0].Name
@@ -301,7 +301,7 @@ func TestPruneBacklogGrowsDaily(t *testing.T) {
 			w.copy(fmt.Sprintf("tank/in/vm-%d-disk-0", 100+i), 1)
 		}
 		p := w.pool("tank")
-		most := 5 // 240 snapshots come each night, and 24 * 5 are destroyed each day
+		most := 5 // 240 snapshots arrive each night, and 24 * 5 are destroyed each day
 		for day := range 7 {
 			for k := range 48 {
 				for i := range p.heads {

@@ -26,9 +26,10 @@ import (
 // virtual time (testing/synctest). A virtualWorld is for tests about the time that a step takes
 // while locks are held. A virtualWorld records the events that happen during a run.
 type virtualWorld struct {
-	Local // the virtual world uses the timers and lanes of Local
+	Local // for the timers and lanes of Local
 	begin time.Time
-	// shutdown is true while the host shuts down, and plain is true for a host without Proxmox.
+	// shutdown is true while the simulated host shuts down, and plain is true if the host has no
+	// Proxmox.
 	shutdown, plain bool
 	guests          map[int]*virtualGuest
 	pools           map[string]*virtualPool
@@ -45,8 +46,8 @@ type virtualWorld struct {
 	onSave func(report.Run)
 	// taken has the results of thawing the guests that an earlier run left frozen.
 	taken map[pve.ID]quiesce.TakenOver
-	// hookNotes is the directory of the notes about hooks, and onHook runs in place of a hook's
-	// program.
+	// hookNotes is the directory of the notes about hooks, and onHook is called instead of starting
+	// a hook's program.
 	hookNotes note.Dir
 	onHook    func(ctx context.Context, program, input string) (string, error)
 

@@ -15,8 +15,8 @@ import (
 )
 
 // World is everything that a run reaches outside of this program. [Local] is the World of the
-// machine on which the run happens. The simulator has another World, which decides what fails,
-// and in which order steps happen that run side by side.
+// machine on which the run happens. The simulator (test/sim) has a World of its own, which decides
+// which steps fail, and the order of steps that run side by side.
 type World interface {
 	Time
 	Proxmox
@@ -24,17 +24,17 @@ type World interface {
 	Records
 	// Hostname returns the kernel's name for this host.
 	Hostname() (string, error)
-	// Pools returns the names of the imported pools, in order.
+	// Pools returns the names of the imported pools, in alphabetical order.
 	Pools() ([]string, error)
 	// Pool returns the pool of that name, which need not be imported.
 	Pool(name string) Pool
-	// HookNotes returns the notes about guests whose hooks are running or owed.
+	// HookNotes returns the notes about hooks that are running or must still run.
 	HookNotes() Notes
 	// Trusted returns the reason why a hook must not be started, nil if the hook may be started.
 	Trusted(h config.Hook) error
-	// Hook runs a hook until it ends or ctx ends, and returns the hook's output. The hook also
-	// holds the locks of its guests, so that they remain taken if this process is killed. The
-	// error is a [command.ErrNotStarted] if the hook was never started.
+	// Hook runs a hook until it ends or ctx ends, and returns the hook's output. The hook inherits
+	// the locks of its guests, so that the locks remain taken if this process is killed. The error
+	// is a [command.ErrNotStarted] if the hook was never started.
 	Hook(ctx context.Context, h config.Hook, input string, env []string, locks []Note) (string, error)
 }
 
@@ -64,7 +64,8 @@ type Time interface {
 	Wait(ctx context.Context, d time.Duration) error
 	// Timeout returns a context that ends after d, or when ctx ends.
 	Timeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc)
-	// After calls do after d, side by side with the caller, unless cancel is called before.
+	// After calls the function do after the time d, side by side with the caller, unless cancel is
+	// called before.
 	After(d time.Duration, do func()) (cancel func())
 	// Lanes returns lanes in which at most n functions run at the same time, any number if n is
 	// 0.
@@ -83,7 +84,7 @@ type Lanes interface {
 	Go(do func()) (wait func())
 }
 
-// Proxmox has the answers of Proxmox and systemd about this node and its guests. Methods with a
+// Proxmox reads facts about this node and its guests from Proxmox and systemd. Methods with a
 // context may hang; the other methods read files.
 type Proxmox interface {
 	// Installed reports whether Proxmox is installed on this host.
@@ -104,12 +105,12 @@ type Proxmox interface {
 	Shutdown(ctx context.Context) snapper.Shutdown
 	// RollingBack reports whether Proxmox is rolling a guest back.
 	RollingBack(id pve.ID) bool
-	// LockMigration takes the lock that Proxmox takes for the guest's replication and migration.
-	// LockMigration does not wait for the lock.
+	// LockMigration takes the lock that Proxmox takes for the guest's replication and migration. It
+	// returns an error, without waiting, if the lock is taken.
 	LockMigration(id pve.ID) (release func(), err error)
-	// LockGuest takes the lock that Proxmox takes while it starts, stops or rolls back a guest.
-	// LockGuest does not wait for the lock. A guest's lock must be released soon, because Proxmox
-	// waits for it.
+	// LockGuest takes the lock that Proxmox takes while it starts, stops or rolls back a guest. It
+	// returns an error, without waiting, if the lock is taken. A guest's lock must be released
+	// soon, because Proxmox waits for it.
 	LockGuest(id pve.ID) (release func(), err error)
 }
 
@@ -135,31 +136,31 @@ type Window interface {
 	Thaw() quiesce.Ended
 }
 
-// Records are the files that a run leaves for the next run, and for other programs.
+// Records reads and writes the files that a run saves for the next run, and for other programs.
 type Records interface {
-	// LastReport returns the report of that name, empty if there is none.
+	// LastReport returns the report of that name, empty if no such report was saved.
 	LastReport(name string) (report.Run, error)
 	SaveReport(name string, r *report.Run) error
 	LoadState() (report.State, error)
 	SaveState(s report.State) error
 }
 
-// Pool is one pool. A command that is started while the pool's lock is taken keeps the lock until
-// the command ends, even if nobody waits for the command any more.
+// Pool reads and changes one ZFS pool. A command that is started while the pool's lock is taken
+// keeps the lock until the command ends, even if the run no longer waits for it.
 type Pool interface {
 	// TryLock takes the pool's lock, which only one run can have. The error is a [lock.Busy] if
 	// another run has the lock. WaitLock waits for the lock until ctx ends.
 	TryLock(now time.Time) error
 	WaitLock(ctx context.Context, now time.Time) error
-	// Unlock releases the pool's lock, if it was taken.
+	// Unlock releases the pool's lock, if this run has taken it.
 	Unlock()
 
 	// Check returns the reason why the pool cannot be read, nil if it can be.
 	Check() error
 	// TXG returns the pool's present transaction group, 0 if unknown.
 	TXG() uint64
-	// Space returns how large the pool is and how much of it is taken, in bytes. It may hang,
-	// and keeps no lock meanwhile.
+	// Space returns the size and the allocated bytes of the pool. It may hang, but does not keep
+	// the pool's lock while it hangs.
 	Space(ctx context.Context) (size, allocated uint64, err error)
 	// Children lists the datasets directly below the parents. Descendants lists the roots and the
 	// datasets at any depth below them.
@@ -177,7 +178,7 @@ type Pool interface {
 	LoadIndex() (index.Index, error)
 	SaveIndex(x *index.Index) error
 
-	// The methods below change the pool, and continue after ctx ends: then their error is a
+	// The methods below change the pool. If ctx ends, the change continues, and the error is a
 	// [command.ErrStillRunning].
 
 	// Snapshot and Destroy run one channel program each.
@@ -189,9 +190,9 @@ type Pool interface {
 	// InheritReceived replaces a dataset's local label by the received label, by a command: the
 	// inherit of a channel program would lose the received value for good (zfs-program(8)).
 	InheritReceived(ctx context.Context, dataset string) error
-	// SetConsistent sets a property on snapshots, given by their full names, which says that
-	// their guests were frozen until the snapshots were taken. A run knows only after the
-	// snapshots were taken whether the guests were frozen until then.
+	// SetConsistent marks snapshots, given by their full names, with a property which says that
+	// their guests were frozen until the snapshots were taken. A run knows only after the snapshots
+	// were taken whether the guests were frozen until then.
 	SetConsistent(ctx context.Context, snapshots []string) error
 	// Sync returns when the pool has written its pending data (zpool-sync(8)).
 	Sync(ctx context.Context) error

@@ -45,7 +45,7 @@ func runningDisk(name string, keep snapper.Retention) snapper.Disk {
 	return d
 }
 
-// words returns the retention that a user writes as this text.
+// words returns the retention for a text such as "h24 d7", as typed on the command line.
 func words(text string) snapper.Retention {
 	k, err := config.ParseKeep(strings.Fields(text))
 	if text != "" && err != nil {
