@@ -1,6 +1,6 @@
 // Package config reads and validates the configuration file /etc/snapwatch/config.yaml. Every key
-// is optional, and so is the file. An unknown key is an error, because a misspelt limit must not
-// leave a disk unwatched.
+// is optional, and the file may be missing. An unknown key is an error, because a misspelt limit
+// must not leave a disk unwatched.
 package config
 
 import (
@@ -25,11 +25,12 @@ type Config struct {
 	Node string `yaml:"node"`
 	// Role is "" or "replica". On a replica, snap refuses to run, and keep applies to prune.
 	Role string `yaml:"role"`
-	// Datasets are the datasets in which disks are searched. On a primary node, these datasets
-	// replace the storages of storage.cfg and contain the disks directly. On a replica, these
-	// datasets contain the disks at any depth, and by default every pool is searched.
+	// Datasets are the datasets below which snapwatch looks for disks. On a node with running
+	// guests, Datasets replaces the storages of storage.cfg, and the disks are directly below these
+	// datasets. On a replica the disks are at any depth, and if Datasets is empty, snapwatch looks
+	// in every pool.
 	Datasets []string `yaml:"datasets"`
-	// Pools are the pools that must be imported; a missing pool is an alarm.
+	// Pools are the pools that must be imported; check alarms about a missing pool.
 	Pools []string `yaml:"pools"`
 	// Replicas are datasets on this node that are received from another host. snap takes no
 	// snapshots of disks in Replicas and sets no labels on these disks, and prune rotates snapshots
@@ -37,13 +38,13 @@ type Config struct {
 	Replicas []string `yaml:"replicas"`
 	// Keep is the retention, as on the command line: "f48 h24 d30".
 	Keep Keep `yaml:"keep,omitempty"`
-	// Bookmarks is the number of days for which each disk keeps its bookmarks; 0 makes no
-	// bookmarks.
+	// Bookmarks is the number of days for which snap keeps a disk's bookmarks; with 0, snap creates
+	// no bookmarks.
 	Bookmarks int `yaml:"bookmarks"`
 	// StoppedGrace is the time that receivers have to fetch a newer snapshot before an older
 	// _stopped snapshot may be destroyed.
 	StoppedGrace Duration `yaml:"stopped_grace"`
-	// ConfirmStop is the time for which a guest must stay down before the guest counts as stopped.
+	// ConfirmStop is the time for which a guest must remain off before the guest counts as stopped.
 	ConfirmStop Duration `yaml:"confirm_stop"`
 	// BootGrace is the time after boot in which no guest counts as stopped.
 	BootGrace Duration `yaml:"boot_grace"`
@@ -60,10 +61,11 @@ type Config struct {
 	CaptureConfig bool `yaml:"capture_config"`
 	// Hooks are programs that a run starts before and after snapshots.
 	Hooks Hooks `yaml:"hooks,omitempty"`
-	// Overrides change settings for some guests, disks or pools. For each setting, the last entry
-	// that selects the disk and has the setting decides.
+	// Overrides change settings for some guests, disks or pools. For each setting, the last
+	// override that selects the disk and has the setting applies.
 	Overrides []Override `yaml:"overrides"`
-	// Ping are addresses to which runs are reported, where a missing report raises an alarm.
+	// Ping has the addresses of a dead man's switch: a service to which runs are reported, and
+	// which alarms if no report arrives.
 	Ping []Ping `yaml:"ping,omitempty"`
 
 	Quiesced `yaml:",inline"`
@@ -73,9 +75,9 @@ type Config struct {
 // Override changes settings for the disks that it selects.
 type Override struct {
 	Selector `yaml:",inline"`
-	// Keep is the retention of these disks in place of the run's retention.
+	// Keep is the retention of the selected disks in place of the run's retention.
 	Keep Keep `yaml:"keep,omitempty"`
-	// Ignore excludes these disks from snapshots, labels and alarms.
+	// Ignore excludes the selected disks from snapshots, labels and alarms.
 	Ignore bool `yaml:"ignore,omitempty"`
 
 	WatchOverride `yaml:",inline"`
@@ -93,7 +95,8 @@ func Default() Config {
 	}
 }
 
-// Load reads the file at path. A missing file is an error here, unlike for [LoadDefault].
+// Load reads the file at path. Load returns an error if the file is missing; [LoadDefault] does
+// not.
 func Load(path string) (Config, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -110,7 +113,7 @@ func Load(path string) (Config, error) {
 }
 
 // LoadDefault reads the file at path, or returns the defaults if path does not exist. A dangling
-// link is an error, because somebody wanted to configure something.
+// link is an error, because a person who made the link wanted to configure something.
 func LoadDefault(path string) (Config, error) {
 	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
 		return Default(), nil
@@ -147,8 +150,8 @@ func parse(text []byte) (Config, error) {
 	return c, nil
 }
 
-// eachKey calls check for every key of the tree, with the key's value, until check returns an
-// error.
+// eachKey calls check for every key of a parsed YAML file, with the key's value, until check
+// returns an error.
 func eachKey(n *yaml.Node, check func(key, value *yaml.Node) error) error {
 	for i, child := range n.Content {
 		if n.Kind == yaml.MappingNode && i%2 == 0 {
@@ -163,8 +166,8 @@ func eachKey(n *yaml.Node, check func(key, value *yaml.Node) error) error {
 	return nil
 }
 
-// emptySelector returns an error for a selecting key without a value. Such an entry would apply to
-// all disks, as if the key were missing.
+// emptySelector returns an error for a key such as vmid that selects disks and has no value. An
+// override with an empty key would apply to all disks, as if the key were missing.
 func emptySelector(key, value *yaml.Node) error {
 	if value.Kind == yaml.AliasNode {
 		value = value.Alias
@@ -219,9 +222,9 @@ func (c Config) validate() error {
 	return c.Watch.validate()
 }
 
-// MaxDestroysFor returns the number of snapshots that one run may destroy if it looks at the given
-// number of disks. The limit protects against surprises, so the default is far above the number due
-// in a day.
+// MaxDestroysFor returns the number of snapshots that one run may destroy if it reads the given
+// number of disks. The limit protects against mistakes, so the default is far above the number of
+// snapshots that become due in a day.
 func (c Config) MaxDestroysFor(disks int) int {
 	if c.MaxDestroys != nil {
 		return *c.MaxDestroys
@@ -229,14 +232,14 @@ func (c Config) MaxDestroysFor(disks int) int {
 	return max(minDestroys, destroysPerDisk*disks)
 }
 
-// These limits hold if the file sets no max_destroys.
+// The defaults of max_destroys: a part for each disk, and a smallest number.
 const (
 	minDestroys     = 1000
 	destroysPerDisk = 20
 )
 
-// KeepFor returns the retention of a disk and the rule that sets it: the last matching override
-// with a retention, or else the run's own retention.
+// KeepFor returns the retention of a disk and the configuration rule that sets the retention: the
+// last matching override with a retention, or else the run's own retention.
 func (c Config) KeepFor(dataset string, vmid int, run Keep) (keep Keep, rule string) {
 	keep, rule = run, "keep"
 	for i, o := range c.Overrides {
@@ -247,7 +250,8 @@ func (c Config) KeepFor(dataset string, vmid int, run Keep) (keep Keep, rule str
 	return keep, rule
 }
 
-// IgnoredFor returns the rule by which a disk is ignored, "" if none applies.
+// IgnoredFor returns the configuration rule that makes snapwatch ignore a disk, "" if no rule
+// ignores the disk.
 func (c Config) IgnoredFor(dataset string, vmid int) string {
 	for i, o := range c.Overrides {
 		if o.Ignore && o.Matches(dataset, vmid) {

@@ -118,7 +118,8 @@ func TestLoadDefault(t *testing.T) {
 	assert.ErrorContains(t, err, "no such file", "somebody meant it to be there")
 }
 
-// A template with an empty variable must not produce an entry that applies to all disks.
+// If a tool that writes the configuration leaves the vmid or disk of an override empty, the
+// override must not apply to all disks.
 func TestAnEmptySelectorIsNone(t *testing.T) {
 	for _, text := range []string{
 		"overrides:\n- pool: tank\n  disk: \"\"\n  ignore: true\n",

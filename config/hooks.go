@@ -12,7 +12,8 @@ import (
 	"snapwatch/internal/files"
 )
 
-// Hooks are the user's programs that a run starts, as root, at certain events.
+// Hooks are the user's programs that a run starts, as root, before and after snapshots and
+// destroys.
 type Hooks struct {
 	// BeforeSnapshot runs before the snapshot of a running guest. If the hook fails, the guest gets
 	// no snapshot.
@@ -38,7 +39,8 @@ type Hook struct {
 	Timeout Duration `yaml:"timeout,omitempty"`
 }
 
-// The longest timeouts of hooks: of a hook for which a snapshot waits, and of any other hook.
+// The longest timeouts that the configuration of hooks may set: of a hook for which a snapshot
+// waits, and of any other hook.
 const (
 	maxBeforeTimeout = 2 * time.Minute
 	maxHookTimeout   = 10 * time.Minute
@@ -58,7 +60,7 @@ func (h Hook) Limit() time.Duration {
 	return h.Timeout.Std()
 }
 
-// Any reports whether there is any hook.
+// Any reports whether the configuration has any hook.
 func (h Hooks) Any() bool {
 	return len(h.BeforeSnapshot)+len(h.AfterSnapshot)+len(h.AfterStop)+len(h.AfterPrune) > 0
 }
@@ -76,7 +78,8 @@ func (h Hook) Trusted() error {
 	return files.OnlyRoots(h.Argv[0])
 }
 
-// Check returns the first hook whose program must not be started at present, as an error.
+// Check returns an error about the first hook whose program must not be started at present, nil if
+// all may be started.
 func (h Hooks) Check() error {
 	for _, hook := range slices.Concat(h.BeforeSnapshot, h.AfterSnapshot, h.AfterStop, h.AfterPrune) {
 		if err := hook.Trusted(); err != nil {
@@ -121,7 +124,7 @@ func (h Hook) validate(limit time.Duration) error {
 }
 
 // checkOwner returns an error if a user other than root and the current user could have written the
-// file. Such a file must not name programs that run as root.
+// file. A configuration that others can write must not name programs that run as root.
 func checkOwner(path string) error {
 	if err := files.OnlyRoots(path); err != nil {
 		return fmt.Errorf("it has hooks, which run as root: %w; or remove hooks", err)

@@ -24,7 +24,8 @@ func TestHook(t *testing.T) {
 	assert.True(t, h.PerRun())
 }
 
-// Only the users as whom hooks run may be able to write a configuration with hooks.
+// A configuration with hooks is refused if a user other than the one as whom hooks run can write
+// it.
 func TestHooksOwner(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0o022)) // files of the test must be writable by their owner only
 	path := filepath.Join(t.TempDir(), "config.yaml")
@@ -45,7 +46,8 @@ func TestHooksOwner(t *testing.T) {
 	}
 }
 
-// A program or a configuration is only as safe as the directories and links on its path.
+// A hook's program or the configuration is refused if another user can write a directory or replace
+// a link on its path.
 func TestHooksDirectory(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0o022)) // files of the test must be writable by their owner only
 	dir := filepath.Join(t.TempDir(), "open")

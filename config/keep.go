@@ -8,8 +8,8 @@ import (
 )
 
 // Keep is a retention: the number of snapshots to keep of each class. Snapshots of a class that is
-// not in the map are left alone; a class with 0 keeps no snapshot. A nil Keep means that no
-// retention was given.
+// not in the map are never destroyed; of a class with 0, no snapshot is kept. A nil Keep means that
+// no retention was given.
 type Keep map[string]int
 
 // keepLetters are the letters of retention words and the class for which each letter stands.
@@ -42,7 +42,8 @@ func ParseKeep(words []string) (Keep, error) {
 	return keep, nil
 }
 
-// IsKeepWord reports whether a word looks like a retention word, valid or not.
+// IsKeepWord reports whether a word has the form of a retention word such as h24, even if it is not
+// valid.
 func IsKeepWord(word string) bool {
 	if len(word) < 2 || !strings.ContainsRune("fhdwmy", rune(word[0])) {
 		return false

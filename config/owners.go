@@ -8,31 +8,32 @@ import (
 	"strings"
 )
 
-// Owners lists the nodes that may own the guests whose disks are received here, and says how to ask
-// them.
+// Owners lists the nodes that may own the guests whose disks this host receives, and says how to
+// ask these nodes.
 type Owners struct {
-	// URLs are the addresses of all these nodes' exporters, such as https://pve1.example:10191.
+	// URLs are the addresses of the exporters of all nodes that may own the guests, such as
+	// https://pve1.example:10191.
 	URLs []string `yaml:"urls"`
 	// AllowHTTP allows http for a URL of another host. With http, everybody on the network can read
-	// the names and the password.
+	// the names of the disks and the password.
 	AllowHTTP bool `yaml:"allow_http"`
-	// CA is a file of certificates that are trusted in place of the system's. Cert and Key are the
-	// files of a client certificate.
+	// CA is a file of certificates of authorities that are trusted in place of those of the system.
+	// Cert and Key are the files of a client certificate.
 	CA   string `yaml:"ca"`
 	Cert string `yaml:"cert"`
 	Key  string `yaml:"key"`
-	// User is the name to log in with. PasswordFile contains the password; a newline at its end is
-	// ignored.
+	// User is the name with which to log in at the exporters. PasswordFile is the file with the
+	// password; a newline at its end is ignored.
 	User         string `yaml:"user"`
 	PasswordFile string `yaml:"password_file"`
 }
 
-// Validate returns an error if an entry is wrong.
+// Validate returns an error if a setting of owners: is wrong.
 func (o Owners) Validate() error {
 	seen := map[string]bool{}
 	for _, text := range o.URLs {
 		if err := o.validateURL(text); err != nil {
-			return fmt.Errorf("owners %q: %w", text[strings.LastIndexByte(text, '@')+1:], err) // without a password
+			return fmt.Errorf("owners %q: %w", text[strings.LastIndexByte(text, '@')+1:], err) // the part of the URL after the password
 		}
 		if seen[text] {
 			return fmt.Errorf("owners %q is listed twice", text)

@@ -10,8 +10,8 @@ import (
 type Ping struct {
 	// Run is the command: snap, prune or check.
 	Run string `yaml:"run"`
-	// Start gets a report when a run begins, Success when a run did everything, Failure when it did
-	// not.
+	// Start is the address that gets a report when a run begins, Success the address for a run
+	// without failures, and Failure the address for any other run.
 	Start   Secret `yaml:"start,omitempty"`
 	Success Secret `yaml:"success,omitempty"`
 	Failure Secret `yaml:"failure,omitempty"`
@@ -56,7 +56,7 @@ func (p Ping) validate() error {
 			return errors.New("start: a check has no report of its start; use success and failure")
 		}
 	default:
-		return errors.New("run: write snap, prune or check") // it may have got the address, a secret
+		return errors.New("run: write snap, prune or check") // the error does not quote the value, which may be a misplaced address, a secret
 	}
 	if p.Start == "" && p.Success == "" && p.Failure == "" {
 		return errors.New("no address is given: start, success or failure")
@@ -67,7 +67,7 @@ func (p Ping) validate() error {
 	}{{"start", p.Start}, {"success", p.Success}, {"failure", p.Failure}} {
 		u, err := url.Parse(address.to.Reveal())
 		if address.to != "" && (err != nil || u.Hostname() == "" || (u.Scheme != "http" && u.Scheme != "https")) {
-			return fmt.Errorf("%s: not a URL such as https://hc-ping.com/…", address.key) // the address itself is a secret
+			return fmt.Errorf("%s: not a URL such as https://hc-ping.com/…", address.key) // the error does not quote the address, which is a secret
 		}
 	}
 	return nil

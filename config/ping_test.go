@@ -46,7 +46,8 @@ func TestPingRefuses(t *testing.T) {
 	}
 }
 
-// A line that is misspelt may have the address in any place, so no error quotes what is below ping.
+// In a misspelt configuration, the secret address may be in any place below the key ping, so no
+// error quotes text from there.
 func TestNoErrorPrintsAnAddress(t *testing.T) {
 	for _, text := range []string{
 		"  - run: snap\n    success:https://hc-ping.com/HUSH\n",
@@ -81,7 +82,7 @@ func TestNoErrorPrintsAnAddress(t *testing.T) {
 		"- https://hc-ping.com/HUSH\nHUSH\n",
 	} {
 		c, err := parse([]byte("ping:\n" + text))
-		if err == nil { // an unknown tag is none
+		if err == nil { // yaml.v3 accepts unknown tags
 			assert.Equal(t, Secret("https://hc-ping.com/HUSH"), c.Ping[0].Success, text)
 			continue
 		}

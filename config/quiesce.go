@@ -33,11 +33,11 @@ type Quiesce struct {
 type Group struct {
 	Name string `yaml:"name"`
 	VMID VMIDs  `yaml:"vmid"`
-	// Quiesce applies to the members that have no entry of their own.
+	// Quiesce is the way of freezing the members that have no entry under quiesce: of their own.
 	Quiesce How `yaml:"quiesce,omitempty"`
 }
 
-// How is the way in which a guest is frozen; "" means not at all.
+// How is the way in which a guest is frozen; "" if the guest is not frozen.
 type How string
 
 // The ways in which a guest is frozen.
@@ -57,8 +57,8 @@ func (h *How) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// HowFor returns how a guest is frozen, "" if it is not frozen, and the rule that decides: the
-// guest's own entry, or else its group's.
+// HowFor returns the way in which a guest is frozen, "" if it is not frozen, and the configuration
+// rule that decides: the guest's own entry, or else the entry of its group.
 func (q Quiesced) HowFor(vmid int) (how How, rule string) {
 	for i, e := range q.Quiesce {
 		if e.VMID.Contains(vmid) {

@@ -57,10 +57,10 @@ func (p Percent) MarshalText() ([]byte, error) { return []byte(p.String()), nil 
 
 func (p Percent) String() string { return strconv.Itoa(int(p)) + "%" }
 
-// Selector selects the disks that an entry is for. At least one key must be given, and every given
-// key must match.
+// Selector selects the disks to which an entry of the configuration applies. At least one key must
+// be given, and every given key must match.
 type Selector struct {
-	// VMID is a list of numbers and ranges: "100", "100-199,250".
+	// VMID is a list of VMIDs and ranges of VMIDs: "100", "100-199,250".
 	VMID VMIDs `yaml:"vmid,omitempty"`
 	// Disk is a shell pattern for the dataset's full name or its last component.
 	Disk string `yaml:"disk,omitempty"`

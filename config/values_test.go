@@ -59,7 +59,7 @@ func TestSelector(t *testing.T) {
 		{Selector{Disk: "vm-100-disk-?"}, true},
 		{Selector{Disk: "vm-100"}, false},
 		{Selector{Disk: "vm-1*"}, true},
-		{Selector{Disk: "tank/*"}, false}, // as in a shell, * does not match a slash
+		{Selector{Disk: "tank/*"}, false}, // as in the shell's patterns, * does not match a slash
 		{Selector{Disk: "tank/*/*"}, true},
 		{Selector{Disk: "data/vm-100-disk-0"}, false},
 		{Selector{Pool: "tank"}, true},

@@ -8,39 +8,40 @@ import (
 	"time"
 )
 
-// Watch is the part of the configuration for check and the exporter.
+// Watch is the part of the configuration that check and the exporter use.
 type Watch struct {
 	Limits Limits `yaml:"limits"`
-	// PoolIgnore are the verdicts on pools that are never reported, such as scrub.
+	// PoolIgnore are the verdicts on pools that check never reports, such as scrub.
 	PoolIgnore []string `yaml:"pool_ignore,omitempty"`
-	// Ignore are shell patterns for disks that are listed but never alarm.
+	// Ignore are shell patterns for disks that check lists but about which it never alarms.
 	Ignore []string `yaml:"ignore"`
 	// Expect selects the disks that this host must have, no matter which node owns them.
 	Expect []Selector `yaml:"expect"`
 	// Maintenance excludes disks from alarms until a given time.
 	Maintenance []Maintenance `yaml:"maintenance"`
-	// ReplicaLabel is "show" or "trust". With "trust", a received label may overrule the class of
-	// the newest snapshot.
+	// ReplicaLabel says how check uses a copy's received label:running: "show" or "trust". With
+	// "trust", the received label may overrule the class of the newest snapshot.
 	ReplicaLabel string `yaml:"replica_label"`
 	// Sources names the origin of received datasets, for alert rules that join data of several
 	// sites.
 	Sources []Source `yaml:"sources"`
-	// Owners are the nodes with whose disks check compares the disks here.
+	// Owners are the nodes with whose disks check compares the copies on this host.
 	Owners Owners `yaml:"owners"`
 }
 
 // Source names the origin of the disks below a dataset.
 type Source struct {
-	// Dataset is the name here. Origin is the name at the source, "" if both names are the same.
+	// Dataset is the name of the dataset on this host. Origin is its name at the source, "" if both
+	// names are the same.
 	Dataset string `yaml:"dataset"`
 	Origin  string `yaml:"origin"`
 	// Cluster is the name of the cluster or single node that sends the disks.
 	Cluster string `yaml:"cluster"`
 }
 
-// OriginOf returns the origin of a disk: the cluster, and the disk's dataset there. If several
-// sources contain the disk, the longest dataset decides. Both results are empty if no source
-// contains the disk.
+// OriginOf returns the origin of a disk: the cluster, and the name of the disk's dataset in the
+// cluster. If several sources contain the disk, the longest dataset decides. Both results are empty
+// if no source contains the disk.
 func (w Watch) OriginOf(disk string) (cluster, dataset string) {
 	longest := -1
 	for _, s := range w.Sources {
@@ -57,23 +58,25 @@ func (w Watch) OriginOf(disk string) (cluster, dataset string) {
 	return cluster, dataset
 }
 
-// Limits are the limits at which a disk or pool alarms.
+// Limits are the limits at which check alarms about a disk or pool.
 type Limits struct {
 	Warning  Duration `yaml:"warning"`
 	Critical Duration `yaml:"critical"`
-	// MaxStoppedAge is the largest age of a _stopped snapshot that keeps its disk silent; check
-	// warns about an older one.
+	// MaxStoppedAge is the largest age of a _stopped snapshot with which the disk does not alarm;
+	// check warns about an older one.
 	MaxStoppedAge Duration `yaml:"max_stopped_age"`
 	// MaxInitialReceive is the longest time that a disk's first receive may take.
 	MaxInitialReceive Duration `yaml:"max_initial_receive"`
 	// MaxScrubAge is the longest time since the end of a pool's last scrub; 0 sets no limit.
 	MaxScrubAge Duration `yaml:"max_scrub_age"`
-	// FillWarning and FillCritical are the used shares of a pool that alarm; 0% sets no limit.
+	// FillWarning and FillCritical are the used shares of a pool at which check warns and alarms;
+	// 0% sets no limit.
 	FillWarning  Percent `yaml:"fill_warning"`
 	FillCritical Percent `yaml:"fill_critical"`
 }
 
-// WatchOverride are the limits that an override may change. A zero value changes nothing.
+// WatchOverride has the limits that an override may change for the selected disks. A zero value
+// changes nothing.
 type WatchOverride struct {
 	Warning           Duration `yaml:"warning,omitempty"`
 	Critical          Duration `yaml:"critical,omitempty"`
@@ -170,8 +173,9 @@ func (s Source) validate() error {
 	return nil
 }
 
-// validate checks an override together with the limits that it does not change. An override that
-// only raises warning above the critical limit would raise alarms where it should reduce them.
+// validate checks the limits of an override together with the limits that the override does not
+// change. An override that only raises warning above the critical limit would raise alarms where it
+// should reduce them.
 func (w WatchOverride) validate(defaults Limits) error {
 	warning, critical := w.Warning, w.Critical
 	if warning == 0 {

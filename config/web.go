@@ -14,8 +14,8 @@ var (
 	foreignValue = regexp.MustCompile("cannot unmarshal !!\\w+ (`.*`) into \\S+")
 )
 
-// WebError rewrites an error of exporter-toolkit about its configuration at path in the terms of
-// the configuration file.
+// WebError rewrites an error of exporter-toolkit about the web configuration file at path, so that
+// it uses the words of the file instead of Go types.
 func WebError(path string, err error) error {
 	text := strings.TrimPrefix(strings.TrimPrefix(err.Error(), "yaml: "), "unmarshal errors:\n  ")
 	text = foreignKey.ReplaceAllString(text, `unknown key "$1"`)
@@ -23,7 +23,8 @@ func WebError(path string, err error) error {
 	return fmt.Errorf("web configuration %s: %s", path, strings.ReplaceAll(text, "\n  ", "; "))
 }
 
-// WebAuth says which proofs exporter-toolkit's web configuration requires of clients.
+// WebAuth says whether exporter-toolkit's web configuration requires passwords or certificates of
+// clients.
 type WebAuth struct {
 	// Passwords is true if the configuration names users, so each request needs a user's password.
 	Passwords bool
@@ -31,7 +32,8 @@ type WebAuth struct {
 	Certificates bool
 }
 
-// LoadWebAuth reads the web configuration at path. If path is "", clients need no proof.
+// LoadWebAuth reads the web configuration at path. If path is "", clients need neither a password
+// nor a certificate.
 func LoadWebAuth(path string) (WebAuth, error) {
 	if path == "" {
 		return WebAuth{}, nil

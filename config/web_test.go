@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Errors of the web configuration name its file, and no types of Go.
+// Error messages about the web configuration name the file, and contain no Go types.
 func TestWebError(t *testing.T) {
 	err := errors.New("yaml: unmarshal errors:\n  line 1: field basic_auth_user not found in type web.Config\n  line 2: cannot unmarshal !!str `yes` into map[string]config.Secret")
 	assert.EqualError(t, WebError("/etc/web.yml", err), "web configuration /etc/web.yml: line 1: unknown key \"basic_auth_user\"; line 2: `yes` is not a valid value here")

@@ -16,15 +16,16 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// words checks the file's tree before the tree is decoded. The messages of words use the terms of
-// the file, while yaml.v3 uses Go's types.
+// words checks the parsed configuration file before it is decoded into Go types. Its error messages
+// name keys and values of the file, while the messages of yaml.v3 name Go types.
 type words struct {
 	// lines are the line numbers of all keys and entries in the file, by the names that messages
 	// use, such as "limits.warning" or "overrides, entry 2".
 	lines map[string]int
 }
 
-// located puts the line number before a message that begins with the name of a key or entry.
+// located adds the line number in the configuration file to an error message that begins with the
+// name of a key or entry.
 func (w words) located(err error) error {
 	text, found := err.Error(), ""
 	for name := range w.lines {
@@ -39,7 +40,8 @@ func (w words) located(err error) error {
 	return fmt.Errorf("line %d: %w", w.lines[found], err)
 }
 
-// look returns an error if the node n, which has the given name, does not fit type t.
+// look returns an error if the YAML node n of the configuration, which messages call name, does not
+// fit the Go type t.
 func (w words) look(n *yaml.Node, t reflect.Type, name string) error {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
@@ -86,7 +88,7 @@ func (w words) look(n *yaml.Node, t reflect.Type, name string) error {
 	return nil
 }
 
-// lookAtKeys does the same as look for a type that has keys.
+// lookAtKeys does the same as look for a YAML node with keys.
 func (w words) lookAtKeys(n *yaml.Node, t reflect.Type, name string) error {
 	if n.Kind != yaml.MappingNode {
 		if name == "" {
@@ -127,7 +129,7 @@ func (w words) lookAtKeys(n *yaml.Node, t reflect.Type, name string) error {
 	return nil
 }
 
-// fieldsOf returns the types of the keys of t.
+// fieldsOf returns, by YAML key, the Go types of the fields of t.
 func fieldsOf(t reflect.Type) map[string]reflect.Type {
 	fields := map[string]reflect.Type{}
 	for f := range t.Fields() {
@@ -143,7 +145,8 @@ func fieldsOf(t reflect.Type) map[string]reflect.Type {
 
 func keysOfType(t reflect.Type) []string { return slices.Sorted(maps.Keys(fieldsOf(t))) }
 
-// insteadOf returns the key that was probably meant, or the list of known keys.
+// insteadOf returns, for an unknown configuration key, the key that the user probably meant, or the
+// list of known keys.
 func insteadOf(key, under string, known []string) string {
 	near := slices.MinFunc(known, func(a, b string) int { return distance(key, a) - distance(key, b) })
 	if i := slices.IndexFunc(known, func(k string) bool { return len(key) > 2 && strings.HasPrefix(k, key) }); i >= 0 {
@@ -179,8 +182,8 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// shown returns the text of a key or value in quotes, or a placeholder below ping, where a
-// misspelt line has the address, a secret, in any place.
+// shown returns the text of a key or value in quotes for an error message. Below the key ping it
+// returns a placeholder, because a misspelt line may have the secret address in any place.
 func shown(name, text string) string {
 	if name == "ping" || strings.HasPrefix(name, "ping, ") {
 		return hidden
@@ -193,8 +196,9 @@ var (
 	lineNumber = regexp.MustCompile(`line \d+`)
 )
 
-// syntax returns an error of yaml.v3 without the prefix "yaml: ". If the file has addresses for
-// pings, the error contains nothing of the file: where the text stands is not known here.
+// syntax returns an error of yaml.v3 without the prefix "yaml: ". If the file has addresses of
+// pings, which are secrets, the error quotes no text of the file, because syntax cannot know
+// whether that text is an address.
 func syntax(err error, file []byte) error {
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
 	if !bytes.Contains(file, []byte("ping")) {
@@ -203,7 +207,8 @@ func syntax(err error, file []byte) error {
 	if _, is := errors.AsType[*yaml.TypeError](err); is {
 		return fmt.Errorf("%s: a key or value that is not known here", cmp.Or(lineNumber.FindString(text), "some line"))
 	}
-	// What yaml.v3 quotes is of the file, but for the marks that it misses.
+	// Text that yaml.v3 quotes is text of the file, except the punctuation marks that yaml.v3
+	// reports as missing.
 	rest := marks.ReplaceAllStringFunc(text, func(mark string) string { return strings.Repeat(" ", len(mark)) })
 	for _, begin := range []string{"'", `"`, "`", "invalid map key: "} {
 		if i := strings.Index(rest, begin); i >= 0 {
