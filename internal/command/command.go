@@ -21,24 +21,25 @@ import (
 // most 255 bytes and property values of at most 8 KiB.
 const MaxLine = 1 << 20
 
-// maxStderr is the longest part of a command's standard error that is kept, in bytes.
+// maxStderr is the length of the longest part of a command's standard error that is kept, in bytes.
 const maxStderr = 64 << 10
 
 // ErrNotFound is in the chain of errors for a program that is not installed.
 var ErrNotFound = exec.ErrNotFound
 
-// ErrStillRunning is in the chain of errors of [RunUnkillable] if ctx ended before the command.
+// ErrStillRunning is in the chain of errors of [RunUnkillable] if ctx ended before the command
+// ended.
 var ErrStillRunning = errors.New("still running, left behind")
 
 // ErrCut is in the chain of errors for output whose last line has no newline.
 var ErrCut = errors.New("the output ends in the middle of a line")
 
-// Cmd is one program to start.
+// Cmd is one program to start, with its arguments.
 type Cmd struct {
 	Argv  []string
 	Stdin string
-	// Inherit are files that the program keeps open until it ends. A lock file among them stays
-	// locked for as long as a hung program lives, as it should.
+	// Inherit are files that the program keeps open until it ends. A lock file among the inherited
+	// files remains locked as long as a hung program lives, as it must.
 	Inherit []*os.File
 	// DiesWithUs makes the kernel kill the program when this process ends, even if this process is
 	// killed.
@@ -52,8 +53,8 @@ type Error struct {
 	Err    error
 }
 
-// Error returns the cause first and the command line last, so that a clipped text keeps the cause.
-// If the caller ended the command for a reason of its own, the text is that reason only.
+// Error returns the cause first and the command line last, so that a text that is cut keeps the
+// cause. If the caller ended the command for a reason of its own, the text is that reason only.
 func (e *Error) Error() string {
 	why := e.Err.Error()
 	if errors.Is(e.Err, context.Canceled) && why != context.Canceled.Error() && !errors.Is(e.Err, ErrStillRunning) {
@@ -68,7 +69,7 @@ func (e *Error) Error() string {
 	cause, complaints := e.Err.Error(), strings.ReplaceAll(strings.Join(said, "; "), ":; ", ": ")
 	switch {
 	case complaints == "":
-	case ExitCode(e.Err) >= 0: // the exit status is the least useful part
+	case ExitCode(e.Err) >= 0: // the exit status is less useful than standard error
 		cause = complaints + ", " + cause
 	default:
 		cause += ": " + complaints
@@ -78,7 +79,7 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// ExitCode returns the exit status in err's chain, or -1 if err has none.
+// ExitCode returns the exit status in err's chain, or -1 if the chain has no exit status.
 func ExitCode(err error) int {
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return exit.ExitCode()
@@ -86,7 +87,7 @@ func ExitCode(err error) int {
 	return -1
 }
 
-// printable joins argv, and cuts a long argv after sixteen words.
+// printable returns a command line as text, cut after sixteen words.
 func printable(argv []string) string {
 	const maxWords = 16
 	if len(argv) > maxWords {
@@ -114,8 +115,8 @@ func Find(name string) (string, error) {
 
 // Lines runs a command that only reads, and calls each with every line of the output, without its
 // newline, as soon as the line arrives. Lines returns the first error of each, of reading, or of
-// the command, as an [*Error]. If the last line has no newline, Lines calls each with it and
-// returns [ErrCut].
+// the command; an error of the command is an [*Error]. If the last line has no newline, Lines calls
+// each with it and returns [ErrCut].
 //
 // When ctx ends, Lines kills the process group and returns immediately, even if the program hangs
 // in the kernel, where no signal reaches it (openzfs #5345).
@@ -126,7 +127,7 @@ func Lines(ctx context.Context, c Cmd, each func(line string) error) error {
 	}
 	stop := context.AfterFunc(ctx, func() {
 		p.kill()
-		_ = p.stdout.Close() // wakes the reader below
+		_ = p.stdout.Close() // ends the reading of the program's output
 	})
 	defer stop()
 	readErr := ReadLines(p.stdout, each)
@@ -145,7 +146,7 @@ func Lines(ctx context.Context, c Cmd, each func(line string) error) error {
 	}
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
-	} else if readErr != nil && (!cut || err == nil) { // the exit status says more
+	} else if readErr != nil && (!cut || err == nil) { // the program's exit status says more than an error of reading
 		err = readErr
 	}
 	return &Error{Argv: c.Argv, Stderr: p.stderr.String(), Err: err}
@@ -202,7 +203,7 @@ func RunUnkillable(ctx context.Context, c Cmd) (string, error) {
 }
 
 // process is a started program. The channel ended reports the program's end, because a caller that
-// waited for a program in uninterruptible sleep would block for ever.
+// called Wait for a program in uninterruptible sleep would block for ever.
 type process struct {
 	pid    int
 	stdout *os.File
@@ -229,8 +230,8 @@ func start(c Cmd) (*process, error) {
 	cmd.ExtraFiles = c.Inherit
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if c.DiesWithUs {
-		// The kernel sends the signal when the thread that started the program ends. Go ends a
-		// thread before the whole process ends only if a goroutine was locked to the thread.
+		// The kernel sends the signal SIGKILL when the thread that started the program ends. Go
+		// ends a thread before the process only if a goroutine was locked to the thread.
 		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	}
 	if err := cmd.Start(); err != nil {
@@ -242,7 +243,7 @@ func start(c Cmd) (*process, error) {
 	return &process{pid: cmd.Process.Pid, stdout: stdout, stderr: said, ended: ended}, nil
 }
 
-// kill kills the whole process group, because pvesh starts children of its own.
+// kill kills the program's whole process group, because pvesh starts children of its own.
 func (p *process) kill() { _ = syscall.Kill(-p.pid, syscall.SIGKILL) }
 
 func isLocale(env string) bool { return strings.HasPrefix(env, "LC_ALL=") }

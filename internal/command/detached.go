@@ -37,7 +37,7 @@ func StartDetached(path string, argv []string) (*Detached, error) {
 		_, _ = stdin.Close(), stdout.Close()
 		return nil, &Error{Argv: argv, Err: err}
 	}
-	go func() { _ = cmd.Wait() }() // the end of the program's output shows that it ended
+	go func() { _ = cmd.Wait() }() // callers notice the program's end by the end of its output
 	return &Detached{stdin: stdin, stdout: stdout}, nil
 }
 

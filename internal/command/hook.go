@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// outputGrace is the time for which output is still read after the hook has ended. The time is
-// limited because a background process of the hook may keep the output open.
+// outputGrace is the time for which RunHook still reads the output of a hook that has ended. It is
+// short because a background process of the hook may keep the output open.
 const outputGrace = 200 * time.Millisecond
 
 // ErrNotStarted is in the chain of errors of [RunHook] if the program could not be started.
@@ -51,7 +51,7 @@ func RunHook(ctx context.Context, c Cmd, env []string) (said string, err error) 
 	return output.String(), nil
 }
 
-// tail keeps the last maxStderr bytes of the text written to it.
+// tail is a writer that keeps the last maxStderr bytes of the text written to it.
 type tail struct {
 	mu   sync.Mutex
 	text []byte

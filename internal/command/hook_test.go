@@ -43,8 +43,8 @@ func TestHook(t *testing.T) {
 	assert.NoError(t, err)
 }
 
-// A hook must not inherit this process's files, because an inherited lock would be held after the
-// run.
+// A hook must not inherit this process's files, because an inherited lock would remain locked after
+// the run has ended.
 func TestHookInheritsNothing(t *testing.T) {
 	file, err := os.Create(filepath.Join(t.TempDir(), "lock"))
 	require.NoError(t, err)
@@ -64,7 +64,7 @@ func TestHookBackground(t *testing.T) {
 	require.NoError(t, syscall.Kill(pidIn(t, dir+"/pid"), syscall.SIGKILL), "it lives")
 }
 
-// When the hook's time is over, the hook is killed together with its children.
+// When the timeout of a hook ends, RunHook kills the hook together with its children.
 func TestHookKillsTheGroup(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, syscall.Mkfifo(filepath.Join(dir, "alive"), 0o600))
