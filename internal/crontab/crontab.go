@@ -12,14 +12,15 @@ import (
 	"strings"
 )
 
-// Entry is a crontab line that starts the wanted program.
+// Entry is a crontab line that starts the program that a Search looks for.
 type Entry struct {
 	// File is the crontab's path, Number the line's number in the file, counted from 0, and Line
 	// the line's text.
 	File   string
 	Number int
 	Line   string
-	// Job is the work for which the program is started, "" if it is unknown.
+	// Job is the work for which the line starts the program, such as snap or prune, "" if the work
+	// is unknown.
 	Job string
 	// Wrapper are the words before the program, such as nice -n 19; Args are the words after it.
 	Wrapper []string
@@ -27,27 +28,29 @@ type Entry struct {
 	Args    []string
 	// Path is the list of directories in which cron looks for a program without a directory.
 	Path string
-	// Beside is true if the line starts other programs, too.
+	// Beside is true if the line starts other programs in addition to the wanted one.
 	Beside bool
 	// AtBoot is true if cron runs the line only at boot. Ignored is the reason why cron ignores the
 	// whole file, "" if cron reads the file.
 	AtBoot  bool
 	Ignored string
-	// Problem is the reason why the line must not be relied on, "" if the line is certain.
+	// Problem is the reason why the line must not be relied on, "" if its meaning is certain.
 	Problem string
-	// begin and end are the positions of the program and its arguments in the line.
+	// begin and end are the positions of the program and its arguments in the text of the crontab
+	// line.
 	begin, end int
 }
 
-// With returns the line with words in place of the program and its arguments.
+// With returns the crontab line with words in place of the program and its arguments.
 func (e Entry) With(words []string) string { return e.Line[:e.begin] + Quote(words) + e.Line[e.end:] }
 
-// Command returns all words of the command: wrapper, program and arguments.
+// Command returns all words of the command in the crontab line: wrapper, program and arguments.
 func (e Entry) Command() []string {
 	return slices.Concat(e.Wrapper, []string{e.Program}, e.Args)
 }
 
-// Never returns the reason why cron does not run the line regularly, "" if cron does.
+// Never returns the reason why cron does not run the line regularly, "" if cron does run it
+// regularly.
 func (e Entry) Never() string {
 	if e.Ignored == "" && e.AtBoot {
 		return "at boot only"
@@ -55,12 +58,12 @@ func (e Entry) Never() string {
 	return e.Ignored
 }
 
-// Search describes the wanted program.
+// Search describes the program whose lines in crontabs are wanted.
 type Search struct {
-	// Names reports whether a file of this name may be the wanted program.
+	// Names reports whether a file with the name base may be the wanted program.
 	Names func(base string) bool
-	// Job returns the work for which the program is started with these arguments, "" for work that
-	// does not matter here. problem is the fault of the arguments, "" if there is none.
+	// Job returns the work of the program when it is started with the arguments args, "" for work
+	// that the search ignores. problem is the fault of the arguments, "" if there is none.
 	Job func(args []string) (job, problem string)
 }
 
@@ -70,7 +73,8 @@ var (
 	assignment = regexp.MustCompile(`^\s*["']?([A-Za-z_][A-Za-z0-9_]*)["']?\s*=\s*(.*?)\s*$`)
 	variable   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*=`)
 	reference  = regexp.MustCompile(`\$(?:[A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][A-Za-z0-9_]*\})`)
-	// timed matches the times at the beginning of a line.
+	// timed matches the schedule at the beginning of a crontab line: five fields, or a word such as
+	// @daily.
 	timed = regexp.MustCompile(`^\s*(?:@\S+|(?:\S+\s+){4}\S+)\s+`)
 	user  = regexp.MustCompile(`^(\S+)\s+`)
 )
@@ -95,7 +99,7 @@ func (s Search) ReadRoots(file, text string) []Entry {
 // root is the user as whom snapwatch runs.
 const root = "root"
 
-// read returns the entries of a crontab. account gets the part of a line after the times, and
+// read returns the entries of a crontab. account gets the part of a line after the schedule, and
 // returns the user as whom the command runs and the length of the text that names the user.
 func (s Search) read(file, text string, account func(rest string) (string, int)) []Entry {
 	var all []Entry
@@ -123,7 +127,8 @@ func (s Search) read(file, text string, account func(rest string) (string, int))
 }
 
 // withVariables returns the entries that a line has after the crontab's variables are replaced by
-// their values. These entries are never certain, because the shell expands variables.
+// their values. These entries always have a Problem, because the shell, and not cron, expands
+// variables.
 func (s Search) withVariables(line string, variables map[string]string, account func(rest string) (string, int)) []Entry {
 	var used string
 	expanded := reference.ReplaceAllStringFunc(line, func(text string) string {
@@ -144,11 +149,11 @@ func (s Search) withVariables(line string, variables map[string]string, account 
 	return found
 }
 
-// line returns the entries of one line.
+// line returns the entries of one crontab line.
 func (s Search) line(line string, account func(rest string) (string, int)) []Entry {
 	at := len(timed.FindString(line))
 	if at == 0 {
-		return nil // cron refuses a line without times
+		return nil // cron refuses a line without a schedule
 	}
 	who, length := account(line[at:])
 	if who == "" {
@@ -178,14 +183,15 @@ func (s Search) line(line string, account func(rest string) (string, int)) []Ent
 	return found
 }
 
-// wrappers are programs that start the program named after their own arguments.
+// wrappers are programs, such as nice, that start another program, whose name follows their own
+// arguments.
 var wrappers = []string{
 	"nice", "ionice", "chrt", "taskset", "env", "flock", "timeout", "setsid", "nohup", "exec", "time", "sudo",
 	"chronic", "cronic", "systemd-cat", "systemd-inhibit", "systemd-run", "setlock", "lckdo", "eatmydata",
 }
 
-// command returns the entry of a simple command, and false if the command does not start the wanted
-// program.
+// command returns the crontab entry of a simple shell command, and false if the command does not
+// start the wanted program.
 func (s Search) command(words []word) (Entry, bool) {
 	first := slices.IndexFunc(words, func(w word) bool { return !variable.MatchString(w.text) })
 	if first < 0 {
@@ -203,7 +209,7 @@ func (s Search) command(words []word) (Entry, bool) {
 		}
 		job, problem := s.Job(args)
 		if job == "" {
-			continue // an argument such as a lock file, or the program with other work
+			continue // an argument such as a lock file, or the wanted program with arguments for other work
 		}
 		e := Entry{
 			Job: job, Problem: problem, Wrapper: texts(words[first:i]), Program: words[i].text, Args: args,
@@ -220,7 +226,7 @@ func (s Search) command(words []word) (Entry, bool) {
 		}
 		return e, true
 	}
-	// The command may be a script in quotes for a shell.
+	// One of the words may be a quoted script for a shell, which starts the wanted program.
 	for _, w := range words[first:] {
 		inner, _ := split(w.text, 0)
 		if !strings.ContainsAny(w.text, " \t") {

@@ -137,8 +137,8 @@ func TestAnyLine(t *testing.T) {
 	})
 }
 
-// FuzzRead checks that reading any text ends, and that the positions in an entry are within its
-// line.
+// FuzzRead checks that reading any text as a crontab ends, and that the positions in an entry are
+// within its line.
 func FuzzRead(f *testing.F) {
 	for _, seed := range []string{"5 * * * * root snapwatch snap f4 >x 2>&1 | y", "PATH=/bin\n@daily root nice 'snapwatch' \"snap\"", "* * * * * root sh -c 'snapwatch snap %"} {
 		f.Add(seed)

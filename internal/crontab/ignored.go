@@ -11,15 +11,17 @@ import (
 var (
 	setting = regexp.MustCompile(`^\s*(?:"[^"]*"|'[^']*'|[^\s=]+)\s*=`)
 	account = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*\$?$`)
-	// value matches the beginning of a part of a field; cron ignores the rest of the part.
+	// value matches the beginning of a part between commas of a time field; cron ignores the rest
+	// of the part.
 	value = regexp.MustCompile(`^(?:\*|([0-9A-Za-z]+)(?:-([0-9A-Za-z]+))?)`)
 )
 
-// field is one of the five fields of a line's times.
+// field is one of the five time fields of a crontab line, such as the minute.
 type field struct {
 	name      string
 	low, high int
-	// names are words for the numbers from low on.
+	// names are the words that cron accepts for the numbers of the field, such as jan; the first
+	// word means low.
 	names []string
 }
 
@@ -31,14 +33,14 @@ var fields = []field{
 	{"day of the week", 0, 7, strings.Fields("sun mon tue wed thu fri sat")},
 }
 
-// atBoot is the time of a line that cron runs only at boot.
+// atBoot is the schedule of a crontab line that cron runs only at boot.
 const atBoot = "@reboot"
 
 var times = []string{atBoot, "@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"}
 
 // Ignored returns the reason why cron ignores a whole crontab with the given text, "" if no reason
 // is known. Debian's cron ignores a file if it does not understand one of the lines. system is true
-// if each line names a user.
+// for a crontab in which each line names a user.
 func Ignored(text string, system bool) string {
 	if text != "" && !strings.HasSuffix(text, "\n") {
 		return "its last line does not end with a newline"
@@ -84,10 +86,10 @@ func faultOf(line string, system bool) string {
 	return ""
 }
 
-// takes reports whether cron may understand a field.
+// takes reports whether cron may accept text as the time field.
 func (f field) takes(text string) bool {
 	if strings.Contains(text, "~") || strings.HasPrefix(text, "-") {
-		return true // crons other than Debian's may understand the field
+		return true // crons other than Debian's may accept the field
 	}
 	for part := range strings.SplitSeq(text, ",") {
 		m := value.FindStringSubmatch(part)

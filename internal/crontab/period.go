@@ -7,14 +7,15 @@ import (
 	"time"
 )
 
-// often maps the words that cron accepts in place of five fields to their five fields.
+// often maps the words that cron accepts in place of five time fields, such as @hourly, to the same
+// schedule in five fields.
 var often = map[string]string{
 	"@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *", "@monthly": "0 0 1 * *", "@weekly": "0 0 * * 0",
 	"@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@hourly": "0 * * * *",
 }
 
-// Period returns the longest time between two starts of the line. Period returns 0 if cron does not
-// run the line regularly, or if this package does not understand the times.
+// Period returns the longest time between two starts of the crontab line by cron, 0 if cron does
+// not run the line regularly, or if this package does not understand the schedule.
 func (e Entry) Period() time.Duration {
 	words := strings.Fields(strings.ToLower(e.Line))
 	if len(words) > 0 && often[words[0]] != "" {
@@ -34,16 +35,17 @@ func (e Entry) Period() time.Duration {
 		monthday, weekday := slices.Contains(at[2], date.Day()), slices.Contains(at[4], int(date.Weekday()))
 		today := monthday && weekday
 		if !anyDay && !anyWeekday {
-			today = monthday || weekday // if both are restricted, either is enough
+			today = monthday || weekday // if day of month and day of week are both restricted, cron starts on days that match either
 		}
 		return today && slices.Contains(at[3], int(date.Month()))
 	})
 }
 
-// longest returns the longest time between two starts within some years, 0 if there are no starts.
-// The starts are at the given minutes of the given hours of each day for which on returns true.
+// longest returns the longest time between two successive starts by cron within some years, 0 if
+// there is no start. cron starts the line at the given minutes of the given hours of each day for
+// which on returns true.
 func longest(minutes, hours []int, on func(date time.Time) bool) time.Duration {
-	var starts []int // minutes of a day
+	var starts []int // the starts in minutes since midnight
 	for _, hour := range hours {
 		for _, minute := range minutes {
 			starts = append(starts, hour*60+minute)
@@ -53,7 +55,7 @@ func longest(minutes, hours []int, on func(date time.Time) bool) time.Duration {
 	for i, start := range starts[1:] {
 		most = max(most, start-starts[i])
 	}
-	// Any years that contain a leap day will do.
+	// Three years that contain a leap day are enough to find the longest time.
 	begin, before := time.Date(2023, 1, 1, 0, 0, 0, 0, time.UTC), -1
 	for day := range 3 * 366 {
 		if !on(begin.AddDate(0, 0, day)) {
@@ -70,8 +72,8 @@ func longest(minutes, hours []int, on func(date time.Time) bool) time.Duration {
 	return time.Duration(most) * time.Minute
 }
 
-// values returns the numbers for which a field stands, sorted, or none if the field is not
-// understood.
+// values returns the numbers that the text of a time field selects, sorted, or none if the package
+// does not understand the text.
 func (f field) values(text string) []int {
 	in := map[int]bool{}
 	for part := range strings.SplitSeq(text, ",") {
@@ -109,7 +111,8 @@ func (f field) values(text string) []int {
 	return all
 }
 
-// number returns the number for which a word of the field stands, or -1 if it is not understood.
+// number returns the number that a word of a time field means, such as 1 for jan, or -1 if the word
+// is not understood.
 func (f field) number(word string) int {
 	if at := slices.Index(f.names, word); at >= 0 {
 		return f.low + at

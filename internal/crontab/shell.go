@@ -5,15 +5,15 @@ import "strings"
 // word is one word of a simple command, as the shell splits the line.
 type word struct {
 	text string
-	// begin and end are the word's position in the line.
+	// begin and end are the positions of the word in the crontab line.
 	begin, end int
-	// expands is true if the shell replaces a part of the word.
+	// expands is true if the shell replaces a part of the word, such as a variable.
 	expands bool
 	// redirected is true if a redirection comes before the word.
 	redirected bool
 }
 
-// splitter splits a line into simple commands.
+// splitter splits the command of a crontab line into simple commands.
 type splitter struct {
 	line     string
 	at       int
@@ -25,13 +25,14 @@ type splitter struct {
 	// skip is true if the next word is a redirection's target; redirected is true after a
 	// redirection.
 	skip, redirected bool
-	// open are the open brackets; the value is true for the bracket of a command substitution.
+	// open has the brackets that are not closed yet; the value is true for the bracket of a command
+	// substitution.
 	open []bool
 }
 
-// split returns the simple commands of a line from position at on, without their redirections.
-// split returns false if a quote does not end. A percent sign ends the text that cron passes to the
-// shell.
+// split returns the simple commands in a crontab line, from the position at on, without
+// redirections. It returns false if a quote does not end. A percent sign ends the text that cron
+// passes to the shell.
 func split(line string, at int) (commands [][]word, whole bool) {
 	s := splitter{line: line, at: at}
 	whole = s.run()
@@ -79,7 +80,8 @@ func (s *splitter) run() bool {
 	return true
 }
 
-// closeBracket begins a word of unknown text at the end of a command substitution.
+// closeBracket handles a closing bracket. At the end of a command substitution it begins a word
+// whose text is unknown.
 func (s *splitter) closeBracket() {
 	last := len(s.open) - 1
 	if last < 0 {
@@ -91,7 +93,7 @@ func (s *splitter) closeBracket() {
 	s.open = s.open[:last]
 }
 
-// add appends a character to the word.
+// add appends a character to the present word of the command.
 func (s *splitter) add(c byte) {
 	if !s.begun {
 		s.begun, s.word = true, word{begin: s.at, redirected: s.redirected}
@@ -100,7 +102,7 @@ func (s *splitter) add(c byte) {
 	s.word.end = s.at + 1
 }
 
-// escape reads a backslash and the character after it.
+// escape reads a backslash and the following character of the command.
 func (s *splitter) escape() {
 	if s.at+1 >= len(s.line) {
 		s.at++
@@ -115,7 +117,8 @@ func (s *splitter) escape() {
 	s.quoted = true
 }
 
-// quote reads the text between two quotes, and returns false if the second quote is missing.
+// quote reads the text between two quotes in the command, and returns false if the second quote is
+// missing.
 func (s *splitter) quote(mark byte) bool {
 	if !s.begun {
 		s.begun, s.word = true, word{begin: s.at, redirected: s.redirected}
@@ -129,7 +132,7 @@ func (s *splitter) quote(mark byte) bool {
 			s.word.end = s.at
 			return true
 		case c == '%':
-			return false // for cron, the command ends within the quotes
+			return false // cron ends the command at the percent sign, within the quotes
 		case c == '\\' && s.at+1 < len(s.line) && s.line[s.at+1] == '%':
 			s.at++ // cron removes the backslash even within quotes
 		case mark == '"' && c == '\\' && s.at+1 < len(s.line) && strings.IndexByte("$`\"\\", s.line[s.at+1]) >= 0:
