@@ -30,8 +30,8 @@ func labels(f Facts) []Finding {
 	return ok(topic, "label:running arrived with %d of %d disks received here", arrived, received)
 }
 
-// limits compares the usual time between snapshots with the age at which missing snapshots alarm. A
-// limit below the usual time would alarm although all is well.
+// limits compares the usual time between snapshots with the age at which missing snapshots alarm.
+// With a limit below the usual time, check would alarm although snapshots are taken as planned.
 func limits(f Facts) []Finding {
 	const topic = "limits"
 	var worst Disk
@@ -58,7 +58,7 @@ func limits(f Facts) []Finding {
 	return ok(topic, "warning is %s; the longest time without a new snapshot was %s", short(f.Warning), short(worst.Gap))
 }
 
-// GapsSeen is the number of newest snapshots that [LongestGap] looks at.
+// GapsSeen is the number of a disk's newest snapshots that [LongestGap] compares.
 const GapsSeen = 20
 
 // Taken is a managed snapshot: the time of its creation, and whether the guest was off from that
@@ -68,9 +68,9 @@ type Taken struct {
 	Stopped bool
 }
 
-// LongestGap returns the longest time between two successive snapshots among the newest ones.
-// snapshots are sorted, the oldest first. A time when the guest was off does not count. LongestGap
-// returns 0 for fewer than three snapshots.
+// LongestGap returns the longest time between two successive snapshots among the newest ones. The
+// argument snapshots has the oldest snapshot first. A time between two snapshots in which the guest
+// was off does not count. LongestGap returns 0 for fewer than three snapshots.
 func LongestGap(snapshots []Taken) time.Duration {
 	if len(snapshots) < 3 {
 		return 0

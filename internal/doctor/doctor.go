@@ -2,16 +2,17 @@ package doctor
 
 import "fmt"
 
-// Status is the importance of a finding, which decides the exit status.
+// Status is the importance of a finding of doctor. The worst status decides the exit status of
+// doctor.
 type Status int
 
-// The statuses.
+// The statuses of findings, from good to bad.
 const (
-	// OK means that the examined thing is in order.
+	// OK means that the examined part of the host is in order.
 	OK Status = iota
-	// Warn means that the examined thing works, but that a person should look at it.
+	// Warn means that the examined part of the host works, but that a person should check it.
 	Warn
-	// Fail means that the examined thing does not work.
+	// Fail means that the examined part of the host does not work.
 	Fail
 )
 
@@ -19,15 +20,15 @@ var statusNames = [...]string{OK: "ok", Warn: "warning", Fail: "FAILED"}
 
 func (s Status) String() string { return statusNames[s] }
 
-// Finding is the result of one examination.
+// Finding is the result of one of doctor's examinations.
 type Finding struct {
 	Status Status
-	// Topic names the examined thing in one or two words. Text is the result. Do says what to do
-	// about it.
+	// Topic names the examined part of the host in one or two words. Text is the result. Do is the
+	// advice to the user.
 	Topic, Text, Do string
 }
 
-// Judge examines everything and returns the findings, the most basic things first.
+// Judge returns all findings about a host, the most basic parts first.
 func Judge(f Facts) []Finding {
 	var all []Finding
 	for _, look := range []func(Facts) []Finding{
@@ -48,7 +49,7 @@ func Worst(findings []Finding) Status {
 	return worst
 }
 
-// primary reports whether snap has work to do on this host.
+// primary reports whether this host is a Proxmox node on which snap should take snapshots.
 func (f Facts) primary() bool { return f.Node.PVE && f.Role != "replica" }
 
 func ok(topic, format string, args ...any) []Finding {

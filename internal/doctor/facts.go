@@ -1,18 +1,18 @@
 // Package doctor judges whether snapwatch can work on a host, and says what to do if it cannot. The
-// package reads nothing itself: it gets all that was read of the host as [Facts].
+// package reads nothing itself: it gets the facts about the host as [Facts].
 package doctor
 
 import "time"
 
-// Facts is all that was read of a host at one time. The zero value of a field means that there was
-// nothing to read.
+// Facts has everything that doctor read of a host at one time. A field has its zero value if the
+// host does not have the thing that the field describes.
 type Facts struct {
 	Now time.Time
-	// Root is true if everything that snap needs could be examined, which takes root's rights.
+	// Root is true if doctor runs as root, and could therefore read everything that snap needs.
 	Root bool
 	// ConfigErr is the fault of the configuration. Role, WantNode and Warning are the
-	// configuration's keys role, node and limits.warning. Pools are the pools that must be
-	// imported.
+	// configuration's keys role, node and limits.warning. Pools are the pools that, by the
+	// configuration, must be imported.
 	ConfigErr error
 	Role      string
 	WantNode  string
@@ -27,10 +27,11 @@ type Facts struct {
 	LastRun LastRun
 	Clock   Clock
 	Others  Others
-	// DamageAt is the time when root last read the places of permanent errors, zero if root never
-	// did.
+	// DamageAt is the time when root last read which files and datasets have permanent errors, zero
+	// if root never read that.
 	DamageAt time.Time
-	// LocksErr is the reason why some users cannot lock a pool's listing.
+	// LocksErr is the reason why some users cannot take the lock that processes take to list a
+	// pool.
 	LocksErr error
 }
 
@@ -40,7 +41,7 @@ type Node struct {
 	// read.
 	PVE bool
 	Err error
-	// Name is Proxmox's name for this node. Hostname is the kernel's name for it.
+	// Name is Proxmox's name for this node. Hostname is the kernel's name for the node.
 	Name, Hostname string
 	// Configured is the number of configured guests. Listed is the number of guests that pvesh
 	// lists.
@@ -50,34 +51,36 @@ type Node struct {
 	// Storages are the datasets of the ZFS storages that are enabled here. Absent are the storages'
 	// datasets that do not exist.
 	Storages, Absent []string
-	// Warnings describe lines of Proxmox's files that Proxmox reads in another way than a person
-	// would.
+	// Warnings describe lines in Proxmox's files that Proxmox understands in another way than a
+	// person would.
 	Warnings []string
 }
 
-// ZFS is the installed software of ZFS.
+// ZFS has the versions of the installed ZFS software.
 type ZFS struct {
 	// Userland and Kernel are versions such as 2.3.2, or "" if they are unknown.
 	Userland, Kernel string
 	Err              error
-	// DeviceErr is the reason why /dev/zfs cannot be opened for writing, which even reading needs.
+	// DeviceErr is the reason why /dev/zfs cannot be opened for writing, which even reading
+	// commands of zfs need.
 	DeviceErr error
 }
 
 // Pool is one imported pool.
 type Pool struct {
 	Name string
-	// Err is the reason why commands cannot be run on the pool.
+	// Err is the reason why zfs commands cannot be run on the pool.
 	Err error
 	// Bookmarks is the state of feature@bookmarks: active, enabled or disabled; "" if it is
 	// unknown.
 	Bookmarks string
-	// Unwell is the alarm that check raises for the pool as a whole, "" if all is well. Critical is
-	// true if the alarm is critical.
+	// Unwell is the alarm that check raises for the pool as a whole, "" if check raises none.
+	// Critical is true if the alarm is critical.
 	Unwell   string
 	Critical bool
-	// Full is true where that is for it is full. Short says that it may lack the room for the next
-	// snapshots of thick volumes, as the last run of snap saw it, "" where it does not.
+	// Full is true if the alarm is about the pool's fill level. Short is the last run's text that
+	// the pool may lack space for the next snapshots of volumes with refreservation, "" if the run
+	// saw enough space.
 	Full  bool
 	Short string
 	// Lists is true if this ZFS does not print a disk's newest snapshot (prevsnap), so that
@@ -88,10 +91,11 @@ type Pool struct {
 // Disk is one guest's disk.
 type Disk struct {
 	Dataset string
-	// Received is true if the disk shows signs of a receive. Labelled is true if label:running has
-	// an own value, and ReceivedLabel is true if that value was received.
+	// Received is true if the disk shows signs of a receive. Labelled is true if label:running is
+	// set on the disk itself, and ReceivedLabel is true if the value was received.
 	Received, Labelled, ReceivedLabel bool
-	// Gap is the longest time between two recent managed snapshots, 0 if there are too few.
+	// Gap is the longest time between two recent managed snapshots, 0 if the disk has fewer than
+	// three.
 	Gap time.Duration
 	// Newest is the time when the newest managed snapshot was made, zero if there is none.
 	Newest time.Time
@@ -101,11 +105,12 @@ type Disk struct {
 
 // Starts lists the ways in which snap is started automatically on this host.
 type Starts struct {
-	// Cron are the lines of cron that start snap, each with its file. Idle are the lines that cron
-	// never runs, or runs at boot only, each with the reason. Unclear are the lines that may start
-	// snap. CronErr is the reason why some lines could not be read. Program is the first program in
-	// these lines that cannot be started, and ProgramErr is the reason. CronDaemon and Finalize are
-	// systemd's states of cron.service and snapwatch-finalize.service.
+	// Cron are the crontab lines that start snap, each with its file. Idle are the crontab lines
+	// for snap that cron never runs, or runs at boot only, each with the reason. Unclear are the
+	// crontab lines that may start snap but could not be parsed. CronErr is the reason why some
+	// lines could not be read. Program is the first program in the lines of Cron that cannot be
+	// started, and ProgramErr is the reason. CronDaemon and Finalize are systemd's states of
+	// cron.service and snapwatch-finalize.service.
 	Cron, Idle, Unclear  []string
 	CronErr              error
 	Program              string
@@ -120,7 +125,7 @@ type Starts struct {
 type LastRun struct {
 	Err error
 	End time.Time
-	// Limit is how long ago it may have ended.
+	// Limit is the age from which doctor reports that the last run ended too long ago.
 	Limit      time.Duration
 	Success    bool
 	FirstWords string
@@ -128,7 +133,7 @@ type LastRun struct {
 
 // Clock is the state of the host's clock.
 type Clock struct {
-	// Synchronized is systemd's answer: yes, no, or "" if it is unknown.
+	// Synchronized says whether the clock is synchronized: yes, no, or "" if that is unknown.
 	Synchronized string
 	// ZoneErr is the reason why the time zone of the environment cannot be used.
 	ZoneErr error
@@ -137,7 +142,7 @@ type Clock struct {
 // Others are other programs that take or destroy snapshots with the names that snapwatch uses.
 type Others struct {
 	// Sanoid is true if sanoid has a configuration. SanoidRuns is true if something starts sanoid.
-	// OldCron is the line of cron that runs pve-zfs-snap, with its file.
+	// OldCron is the crontab line that runs pve-zfs-snap, with its file.
 	Sanoid, SanoidRuns bool
 	OldCron            string
 }

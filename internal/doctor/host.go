@@ -36,8 +36,8 @@ func node(f Facts) []Finding {
 	return ok(topic, "%s", f.Node.Name)
 }
 
-// files returns warnings about lines in Proxmox's files that Proxmox reads in another way than a
-// person would.
+// files returns findings about lines in Proxmox's files that Proxmox understands in another way
+// than a person would.
 func files(f Facts) []Finding {
 	var all []Finding
 	for _, text := range f.Node.Warnings {
@@ -147,8 +147,8 @@ func pools(f Facts) []Finding {
 // hour.
 const damageOld = 3 * time.Hour
 
-// damage reports whether root regularly reads the places of permanent errors, by a timer or by snap
-// and prune.
+// damage returns a finding if root does not regularly read which files and datasets have permanent
+// errors, by a timer or by snap and prune.
 func damage(f Facts) []Finding {
 	const topic, do = "errors", "systemctl enable --now snapwatch-health.timer"
 	switch age := f.Now.Sub(f.DamageAt); {
