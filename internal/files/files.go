@@ -1,5 +1,5 @@
-// Package files writes files that other processes read, and reads files that only this user or root
-// may have written.
+// Package files writes files that other processes read, and reads files that only the user of this
+// process or root may have written.
 package files
 
 import (
@@ -17,10 +17,10 @@ import (
 )
 
 // Replace replaces a file in one step, so that a reader finds either the old file or the new file.
-// The new file gets exactly the given mode. Neither the umask nor the mode of the old file counts,
-// because a run started by hand could otherwise hide the file from its readers for ever. The new
-// file is first written next to the old one under a temporary name. Replace removes temporary files
-// that killed writers left.
+// The new file gets exactly the given mode. Replace ignores the umask and the mode of the old file,
+// because a run that was started by hand could otherwise hide the file from its readers for ever.
+// The new file is first written next to the old one under a temporary name. Replace removes
+// temporary files that killed writers left.
 func Replace(path string, text []byte, mode fs.FileMode) error {
 	dir := filepath.Dir(path)
 	f, err := renameio.NewPendingFile(path, renameio.WithTempDir(dir), renameio.WithPermissions(mode), renameio.WithStaticPermissions(mode))
@@ -35,18 +35,19 @@ func Replace(path string, text []byte, mode fs.FileMode) error {
 	return f.CloseAtomicallyReplace()
 }
 
-// removeCutOff removes unfinished files older than an hour, left by writers that were killed.
+// removeCutOff removes temporary files of [Replace] that are older than an hour, because their
+// writers were killed.
 func removeCutOff(dir, prefix string) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return // writing the new file may work nevertheless
+		return // an error of removing old files does not prevent writing the new one
 	}
 	for _, e := range entries {
 		number, unfinished := strings.CutPrefix(e.Name(), prefix)
 		if !unfinished || number == "" || strings.Trim(number, "0123456789") != "" {
 			continue
 		}
-		if info, err := e.Info(); err == nil && info.Mode().IsRegular() && time.Since(info.ModTime()).Abs() > time.Hour { //nolint:forbidigo // a file's time is by this clock, too
+		if info, err := e.Info(); err == nil && info.Mode().IsRegular() && time.Since(info.ModTime()).Abs() > time.Hour { //nolint:forbidigo // the file system uses the same clock
 			_ = os.Remove(filepath.Join(dir, e.Name()))
 		}
 	}
@@ -64,8 +65,8 @@ func Directory(path string, mode fs.FileMode) error {
 	return os.Chmod(path, mode)
 }
 
-// ReadPrivate reads a file that only this user or root could have written. ReadPrivate refuses
-// other files, because they may contain anything.
+// ReadPrivate reads a file that only this user or root could have written. ReadPrivate refuses a
+// file that another user could have written, because its content cannot be trusted.
 func ReadPrivate(path string) ([]byte, error) {
 	return read(path, func(info fs.FileInfo) error {
 		owner, ok := info.Sys().(*syscall.Stat_t)
@@ -102,5 +103,5 @@ func read(path string, trust func(fs.FileInfo) error) ([]byte, error) {
 	if err := trust(info); err != nil {
 		return nil, err
 	}
-	return io.ReadAll(file) // read the same open file that was checked
+	return io.ReadAll(file) // reads from the file that was checked, even if it was replaced meanwhile
 }

@@ -60,7 +60,8 @@ func OnlyRoots(path string) error {
 	return nil
 }
 
-// onlyRoots does the same as [OnlyRoots] for one step of a path.
+// onlyRoots does the same as [OnlyRoots] for one component of a path: the file, a directory or a
+// link.
 func onlyRoots(step string) error {
 	info, err := os.Lstat(step)
 	if err != nil {
