@@ -1,8 +1,8 @@
 // Package lock takes flock(2) locks. There is one lock per pool for writing, one per pool for
 // listing, and one per guest, which Proxmox takes while it starts, stops or rolls back the guest.
 // The kernel releases a flock when the last process that has the file open closes it. So a lock
-// inherited by a child lasts exactly as long as a hung child lives, and a lock file without a
-// process locks nothing.
+// that a child process inherited remains locked as long as a hung child lives, and a lock file that
+// no process has open locks nothing.
 package lock
 
 import (
@@ -17,26 +17,29 @@ import (
 	"time"
 )
 
-// longestNote is the longest text about a lock's holder that is read, in bytes.
+// longestNote is the length in bytes of the longest text about a lock's holder that is read from a
+// lock file.
 const longestNote = 64
 
-// careful are the flags to open a file that another user may have put there.
+// careful has the flags for opening a lock file that another user may have replaced by a link or a
+// pipe.
 const careful = syscall.O_NOFOLLOW | syscall.O_NONBLOCK
 
 // Lock is a lock that this process holds. The code calls flock(2) directly, because the usual
 // libraries hide the open file, which a child must inherit.
 type Lock struct {
 	file *os.File
-	// before is the text in the file of an exclusive lock before this process took the lock.
+	// before is the text that the lock file had before this process took the lock exclusively.
 	before string
 }
 
 // Busy is the error for a lock that another process holds.
 type Busy struct {
 	Path string
-	// PID is the process number of the holder according to the lock file, 0 if the file names none.
+	// PID is the process number of the lock's holder according to the lock file, 0 if the file has
+	// no number.
 	PID int
-	// Since is the time when the holder took the lock, zero if the file names none.
+	// Since is the time when the holder took the lock, zero if the lock file has no time.
 	Since time.Time
 }
 
@@ -54,9 +57,9 @@ const (
 	shared  = 0o644
 )
 
-// TryExclusive takes the lock at path for this process alone, and writes the process number and the
-// time into the file. TryExclusive never waits: the error is a [*Busy] if another process holds the
-// lock. Only root and the owner of the directory can open the file.
+// TryExclusive takes the lock at path for this process alone, and writes its process number and the
+// time now into the lock file. TryExclusive never waits: the error is a [*Busy] if another process
+// holds the lock. Only root and the owner of the directory can open the file.
 func TryExclusive(path string, now time.Time) (*Lock, error) { return tryExclusive(path, private, now) }
 
 func tryExclusive(path string, mode fs.FileMode, now time.Time) (*Lock, error) {
@@ -71,16 +74,16 @@ func tryExclusive(path string, mode fs.FileMode, now time.Time) (*Lock, error) {
 	return l, nil
 }
 
-// note writes the holder's process number, the time and more into the lock file. The text is for
-// people and for [WaitTurn]; the lock itself does not depend on it.
+// note writes the holder's process number, the time and the text in more into the lock file, for
+// people and for [WaitTurn].
 func (l *Lock) note(now time.Time, more string) {
 	if err := l.file.Truncate(0); err == nil {
 		_, _ = l.file.WriteAt(fmt.Appendf(nil, "%d %d\n%s", os.Getpid(), now.Unix(), more), 0)
 	}
 }
 
-// TryShared takes the lock at path shared with other readers, without waiting. The error is a
-// [*Busy] if another process holds the lock exclusively.
+// TryShared takes the lock at path in shared mode, without waiting. The error is a [*Busy] if
+// another process holds the lock exclusively.
 func TryShared(path string) (*Lock, error) { return try(path, syscall.LOCK_SH, shared) }
 
 // File returns the open lock file, which a child may inherit.
@@ -119,9 +122,10 @@ func try(path string, how int, mode fs.FileMode) (*Lock, error) {
 
 // open opens the lock file, or creates it. An existing file is opened without O_CREAT: with
 // fs.protected_regular, the kernel refuses O_CREAT on another user's file in a sticky directory
-// such as /run/lock, even to root. A file that may only be read can still be locked. A symbolic
-// link is refused, because it could make root overwrite another file. In a directory that all users
-// may write to, somebody may have put a pipe in the file's place, so open must not block on a pipe.
+// such as /run/lock, even to root. A file for which this user has only read permission can still be
+// locked. A symbolic link is refused, because it could make root overwrite another file. In a
+// directory that all users may write to, somebody may have put a pipe in the file's place, so open
+// must not block on a pipe.
 func open(path string, mode fs.FileMode) (*os.File, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|careful, 0)
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
@@ -155,7 +159,7 @@ func create(path string, mode fs.FileMode) (*os.File, error) {
 	return file, nil
 }
 
-// claim makes an existing file private, and refuses a file of another user.
+// claim makes an existing lock file private, and returns an error for a file of another user.
 func claim(file *os.File, info fs.FileInfo) error {
 	dir, err := os.Stat(filepath.Dir(file.Name()))
 	if err != nil {
@@ -178,7 +182,7 @@ func ownerOf(info fs.FileInfo) int {
 	return -1
 }
 
-// give changes the owner of a file to the owner of the directory.
+// give changes the owner of a lock file to the owner of the directory dir.
 func give(file *os.File, dir string) error {
 	info, err := os.Stat(dir)
 	if err != nil {
@@ -190,7 +194,8 @@ func give(file *os.File, dir string) error {
 	return nil
 }
 
-// holder reads the holder of a lock from the lock file, whose content any user may have written.
+// holder reads the process that holds a lock from the lock file, whose content any user may have
+// written.
 func holder(file *os.File) *Busy {
 	busy := &Busy{Path: file.Name()}
 	note := make([]byte, longestNote)

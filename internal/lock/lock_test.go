@@ -133,7 +133,8 @@ func TestMode(t *testing.T) {
 	assert.False(t, isBusy)
 }
 
-// A child that inherited the lock holds it after the parent has released it, until the child ends.
+// A child that inherited the lock holds it until the child ends, even after the parent has released
+// the lock.
 func TestInherited(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.lock")
 	held, err := TryExclusive(path, taken)

@@ -12,10 +12,10 @@ import (
 )
 
 const (
-	// longestTurn is the longest time to wait for a process of another user.
+	// longestTurn is the longest time for which WaitTurn waits for a process of another user.
 	longestTurn = 5 * time.Second
-	// vainFor is the time for which a user's processes do not wait again after one has waited in
-	// vain.
+	// vainFor is the time for which a user's processes do not wait for other users after one
+	// process waited without getting the turn.
 	vainFor = time.Minute
 	vain    = "waited in vain at "
 )
@@ -23,9 +23,10 @@ const (
 // Turn is the permission for work that only one process on the machine should do at a time.
 type Turn struct {
 	locks []*Lock
-	// Note is the reason why other processes may do the work at the same time, "" if none does.
+	// Note is the reason why other processes may do the work at the same time, "" if no other
+	// process does the work.
 	Note string
-	// Waited is true if another process of this user had the turn first.
+	// Waited is true if another process of this user had the turn while this process waited.
 	Waited bool
 }
 
@@ -47,11 +48,11 @@ func (t Turn) Release() {
 
 // WaitTurn waits for two locks called name in dir. The first lock belongs to this user; WaitTurn
 // waits for it until ctx ends, and then returns an error that holds a [*Busy]. The second lock is
-// shared by all users. Any user could hold the second lock for ever, so WaitTurn waits for it for
-// half of ctx's remaining time, but at most for longestTurn. A process that waited in vain for the
-// second lock notes the time in the first lock's file. Without this note, many processes of one
-// user would each wait for the second lock, one after the other. If the second lock is busy, or a
-// lock file cannot be used, WaitTurn returns a turn with a note.
+// shared by all users. Any user could hold the second lock for ever, so WaitTurn waits for the
+// second lock for half of ctx's remaining time, but at most for longestTurn. A process that waited
+// in vain for the second lock notes the time in the first lock's file. Without this note, many
+// processes of one user would each wait for the second lock, one after the other. If the second
+// lock is busy, or a lock file cannot be used, WaitTurn returns a turn with a note.
 func WaitTurn(ctx context.Context, dir, name string, now time.Time) (turn Turn, err error) {
 	first := filepath.Join(dir, fmt.Sprintf("%s@%d.lock", name, os.Geteuid()))
 	own, err := TryExclusive(first, now)
@@ -87,8 +88,8 @@ func WaitTurn(ctx context.Context, dir, name string, now time.Time) (turn Turn, 
 	return turn, nil
 }
 
-// waitedInVain returns the time when an earlier holder of this lock waited in vain for the second
-// lock. The second result is true only if the vain wait was less than vainFor ago.
+// waitedInVain returns the time when an earlier holder of the user's lock waited for the lock of
+// all users without getting it. The second result is true only if that was less than vainFor ago.
 func (l *Lock) waitedInVain(now time.Time) (at time.Time, is bool) {
 	if l == nil {
 		return time.Time{}, false
@@ -104,7 +105,7 @@ func (l *Lock) waitedInVain(now time.Time) (at time.Time, is bool) {
 func waitShared(ctx context.Context, path string, now time.Time) (*Lock, error) {
 	limit := longestTurn
 	if end, has := ctx.Deadline(); has {
-		limit = min(limit, time.Until(end)/2) //nolint:forbidigo // a deadline is by this clock, too
+		limit = min(limit, time.Until(end)/2) //nolint:forbidigo // ctx's deadline is a time of the real clock
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
