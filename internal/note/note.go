@@ -1,6 +1,6 @@
 // Package note keeps notes about work that was begun and must be ended, one note per file. A
-// process that works on something holds its note locked. A note without a holder comes from a
-// process that died; the next process that finds the note ends the work described in it.
+// process that does such work keeps the note locked. A note that no process has locked comes from a
+// process that died; the next process that finds the note ends the work that the note describes.
 package note
 
 import (
@@ -41,8 +41,8 @@ func (d Dir) Take(name string) (*Note, error) {
 	return d.take(name, os.O_CREATE)
 }
 
-// Find does the same as Take for an existing note. The error wraps [fs.ErrNotExist] if the note
-// does not exist.
+// Find does the same as Take, but does not create the note. The error wraps [fs.ErrNotExist] if the
+// note does not exist.
 func (d Dir) Find(name string) (*Note, error) { return d.take(name, 0) }
 
 func (d Dir) take(name string, create int) (*Note, error) {
@@ -139,8 +139,9 @@ func (n *Note) End() error {
 	return err
 }
 
-// Leave releases the note but keeps its file for the next process. Leave also releases the note for
-// the programs that inherited the file, because they may have left processes in the background.
+// Leave releases the note but keeps its file for the next process. The note is also released if
+// programs that inherited its file still run, because such programs may leave processes in the
+// background.
 func (n *Note) Leave() {
 	_ = syscall.Flock(int(n.file.Fd()), syscall.LOCK_UN)
 	_ = n.file.Close()
