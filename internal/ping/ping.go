@@ -12,12 +12,13 @@ import (
 	"strings"
 )
 
-// maxAnswer is the largest part of an answer that is read, in bytes, to end the connection
+// maxAnswer is the number of bytes of a server's answer that are read, so that the connection ends
 // properly.
 const maxAnswer = 4096
 
-// Send posts the body to the address, with the token unless it is empty. If the server does not
-// accept POST, Send uses GET without the body. Send follows redirects on the same host only.
+// Send reports to a dead man's switch: it posts the body to the address, with the token as a bearer
+// token unless token is empty. If the server does not accept POST, Send uses GET without the body.
+// Send follows redirects on the same host only.
 func Send(ctx context.Context, address, token, body string) error {
 	status, why, err := send(ctx, http.MethodPost, address, token, body)
 	if err == nil && (status == http.StatusNotFound || status == http.StatusMethodNotAllowed) {
@@ -34,7 +35,8 @@ func Send(ctx context.Context, address, token, body string) error {
 	return nil
 }
 
-// send returns the status of the server's answer, and why a redirect was not followed.
+// send makes one request. It returns the status of the server's answer, and the reason why a
+// redirect was not followed.
 func send(ctx context.Context, method, address, token, body string) (status int, why string, err error) {
 	request, err := http.NewRequestWithContext(ctx, method, address, strings.NewReader(body))
 	if err != nil {
