@@ -17,32 +17,35 @@ import (
 	"unicode/utf8"
 )
 
-// MaxCaptured is the longest value of a user property that ZFS accepts, in bytes.
+// MaxCaptured is the length in bytes of the longest value of a user property that ZFS accepts.
 const MaxCaptured = 8191
 
 // maxCapturedText is the longest unpacked configuration that is stored or read, in bytes. Proxmox
-// allows at most 1 MiB for its own files, and a text that fits into a property is far shorter.
+// allows at most 1 MiB for its own files, and a text that fits into a ZFS property when compressed
+// is far shorter.
 const maxCapturedText = 256 << 10
 
-// ErrTooLong is in the chain of errors for a configuration that is too long for a property.
+// ErrTooLong is in the chain of errors for a configuration that is too long to be stored in a ZFS
+// property.
 var ErrTooLong = errors.New("too long for a property (8 KiB)")
 
-// secretKeys match the keys that are left out of a stored configuration: passwords, keys, and free
-// text that may contain a password, namely QEMU arguments, a container's environment and the
-// command lines that LXC starts.
+// secretKeys match the keys of a guest's configuration that are left out when it is stored on
+// snapshots: passwords, keys, and free text that may contain a password, namely QEMU arguments, a
+// container's environment and the command lines that LXC starts.
 var secretKeys = regexp.MustCompile(`(?i)^(?:cipassword|sshkeys|args|env|lxc\.environment.*|lxc\.(?:init|execute)\.cmd|lxc\.hook\..*)$`)
 
-// secretValues match lines that are left out whatever their key is. Such a line has a password or
-// key among the options of a mount or disk, or inside a URL.
+// secretValues match lines of a guest's configuration that are left out when it is stored, whatever
+// their key is. Such a line has a password or key among the options of a mount or disk, or inside a
+// URL.
 var secretValues = regexp.MustCompile(`(?i)(?:pass|passw|passwd|password|passphrase|passwort|pw|pwd|secret|token|credentials?|cred|auth|key)(?:_?\d+)?\s*=\s*[^\s,]|[a-z][a-z0-9+.-]*://[^/\s@]*[:%][^/\s@]*@`)
 
-// passingKeys are keys that describe Proxmox's momentary state or belong to sections that are left
-// out.
+// passingKeys are the keys of a guest's configuration that are not stored because they describe a
+// momentary state, such as a lock, or belong to snapshots.
 var passingKeys = []string{"lock", "parent", "digest"}
 
 // Keepable returns the part of a guest's configuration that is stored on the snapshots of its
-// disks: the current section, without secrets and without Proxmox's momentary state. without lists
-// the keys of the secrets that were left out.
+// disks: the current section, without secrets and without Proxmox's momentary state. The result
+// without has the keys of the secrets that were left out.
 func Keepable(text string) (kept string, without []string) {
 	var b strings.Builder
 	for _, line := range numbered(text) {
@@ -52,7 +55,7 @@ func Keepable(text string) (kept string, without []string) {
 		line = strings.TrimRight(line, "\r") // keep spaces: "boot: " sets a value, "boot:" does not
 		key := keyOf(line)
 		switch {
-		case ourHead.MatchString(line): // the first line of a stored configuration that was restored
+		case ourHead.MatchString(line): // a comment that snapwatch wrote when the configuration was stored before
 		case onlyBlank.MatchString(line) || strings.HasPrefix(line, "[") || slices.Contains(passingKeys, key):
 		case secretKeys.MatchString(key), !strings.HasPrefix(line, "#") && secretValues.MatchString(line):
 			if name := secretName(key); !slices.Contains(without, name) {
@@ -65,8 +68,8 @@ func Keepable(text string) (kept string, without []string) {
 	return b.String(), without
 }
 
-// keyOf returns a line's key. The keys of LXC may be followed by "=" instead of ":", as Proxmox
-// allows.
+// keyOf returns the key of a line of a guest's configuration. A key of a container may be followed
+// by "=" instead of ":", as Proxmox allows.
 func keyOf(line string) string {
 	end := ":"
 	if strings.HasPrefix(strings.TrimSpace(line), "lxc.") {
@@ -87,8 +90,8 @@ type Captured struct {
 }
 
 // Capture returns the configuration of a guest on a node in the form in which it is stored. The
-// argument storages of Capture are the node's storages on ZFS. The stored form names the other
-// storages that the guest uses, because no snapshot of a disk there is ever sent to a receiver.
+// argument storages has the node's storages on ZFS. The stored text names the other storages that
+// the guest uses, because disks there have no snapshots that a receiver could have.
 func Capture(id ID, node, text string, storages []Storage) Captured {
 	kept, without := Keepable(text)
 	left := "nothing"
@@ -99,7 +102,7 @@ func Capture(id ID, node, text string, storages []Storage) Captured {
 	var others []string
 	for _, v := range parseConfig(id, kept).Volumes {
 		on := func(s Storage) bool { return s.Name == v.Storage }
-		file := strings.Contains(v.Name, "/") // of a directory, such as an ISO image
+		file := strings.Contains(v.Name, "/") // a file of a directory storage, such as an ISO image
 		if len(storages) > 0 && !file && storageName.MatchString(v.Storage) && !slices.ContainsFunc(storages, on) && !slices.Contains(others, v.Storage) {
 			others = append(others, v.Storage)
 		}
@@ -111,7 +114,7 @@ func Capture(id ID, node, text string, storages []Storage) Captured {
 	return Captured{id, head + kept}
 }
 
-// Others are the storages that the guest uses and of which nothing is snapshotted, by name.
+// Others returns the names of the storages that the guest uses and whose volumes get no snapshots.
 func (c Captured) Others() []string {
 	_, rest, _ := strings.Cut(c.Text, "\n")
 	line, _, _ := strings.Cut(rest, "\n")
@@ -122,7 +125,7 @@ func (c Captured) Others() []string {
 	return strings.Split(m[1], ", ")
 }
 
-// Config returns the parsed configuration.
+// Config returns the stored configuration, parsed.
 func (c Captured) Config() Config { return parseConfig(c.ID, c.Text) }
 
 // Sum returns a short hash of the text, by which other snapshots can refer to the stored
@@ -132,21 +135,22 @@ func (c Captured) Sum() string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// Reference returns the property's value for a snapshot whose guest had the same configuration when
-// another snapshot stored it.
+// Reference returns the value of the property for a snapshot that does not store the configuration
+// itself because another snapshot stores the same configuration.
 func (c Captured) Reference() string { return referenceMark + c.Sum() }
 
-// referenceMark begins a reference. referenceMark is not a character of base64, so no stored text
-// begins with it.
+// referenceMark is the first character of a reference to a stored configuration. It is not a
+// character of base64, so no stored configuration begins with it.
 const referenceMark = "@"
 
-// ReadReference returns the hash in a reference, or false if the value is not a reference.
+// ReadReference returns the hash in a property value that refers to a stored configuration, or
+// false if the value does not.
 func ReadReference(value string) (sum string, ok bool) {
 	return strings.CutPrefix(value, referenceMark)
 }
 
-// Value returns the property's value for a snapshot that stores the configuration. The error wraps
-// [ErrTooLong] if the value would exceed [MaxCaptured] bytes.
+// Value returns the value of the property for a snapshot that stores the configuration. The error
+// wraps [ErrTooLong] if the value would exceed [MaxCaptured] bytes.
 func (c Captured) Value() (string, error) {
 	if err := plainText(c.Text); err != nil {
 		return "", err
@@ -174,8 +178,8 @@ const leftOut = `[A-Za-z0-9._, -]+`
 
 var plainKey = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
 
-// secretName returns the name by which the first line mentions a secret key. A key that is not of
-// plain characters is not repeated, because it may contain the secret itself.
+// secretName returns the name by which the first line mentions a secret key. A key with unusual
+// characters is not written there, because the key may contain the secret itself.
 func secretName(key string) string {
 	if plainKey.MatchString(key) {
 		return key
@@ -198,8 +202,9 @@ var othersHead = regexp.MustCompile(`^# snapwatch: takes no snapshots on: (` + s
 var ourHead = regexp.MustCompile(`^# ?snapwatch(?::|%3A) (?:(?:qemu-server|lxc)/[1-9][0-9]{0,8}\.conf of [A-Za-z0-9.-]+, left out(?::|%3A) ` + leftOut +
 	`|takes no snapshots on(?::|%3A) ` + storageList + `)$`)
 
-// ReadCaptured reads the value of the property. The value may have arrived with a stream from an
-// attacker, so ReadCaptured checks that it holds only printable text of bounded size.
+// ReadCaptured reads a guest's configuration from the value of a snapshot's property. The value may
+// come from an attacker by a received stream, so ReadCaptured accepts only printable text of
+// limited size.
 func ReadCaptured(value string) (Captured, error) {
 	if len(value) > MaxCaptured {
 		return Captured{}, ErrTooLong
@@ -238,7 +243,8 @@ func ReadCaptured(value string) (Captured, error) {
 	return Captured{id, string(text)}, nil
 }
 
-// plainText refuses text with characters that could control a terminal, and text that is too long.
+// plainText returns an error for a stored configuration with characters that could control a
+// terminal, and for one that is too long.
 func plainText(text string) error {
 	if len(text) > maxCapturedText {
 		return fmt.Errorf("more than %d bytes of text: %w", maxCapturedText, ErrTooLong)

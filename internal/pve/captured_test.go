@@ -130,7 +130,7 @@ func TestCapture(t *testing.T) {
 	assert.ErrorIs(t, err, ErrTooLong)
 }
 
-// A stored configuration that is printed, restored and stored again stays the same, even if Proxmox
+// A stored configuration that is printed, restored and stored again is unchanged, even if Proxmox
 // has rewritten the file in between.
 func TestCaptureAgain(t *testing.T) {
 	data := []Storage{{Name: "data"}}

@@ -24,7 +24,8 @@ func (k Kind) configDir() string {
 	return "lxc"
 }
 
-// nameKey returns the configuration key that holds the guest's name.
+// nameKey returns the key that holds a guest's name in its Proxmox configuration file: name or
+// hostname.
 func (k Kind) nameKey() string {
 	if k == QEMU {
 		return "name"
@@ -32,7 +33,8 @@ func (k Kind) nameKey() string {
 	return "hostname"
 }
 
-// ID identifies a guest in the form of Proxmox and its exporters, such as qemu/100.
+// ID identifies a guest by kind and VMID. Its text is that of Proxmox and its exporters, such as
+// qemu/100.
 type ID struct {
 	VMID int
 	Kind Kind
@@ -54,20 +56,23 @@ type Config struct {
 	Volumes []Volume
 	// Snapshots are the names of the snapshots that Proxmox made of the guest.
 	Snapshots []string
-	// Text is the whole text of the file.
+	// Text is the whole text of the guest's configuration file.
 	Text string
-	// Changed is the time when the file was last written. The lock was set at this time or earlier.
+	// Changed is the time when the configuration file was last written. The lock was set at the
+	// time Changed or earlier.
 	Changed time.Time
-	// Problem is the reason why the file could not be read, "" if it was read. If Problem is set,
-	// only the guest's ID is known: the guest may be in any state and use any disk.
+	// Problem is the reason why the file could not be read, "" if the configuration file was read.
+	// If Problem is set, only the guest's ID is known: the guest may be in any state and use any
+	// disk.
 	Problem string
-	// Warnings describe lines that Proxmox reads in another way than a person would.
+	// Warnings describe lines of the configuration that Proxmox understands in another way than a
+	// person would.
 	Warnings []string
 }
 
-// Volume is a disk line of a configuration, or a path in another line.
+// Volume is a disk that a line of a guest's configuration names, or a path in another line.
 type Volume struct {
-	// Key is the line's key, such as scsi0, rootfs, unused1 or args.
+	// Key is the key of the configuration line, such as scsi0, rootfs, unused1 or args.
 	Key string
 	// Storage is the storage's name, or "" for a path on the node.
 	Storage string
@@ -112,16 +117,16 @@ func rawVolumes(kind Kind, line string) (volumes []Volume) {
 
 var volumeKey = regexp.MustCompile(`^(?:(?:ide|sata|scsi|virtio|unused|mp)\d+|efidisk0|tpmstate0|rootfs)$`)
 
-// part is the kind of a section of a configuration.
+// part is the kind of a section of a guest's configuration file.
 type part int
 
 const (
 	// current is the section in force; pending takes effect at the guest's next start.
 	current part = iota
 	pending
-	// past is the section of a snapshot, or a section with Proxmox's own notes.
+	// past is the section of a snapshot of the guest, or a section with Proxmox's own notes.
 	past
-	// skipped is a section that Proxmox does not know.
+	// skipped is a section of a kind that Proxmox does not know.
 	skipped
 )
 
@@ -134,15 +139,15 @@ var (
 	}
 	specialHead = regexp.MustCompile(`(?i)^\[special:(?:cloudinit|fleecing)\]` + blank + `*$`)
 	configLine  = regexp.MustCompile(`^([a-z][a-z_-]*[0-9]*):` + blank + `*(.+?)` + blank + `*$`)
-	// misread matches a line that a person would read as a relevant option although Proxmox does
-	// not.
+	// misread matches a configuration line that a person would understand as an option about disks
+	// although Proxmox does not.
 	misread = regexp.MustCompile(`(?i)^` + blank + `*((?:ide|sata|scsi|virtio|unused|mp)[0-9]+|efidisk0|tpmstate0|rootfs|lock|template)` + blank + `*[:=]`)
 )
 
-// head returns the kind of the section that a line begins, and whether the line begins a section. A
-// container's snapshot may be called pending. In a virtual machine's configuration, brackets around
-// something that is not a name begin a section that Proxmox 9 skips. In a container's
-// configuration, such a line is only a line that Proxmox does not understand.
+// head returns whether a line of a guest's configuration begins a section, and the kind of the
+// section. A container's snapshot may be called pending. In a virtual machine's configuration,
+// brackets around something that is not a name begin a section that Proxmox 9 skips. In a
+// container's configuration, such a line is only a line that Proxmox does not understand.
 func head(kind Kind, line string) (begins part, is bool) {
 	switch {
 	case !strings.HasPrefix(line, "["):
@@ -157,8 +162,8 @@ func head(kind Kind, line string) (begins part, is bool) {
 	return current, false
 }
 
-// parseConfig reads the current section of a configuration and the disks of the pending section.
-// The sections of snapshots describe the past and are ignored.
+// parseConfig reads the current section of a guest's configuration and the disks of the pending
+// section. The sections of snapshots describe the past and are ignored.
 func parseConfig(id ID, text string) Config {
 	c := Config{ID: id}
 	var odd []oddity
@@ -189,7 +194,7 @@ func parseConfig(id ID, text string) Config {
 			c.Name = m[2]
 		case in == current && m[1] == "template":
 			is, ok := boolean(m[2])
-			if ok || id.Kind == LXC { // a container's invalid value counts as no
+			if ok || id.Kind == LXC { // for a container, an invalid value means no
 				c.Template = is
 			}
 		default:
@@ -214,8 +219,8 @@ func parseConfig(id ID, text string) Config {
 	return c
 }
 
-// isConfig reports whether a text is a guest's configuration: an empty text, or a text with at
-// least one line in the form of an option.
+// isConfig reports whether a text may be a guest's configuration file: an empty text, or a text
+// with at least one line in the form of an option.
 func isConfig(text string) bool {
 	empty := true
 	for _, line := range numbered(text) {
@@ -227,8 +232,8 @@ func isConfig(text string) bool {
 	return empty
 }
 
-// strange returns a warning about a line that Proxmox does not understand, if a person would
-// understand the line.
+// strange returns a warning about a line of a guest's configuration that a person would understand
+// but Proxmox does not.
 func strange(n int, line string) []oddity {
 	if m := misread.FindStringSubmatch(line); m != nil {
 		return []oddity{{n, fmt.Sprintf("Proxmox ignores this %s: write the key in lower case at the beginning of the line, then a colon and a value", m[1])}}
@@ -239,7 +244,8 @@ func strange(n int, line string) []oddity {
 	return nil
 }
 
-// boolean parses a truth value as Proxmox does in a guest's configuration; storage.cfg is stricter.
+// boolean parses a truth value as Proxmox does in a guest's configuration; in storage.cfg, Proxmox
+// accepts fewer values.
 func boolean(value string) (is, ok bool) {
 	switch strings.ToLower(value) {
 	case "1", "on", "yes", "true":
@@ -250,8 +256,8 @@ func boolean(value string) (is, ok bool) {
 	return false, false
 }
 
-// parseVolume parses the value of a disk's line. The volume may be anywhere in the value, alone or
-// as file=VOLUME or volume=VOLUME.
+// parseVolume parses the value of a configuration line that names a disk. The volume may be
+// anywhere in the value, alone or as file=VOLUME or volume=VOLUME.
 func parseVolume(key, value string) (Volume, bool) {
 	volid := ""
 	for o := range strings.SplitSeq(value, ",") {

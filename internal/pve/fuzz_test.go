@@ -28,7 +28,8 @@ func FuzzGuest(f *testing.F) {
 	})
 }
 
-// FuzzNumber checks that a VMID is a number, or a string that contains a number.
+// FuzzNumber checks that a VMID is read only from a JSON number, or from a string that contains a
+// number.
 func FuzzNumber(f *testing.F) {
 	for _, text := range []string{"100", `"100"`, `""`, "null", "1e3", `"-1"`, "{}"} {
 		f.Add(text)

@@ -1,6 +1,6 @@
-// Package pve reads Proxmox VE's view of this node: the node's name, its storages, the configured
-// guests and whether they are alive. The package runs pvesh for the live lists and reads the files
-// that Proxmox reads; it never writes.
+// Package pve reads from Proxmox VE the state of this node: the node's name, its storages, the
+// configured guests and whether they are alive. The package runs pvesh for the live lists and reads
+// the files that Proxmox reads; it never writes.
 package pve
 
 import (
@@ -28,30 +28,31 @@ type Host struct {
 	Proc string
 	// Lock is the directory of the locks of guests' configurations.
 	Lock string
-	// LXC is the directory of lxc's files about each container.
+	// LXC is the directory with one directory of files for each container.
 	LXC string
 	// Cgroup is the mount point of cgroup v2.
 	Cgroup string
 	// Tasks is the file in which Proxmox lists its active tasks.
 	Tasks string
-	// Systemd is a directory that exists while systemd runs the machine (see sd_booted(3)).
+	// Systemd is the path of a directory that exists while systemd runs the machine (see
+	// sd_booted(3)).
 	Systemd string
 	// Reader is the command that reads the files below Etc for this process, by [Answer]. If Reader
-	// is empty, this process reads the files itself. A separate process is needed because a process
-	// that reads below Etc while pmxcfs hangs cannot be killed and keeps all its locks.
+	// is empty, this process reads the files itself. A separate process is started because a
+	// process that reads below Etc while pmxcfs hangs cannot be killed and keeps all its locks.
 	Reader []string
 }
 
-// LocalHost returns the paths on the machine on which this process runs.
+// LocalHost returns the standard paths of a Proxmox node.
 func LocalHost() Host {
 	return Host{Etc: "/etc/pve", Run: "/run", Proc: "/proc", Lock: "/run/lock", LXC: "/var/lib/lxc", Cgroup: "/sys/fs/cgroup", Tasks: "/var/log/pve/tasks/active", Systemd: "/run/systemd/system"}
 }
 
-// Cluster is the content of Proxmox's configuration, read at one time.
+// Cluster is the content of Proxmox's configuration files below /etc/pve, read at one time.
 type Cluster struct {
 	// Node is this node's short name, as Proxmox writes it.
 	Node string
-	// Nodes are the names of all nodes of the cluster.
+	// Nodes has the names of all nodes of the cluster.
 	Nodes []string
 	// Storages are the ZFS storages that are enabled on this node.
 	Storages []Storage
@@ -64,7 +65,8 @@ type Cluster struct {
 	HAStarted map[int]bool
 	// ReplicatedHere are the guests that Proxmox's own replication sends to this node.
 	ReplicatedHere map[int]bool
-	// Warnings describe lines of these files that Proxmox reads in another way than a person would.
+	// Warnings describe lines of Proxmox's configuration files that Proxmox understands in another
+	// way than a person would.
 	Warnings []string
 }
 
@@ -72,8 +74,8 @@ type Cluster struct {
 // mounted.
 var ErrNotPVE = errors.New("not a Proxmox VE node: /etc/pve/local is missing (systemctl status pve-cluster)")
 
-// Cluster reads the configuration. Cluster stops waiting when ctx ends, because /etc/pve is a FUSE
-// file system whose daemon may hang.
+// Cluster reads Proxmox's configuration files below /etc/pve. Cluster stops waiting when ctx ends,
+// because /etc/pve is a FUSE file system whose daemon may hang.
 func (h Host) Cluster(ctx context.Context) (Cluster, error) {
 	a, err := h.ask(ctx, question{What: "cluster"})
 	return a.Cluster, err
@@ -94,7 +96,7 @@ func (h Host) readCluster() (Cluster, error) {
 		}
 	}
 	for vmid := range c.Guests {
-		delete(c.Elsewhere, vmid) // the guest moved here while this was read
+		delete(c.Elsewhere, vmid) // the guest moved to this node while the files were read
 	}
 	var storages, ha, replication []string
 	if c.Storages, storages, err = readStorages(filepath.Join(h.Etc, "storage.cfg"), c.Node); err != nil {
@@ -113,7 +115,8 @@ func (h Host) readCluster() (Cluster, error) {
 	return c, nil
 }
 
-// nodes returns the names of the cluster's nodes. Files in the directory of nodes are ignored.
+// nodes returns the names of the cluster's nodes. It ignores files in the directory /etc/pve/nodes,
+// which has a directory for each node.
 func (h Host) nodes() ([]string, error) {
 	entries, err := os.ReadDir(filepath.Join(h.Etc, "nodes"))
 	var names []string
@@ -202,8 +205,8 @@ func (c Cluster) Unread() []int {
 }
 
 // Installed reports whether Proxmox is installed on this machine, running or not. Installed only
-// searches the parent directory for the name of Etc, because a process that looks at the mount
-// itself waits while pmxcfs hangs.
+// searches the parent directory for the name of Etc, because a process that reads the mounted
+// directory itself waits while pmxcfs hangs.
 func (h Host) Installed() bool {
 	above, err := os.Open(filepath.Dir(h.Etc))
 	if err != nil {
@@ -233,9 +236,9 @@ func (h Host) ContainerCgroup(vmid int) string {
 	return filepath.Join(h.Cgroup, "lxc", strconv.Itoa(vmid))
 }
 
-// GuestConfig reads the configuration of one guest of this node, in this process. GuestConfig is
-// meant for the moment when the guest's lock is held and no process may be started. GuestConfig
-// stops waiting when ctx ends.
+// GuestConfig reads the configuration of one guest of this node, in this process. A run calls
+// GuestConfig while it holds the guest's lock and must not start a process. GuestConfig stops
+// waiting when ctx ends.
 func (h Host) GuestConfig(ctx context.Context, id ID) (Config, error) {
 	config, err := beside(ctx, func() (Config, error) {
 		return readConfig(filepath.Join(h.Etc, "local", id.Kind.configDir(), strconv.Itoa(id.VMID)+".conf"), id)

@@ -88,8 +88,7 @@ func TestUnreadConfiguration(t *testing.T) {
 	}
 }
 
-// A guest whose configuration moves while the nodes are read is counted on one of the two nodes
-// only.
+// A guest whose configuration moves while the nodes are read appears on only one of the two nodes.
 func TestClusterNamesAGuestOnce(t *testing.T) {
 	h := testCluster(t)
 	write(t, h.Etc+"/nodes/pve2/qemu-server/100.conf", "")
@@ -100,7 +99,7 @@ func TestClusterNamesAGuestOnce(t *testing.T) {
 	assert.False(t, here && there, "seen on both")
 }
 
-// If pmxcfs hangs, Cluster stops waiting when ctx ends.
+// If pmxcfs hangs, Host.Cluster stops waiting when ctx ends.
 func TestClusterHangs(t *testing.T) {
 	h := testCluster(t)
 	fifo := h.Etc + "/nodes/pve1/qemu-server/102.conf"

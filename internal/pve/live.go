@@ -25,7 +25,8 @@ const PveshTimeout = 30 * time.Second
 // Listed is a guest in Proxmox's live list of this node.
 type Listed struct {
 	ID
-	// Status is running or stopped; any other value decides nothing.
+	// Status is running or stopped; with any other value snapwatch treats the guest's state as
+	// unknown.
 	Status string
 }
 
@@ -96,7 +97,7 @@ func RunState(ctx context.Context, vmid int) (string, error) {
 	return current.QMPStatus, nil
 }
 
-// pvesh reads a path below "localhost". With a node's name in the path, pvesh would log in to that
+// pvesh reads a path below "localhost". If the path had a node's name, pvesh would log in to the
 // node by ssh.
 func pvesh(ctx context.Context, path string, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, PveshTimeout)
@@ -123,7 +124,7 @@ func (n *number) UnmarshalJSON(text []byte) error {
 }
 
 // Process reports whether the guest's process is alive, according to the files that Proxmox itself
-// checks. An error means that the answer is unknown.
+// checks. An error means that it is unknown whether the process is alive.
 func (h Host) Process(id ID) (alive bool, err error) {
 	if id.Kind == LXC {
 		return h.containerLives(id.VMID)
@@ -199,7 +200,8 @@ func (h Host) qemuLives(vmid int) (bool, error) {
 	}
 	argv := strings.Split(strings.TrimSuffix(string(cmdline), "\x00"), "\x00")
 	pidfile := slices.Index(argv, "-pidfile")
-	// A zombie has an empty command line, and a new process with the same number has another one.
+	// A zombie has an empty command line, and a new process with the same number has another
+	// command line.
 	return qemuProgram.MatchString(argv[0]) && pidfile >= 0 && pidfile+1 < len(argv) &&
 		strings.HasSuffix(argv[pidfile+1], fmt.Sprintf("/qemu-server/%d.pid", vmid)), nil
 }

@@ -18,9 +18,9 @@ type Owners struct {
 // Here reports whether a guest is configured on this node.
 func (o Owners) Here(vmid int) bool { return o.Node != "" && o.Of[vmid] == o.Node }
 
-// Owners reads only the file names of the configurations, which every user may list; only root may
-// read the configurations. The error is [ErrNotPVE] on a machine that is not a Proxmox node. Owners
-// returns after at most half a minute, even if pmxcfs hangs.
+// Owners reads only the file names of the configurations, which every user may list, because only
+// root may read the configurations. The error is [ErrNotPVE] on a machine that is not a Proxmox
+// node. Owners returns after at most half a minute, even if pmxcfs hangs.
 func (h Host) Owners() (Owners, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), ownersTimeout)
 	defer cancel()
@@ -34,8 +34,8 @@ func (h Host) readOwners() (Owners, error) {
 		return Owners{}, fmt.Errorf("%w: %w", ErrNotPVE, err)
 	}
 	o := Owners{Node: filepath.Base(local), Of: map[int]string{}}
-	// The nodes are read twice, because a guest that migrates from a node not yet read to a node
-	// already read is missed the first time.
+	// The directories of the nodes are read twice, because a guest that migrates from a node not
+	// yet read to a node already read is missed the first time.
 	for range 2 {
 		nodes, err := h.nodes()
 		if err != nil {

@@ -23,23 +23,24 @@ import (
 // memory.
 const ownersTimeout = 30 * time.Second
 
-// question names the data to read below /etc/pve.
+// question names the data that one process asks another to read below /etc/pve.
 type question struct {
 	Host Host
-	// What is "cluster" or "owners".
+	// What is "cluster", for all configuration files, or "owners", for the names of guests'
+	// configuration files.
 	What string
 }
 
-// answer holds the data that was read, or the error.
+// answer has the data that was read below /etc/pve, or the error of reading.
 type answer struct {
 	Cluster Cluster
 	Owners  Owners
 	Err     string
-	// NotPVE and Missing are true if the error is [ErrNotPVE] or [fs.ErrNotExist].
+	// NotPVE and Missing are true if the error of reading is [ErrNotPVE] or [fs.ErrNotExist].
 	NotPVE, Missing bool
 }
 
-// readError is an error of the reading process, passed on to this process.
+// readError is an error of the process that read below /etc/pve, as another process received it.
 type readError struct {
 	text string
 	is   []error
@@ -48,8 +49,9 @@ type readError struct {
 func (e *readError) Error() string   { return e.text }
 func (e *readError) Unwrap() []error { return e.is }
 
-// ask gets the answer to a question from [Host.Reader], or from this process if there is no reader.
-// ask stops waiting when ctx ends; the error then names the command to check pmxcfs with.
+// ask reads the requested data below /etc/pve, by the command [Host.Reader], or in this process if
+// Reader is empty. ask stops waiting when ctx ends; the error then names the command to check
+// pmxcfs with.
 func (h Host) ask(ctx context.Context, q question) (answer, error) {
 	q.Host = h
 	var a answer
@@ -72,11 +74,11 @@ func (h Host) ask(ctx context.Context, q question) (answer, error) {
 	return answer{}, fmt.Errorf("reading %s: %s%w (is pmxcfs hung? systemctl status pve-cluster)", h.Etc, last, ctx.Err())
 }
 
-// turn waits until no other reader of this user runs on this machine, or until ctx ends. Only one
-// reader may run, because hung readers cannot be killed and would pile up. The lock is nil if the
-// lock file cannot be created.
+// turn waits until no other process of this user reads below /etc/pve for another, or until ctx
+// ends. Only one such reader may run, because hung readers cannot be killed and would pile up. The
+// returned lock is nil if the lock file cannot be created.
 func (h Host) turn(ctx context.Context) (*lock.Lock, error) {
-	l, err := lock.Wait(ctx, filepath.Join(h.Lock, fmt.Sprintf("snapwatch-read-pve@%d.lock", os.Geteuid())), time.Now()) //nolint:forbidigo // a note for people, which steers nothing
+	l, err := lock.Wait(ctx, filepath.Join(h.Lock, fmt.Sprintf("snapwatch-read-pve@%d.lock", os.Geteuid())), time.Now()) //nolint:forbidigo // the time is only a note for people
 	if _, busy := errors.AsType[*lock.Busy](err); busy {
 		return nil, err
 	}
@@ -112,7 +114,7 @@ func askReader(ctx context.Context, q question) (answer, error) {
 	return a, a.failure()
 }
 
-// failure returns the error of the reading process, or nil if the reading process had none.
+// failure returns the error of the process that read below /etc/pve, nil if reading succeeded.
 func (a answer) failure() error {
 	if a.Err == "" {
 		return nil
@@ -127,7 +129,7 @@ func (a answer) failure() error {
 	return e
 }
 
-// answer reads the requested data in this process.
+// answer reads the requested data below /etc/pve in this process.
 func (q question) answer() (a answer, err error) {
 	switch q.What {
 	case "cluster":
@@ -140,7 +142,8 @@ func (q question) answer() (a answer, err error) {
 	return a, err
 }
 
-// beside runs read, which may hang, in another goroutine and waits for read until ctx ends.
+// beside runs the function read, which may hang, in another goroutine, and waits for its result
+// until ctx ends.
 func beside[T any](ctx context.Context, read func() (T, error)) (value T, err error) {
 	type result struct {
 		value T
@@ -159,12 +162,12 @@ func beside[T any](ctx context.Context, read func() (T, error)) (value T, err er
 	}
 }
 
-// maxAnswerLine is the length of an answer's lines in bytes, well below the limit of
-// [command.Lines].
+// maxAnswerLine is the length in bytes of the lines in which [Answer] writes its data, well below
+// the limit of [command.Lines].
 const maxAnswerLine = 64 << 10
 
-// Answer does the work of [Host.Reader]: it reads one question from in and writes the answer to
-// out.
+// Answer does the work of the command [Host.Reader]: it reads from in which files to read, and
+// writes their data to out.
 func Answer(in io.Reader, out io.Writer) error {
 	var q question
 	if err := json.NewDecoder(in).Decode(&q); err != nil {
@@ -174,7 +177,7 @@ func Answer(in io.Reader, out io.Writer) error {
 	if err != nil {
 		a = answer{Err: err.Error(), NotPVE: errors.Is(err, ErrNotPVE), Missing: errors.Is(err, fs.ErrNotExist)}
 	}
-	var packed bytes.Buffer // not JSON, which would replace bytes that are not UTF-8
+	var packed bytes.Buffer // gob and not JSON, which would replace bytes that are not UTF-8
 	if err := gob.NewEncoder(&packed).Encode(a); err != nil {
 		return err
 	}

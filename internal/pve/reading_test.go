@@ -55,7 +55,7 @@ func headerOf(line string) (kind, name string, ok bool) {
 
 type read struct {
 	kind, name string
-	lines      [][2]string // pairs of key and value
+	lines      [][2]string // the lines of the section, as pairs of key and value
 }
 
 func readAgain(text string) (all []read) {
@@ -79,7 +79,7 @@ func readAgain(text string) (all []read) {
 	return all
 }
 
-// first returns the first value of a key that may accepts.
+// first returns the first value of a section's key that the function may accepts.
 func (r read) first(key string, may func(string) bool) (string, bool) {
 	for _, l := range r.lines {
 		if l[0] == key && may(l[1]) {
@@ -195,7 +195,7 @@ func disksAgain(kind Kind, text string) (volumes map[string]string, template boo
 				in = "pending"
 				for place := range volumes {
 					if strings.HasPrefix(place, in) {
-						delete(volumes, place) // the later line replaces the earlier one
+						delete(volumes, place) // a later line with the same key replaces an earlier one
 					}
 				}
 				continue
@@ -230,7 +230,7 @@ func disksAgain(kind Kind, text string) (volumes map[string]string, template boo
 				named = append(named, bare)
 			}
 		}
-		if len(named) != 1 || strings.ContainsAny(named[0], whites) { // Proxmox refuses the line
+		if len(named) != 1 || strings.ContainsAny(named[0], whites) { // Proxmox refuses a line without exactly one volume
 			continue
 		}
 		if storage, name, _ := strings.Cut(named[0], ":"); storage != "" && name != "" && storage[0] != '/' {

@@ -9,8 +9,8 @@ import (
 )
 
 // readReplication returns the VMIDs of the guests that Proxmox's own replication (pvesr) sends to
-// the node. A disabled job counts, because it may be enabled again. A missing file means that there
-// is not a job.
+// the node. A disabled job counts, because it may be enabled again. A missing file means that no
+// replication job exists.
 func readReplication(path, node string) (here map[int]bool, warnings []string, err error) {
 	text, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -21,13 +21,14 @@ type setting struct {
 	line       int
 }
 
-// oddity is a line that Proxmox reads in another way than a person would.
+// oddity is a line of a Proxmox file that Proxmox understands in another way than a person would.
 type oddity struct {
 	line int
 	text string
 }
 
-// blank and solid match the white space of Proxmox's patterns; Go's \s lacks the vertical tab.
+// blank and solid match white space, and its opposite, as in Proxmox's patterns; Go's \s lacks the
+// vertical tab.
 const (
 	blank = `[\t\v\f\r ]`
 	solid = `[^\t\v\f\r ]`
@@ -40,10 +41,10 @@ var (
 	sectionLine   = regexp.MustCompile(`^` + blank + `+(` + solid + `+)(?:` + blank + `+(.*` + solid + `))?` + blank + `*$`)
 )
 
-// parseSections reads a file as Proxmox does, and returns the lines that a person would read in
-// another way. Only a completely empty line ends a section. A line with only blanks or a carriage
-// return does not end a section. The next header does not end a section either: the lines after
-// that header belong to the section before.
+// parseSections reads a file in Proxmox's section format as Proxmox does, and also returns the
+// lines that a person would understand in another way. Only a completely empty line ends a section.
+// A line with only blanks or a carriage return does not end a section. The next header does not end
+// a section either: the lines after that header belong to the section before.
 func parseSections(text string) (all []section, odd []oddity) {
 	in, outside := false, false
 	for n, line := range numbered(text) {
@@ -56,7 +57,7 @@ func parseSections(text string) (all []section, odd []oddity) {
 			if in = m != nil; in {
 				all = append(all, section{kind: strings.ToLower(m[1]), name: m[2], line: n})
 			} else if !outside && !onlyBlank.MatchString(line) {
-				outside = true // warn only about the first such line
+				outside = true // warn only about the first line outside of a section
 				odd = append(odd, oddity{n, "is in no section: Proxmox skips it"})
 			}
 		default:
@@ -84,8 +85,9 @@ func numbered(text string) func(yield func(int, string) bool) {
 	}
 }
 
-// accepted returns the first setting of the given key that check accepts, as Proxmox does, and the
-// settings that Proxmox ignores. otherwise describes the effect of a refused value.
+// accepted returns the first setting of a key in a section that the function check accepts, as
+// Proxmox does, and warnings about the settings that Proxmox ignores. The text otherwise describes
+// the effect of an ignored setting.
 func (s section) accepted(key, otherwise string, check func(setting) bool) (value setting, found bool, odd []oddity) {
 	for _, t := range s.settings {
 		switch {
@@ -101,7 +103,8 @@ func (s section) accepted(key, otherwise string, check func(setting) bool) (valu
 	return value, found, odd
 }
 
-// words turns oddities into warnings for people, each with the file's name.
+// words returns warnings for people about lines that Proxmox understands in another way, each with
+// the file's name.
 func words(file string, odd []oddity) []string {
 	var all []string
 	for _, o := range odd {

@@ -19,14 +19,14 @@ type Storage struct {
 }
 
 var (
-	// storageName and nodeName match the names that Proxmox accepts.
+	// storageName and nodeName match the names of storages and nodes that Proxmox accepts.
 	storageName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._-]*[A-Za-z0-9]$`)
 	nodeName    = regexp.MustCompile(`^[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?$`)
 	// datasetName matches a name that ZFS accepts and that no command reads as a flag.
 	datasetName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.: -]*(?:/[A-Za-z0-9_.: -]+)*$`)
 )
 
-// readStorages reads the zfspool entries that are enabled on the node.
+// readStorages reads from storage.cfg the zfspool storages that are enabled on the node.
 func readStorages(path, node string) (all []Storage, warnings []string, err error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -68,8 +68,8 @@ func parseStorages(text, node string) (all []Storage, odd []oddity) {
 
 const zfspool = "zfspool"
 
-// storage returns the storage that a section describes, and whether the storage is enabled on the
-// node.
+// storage returns the storage that a section of storage.cfg describes, and whether the storage is
+// enabled on the node.
 func (s section) storage(node string) (storage Storage, here bool, odd []oddity) {
 	disable, disabled, odd := s.accepted("disable", "the storage stays enabled", func(t setting) bool {
 		return t.bare || t.value == "0" || t.value == "1"
@@ -101,7 +101,8 @@ func splitList(list string) []string {
 	return strings.FieldsFunc(list, func(r rune) bool { return strings.ContainsRune(",; \t\v\f\r", r) })
 }
 
-// haStates are the values of state that Proxmox accepts. A guest without a state is kept started.
+// haStates are the values of state that Proxmox accepts. High availability keeps a guest without a
+// state started.
 var haStates = []string{"started", "stopped", "enabled", "disabled", "ignored"}
 
 var haName = regexp.MustCompile(`^[1-9][0-9]+$`)

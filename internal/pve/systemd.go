@@ -63,7 +63,7 @@ func (h Host) SystemState(ctx context.Context) (string, error) {
 
 var errNoSystemd = errors.New("systemd does not run this machine")
 
-// show returns the properties that systemctl show prints.
+// show returns the properties of a unit, or of systemd itself, that systemctl show prints.
 func (h Host) show(ctx context.Context, args ...string) (map[string]string, error) {
 	if _, err := os.Stat(h.Systemd); errors.Is(err, fs.ErrNotExist) {
 		return nil, errNoSystemd
