@@ -29,8 +29,8 @@ func (a agent) Frozen(ctx context.Context) (bool, error) {
 	return false, fmt.Errorf("the agent of guest %d says %q, not thawed or frozen", a.vmid, status)
 }
 
-// Freeze implements [Freezer]. A frozen agent refuses to freeze again. Such a refusal means that
-// somebody else froze the guest, since the watchdog asks only once.
+// Freeze implements [Freezer]. A frozen agent refuses to freeze again. A refusal means that another
+// program froze the guest, since the watchdog asks only once.
 func (a agent) Freeze(ctx context.Context) (frozen int, err error) {
 	err = a.call(ctx, "fsfreeze-freeze", &frozen)
 	if err != nil && strings.Contains(err.Error(), "has been disabled") {
@@ -43,8 +43,7 @@ func (a agent) Freeze(ctx context.Context) (frozen int, err error) {
 }
 
 // Thaw implements [Freezer]. The agent returns the number of file systems that were frozen until
-// the thaw. The number is zero after a reset of the guest, or after somebody else has thawed the
-// guest.
+// the thaw. The number is zero if the guest was reset or if another program thawed it meanwhile.
 func (a agent) Thaw(ctx context.Context) (thawed int, err error) {
 	err = a.call(ctx, "fsfreeze-thaw", &thawed)
 	switch {
@@ -62,8 +61,8 @@ func (a agent) Thaw(ctx context.Context) (thawed int, err error) {
 	return 0, err
 }
 
-// call makes one call to the agent. For an error inside the guest, pvesh exits with status 0 and
-// prints an object with the error in place of the result.
+// call makes one call to the QEMU guest agent. For an error inside the guest, pvesh exits with
+// status 0 and prints an object with the error in place of the result.
 func (a agent) call(ctx context.Context, what string, into any) error {
 	path := fmt.Sprintf("/nodes/localhost/qemu/%d/agent/%s", a.vmid, what)
 	text, err := command.Output(ctx, command.Cmd{Argv: []string{"pvesh", "create", path, "--output-format", "json"}, DiesWithUs: true})

@@ -70,8 +70,8 @@ func (c cgroup) stopped() (bool, error) {
 }
 
 // Thaw implements [Freezer]. Thaw reads whether the container was frozen before it thaws, because
-// the kernel accepts a thaw of a cgroup that is not frozen. Such a cgroup may belong to a container
-// that was restarted.
+// the kernel accepts a thaw of a cgroup that is not frozen. A cgroup that is not frozen may belong
+// to a container that was restarted.
 func (c cgroup) Thaw(ctx context.Context) (int, error) {
 	frozen, _ := c.Frozen(ctx)
 	stopped, _ := c.stopped()
@@ -85,8 +85,8 @@ func (c cgroup) Thaw(ctx context.Context) (int, error) {
 	return 0, err
 }
 
-// write opens the file without O_CREAT, so that it creates no file when the cgroup no longer
-// exists.
+// write writes to the container's cgroup.freeze. It opens the file without O_CREAT, so that it
+// creates no file when the cgroup no longer exists.
 func (c cgroup) write(value string) error {
 	file, err := os.OpenFile(filepath.Join(c.dir, "cgroup.freeze"), os.O_WRONLY, 0)
 	if err != nil {

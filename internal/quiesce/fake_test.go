@@ -96,7 +96,7 @@ func (g *guest) Thaw(context.Context) (int, error) {
 	return thawed, nil
 }
 
-// set changes the state of the guest as if somebody else froze or thawed it.
+// set changes the state of the guest as if another program froze or thawed it.
 func (g *guest) set(frozen bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -15,21 +15,21 @@ import (
 	"snapwatch/internal/pve"
 )
 
-// Owned is the content of the note about a guest that snapwatch freezes.
+// Owned is the content of the note about a guest that snapwatch is about to freeze or has frozen.
 type Owned struct {
-	// How is "agent" or "cgroup".
+	// How is the way in which the guest is frozen: "agent" or "cgroup".
 	How string `json:"how"`
 	// Run is the process number of the run that wanted the freeze.
 	Run int `json:"run"`
-	// Since is the beginning of the freeze; Until is its latest end.
+	// Since is the time of the freeze; Until is the time at which the watchdog must thaw the guest.
 	Since time.Time `json:"since"`
 	Until time.Time `json:"until"`
 	// Process identifies the guest's process (see [pve.Host.ProcessID]), "" if it is unknown.
 	Process string `json:"process,omitempty"`
 }
 
-// endGrace is the time that a watchdog may need to thaw after the end of its budget. After this
-// time, other runs report the watchdog's guests as left frozen.
+// endGrace is the time that a watchdog may need to thaw guests after its budget, the longest time
+// of a freeze, has ended. After this time, other runs report the watchdog's guests as left frozen.
 const endGrace = time.Minute
 
 func noteName(id pve.ID) string { return string(id.Kind) + "-" + fmt.Sprint(id.VMID) }
@@ -43,9 +43,9 @@ func howOf(id pve.ID) string {
 	return "agent"
 }
 
-// own takes the note of a guest for budget, before the guest is frozen. The error is ErrOurs if an
-// earlier freeze of the guest has not ended. If a dead process left the note, own returns the note
-// together with ErrOurs.
+// own takes the note about the freeze of a guest, before the guest is frozen for at most budget.
+// The error is ErrOurs if an earlier freeze of the guest has not ended. If a dead process left the
+// note, own returns the note together with ErrOurs.
 func (h Host) own(id pve.ID, budget time.Duration) (*note.Note, error) {
 	n, err := h.Notes.Take(noteName(id))
 	if _, busy := errors.AsType[*note.Busy](err); busy {
@@ -65,8 +65,9 @@ func (h Host) own(id pve.ID, budget time.Duration) (*note.Note, error) {
 	return n, nil
 }
 
-// endNote removes the note n if ended is true, that is, if the guest was seen thawed or no longer
-// exists. If ended is false, endNote releases n and keeps the file. n may be nil.
+// endNote removes the note n about a frozen guest if ended is true, that is, if the guest was seen
+// thawed or no longer exists. If ended is false, endNote releases n and keeps the file. n may be
+// nil.
 func endNote(n *note.Note, ended bool) {
 	switch {
 	case n == nil:
@@ -76,8 +77,8 @@ func endNote(n *note.Note, ended bool) {
 }
 
 // endLeft removes the note of a guest that the run thawed without the watchdog. endLeft waits a
-// short time for a watchdog that is still exiting. A watchdog that hangs keeps its note, because it
-// may thaw again.
+// short time for a watchdog that is still exiting. A watchdog that hangs keeps its note, because
+// the watchdog may thaw the guest again.
 func (h Host) endLeft(ctx context.Context, id pve.ID) {
 	ctx, stop := context.WithTimeout(ctx, watchdogTimeout/10)
 	defer stop()
@@ -97,11 +98,12 @@ func (h Host) endLeft(ctx context.Context, id pve.ID) {
 	}
 }
 
-// TakenOver is the outcome for a guest that an earlier run froze and was not seen to thaw.
+// TakenOver is the outcome for a guest that an earlier run froze and that was not seen thawed
+// since.
 type TakenOver struct {
 	// Since is the time when the earlier run froze the guest, zero if the time is unknown.
 	Since time.Time
-	// Thawed is true if the guest was frozen until this thaw.
+	// Thawed is true if the guest was still frozen and TakeOver thawed it.
 	Thawed bool
 	// Err is the reason why the guest may still be frozen. Err wraps [ErrGone] if the frozen
 	// process ended before anybody saw it thawed.
@@ -160,11 +162,11 @@ func (h Host) takeOver(ctx context.Context, id pve.ID) (t TakenOver, n *note.Not
 		return TakenOver{Since: o.Since, Err: fmt.Errorf("the watchdog of the run that froze it (process %d) still tries to thaw it", o.Run)}, nil, true
 	case err != nil:
 		return TakenOver{Err: err}, nil, true
-	case !n.Left(): // not frozen yet when its watchdog died
+	case !n.Left(): // an empty note: the watchdog died before it froze the guest
 		endNote(n, true)
 		return t, nil, false
 	}
-	_ = n.Read(&o) // without the content, the guest's name is enough
+	_ = n.Read(&o) // if the content cannot be read, the VMID in the note's name is enough
 	if err := h.another(id, o); err != nil {
 		return TakenOver{Since: o.Since, Err: err}, n, true
 	}
@@ -175,8 +177,9 @@ func (h Host) takeOver(ctx context.Context, id pve.ID) (t TakenOver, n *note.Not
 	return TakenOver{Since: o.Since, Thawed: thawed > 0, Err: err}, n, true
 }
 
-// another returns [ErrGone] if the process that was frozen has ended, even if the guest was started
-// again. snapwatch must not thaw the new process, whose guest agent may not even exist.
+// another returns [ErrGone] if the guest's process that snapwatch froze has ended, even if the
+// guest was started again. snapwatch must not thaw the new process, whose guest agent may not even
+// exist.
 func (h Host) another(id pve.ID, o Owned) error {
 	process, err := h.Process(id)
 	switch {

@@ -35,14 +35,14 @@ type Freezer interface {
 	// and 1 for a container. After any error except [ErrForeign], the guest may be frozen
 	// nevertheless. The end of ctx ends the call and the programs that were started for it.
 	Freeze(ctx context.Context) (frozen int, err error)
-	// Thaw thaws the guest and returns the number of its parts that were frozen until the thaw. For
-	// a guest that is not frozen Thaw returns no error. For a guest that has ended, the error is
-	// [ErrGone].
+	// Thaw thaws the guest and returns the number of its file systems that were still frozen at the
+	// thaw, or 1 for a container that was. For a guest that is not frozen Thaw returns no error.
+	// For a guest that has ended, the error is [ErrGone].
 	Thaw(ctx context.Context) (thawed int, err error)
 }
 
 var (
-	// ErrForeign means that somebody else froze the guest, so snapwatch must not thaw it.
+	// ErrForeign means that another program froze the guest, so snapwatch must not thaw it.
 	ErrForeign = errors.New("somebody else has frozen it already")
 	// ErrOurs means that an earlier freeze by snapwatch has not ended yet.
 	ErrOurs = errors.New("an earlier freeze of it has not ended yet")
@@ -54,10 +54,11 @@ var (
 
 // Host holds the functions and values that are needed to freeze the guests of a host.
 type Host struct {
-	// Freezer returns the freezer of a guest: its agent for a virtual machine, its cgroup for a
-	// container.
+	// Freezer returns the Freezer of a guest, which uses the guest agent of a virtual machine, or
+	// the cgroup of a container.
 	Freezer func(pve.ID) Freezer
-	// Watchdog starts a watchdog for these guests. The watchdog reports its work in lines of text.
+	// Watchdog starts a watchdog process for the given guests. The watchdog reports its work in
+	// lines of text.
 	Watchdog func(budget time.Duration, guests []pve.ID) (io.ReadWriteCloser, error)
 	// Process returns a text that identifies the guest's process, "" if the guest has none.
 	Process func(pve.ID) (string, error)

@@ -21,10 +21,10 @@ const (
 	sayThaw   = "thaw"
 
 	saidReady   = "ready"
-	saidFrozen  = "frozen"  // ID and the number of frozen parts
+	saidFrozen  = "frozen"  // ID and the number of frozen file systems, 1 for a container
 	saidFailed  = "failed"  // ID and reason; the guest may be frozen for a moment nevertheless
-	saidLeave   = "leave"   // ID and reason: this watchdog has nothing to thaw of the guest
-	saidThawing = "thawing" // asked, or another reason why the thaw begins
+	saidLeave   = "leave"   // ID and reason: this watchdog must not thaw the guest
+	saidThawing = "thawing" // "asked", or another reason why the watchdog begins to thaw
 	saidLapsed  = "lapsed"  // ID and reason: the guest may have continued before it was thawed
 	saidThawed  = "thawed"  // ID and the longest time for which the guest may have been frozen
 	saidLeft    = "left"    // ID and reason: the guest could not be thawed
@@ -34,8 +34,8 @@ const (
 )
 
 // MaxFreezing is the longest time that freezing all guests may take, however large the budget is:
-// the guests are locked meanwhile, Proxmox waits ten seconds for a lock, and the snapshot needs
-// time, too.
+// the run holds the guests' locks meanwhile, Proxmox waits only ten seconds for a lock, and the
+// snapshots need time, too.
 const MaxFreezing = 6 * time.Second
 
 // Timeout returns the time that freezing one guest may take: half of the budget, so that time is
@@ -52,29 +52,31 @@ const (
 	thawFor = 10 * time.Minute
 )
 
-// Watchdog freezes guests for at most its budget.
+// Watchdog freezes guests for its budget at most, and thaws them.
 type Watchdog struct {
 	Host
 	Guests []pve.ID
 	Budget time.Duration
-	// Told ends the window, as does the end of the watchdog's input.
+	// Told makes the watchdog thaw its guests when it is closed, as does the end of the watchdog's
+	// input.
 	Told <-chan struct{}
 
 	mu  sync.Mutex
 	out io.Writer
 }
 
-// held is a guest that this watchdog or an earlier one began to freeze.
+// held is a guest that this watchdog, or the watchdog of an earlier run, began to freeze.
 type held struct {
 	id    pve.ID
 	note  *note.Note
 	since time.Time
-	// frozen is the number of the guest's frozen parts (see [Freezer]).
+	// frozen is the number that [Freezer] returned for the freeze: frozen file systems, or 1 for a
+	// container.
 	frozen int
 	err    error
 }
 
-// ours reports whether the guest may be frozen by snapwatch, now or earlier.
+// ours reports whether this or an earlier watchdog may have frozen the guest.
 func (h held) ours() bool { return h.note != nil && !errors.Is(h.err, ErrForeign) }
 
 // Run carries out the commands in the lines of in. Run returns when every guest that it began to
@@ -99,7 +101,7 @@ func (g *Watchdog) Run(in io.Reader, out io.Writer) error {
 	select {
 	case line := <-lines:
 		if line != sayFreeze {
-			return nil // the run has ended, or wants no freeze after all
+			return nil // the run has ended, or does not want to freeze after all
 		}
 	case <-g.Told:
 		return nil
@@ -128,7 +130,8 @@ func (g *Watchdog) Run(in io.Reader, out io.Writer) error {
 	return err
 }
 
-// say writes one line. Write errors are ignored, because the reading run may have ended.
+// say writes one line to the run that started the watchdog. It ignores errors of writing, because
+// the run may have ended.
 func (g *Watchdog) say(words ...string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -200,9 +203,9 @@ func (g *Watchdog) thaw(all []held) error {
 	return errors.Join(errs...)
 }
 
-// thawProven thaws a guest and returns the time from which the guest is not frozen. frozen is the
-// number of parts that were frozen. lapsed is the reason why the guest may have continued before
-// the thaw, nil if the thaw found as many frozen parts.
+// thawProven thaws a guest and returns the time from which the guest is no longer frozen. frozen is
+// the number that [Freezer] returned for the freeze. lapsed is the reason why the guest may have
+// continued before the thaw, nil if the thaw returned the same number.
 func (h Host) thawProven(ctx context.Context, id pve.ID, frozen int) (at time.Time, lapsed, err error) {
 	thawed, at, err := h.thaw(ctx, id, frozen)
 	switch {
@@ -217,13 +220,13 @@ func (h Host) thawProven(ctx context.Context, id pve.ID, frozen int) (at time.Ti
 }
 
 // thaw repeats the thaw until the guest is seen to be thawed. A guest counts as thawed if the thaw
-// found all frozen parts, or if the guest says that it is not frozen. frozen is 0 if the number of
-// frozen parts is unknown. thaw returns the number of parts that were frozen until the thaw, and
-// the time of the thaw. The error wraps [ErrGone] if the frozen process ended, and [ErrLapsed] if
-// the guest continued before the thaw.
+// returned the number in frozen, or if the guest says that it is not frozen. frozen is the number
+// that [Freezer] returned for the freeze, 0 if unknown. thaw returns the same number for the thaw,
+// and the time of the thaw. The error wraps [ErrGone] if the frozen process ended, and [ErrLapsed]
+// if the guest continued before the thaw.
 func (h Host) thaw(ctx context.Context, id pve.ID, frozen int) (thawed int, at time.Time, err error) {
 	var o Owned
-	_ = h.Notes.Read(noteName(id), &o) // without the note, the guest's answers must do
+	_ = h.Notes.Read(noteName(id), &o) // without the note, only the guest's answers show whether it is frozen
 	for pause := thawPause; ; pause = min(2*pause, thawPauseMost) {
 		if err := h.another(id, o); err != nil {
 			return thawed, h.Now(), err
@@ -249,7 +252,7 @@ func (h Host) thawOnce(ctx context.Context, f Freezer, was int) (thawed int, at 
 	if errors.Is(err, ErrGone) || err == nil && was > 0 && thawed >= was {
 		return thawed, at, err
 	}
-	// Ask for the state even after an error: perhaps the thaw worked and only its answer was lost.
+	// Ask for the state even after an error: perhaps the guest thawed and only its answer was lost.
 	frozen, statusErr := f.Frozen(ctx)
 	switch {
 	case statusErr == nil && !frozen && errors.Is(err, ErrLapsed):

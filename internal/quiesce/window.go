@@ -18,7 +18,7 @@ const (
 	// watchdogTimeout is the longest time that the watchdog may take to start.
 	watchdogTimeout = 10 * time.Second
 	// aloneTimeout is the time for which a run whose watchdog has died tries to thaw. After
-	// aloneTimeout, the run leaves the note to the next run.
+	// aloneTimeout, the run leaves the thaw to the next run.
 	aloneTimeout = thawTry
 )
 
@@ -31,26 +31,26 @@ type Window struct {
 	said     chan string // closed when the watchdog has ended
 	done     chan struct{}
 	closed   sync.Once
-	// since is the time when the watchdog was told to freeze, zero before.
+	// since is the time when the run told the watchdog to freeze, zero before.
 	since time.Time
-	// frozen is the number of frozen parts of each guest (see [Freezer]).
+	// frozen has, by guest, the number that [Freezer] returned for the freeze.
 	frozen map[pve.ID]int
 	failed map[pve.ID]string
 	// others are the guests that this window did not freeze and must not thaw.
 	others map[pve.ID]bool
-	// thawing is the reason why the watchdog began to thaw, "" before.
+	// thawing is the reason why the watchdog began to thaw, "" before the thaw.
 	thawing string
 	thawed  map[pve.ID]time.Duration
 	lapsed  map[pve.ID]string
 	left    map[pve.ID]string
-	// ended is true after the watchdog's last line.
+	// ended is true after the last line from the watchdog has been read.
 	ended bool
 }
 
 // Ended is the outcome of a window.
 type Ended struct {
-	// Early is the reason why guests continued before the run thawed them, "" if they did not. A
-	// snapshot that was made in such a window may show guests in the middle of writing.
+	// Early is the reason why guests continued before the run thawed them, "" if they did not. If
+	// Early is set, a snapshot may have been taken while the guests were writing.
 	Early string
 	// Frozen is the longest time for which each guest may have been frozen, from the call that
 	// freezes to the end of the call that thaws.
@@ -97,13 +97,13 @@ func (w *Window) listen() {
 	}
 }
 
-// close closes the pipes to the watchdog. The watchdog then thaws all that it has frozen.
+// close closes the pipes to the watchdog. The watchdog then thaws all guests that it has frozen.
 func (w *Window) close() {
 	w.closed.Do(func() { close(w.done); _ = w.watchdog.Close() })
 }
 
 // Freeze freezes all guests at the same time. Freeze returns the guests that could not be frozen,
-// with the reasons. Such a guest may be frozen for a moment nevertheless.
+// with the reasons. A guest that could not be frozen may be frozen for a moment nevertheless.
 func (w *Window) Freeze() map[pve.ID]string {
 	w.since = w.host.Now()
 	if _, err := io.WriteString(w.watchdog, sayFreeze+"\n"); err == nil {
@@ -120,8 +120,8 @@ func (w *Window) Freeze() map[pve.ID]string {
 	return w.failed
 }
 
-// hear waits for one line of the watchdog. hear returns false after the last line, and when over
-// fires.
+// hear waits for one line from the watchdog. It returns false after the last line, and when the
+// channel over delivers.
 func (w *Window) hear(over <-chan time.Time) bool {
 	select {
 	case line, ok := <-w.said:
@@ -184,13 +184,14 @@ func (w *Window) Thaw() Ended {
 		ended.Early = w.thawing
 	}
 	for _, id := range w.unsettled() {
-		w.thawed[id] = w.host.Now().Sub(w.since) // so far
+		w.thawed[id] = w.host.Now().Sub(w.since) // the time of the freeze up to now
 		w.left[id] = "it may still be frozen: the watchdog tries to thaw it for " + thawFor.String()
 	}
 	return ended
 }
 
-// unsettled returns the guests that may be frozen and whose outcome is unknown.
+// unsettled returns the guests that may be frozen and of which it is unknown whether they are
+// thawed.
 func (w *Window) unsettled() []pve.ID {
 	var open []pve.ID
 	for _, id := range w.guests {
@@ -202,7 +203,7 @@ func (w *Window) unsettled() []pve.ID {
 	return open
 }
 
-// thawAlone thaws the guests without the watchdog.
+// thawAlone thaws the guests of the window in this process, because the watchdog has died.
 func (w *Window) thawAlone() {
 	ctx, stop := context.WithTimeout(context.Background(), aloneTimeout)
 	defer stop()

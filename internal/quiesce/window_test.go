@@ -107,7 +107,7 @@ func TestHangsWithinTheBudget(t *testing.T) {
 				began := time.Now()
 				w := r.open(t, budget)
 				w.Freeze()
-				time.Sleep(test.snapshot) // by the fake clock of synctest
+				time.Sleep(test.snapshot) // sleeps by the fake clock of synctest
 				ended := w.Thaw()
 				assert.Equal(t, test.want, time.Since(began))
 				if test.thawHangs {
