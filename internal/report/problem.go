@@ -8,13 +8,13 @@ import (
 type Problem struct {
 	Severity Severity `json:"level"`
 	Text     string   `json:"text"`
-	// Kept is written to the report file in place of Text, because other users may read the file.
-	// Kept is shorter than Text, or empty. If Kept is nil, the file gets Text.
+	// Kept is written to the report file in place of Text, because other users may read the report
+	// file. Kept is shorter than Text, or empty. If Kept is nil, the file gets Text.
 	Kept *string `json:"-"`
 }
 
-// Printed is an error of a user's program. The error's text leaves out the program's output. Only
-// the person who starts the run may read the output, which is in All.
+// Printed is an error of a user's program, such as a hook. The error's text does not contain the
+// program's output. The text in All does; only the person who starts the run may read it.
 type Printed struct {
 	Err error
 	All string
@@ -45,10 +45,10 @@ const (
 	Warning Severity = "warning"
 )
 
-// Event is a kind of change that is counted.
+// Event is a kind of change to pools that the report counts.
 type Event string
 
-// The events.
+// The kinds of changes that the report counts.
 const (
 	DidSnapshot Event = "snapshot"
 	DidDestroy  Event = "destroy"
@@ -57,5 +57,5 @@ const (
 	DidFail     Event = "failure"
 )
 
-// Events returns all events.
+// Events returns all kinds of changes that the report counts.
 func Events() []Event { return []Event{DidSnapshot, DidDestroy, DidLabel, DidBookmark, DidFail} }

@@ -10,7 +10,7 @@ type Quiesced struct {
 	VMID int `json:"vmid"`
 	// Group is the name of the guest's group, "" if the guest is not in a group.
 	Group string `json:"group,omitempty"`
-	// How is "agent" or "cgroup".
+	// How is the way in which the guest was to be frozen: "agent" or "cgroup".
 	How string `json:"how"`
 	// Snapshot is the name of the snapshot, "" if none was made.
 	Snapshot string `json:"snapshot,omitempty"`
@@ -18,19 +18,19 @@ type Quiesced struct {
 	Consistent Consistency `json:"consistent"`
 	// Reason is the reason why Consistent is not application.
 	Reason string `json:"reason,omitempty"`
-	// Faults are the keys of the lasting faults. A fault keeps its key for as long as it lasts. A
-	// momentary fault has no key, and does not end a lasting fault.
+	// Faults are the keys of the lasting faults. A fault has the same key in each run. A momentary
+	// fault, such as a running backup, has no key, and does not end a lasting fault.
 	Faults []string `json:"faults,omitempty"`
 	// Seconds is the longest time for which the guest may have been frozen.
 	Seconds float64 `json:"frozen_seconds"`
-	// At is the time of the freeze.
+	// At is the time when the guest was frozen.
 	At time.Time `json:"at"`
 }
 
 // Consistency describes how well a snapshot of a running guest fits the programs in the guest.
 type Consistency string
 
-// The consistencies.
+// The consistencies of the snapshots of a running guest.
 const (
 	// Application means that the guest was frozen until all its disks had their snapshots, so all
 	// data written before the freeze is complete.
@@ -42,8 +42,8 @@ const (
 	Torn Consistency = "torn"
 )
 
-// AddQuiesced adds the outcome for a guest. A guest whose disks got their snapshots at two moments
-// has only one entry, and the worse outcome counts.
+// AddQuiesced adds to the report the outcome of freezing a guest. If the guest was frozen twice,
+// because its disks got their snapshots at two times, the report has only the worse outcome.
 func (r *Run) AddQuiesced(q Quiesced) {
 	i := slices.IndexFunc(r.Quiesced, func(have Quiesced) bool { return have.VMID == q.VMID })
 	if i < 0 {
@@ -59,8 +59,8 @@ func (r *Run) AddQuiesced(q Quiesced) {
 	have.Seconds, have.Faults = seconds, slices.Compact(faults)
 }
 
-// CarryOver keeps an earlier run's outcomes for guests that were not due in this run. wanted
-// reports whether a guest should be frozen at all.
+// CarryOver copies from an earlier report the outcomes of freezing guests that got no snapshots in
+// this run. The function wanted reports whether the configuration still asks for freezing a guest.
 func (r *Run) CarryOver(earlier []Quiesced, wanted func(vmid int) bool) {
 	now := slices.Clone(r.Quiesced)
 	for _, q := range earlier {

@@ -1,5 +1,5 @@
-// Package report reads and writes the files that a run leaves in the state directory: the report
-// for people and the exporter, and the state for the next run.
+// Package report reads and writes the files that a run saves in the state directory: the report for
+// people and the exporter, and the state for the next run.
 package report
 
 import (
@@ -32,30 +32,30 @@ type Run struct {
 	Unprotected []Unprotected `json:"unprotected,omitempty"`
 	Problems    []Problem     `json:"problems,omitempty"`
 	Counts      map[Event]int `json:"counts"`
-	// Quiesced are the outcomes for the guests that should be frozen, from this run or from the
-	// last run in which they were due.
+	// Quiesced has the outcome of freezing each guest that should be frozen, from the last run that
+	// took snapshots of the guest.
 	Quiesced []Quiesced `json:"quiesced,omitempty"`
 	// Names are the names of the guests configured on the node, by VMID.
 	Names map[int]string `json:"guest_names,omitempty"`
 	// Locked is the number of guests that have been locked long enough for a warning.
 	Locked int `json:"locked,omitempty"`
-	// Unlisted is true where Proxmox could not be asked which guests run.
+	// Unlisted is true if Proxmox's live list of running guests could not be read.
 	Unlisted bool `json:"unlisted,omitempty"`
 	// LeftFrozen are the VMIDs of the guests that snapwatch froze and that may still be frozen.
 	LeftFrozen []int `json:"left_frozen,omitempty"`
 	// Backlogs are the snapshots that were due for destruction but not destroyed. The key is a list
-	// of datasets of one pool, separated by commas: the backlog is below these datasets. If this
-	// run could not read the pool, or did not look at the datasets, the backlog is from an earlier
-	// run.
+	// of datasets of one pool, separated by commas: the backlog is that of the disks below these
+	// datasets. If this run did not read the datasets, the backlog is from an earlier run.
 	Backlogs map[string]Backlog `json:"backlogs,omitempty"`
-	// Rooms are what pools had for snapshots, by pool. One that this run did not look at is from an
-	// earlier run.
+	// Rooms has, by pool, the free space for snapshots. If this run did not read a pool, its entry
+	// is from an earlier run.
 	Rooms map[string]Room `json:"rooms,omitempty"`
 	// Interrupted are the interrupted receives that prune found, by dataset. If this run did not
-	// look at a dataset, its entry is from an earlier run.
+	// read a dataset, its entry is from an earlier run.
 	Interrupted map[string]Interrupted `json:"interrupted,omitempty"`
-	// Sightings are the sightings, by pool, of locks whose holders do not record the time of
-	// locking. If this run did not look at a pool, its sighting is from an earlier run.
+	// Sightings has, by pool, the times when runs found the pool's lock taken by a process that
+	// does not record the time of locking. If this run did not try to lock a pool, its entry is
+	// from an earlier run.
 	Sightings map[string]Sighting `json:"lock_sightings,omitempty"`
 }
 
@@ -63,21 +63,22 @@ type Run struct {
 type Kept struct {
 	// Sum is a hash of the configuration.
 	Sum string `json:"sum"`
-	// Snapshot is the newest snapshot that stores the configuration.
+	// Snapshot is the name of the disk's newest snapshot that stores the configuration.
 	Snapshot string `json:"snapshot"`
 }
 
-// Pool is the outcome for one pool.
+// Pool is the outcome of a run for one pool.
 type Pool struct {
 	Pool string `json:"pool"`
-	// Error is the reason why the run could do nothing on the pool, "" if it could work.
+	// Error is the reason why the run could do nothing on the pool, "" if the run worked on the
+	// pool.
 	Error string `json:"error,omitempty"`
 	// LockedSince is the time when another run locked the pool, zero if no other run holds the
 	// lock.
 	LockedSince time.Time `json:"locked_since,omitzero"`
 }
 
-// Disk is the outcome for one disk.
+// Disk is the outcome of a run for one disk.
 type Disk struct {
 	Dataset string `json:"dataset"`
 	VMID    int    `json:"vmid"`
@@ -99,7 +100,7 @@ type Unprotected struct {
 // Kind is the reason why a running guest's disk is unprotected, as one of a fixed set of words.
 type Kind string
 
-// The kinds.
+// The reasons why a running guest's disk is unprotected.
 const (
 	// OtherStorage means that the volume is not on a ZFS storage of this node.
 	OtherStorage Kind = "storage"
@@ -108,8 +109,8 @@ const (
 	// NotFound means that the storage has no dataset of the volume's name.
 	NotFound Kind = "not_found"
 	// BindMount means that the volume is a directory of this node, Device that it is a device of
-	// this node. Such volumes are outside the storages on purpose, so they are listed but not
-	// counted.
+	// this node. A person puts such volumes outside the storages on purpose, so the report lists
+	// them but does not count them as unprotected.
 	BindMount Kind = "bind"
 	Device    Kind = "device"
 	// Failed means that the disk's snapshot failed.
@@ -118,7 +119,7 @@ const (
 	NotTouched Kind = "state"
 )
 
-// Kinds returns the kinds that are counted.
+// Kinds returns the reasons for unprotected disks that the report counts.
 func Kinds() []Kind { return []Kind{OtherStorage, OtherName, NotFound, Failed, NotTouched} }
 
 // ResultUnprotected is the result for a running guest's disk that should have got a snapshot and
@@ -148,7 +149,7 @@ func (r *Run) Add(severity Severity, format string, args ...any) {
 	r.Note(Problem{Severity: severity, Text: fmt.Sprintf(format, args...)})
 }
 
-// Note does the same as [Run.Add] for an existing Problem.
+// Note adds an existing Problem to the report, in the same way as [Run.Add].
 func (r *Run) Note(p Problem) {
 	r.Problems = append(r.Problems, p)
 	if p.Severity == Warning {
@@ -176,7 +177,7 @@ func (r *Run) Nothing() bool {
 	return true
 }
 
-// The files of the reports in the state directory: of snap, and of prune.
+// The names of the report files in the state directory: that of snap, and that of prune.
 const (
 	Name      = "last-run.json"
 	PruneName = "last-prune.json"
@@ -194,13 +195,13 @@ func LoadFile(stateDir, name string) (Run, error) {
 		return r, err
 	}
 	if err := json.Unmarshal(text, &r); err != nil {
-		return Run{}, fmt.Errorf("%s: %w", filepath.Join(stateDir, name), err) // r may be only half filled
+		return Run{}, fmt.Errorf("%s: %w", filepath.Join(stateDir, name), err) // r may have only some of its fields
 	}
 	return r, nil
 }
 
-// SuccessBefore returns the end of the last successful run. SuccessBefore returns zero if there was
-// none, or if that end is after now, because a clock that was wrong proves nothing.
+// SuccessBefore returns the time when the last successful run ended, zero if no run succeeded, or
+// if the time is after now, because the clock was wrong.
 func (r *Run) SuccessBefore(now time.Time) time.Time {
 	if r.LastSuccess.After(now) {
 		return time.Time{}
@@ -208,19 +209,23 @@ func (r *Run) SuccessBefore(now time.Time) time.Time {
 	return r.LastSuccess
 }
 
-// SnapLimit is how long ago the last good run of snap may have ended: three times the longest time
-// between two starts by cron, which is a quarter of an hour where it is not known (0).
+// SnapLimit returns the longest time that may have passed since the last successful run of snap
+// ended: three times period, the longest time between two starts by cron. If period is 0, that is,
+// unknown, a quarter of an hour is assumed.
 func SnapLimit(period time.Duration) time.Duration {
 	return 3 * cmp.Or(period, 15*time.Minute)
 }
 
-// PruneLimit is that of prune: two such times, of an hour where it is not known, and four hours.
+// PruneLimit returns the longest time that may have passed since the last successful run of prune
+// ended: twice period, the longest time between two starts by cron, plus four hours. If period is
+// 0, that is, unknown, an hour is assumed.
 func PruneLimit(period time.Duration) time.Duration {
 	return 2*cmp.Or(period, time.Hour) + 4*time.Hour
 }
 
-// Save writes the report into the file of the given name, so that a reader finds either the old
-// report or the new one. All users may read the file, because the exporter runs as another user.
+// Save writes the report into the file of the given name in the state directory, so that a reader
+// finds either the old report or the new one. All users may read the file, because the exporter
+// runs as another user.
 func (r *Run) Save(stateDir, name string) error {
 	kept := *r
 	kept.Problems = nil
@@ -247,7 +252,7 @@ func save(stateDir, name string, text []byte, mode fs.FileMode) error {
 	return files.Replace(filepath.Join(stateDir, name), append(text, '\n'), mode)
 }
 
-// Last does the same as LoadFile, but returns an empty report if there is no file.
+// Last reads a report as LoadFile does, but returns an empty report if the file does not exist.
 func Last(stateDir, name string) (Run, error) {
 	r, err := LoadFile(stateDir, name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -256,7 +261,7 @@ func Last(stateDir, name string) (Run, error) {
 	return r, err
 }
 
-// LastStart returns the start of the last run of snap, zero if there was none. If the report cannot
+// LastStart returns the start of the last run of snap, zero if snap never ran. If the report cannot
 // be read, LastStart returns the time when the file was written, because the file proves that snap
 // runs here.
 func LastStart(stateDir string) (time.Time, error) {

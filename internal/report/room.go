@@ -2,30 +2,32 @@ package report
 
 import "time"
 
-// Room is what a pool has for snapshots, in bytes.
+// Room records the space of a pool for the next snapshots, in bytes.
 type Room struct {
-	// At is when a run looked.
+	// At is the time when a run read the pool's space.
 	At time.Time `json:"at"`
-	// Size and Allocated are as zpool has them, 0 where it did not tell.
+	// Size and Allocated are the pool's bytes as zpool list prints them, 0 if zpool did not answer.
 	Size      uint64 `json:"size,omitempty"`
 	Allocated uint64 `json:"allocated,omitempty"`
-	// Thick is how many disks of running guests have room reserved (refreservation), Reserves
-	// what their next snapshots take, and Free what there is for them.
+	// Thick is the number of running guests' disks with a refreservation. Reserves is the number of
+	// bytes that the next snapshots of these disks reserve, and Free the number of free bytes for
+	// them.
 	Thick    int    `json:"thick,omitempty"`
 	Reserves uint64 `json:"reserves,omitempty"`
 	Free     uint64 `json:"free,omitempty"`
-	// Full says that the pool is fuller than its limits, FullCritical that it is beyond the
-	// critical one; Short that the thick disks' next snapshots may not fit. "" is well.
+	// Full is a text that the pool is fuller than its limits, "" if it is not; FullCritical is true
+	// beyond the critical limit. Short is a text that the pool may lack space for the next
+	// snapshots of disks with a refreservation, "" if it does not.
 	Full         string `json:"full,omitempty"`
 	FullCritical bool   `json:"full_critical,omitempty"`
 	Short        string `json:"short,omitempty"`
 }
 
-// roomFor is how long it counts where no run looks again: until the next run, if there is one a
-// week.
+// roomFor is the time for which the record of a pool's space is valid if no run reads the pool
+// again: long enough for one run a week.
 const roomFor = backlogFor
 
-// RoomsAt returns those of the run's rooms that count at a time.
+// RoomsAt returns the records of pools' space in the report that are still valid at the time now.
 func (r *Run) RoomsAt(now time.Time) map[string]Room {
 	return those(r.Rooms, func(room Room) bool { return !room.At.After(now) && now.Sub(room.At) <= roomFor })
 }

@@ -13,10 +13,12 @@ type Sighting struct {
 }
 
 const (
-	// sightingFor is the time for which a sighting is valid: long enough for one run a day.
+	// sightingFor is the time for which the record that a run found a pool locked is valid: long
+	// enough for one run a day.
 	sightingFor = 25 * time.Hour
-	// loneFor is the time for which a single sighting is valid. After a longer time, two sightings
-	// prove nothing, because a process may have held the lock for a moment each time.
+	// loneFor is the time for which the record is valid after only one run found the pool locked.
+	// If the next run follows later, the two runs prove nothing, because a process may have held
+	// the lock for a moment each time.
 	loneFor = 2 * time.Hour
 )
 
@@ -25,8 +27,8 @@ func (s Sighting) counts(now time.Time) bool {
 	return age >= 0 && age <= sightingFor
 }
 
-// Again returns s extended by a sighting now, and the time since when the lock has been held
-// according to the sightings.
+// Again returns the record s of a locked pool after a run found the pool locked at the time now,
+// and the time since which the lock has been held according to the record.
 func (s Sighting) Again(now time.Time) (next Sighting, since time.Time) {
 	if !s.counts(now) {
 		return Sighting{now, now}, now
@@ -38,7 +40,8 @@ func (s Sighting) Again(now time.Time) (next Sighting, since time.Time) {
 	return next, s.First
 }
 
-// SightingsAt returns the run's sightings that are still valid at the given time.
+// SightingsAt returns the records of locked pools in the report that are still valid at the time
+// now.
 func (r *Run) SightingsAt(now time.Time) map[string]Sighting {
 	counting := map[string]Sighting{}
 	maps.Copy(counting, r.Sightings)

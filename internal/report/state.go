@@ -15,30 +15,31 @@ import (
 // StateName is the name of the file with the state for the next run, in the state directory.
 const StateName = "state.json"
 
-// stateVersion is the version of that file's format.
+// stateVersion is the version of the format of state.json.
 const stateVersion = 1
 
-// State is the information that a run of snap leaves for the next run. State only helps to find the
-// disks to look at and is never by itself a reason to destroy anything. Without a valid state, the
-// next run looks at more disks.
+// State is the information that a run of snap leaves for the next run. Information in State is
+// never by itself a reason to destroy a snapshot or bookmark. Without a valid state, the next run
+// reads more from ZFS.
 type State struct {
 	Version int `json:"version"`
-	// Checked is the known history of the disks, by dataset.
+	// Checked has, by dataset, the record of each disk's history.
 	Checked map[string]Checked `json:"checked,omitempty"`
-	// SlowHistory holds, by pool, the time when reading the pool's history took too long.
+	// SlowHistory has, by pool, the time of a run in which reading the pool's history took too
+	// long.
 	SlowHistory map[string]time.Time `json:"slow_history,omitempty"`
 	// Signs holds, by the guid of a dataset, the sign that the dataset came from another host. The
-	// sign is "" if a person took the dataset over nevertheless.
+	// sign is "" if a person adopted the dataset.
 	Signs map[string]string `json:"signs,omitempty"`
 	// Configs are the configurations stored on snapshots, by the disk's dataset.
 	Configs map[string]Kept `json:"configs,omitempty"`
 	// Busy is the number of runs that have waited for the lock of a running guest, by VMID.
 	Busy map[int]int `json:"busy,omitempty"`
-	// SeenStopped are the VMIDs of the guests that were not running.
+	// SeenStopped has the VMIDs of the guests that did not run in the last run of snap.
 	SeenStopped []int `json:"seen_stopped,omitempty"`
 }
 
-// CheckedOf returns the known history of a disk, even if the disk or its pool was renamed.
+// CheckedOf returns the record of a disk's history, even if the disk or its pool was renamed.
 func (s State) CheckedOf(dataset string, guid uint64) Checked {
 	if c := s.Checked[dataset]; c.GUID == guid {
 		return c
@@ -51,30 +52,30 @@ func (s State) CheckedOf(dataset string, guid uint64) Checked {
 	return Checked{}
 }
 
-// Checked is the known history of a disk: which bookmarks belong to the disk's history, and up to
-// which point the history is this node's own.
+// Checked is the record that a run makes of a disk's history: the transaction group up to which the
+// bookmarks were judged, and the one up to which the disk is this node's own.
 type Checked struct {
 	// GUID and Origin are the properties of the dataset.
 	GUID   uint64 `json:"guid"`
 	Origin string `json:"origin,omitempty"`
 	// TXG is the last transaction group of the pool for which the bookmarks were checked. Newest is
-	// the disk's newest snapshot at that time, and Changed is the last change of the disk's list of
-	// snapshots, in Unix seconds.
+	// the name of the disk's newest snapshot when the bookmarks were checked, and Changed is the
+	// last change of the disk's list of snapshots, in Unix seconds.
 	TXG     uint64 `json:"txg"`
 	Newest  string `json:"newest,omitempty"`
 	Changed int64  `json:"changed,omitempty"`
 	// Own is the transaction group of the newest snapshot that belongs to this node. A snapshot
 	// belongs to this node if this node made the snapshot or saw a guest run on the disk while the
-	// snapshot existed. Own is 0 if the disk is not known to belong to this node; Foreign is true
-	// if it is known not to belong to this node.
+	// snapshot existed. Own is 0 if it is unknown whether the disk belongs to this node; Foreign is
+	// true if the disk is known to be a copy.
 	Own     uint64 `json:"own,omitempty"`
 	Foreign bool   `json:"foreign,omitempty"`
-	// Elsewhere is true if the guest was on another node of the cluster. If Elsewhere is true,
-	// snapshots received up to that time belong to the guest.
+	// Elsewhere is true if the guest was on another node of the cluster at the last run. If the
+	// guest is on this node at the next run, the snapshots received until then count as its own.
 	Elsewhere bool `json:"elsewhere,omitempty"`
 	// Unproven are the bookmarks whose history is unproven.
 	Unproven []Unproven `json:"unproven,omitempty"`
-	// Gone is the time since when the dataset is missing from the lists, zero if the dataset
+	// Gone is the time since which zfs lists no longer have the dataset, zero if the dataset
 	// exists.
 	Gone time.Time `json:"gone,omitzero"`
 }
