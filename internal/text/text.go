@@ -1,5 +1,5 @@
-// Package text prepares text for people: ages, and foreign text that must not break the output
-// around it.
+// Package text prepares text for people: ages, and text of other programs, which must not break the
+// output of snapwatch.
 package text
 
 import (
@@ -10,8 +10,8 @@ import (
 	"unicode/utf8"
 )
 
-// Plain replaces characters that would mislead the programs that parse a plugin's output. A bar
-// would begin performance data, and a newline would begin another line.
+// Plain replaces characters that would mislead the programs that parse a plugin's output. In the
+// output of a plugin, a bar begins performance data, and a newline begins another line.
 func Plain(text string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -38,7 +38,7 @@ func Clip(text string, limit int) string {
 	return text[:cut] + "…"
 }
 
-// Count returns a number of things in words, such as 1 disk or 2 disks.
+// Count returns the text for a number of things, such as 1 disk or 2 disks.
 func Count(n int, thing string) string {
 	if n != 1 {
 		thing += "s"
@@ -46,7 +46,7 @@ func Count(n int, thing string) string {
 	return strconv.Itoa(n) + " " + thing
 }
 
-// Are returns a number of things in words with its verb: 1 disk is, 2 disks are.
+// Are returns the text for a number of things with a verb: 1 disk is, 2 disks are.
 func Are(n int, thing string) string {
 	if n == 1 {
 		return Count(n, thing) + " is"
