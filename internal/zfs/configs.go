@@ -17,15 +17,15 @@ type KeptConfig struct {
 	Value string
 }
 
-// configProperties are the properties that [Reader.Configs] reads of every snapshot, in this order.
-// A native ZFS property comes last, for the reason given at headProperties.
+// configProperties are the properties that [Reader.Configs] reads of every snapshot, in the order
+// of the output. A native ZFS property comes last, for the reason given at headProperties.
 var configProperties = []string{"createtxg", "creation", GuestConfig, "guid"}
 
 // Configs reads all snapshots of a dataset with the configurations stored on them, the oldest
-// first. If the output is malformed, Configs returns no snapshots, because a property value may
-// have imitated a row. A snapshot with an unreadable property is left out, and the error is
-// [Faults]. Inherited values are ignored: they are the dataset's current value, not the snapshot's.
-// The cost grows with the number of snapshots.
+// first. If the output is malformed, Configs returns no snapshots, because a property value with
+// line breaks may look like a row of another snapshot. A snapshot with an unreadable property is
+// left out, and the error is [Faults]. Inherited values are ignored: such a value belongs to the
+// dataset, not to the snapshot. The cost grows with the number of snapshots.
 func (r Reader) Configs(ctx context.Context, dataset string) ([]KeptConfig, error) {
 	var all []KeptConfig
 	faults := Faults{}

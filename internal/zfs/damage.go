@@ -5,21 +5,22 @@ import (
 	"strings"
 )
 
-// Damage lists the snapshots and datasets that have permanent errors, as far as they are known.
+// Damage lists the snapshots and datasets of a pool that have permanent errors.
 type Damage struct {
-	// Snapshots are the names of the snapshots with errors, by dataset. The name "" means the live
-	// dataset.
+	// Snapshots are the names of the snapshots with errors, by dataset. The name "" means the
+	// dataset itself.
 	Snapshots map[string][]string `json:"datasets,omitempty"`
 	// Unresolved is the number of damaged places that belong to no existing dataset, such as the
-	// pool's own metadata or a dataset destroyed since.
+	// pool's own metadata or a dataset that was destroyed.
 	Unresolved int `json:"unresolved,omitempty"`
 }
 
 // object matches the object number with which zpool status ends a place whose file name is unknown.
 var object = regexp.MustCompile(`:<0x[0-9a-f]+>$`)
 
-// ResolveDamage finds the datasets of the places that `zpool status -v` lists. mounts are the
-// mounted datasets by mount point, because ZFS names a file in a mounted dataset by its path only.
+// ResolveDamage finds the datasets that contain the files and objects with permanent errors in the
+// output of `zpool status -v`. mounts are the mounted datasets by mount point, because ZFS names a
+// file in a mounted dataset by its path only.
 func ResolveDamage(places []string, mounts map[string]string) Damage {
 	d := Damage{Snapshots: map[string][]string{}}
 	seen := map[string]bool{}
@@ -38,7 +39,8 @@ func ResolveDamage(places []string, mounts map[string]string) Damage {
 	return d
 }
 
-// datasetOf returns the dataset or snapshot that contains a place, "" if none does.
+// datasetOf returns the dataset or snapshot that contains a file or object which zpool status -v
+// names, "" if none does.
 func datasetOf(place string, mounts map[string]string) string {
 	if !strings.HasPrefix(place, "/") {
 		// Cut the file name off first, because a file name may end like an object number.

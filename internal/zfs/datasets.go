@@ -13,22 +13,23 @@ import (
 )
 
 // headProperties are the properties that are read of every dataset, in this order. User properties
-// are free text that a received stream may have chosen: a value with line breaks can imitate the
-// rows of another dataset. Therefore a native ZFS property comes last: zfs prints its row after any
-// imitated rows, where the parser does not expect it.
+// are free text that a received stream may have chosen: a value with line breaks can look like rows
+// of another dataset. Therefore a native ZFS property comes last: zfs prints its row after the
+// false rows, where the parser does not expect it.
 var (
 	headProperties  = slices.Concat(nativeProperties[:len(nativeProperties)-1], labelProperties)
 	labelProperties = []string{LabelRunning, LabelNoSnap, "guid"}
-	// nativeProperties are the properties whose values no user and no stream can choose.
+	// nativeProperties are the properties whose values neither a user nor a received stream can
+	// choose.
 	nativeProperties = []string{
 		"creation", "origin", prevsnap, "inconsistent", "receive_resume_token", "written", snapshotsChanged, "guid",
 	}
-	// roomProperties are asked where snapshots are taken.
+	// roomProperties are the properties about free space, read only by runs that take snapshots.
 	roomProperties = []string{"available", "refreservation", "usedbyrefreservation"}
 )
 
-// These properties are unknown to some ZFS versions. Reading an unknown property makes the whole
-// call fail.
+// Some ZFS versions do not know the properties prevsnap and snapshots_changed, and zfs get fails if
+// it does not know a property.
 const (
 	// prevsnap is undocumented, so any ZFS release may remove it (docs/zfs-versions.md).
 	prevsnap = "prevsnap"
@@ -40,7 +41,7 @@ const (
 // one pool, with one zfs process. If Children returns both heads and an error, the error is a
 // [*command.Error]: zfs complained and exited by itself, and each returned head is complete. If a
 // label makes the list unreadable, Children starts more zfs processes to read the labels. Only
-// Children asks for the room that the datasets have.
+// Children reads the properties about free space.
 func (r Reader) Children(ctx context.Context, parents ...string) ([]Dataset, error) {
 	heads, err := r.labelled(ctx, []string{"-d", "1"}, roomProperties, parents)
 	return without(heads, parents), err
@@ -72,8 +73,8 @@ func without(heads []Dataset, parents []string) []Dataset {
 }
 
 // heads reads datasets with zfs get, because zfs list does not print the source of a property.
-// heads does not read received values: zfs would read each dataset again for every property, which
-// takes ten times as long (see [Reader.Received]).
+// heads does not read received values: for received values, zfs would read each dataset again for
+// every property, which takes ten times as long (see [Reader.Received]).
 func (r Reader) heads(ctx context.Context, depth, properties, names []string) ([]Dataset, error) {
 	ask := func(properties []string) ([]Dataset, error) {
 		argv := append([]string{"zfs", "get", "-Hp"}, depth...)
@@ -130,8 +131,8 @@ func withoutProperty(properties []string, name string) []string {
 }
 
 // datasetParser turns the rows of zfs get into heads. datasetParser accepts rows only in the order
-// in which zfs prints them: all properties of a dataset, then the next dataset. So a newline inside
-// a received property cannot imitate a row of another dataset.
+// in which zfs prints them: all properties of a dataset, then the next dataset. So a received
+// property with a newline is not read as a row of another dataset.
 type datasetParser struct {
 	properties []string
 	heads      []Dataset
@@ -175,7 +176,7 @@ func (p *datasetParser) lacks(names []string) error {
 	return nil
 }
 
-// end drops the last head if its rows are incomplete, and returns an error then.
+// end drops the last dataset, and returns an error, if zfs did not print all its rows.
 func (p *datasetParser) end() error {
 	if p.at != 0 && p.at != len(p.properties) {
 		last := p.heads[len(p.heads)-1].Name
@@ -224,9 +225,9 @@ func (h *Dataset) set(property, value, source string) (err error) {
 	return err
 }
 
-// newestOf returns the newest snapshot's name from the value of prevsnap, and whether the value was
-// understood. A clone without snapshots of its own shows its origin in prevsnap. Any other value
-// means that this ZFS uses prevsnap differently, so the newest snapshot is unknown.
+// newestOf returns the newest snapshot's name from the value of prevsnap, and whether snapwatch
+// understands the value. A clone without snapshots of its own shows its origin in prevsnap. Any
+// other value means that this ZFS uses prevsnap differently, so the newest snapshot is unknown.
 func (h *Dataset) newestOf(value string) (name string, known bool) {
 	name, own := strings.CutPrefix(value, h.Name+"@")
 	switch {
@@ -261,7 +262,8 @@ func unset(value string) string {
 	return value
 }
 
-// parseBytes reads a number of bytes, 0 where zfs has none to tell.
+// parseBytes parses a number of bytes in the output of zfs; for "-", which means no value, it
+// returns 0.
 func parseBytes(value string) (uint64, error) {
 	if unset(value) == "" {
 		return 0, nil
@@ -272,8 +274,8 @@ func parseBytes(value string) (uint64, error) {
 // endOfTime is the Unix time after which a time may not fit into JSON: the end of the year 9999.
 const endOfTime = 253370764800
 
-// parseTime parses a Unix time in seconds. A received snapshot's time may be any text from the
-// stream.
+// parseTime parses a Unix time in seconds. The creation time of a received snapshot may be any
+// number that the stream contains.
 func parseTime(seconds string) (time.Time, error) {
 	n, err := strconv.ParseInt(seconds, 10, 64)
 	if err != nil || n <= 0 || n >= endOfTime {
@@ -282,7 +284,7 @@ func parseTime(seconds string) (time.Time, error) {
 	return time.Unix(n, 0), nil
 }
 
-// clip shortens a line for an error message.
+// clip shortens a line of zfs's output for an error message.
 func clip(line string) string {
 	const most = 200
 	if len(line) > most {

@@ -18,7 +18,8 @@ import (
 	"snapwatch/internal/command"
 )
 
-// labelledPool answers like zfs get for the datasets of a pool, whose labels may have any values.
+// labelledPool returns a function that answers like zfs get for the datasets of a pool, whose
+// labels may have any values.
 func labelledPool(calls *int, running map[string]string, datasets ...string) Reader {
 	return Reader{Run: func(_ context.Context, c command.Cmd, each func(string) error) error {
 		*calls++
@@ -111,7 +112,7 @@ func TestALabelSpoilsNoOtherDisk(t *testing.T) {
 	}
 }
 
-// Labels that take long to read must leave time for the snapshots, which are read after the labels.
+// Reading labels must end after half of the time, because the snapshots are read after the labels.
 func TestLabelsTakeHalfOfTheTime(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond)
 	defer cancel()

@@ -22,8 +22,8 @@ func unreadable(format string, args ...any) error {
 	return outputError{fmt.Errorf(format, args...)}
 }
 
-// Complained reports whether zfs exited by itself with an error status. If Complained is true, each
-// row that zfs printed is complete, but rows may be missing.
+// Complained reports whether zfs exited by itself with an error status. If zfs exited by itself,
+// each row that it printed is complete, but rows may be missing.
 func Complained(err error) bool {
 	_, is := errors.AsType[*command.Error](err)
 	return is && command.ExitCode(err) > 0
@@ -44,14 +44,14 @@ func (f Faults) Error() string {
 // Unwrap makes errors.Is(f, ErrOutput) true.
 func (f Faults) Unwrap() error { return ErrOutput }
 
-// add records the first fault of a dataset and ignores later ones.
+// add records the first error of reading a dataset and ignores later errors.
 func (f Faults) add(dataset string, err error) {
 	if _, has := f[dataset]; !has {
 		f[dataset] = err.Error()
 	}
 }
 
-// With returns the union of both sets of faults.
+// With returns the faults of f and of other together.
 func (f Faults) With(other Faults) Faults {
 	both := Faults{}
 	maps.Copy(both, f)
@@ -59,7 +59,7 @@ func (f Faults) With(other Faults) Faults {
 	return both
 }
 
-// orNil returns f as an error, or nil if there are no faults.
+// orNil returns the faults as an error, or nil if every dataset could be read.
 func (f Faults) orNil() error {
 	if len(f) == 0 {
 		return nil

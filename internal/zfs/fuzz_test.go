@@ -71,7 +71,7 @@ func FuzzHeads(f *testing.F) {
 }
 
 // FuzzSnapshots checks for any output of zfs that a snapshot is read only from a line with the
-// right columns, and that the snapshot written back gives the same line.
+// right columns, and that the line written from the parsed snapshot is the same.
 func FuzzSnapshots(f *testing.F) {
 	for _, line := range []string{
 		"tank/a@s\t1\t2\t3", "tank/a@s\t1\t2", "tank/a@\t1\t2\t3", "tank/a\t1\t2\t3", "@s\t1\t2\t3", "tank/a@s\t-1\t2\t3", "tank/a@s\t1\t\t3",

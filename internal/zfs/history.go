@@ -9,20 +9,21 @@ import (
 )
 
 // SetBack is the return of a dataset to an earlier snapshot, by zfs rollback or by a zfs receive,
-// which returns the dataset to the snapshot that the stream starts from. Everything that the
-// dataset got between Base and TXG is discarded history.
+// which returns the dataset to the snapshot that the stream starts from. The snapshots and
+// bookmarks that the dataset got between Base and TXG belong to discarded history.
 type SetBack struct {
 	// Dataset is the dataset's name at the end of the pool's history.
 	Dataset string
 	// Base is the transaction group of the snapshot that the dataset returned to. TXG is the
-	// transaction group of the return itself.
+	// transaction group in which the dataset returned to that snapshot.
 	Base, TXG uint64
 }
 
 // Over reports whether the set-back s discarded changes made in the transaction group txg.
 func (s SetBack) Over(txg uint64) bool { return s.Base < txg && txg < s.TXG }
 
-// Received is a snapshot that a dataset received, and the transaction group of its arrival.
+// Received is a snapshot that a dataset received, and the transaction group in which the dataset
+// received the snapshot.
 type Received struct {
 	Dataset, Name string
 	TXG           uint64
@@ -30,26 +31,27 @@ type Received struct {
 
 // History is the part of a pool's own history that concerns the given bookmarks.
 type History struct {
-	// Since is the first transaction group from which the record is complete. ZFS overwrites the
-	// oldest records.
+	// Since is the transaction group from which the pool's history is complete, because ZFS
+	// overwrites the oldest records.
 	Since uint64
 	// SetBacks are the set-backs that discarded one of the given bookmarks, or happened in the
-	// transaction group of one, in order.
+	// transaction group of such a bookmark, in the order of time.
 	SetBacks []SetBack
 	// Received are the received snapshots that have the name of one of the given bookmarks.
 	Received []Received
-	// Breaks holds, by dataset, the last event after which the fate of earlier bookmarks is
-	// unknown.
+	// Breaks holds, by dataset, the last event after which it is unknown whether earlier bookmarks
+	// belong to a discarded history.
 	Breaks map[string]Break
 }
 
-// Break is an event after which the fate of a dataset's earlier bookmarks is unknown.
+// Break is an event after which it is unknown whether a dataset's earlier bookmarks belong to a
+// discarded history.
 type Break struct {
 	TXG uint64
 	Why string
 }
 
-// errHistory is in the chain of errors for a history that has an unexpected form.
+// errHistory is in the chain of errors for a pool's history whose text has an unexpected form.
 var errHistory = errors.New("the pool's history is not as expected")
 
 // History reads a pool's history (zpool-history(8), -i) for events that concern the given
@@ -84,25 +86,26 @@ func (r Reader) History(ctx context.Context, pool string, bookmarks []Snapshot) 
 	return p.history, nil
 }
 
-// historyParser parses a history line by line, the oldest line first.
+// historyParser parses the output of zpool history line by line, the oldest line first.
 type historyParser struct {
 	pool      string
 	bookmarks []Snapshot
-	names     map[string]bool // the names of bookmarks
+	names     map[string]bool // the names of the given bookmarks
 	history   History
-	// command is true after the first command; txg is the transaction group of the last event.
+	// command is true after the first command in the history, zpool create; txg is the transaction
+	// group of the last event.
 	command bool
 	txg     uint64
-	// swaps are the datasets that exchanged contents with a clone in the current transaction group,
-	// by the clone's name and object number.
+	// swaps has, by the name and object number of a clone, the datasets that exchanged contents
+	// with the clone in the current transaction group, as zfs receive -F does.
 	swaps map[string]string
 }
 
-// historyTime is the time format at the beginning of each record.
+// historyTime is the time format at the beginning of each record of zpool history.
 const historyTime = "2006-01-02.15:04:05 "
 
-// line parses one line. Only lines that look like an event are read, because commands and ioctls
-// have no transaction group and may print any text in the lines after them.
+// line parses one line of a pool's history. Only lines that look like an event are read, because
+// commands and ioctls have no transaction group and may print any text in the lines after them.
 //
 // ZFS keeps the records up to the first command, zpool create, for ever, and overwrites later
 // records (seen on OpenZFS 2.1 and 2.3). So the complete record can begin only after the first
@@ -126,8 +129,8 @@ func (p *historyParser) line(line string) {
 	}
 	if txg < p.txg {
 		// Events are in the order of their transaction groups. An event out of order means that a
-		// property value with line breaks made up this event or an earlier one, so all earlier
-		// records are dropped.
+		// property value with line breaks looks like an event, this one or an earlier one, so all
+		// earlier records are dropped.
 		p.forget(p.txg)
 		return
 	}
@@ -143,14 +146,16 @@ func (p *historyParser) line(line string) {
 	p.event(strings.TrimRight(event, " "))
 }
 
-// forget drops all events read so far; the complete record begins with the transaction group since.
+// forget drops all events read so far; from then on, the history counts as complete only from the
+// transaction group since.
 func (p *historyParser) forget(since uint64) {
 	p.history = History{Since: since, Breaks: map[string]Break{}}
 	clear(p.swaps)
 }
 
-// next ends the current transaction group. A dataset that exchanged its contents without naming a
-// base gets a break, because such an exchange proves no set-back.
+// next ends the current transaction group. A dataset that exchanged contents with a clone in this
+// group, in an exchange that names no base snapshot, gets a Break, because such an exchange does
+// not prove a set-back.
 func (p *historyParser) next(txg uint64) {
 	for _, dataset := range p.swaps {
 		p.history.Breaks[dataset] = Break{p.txg, "its contents were exchanged, and the history does not say from which snapshot on they differ"}
@@ -182,7 +187,7 @@ func (p *historyParser) event(event string) {
 	case strings.HasPrefix(event, "rename "):
 		from, to, ok := strings.Cut(event[len("rename "):], " -> ")
 		switch {
-		case ok && strings.Contains(from, "@") && strings.HasPrefix(to, "@"): // of a snapshot
+		case ok && strings.Contains(from, "@") && strings.HasPrefix(to, "@"): // the clone of a snapshot
 		case ok && strings.Contains(to, "/") && ValidDataset(to):
 			p.rename(p.dataset(from), p.dataset(to))
 		default:
@@ -252,8 +257,8 @@ func (p *historyParser) setBackBy(clone string) (dataset string, ok bool) {
 }
 
 // dataset returns the dataset's name in an event's text, without the object number after the name.
-// The pool's part is replaced by the current name of the pool, because zpool import can rename a
-// pool.
+// The name of the pool in it is replaced by the current name of the pool, because zpool import can
+// rename a pool.
 func (p *historyParser) dataset(text string) string {
 	name, _, _ := strings.Cut(text, " (")
 	return p.pool + name[len(Pool(name)):]

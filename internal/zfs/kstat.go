@@ -55,8 +55,8 @@ func PoolGUID(dir, pool string) uint64 {
 	return guid
 }
 
-// PoolTXG returns the pool's current transaction group, or 0 if ZFS does not publish it (if the
-// module parameter zfs_txg_history is 0).
+// PoolTXG returns the pool's current transaction group, or 0 if the module parameter
+// zfs_txg_history is 0, so that ZFS does not publish the number.
 func PoolTXG(dir, pool string) uint64 {
 	text, err := os.ReadFile(filepath.Join(dir, pool, "txgs"))
 	if err != nil {
@@ -72,8 +72,8 @@ func PoolTXG(dir, pool string) uint64 {
 }
 
 // CheckPool returns nil if commands may be run on the pool, and otherwise an error with the reason.
-// Commands must not be run on a suspended pool: they may hang, where no signal can end them, and
-// `zfs list` without names leaves a suspended pool out and exits with status 0.
+// Commands must not be run on a suspended pool: the commands may hang so that no signal can end
+// them, and `zfs list` without names leaves out a suspended pool and exits with status 0.
 func CheckPool(dir, pool string) error {
 	_, err := PoolState(dir, pool)
 	return err

@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// labelled reads heads with their labels. If the list is unreadable, labelled reads the labels in
-// separate calls, so that text chosen by a received stream spoils the labels of one disk only.
+// labelled reads datasets with their labels. If the output is unreadable, labelled reads the labels
+// in separate calls, so that a strange value from a received stream makes the labels of only one
+// disk unreadable.
 func (r Reader) labelled(ctx context.Context, depth, more, names []string) ([]Dataset, error) {
 	heads, err := r.heads(ctx, depth, slices.Concat(more, headProperties), names)
 	if !errors.Is(err, ErrOutput) {
@@ -27,14 +28,14 @@ func (r Reader) labelled(ctx context.Context, depth, more, names []string) ([]Da
 	return heads, err
 }
 
-// label fills in the labels of the disks, or the reason why a disk's labels are unreadable. If an
-// answer is malformed, label reads each half of its disks again, which makes at most twice as many
-// calls as there are disks. The largest parts are read first, so that the good disks have their
-// labels before every bad disk is found. label uses at most half of the remaining time, because the
-// snapshots must be read after the labels.
+// label fills in the labels of the disks, or the reason why a disk's labels are unreadable. If the
+// output for some disks is malformed, label reads each half of these disks again, with at most
+// twice as many calls as disks. It reads the largest groups first, so that most disks get their
+// labels before each disk with an unreadable label is found. label uses at most half of the
+// remaining time, because the snapshots must be read after the labels.
 func (r Reader) label(ctx context.Context, disks map[string]*Dataset) {
 	if deadline, ends := ctx.Deadline(); ends {
-		half, cancel := context.WithTimeout(ctx, time.Until(deadline)/2) //nolint:forbidigo // a deadline is by this clock, too
+		half, cancel := context.WithTimeout(ctx, time.Until(deadline)/2) //nolint:forbidigo // ctx's deadline is a time of the real clock
 		defer cancel()
 		ctx = half
 	}

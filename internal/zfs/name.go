@@ -12,7 +12,7 @@ import (
 // to the longest period, so that they can be compared with <.
 type Class int
 
-// The classes, from the shortest to the longest period. Stopped has no place in this order.
+// The classes, from the shortest to the longest period. Stopped does not belong to this order.
 const (
 	Stopped Class = iota
 	Frequently
@@ -23,10 +23,10 @@ const (
 	Yearly
 )
 
-// rotating are the classes that are taken periodically, the longest period first.
+// rotating has the classes of which snapshots are taken periodically, the longest period first.
 var rotating = [...]Class{Yearly, Monthly, Weekly, Daily, Hourly, Frequently}
 
-// Rotating returns the classes that are taken periodically, the longest period first.
+// Rotating returns the classes of which snapshots are taken periodically, the longest period first.
 func Rotating() []Class { return append([]Class(nil), rotating[:]...) }
 
 func (c Class) String() string {
@@ -54,14 +54,14 @@ func (c Class) String() string {
 const nameTime = "2006-01-02_15:04:05"
 
 // FormatSnapshotName returns the name of a managed snapshot, without the dataset and the @. The
-// name shows the time in t's zone.
+// name has the time t in t's time zone.
 func FormatSnapshotName(t time.Time, c Class) string {
 	return "autosnap_" + t.Format(nameTime) + "_" + c.String()
 }
 
 // ParseSnapshotName returns the class of a managed snapshot from its name, the part after the @.
-// ParseSnapshotName returns false for any other name. A snapshot with another name is never
-// destroyed or counted.
+// ParseSnapshotName returns false for any other name. snapwatch never destroys or counts a snapshot
+// with any other name.
 func ParseSnapshotName(name string) (Class, bool) {
 	text, ours := strings.CutPrefix(name, "autosnap_")
 	if !ours || len(text) <= len(nameTime) || text[len(nameTime)] != '_' || !isTime(text[:len(nameTime)]) {
@@ -97,8 +97,9 @@ func DayOf(name string) string {
 	return name[from:to]
 }
 
-// isTime reports whether text has digits where nameTime has digits, and is equal to nameTime
-// elsewhere. A regular expression here would take most of the time of planning.
+// isTime reports whether text has the form of the time in a snapshot's name: digits where nameTime
+// has digits, and the same characters elsewhere. It uses no regular expression, which would take
+// most of the time of planning.
 func isTime(text string) bool {
 	for i := range len(nameTime) {
 		digit := '0' <= text[i] && text[i] <= '9'

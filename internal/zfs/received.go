@@ -10,7 +10,7 @@ import (
 )
 
 // ReceivedLabels are the values of the labels that a dataset received with a stream, including
-// values masked by a local one; "" if no value was received.
+// values that a local value hides; "" if no value was received.
 type ReceivedLabels struct{ Running, NoSnap string }
 
 // Received reads the received labels of the datasets. Each property costs as much time as reading
@@ -26,7 +26,8 @@ func (r Reader) Received(ctx context.Context, datasets []string) (map[string]Rec
 	return all, faults.orNil()
 }
 
-// received reads the received labels, and reads each half again if the output is malformed.
+// received reads the received labels of the datasets. If the output is malformed, it reads each
+// half of the datasets again.
 func (r Reader) received(ctx context.Context, datasets []string, all map[string]ReceivedLabels, faults Faults) error {
 	argv := []string{"zfs", "get", "-Hp", "-o", "name,property,received", strings.Join(labelProperties, ",")}
 	p := receivedParser{asked: datasets, all: map[string]ReceivedLabels{}}
@@ -50,8 +51,9 @@ func (r Reader) received(ctx context.Context, datasets []string, all map[string]
 	return nil
 }
 
-// receivedParser parses the rows of one dataset after the other, in the order of the requested
-// properties. A native ZFS property comes last, for the reason given at headProperties.
+// receivedParser parses the rows of zfs get for received labels, one dataset after the other, in
+// the order of the requested properties. A native ZFS property comes last, for the reason given at
+// headProperties.
 type receivedParser struct {
 	asked   []string
 	all     map[string]ReceivedLabels

@@ -19,9 +19,9 @@ type SnapshotName struct {
 // Class returns the snapshot's class, or false if the snapshot is not managed.
 func (s SnapshotName) Class() (Class, bool) { return ParseSnapshotName(s.Name) }
 
-// SnapshotNames reads the name, guid and txg of every snapshot of the datasets and calls each with
-// every snapshot, in no particular order. The cost grows with the number of snapshots, and is about
-// half the cost of [Reader.Snapshots].
+// SnapshotNames reads the name, guid and txg of every snapshot of the datasets and calls the
+// function each with every snapshot, in no particular order. The cost grows with the number of
+// snapshots, and is about half the cost of [Reader.Snapshots].
 func (r Reader) SnapshotNames(ctx context.Context, datasets []string, each func(SnapshotName) error) error {
 	for chunk := range slices.Chunk(datasets, namesPerCall) {
 		argv := []string{"zfs", "list", "-Hp", "-d", "1", "-t", "snapshot", "-o", "name,guid,createtxg"}
@@ -40,8 +40,8 @@ func (r Reader) SnapshotNames(ctx context.Context, datasets []string, each func(
 	return nil
 }
 
-// nameParser parses the lines of a list. nameParser checks the name of a dataset once, not again
-// for each of the dataset's many snapshots.
+// nameParser parses the lines of a list of snapshots. nameParser checks the name of a dataset once,
+// not again for each snapshot of the dataset.
 type nameParser struct{ dataset string }
 
 func (p *nameParser) parse(line string) (SnapshotName, error) {

@@ -12,8 +12,8 @@ import (
 	"snapwatch/internal/command"
 )
 
-// namesPerCall is the most names in one command line, which keeps it far below the system's
-// ARG_MAX.
+// namesPerCall is the largest number of names in one command line of zfs, so that its length is far
+// below the system's ARG_MAX.
 const namesPerCall = 500
 
 // Lookup reads the named snapshots only, by full name. A snapshot that no longer exists is left
@@ -49,9 +49,9 @@ func (r Reader) named(ctx context.Context, kind, mark string, fullNames []string
 	return found, cmp.Or(complaint, faults.orNil())
 }
 
-// Snapshots reads every snapshot of the datasets and calls each with every snapshot. Unreadable
-// snapshots are left out, and the error is [Faults] then. The cost grows with the number of
-// snapshots.
+// Snapshots reads every snapshot of the datasets and calls the function each with every snapshot.
+// If snapshots are unreadable, Snapshots leaves them out, and the error is [Faults]. The cost grows
+// with the number of snapshots.
 func (r Reader) Snapshots(ctx context.Context, datasets []string, each func(Snapshot) error) error {
 	return r.all(ctx, "snapshot", "@", datasets, each)
 }
@@ -73,8 +73,8 @@ func (r Reader) all(ctx context.Context, kind, mark string, datasets []string, e
 	return faults.orNil()
 }
 
-// list adds each unreadable snapshot to faults. list returns an error only if the whole list
-// failed.
+// list lists snapshots or bookmarks, and adds an entry to faults for each that is unreadable. It
+// returns an error only if the whole list failed.
 func (r Reader) list(ctx context.Context, argv []string, mark string, faults Faults, each func(Snapshot) error) error {
 	return r.lines(ctx, argv, func(line string) error {
 		s, err := parseSnapshot(line, mark)
@@ -89,8 +89,8 @@ func (r Reader) list(ctx context.Context, argv []string, mark string, faults Fau
 	})
 }
 
-// OnlyMissing reports whether every line of zfs's complaint says that a dataset or snapshot does
-// not exist. OnlyMissing returns false if a line is not understood.
+// OnlyMissing reports whether every line of zfs's error message says that a dataset or snapshot
+// does not exist. OnlyMissing returns false if it does not understand a line.
 func OnlyMissing(err error) bool {
 	failed, ok := errors.AsType[*command.Error](err)
 	if !ok || command.ExitCode(err) != 1 {
@@ -104,8 +104,8 @@ func OnlyMissing(err error) bool {
 	return failed.Stderr != ""
 }
 
-// missing reports whether a line of zfs's complaint says that something does not exist. For a
-// missing bookmark, zfs prints the words that it otherwise prints for a missing pool.
+// missing reports whether a line of zfs's error message says that a dataset, snapshot or bookmark
+// does not exist. For a missing bookmark, zfs prints the same words as for a missing pool.
 func missing(complaint string) bool {
 	what, isBookmark := strings.CutSuffix(complaint, ": no such pool or dataset")
 	return strings.HasSuffix(complaint, "does not exist") || isBookmark && strings.Contains(what, "#")
@@ -122,8 +122,9 @@ func printed(name string) bool {
 	return name != ""
 }
 
-// parseSnapshot parses a row. If parseSnapshot returns both an error and the snapshot's name, only
-// this snapshot is unreadable, and the rest of the list is good.
+// parseSnapshot parses one row of zfs's list of snapshots or bookmarks. If parseSnapshot returns
+// both an error and the snapshot's name, only this snapshot is unreadable, and the rest of the list
+// is good.
 func parseSnapshot(line, mark string) (Snapshot, error) {
 	f := strings.Split(line, "\t")
 	if len(f) != 4 {
@@ -148,8 +149,8 @@ func parseSnapshot(line, mark string) (Snapshot, error) {
 	return s, nil
 }
 
-// WrittenSince returns the number of bytes written to a dataset since one of its snapshots. The
-// cost does not depend on the number of newer snapshots.
+// WrittenSince returns the number of bytes written to a dataset since one of its snapshots. Reading
+// it takes the same time however many newer snapshots exist.
 func (r Reader) WrittenSince(ctx context.Context, s Snapshot) (uint64, error) {
 	argv := []string{"zfs", "get", "-Hp", "-o", "value", "written@" + s.Name, s.Dataset}
 	text, err := command.Output(ctx, command.Cmd{Argv: argv, Inherit: r.Inherit})
@@ -163,18 +164,18 @@ func (r Reader) WrittenSince(ctx context.Context, s Snapshot) (uint64, error) {
 	return written, nil
 }
 
-// Pin lists the reasons why zfs refuses to destroy a snapshot. The zero Pin means that nothing
-// prevents the destruction.
+// Pin lists the reasons why zfs refuses to destroy a snapshot. The zero Pin means that zfs would
+// destroy the snapshot.
 type Pin struct {
 	// Held is true if the snapshot has a hold (zfs-hold(8)).
 	Held bool
 	// Clones are the datasets that were cloned from the snapshot.
 	Clones []string
-	// Gone is true if the snapshot does not exist; then the other fields mean nothing.
+	// Gone is true if the snapshot does not exist; then the other fields have no meaning.
 	Gone bool
 }
 
-// Free reports whether the snapshot exists and nothing prevents its destruction.
+// Free reports whether the snapshot exists and has neither a hold nor a clone.
 func (p Pin) Free() bool { return !p.Held && len(p.Clones) == 0 && !p.Gone }
 
 // Pinned returns the reasons, by full name, why zfs refuses to destroy the named snapshots. A

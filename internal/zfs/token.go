@@ -8,16 +8,16 @@ import (
 	"strings"
 )
 
-// maxToken is the longest unpacked token that is read, in bytes. A received token may be of any
-// size.
+// maxToken is the length in bytes of the longest decompressed resume token that is read. A received
+// token may be of any size.
 const maxToken = 64 << 10
 
 // ResumedSnapshot returns the snapshot, under its name on the source host, whose receive a
 // receive_resume_token continues. To resume, the source host must still have this snapshot.
 // ResumedSnapshot returns "" if it does not understand the token. The command `zfs send -nvt TOKEN`
-// prints the same snapshot after toname.
+// prints the name of the snapshot after toname.
 func ResumedSnapshot(token string) string {
-	parts := strings.Split(token, "-") // version, checksum, size, payload
+	parts := strings.Split(token, "-") // the parts of a token: version, checksum, size, payload
 	if len(parts) != 4 || parts[0] != "1" {
 		return ""
 	}
@@ -33,8 +33,8 @@ func ResumedSnapshot(token string) string {
 	if err != nil {
 		return ""
 	}
-	// The token holds names and values in the machine's own layout. Each string ends with zero
-	// bytes, which fill the string up to the next boundary.
+	// The decompressed token is a list of names and values in the layout of the machine that made
+	// it. Each string ends with zero bytes, which fill the string up to the next boundary.
 	_, value, _ := bytes.Cut(list, []byte("toname\x00"))
 	value, _, _ = bytes.Cut(bytes.TrimLeft(value, "\x00"), []byte{0})
 	dataset, name, _ := strings.Cut(string(value), "@")

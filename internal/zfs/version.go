@@ -11,7 +11,7 @@ import (
 var versionNumber = regexp.MustCompile(`-(\d+\.\d+[\w.]*)`)
 
 // Versions returns the versions of zfs(8) and of the kernel module, such as 2.3.2, or "" for a
-// version that zfs version does not print.
+// version that the command zfs version does not print.
 func Versions(ctx context.Context) (userland, kernel string, err error) {
 	text, err := command.Output(ctx, command.Cmd{Argv: []string{"zfs", "version"}})
 	userland, kernel = parseVersions(text)

@@ -7,25 +7,27 @@ import (
 	"strings"
 )
 
-// Volume is a filesystem or volume as somebody sees it who wants to start a guest from a clone
+// Volume has the properties of a filesystem or volume that matter for starting a guest from a clone
 // of it.
 type Volume struct {
-	// Size is how large it may become, in bytes: a volume's size, a filesystem's refquota; 0
-	// where nothing limits it.
+	// Size is the largest size of the dataset in bytes: a volume's volsize, a filesystem's
+	// refquota; 0 if nothing limits the size.
 	Size uint64
-	// Available is how much more can be written below it, in bytes.
+	// Available is the number of bytes that can still be written to the dataset and its children.
 	Available uint64
-	// EncryptionRoot is the dataset with whose key it is encrypted, "" if it is not.
+	// EncryptionRoot is the dataset whose key encrypts this dataset, "" if this dataset is not
+	// encrypted.
 	EncryptionRoot string
-	// Locked is true where that key is not loaded.
+	// Locked is true if the key of the encryption root is not loaded.
 	Locked bool
 }
 
-// volumeProperties are asked for in this order. Nobody else chooses their values.
+// volumeProperties are the properties that [Reader.Volumes] reads, in the order of the output.
+// Neither a user nor a received stream can choose values that break the output.
 var volumeProperties = []string{"volsize", "refquota", "available", "encryptionroot", "keystatus"}
 
-// Volumes reads what the named datasets, all of one pool, are to somebody who clones them. One
-// that is gone is left out.
+// Volumes reads the properties of the named datasets, all of one pool, that matter for starting
+// guests from their clones. It leaves out a dataset that no longer exists.
 func (r Reader) Volumes(ctx context.Context, datasets []string) (map[string]Volume, error) {
 	all := map[string]Volume{}
 	for chunk := range slices.Chunk(datasets, namesPerCall) {

@@ -12,7 +12,8 @@ import (
 	"snapwatch/internal/command"
 )
 
-// These properties are used by other tools, such as pve-zfs-snap, or by snapwatch alone.
+// The names of the user properties that snapwatch sets and reads; pve-zfs-snap uses the labels,
+// too.
 const (
 	// LabelRunning holds the name of the node on which the guest runs, or LabelStopped.
 	LabelRunning = "label:running"
@@ -23,7 +24,7 @@ const (
 	// Consistent is set to "application" on the snapshots of a guest if the guest was provably
 	// frozen until all of its snapshots were made. Other snapshots do not have this property.
 	Consistent = "snapwatch:consistent"
-	// LabelStopped is the value of LabelRunning for a guest that was seen to stop.
+	// LabelStopped is the value of LabelRunning on the disks of a guest that was seen to stop.
 	LabelStopped = "stopped"
 )
 
@@ -63,7 +64,7 @@ type Property struct {
 }
 
 // Own returns the value that was set on the dataset itself or received with it, or "" if there is
-// none. An inherited value says nothing about this dataset in particular.
+// none. It ignores inherited values, which were set on another dataset.
 func (p Property) Own() string {
 	if p.Source == SourceLocal || p.Source == SourceReceived {
 		return p.Value
@@ -81,19 +82,19 @@ func (p Property) Excludes() bool {
 	return false
 }
 
-// Dataset is a filesystem or volume without its snapshots: all that zfs can print without reading
-// the list of snapshots.
+// Dataset is a filesystem or volume without its snapshots: the properties that zfs can print
+// without reading the list of snapshots.
 type Dataset struct {
 	Name string
 	GUID uint64
-	// Creation is the time when the dataset was made on this host, even for a received dataset.
+	// Creation is the time when the dataset was created on this host, even for a received dataset.
 	Creation time.Time
 	Origin   string
 	// NewestSnapshot is the name, after the @, of the snapshot with the highest txg, managed or
 	// not; "" if there is no snapshot.
 	NewestSnapshot string
-	// NewestUnknown is true if this ZFS does not print the newest snapshot. If NewestUnknown is
-	// true, NewestSnapshot is "", and only a list of all snapshots shows the newest.
+	// NewestUnknown is true if this ZFS does not print the newest snapshot. Then NewestSnapshot is
+	// "", and only a list of all snapshots shows the newest one.
 	NewestUnknown bool
 	// SnapshotsChanged is the time of the last change of the dataset's list of snapshots, in Unix
 	// seconds by this host's clock. SnapshotsChanged is 0 if the list never changed or if this ZFS
@@ -107,10 +108,11 @@ type Dataset struct {
 	Token string
 	// Written is the number of bytes written since the newest snapshot.
 	Written uint64
-	// Available is how many bytes it may take yet, RefReservation what is kept free for it
-	// alone, and UsedByRefReservation what of that it has not taken. [Reader.Children] tells them.
+	// Available is the number of bytes that can still be written to the dataset, RefReservation the
+	// number of bytes that ZFS keeps free for the dataset alone, and UsedByRefReservation the
+	// unused part of these. Only [Reader.Children] sets the three fields.
 	Available, RefReservation, UsedByRefReservation uint64
-	// Running and NoSnap are its labels.
+	// Running and NoSnap are the dataset's labels label:running and label:nosnap.
 	Running Property
 	NoSnap  Property
 	// Unlabelled is the reason why the dataset's labels could not be read, "" if they were read.
@@ -127,8 +129,8 @@ type Snapshot struct {
 	Name string
 	// GUID is the same on every host that has a copy of the snapshot.
 	GUID uint64
-	// CreateTXG orders the snapshots of one pool. The numbers of different pools are not
-	// comparable.
+	// CreateTXG is the transaction group in which the snapshot was created; it orders the snapshots
+	// of one pool, not of different pools.
 	CreateTXG uint64
 	// Creation is the time when the snapshot was made, by the clock of the host that made it.
 	Creation time.Time
@@ -151,10 +153,11 @@ type Reader struct {
 	Run Run
 }
 
-// Run runs a command and calls each with every line of the command's output.
+// Run runs a command and calls the function each with every line of the command's output.
 type Run func(ctx context.Context, c command.Cmd, each func(line string) error) error
 
-// lines runs one command and calls each with every line of the command's output.
+// lines runs one zfs or zpool command and calls the function each with every line of the command's
+// output.
 func (r Reader) lines(ctx context.Context, argv []string, each func(string) error) error {
 	if r.Trace != nil {
 		r.Trace(argv)

@@ -28,17 +28,18 @@ type PoolHealth struct {
 	DataErrors uint64 `json:"data_errors,omitempty"`
 	// Devices are the devices that are faulty or have errors.
 	Devices []Device `json:"devices,omitempty"`
-	// Unknown are lines of zpool's output that were not understood.
+	// Unknown are lines of zpool's output that snapwatch does not understand.
 	Unknown []string `json:"unknown,omitempty"`
-	// Damaged are the places of permanent errors as ZFS names them. Damaged is nil if the places
-	// were not requested; reading them needs root.
+	// Damaged has the files and objects with permanent errors, as zpool status -v names them. It is
+	// nil if they were not read; reading them needs root.
 	Damaged []string `json:"-"`
 }
 
 // ScanState is the stage of a scrub or a resilver.
 type ScanState string
 
-// The stages of a scrub or a resilver. The empty ScanState means that there was none.
+// The stages of a scrub or a resilver. The empty ScanState means that the pool was never scrubbed
+// or resilvered.
 const (
 	ScanRunning  ScanState = "running"
 	ScanPaused   ScanState = "paused"
@@ -46,7 +47,7 @@ const (
 	ScanCanceled ScanState = "canceled"
 )
 
-// PoolScan is a scrub or a resilver.
+// PoolScan is a scrub or a resilver of a pool.
 type PoolScan struct {
 	State ScanState `json:"state,omitempty"`
 	// Start is zero if ZFS reports only the end of the scan. End is zero while the scan runs.
@@ -71,8 +72,8 @@ type Device struct {
 // Errors returns the number of all read, write and checksum errors.
 func (d Device) Errors() uint64 { return d.Read + d.Write + d.Checksum }
 
-// There reports whether the device can be used. A group can be used even if some of its devices
-// cannot.
+// There reports whether the pool can use the device or group of devices. A group can be used even
+// if some of its devices cannot.
 func (d Device) There() bool {
 	return slices.Contains([]string{"ONLINE", "DEGRADED", "AVAIL", "INUSE"}, d.State)
 }
@@ -85,8 +86,8 @@ func (r Reader) Health(ctx context.Context, pool string) (PoolHealth, error) {
 	return r.health(ctx, pool, "-p")
 }
 
-// HealthAndDamage does the same as Health and also reads the places of permanent errors.
-// HealthAndDamage needs root.
+// HealthAndDamage does the same as Health and also reads which files and objects have permanent
+// errors, which needs root.
 func (r Reader) HealthAndDamage(ctx context.Context, pool string) (PoolHealth, error) {
 	return r.health(ctx, pool, "-vp")
 }
@@ -160,7 +161,7 @@ func (r Reader) Feature(ctx context.Context, pool, feature string) (string, erro
 	return strings.TrimSpace(text), err
 }
 
-// output runs one program and returns the program's output.
+// output runs one zfs or zpool command and returns its output.
 func (r Reader) output(ctx context.Context, argv ...string) (string, error) {
 	var text strings.Builder
 	err := r.lines(ctx, argv, func(line string) error {

@@ -13,7 +13,7 @@ import (
 	"snapwatch/internal/command"
 )
 
-// statusOf returns the output of zpool status -p with some of the usual lines replaced.
+// statusOf returns the output of zpool status -p of a healthy pool, with some lines replaced.
 func statusOf(state, scan, config, errs string) string {
 	return "  pool: tank\n state: " + state + "\nstatus: One or more devices could not be used because the label is missing or\n" +
 		"\tinvalid.  Sufficient replicas exist for the pool to continue\n\tfunctioning in a degraded state.\n" +

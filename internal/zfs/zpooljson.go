@@ -27,7 +27,8 @@ type statusJSON struct {
 type poolJSON struct {
 	State string    `json:"state"`
 	Scan  *scanJSON `json:"scan_stats"`
-	// Errors is always present. List is an array of places, or a text with the reason for no list.
+	// Errors is always present. List is an array of the files with errors, or a text with the
+	// reason why zpool prints no list.
 	Errors  *number             `json:"error_count"`
 	List    json.RawMessage     `json:"errlist"`
 	Devices map[string]vdevJSON `json:"vdevs"`
@@ -79,7 +80,7 @@ func parsePoolJSON(text, pool string) (PoolHealth, error) {
 	return h, nil
 }
 
-// look records the faulty devices, each group before the devices in the group.
+// look records the faulty devices of a pool, each group before the devices in the group.
 func (h *PoolHealth) look(devices map[string]vdevJSON) {
 	for _, name := range slices.Sorted(maps.Keys(devices)) {
 		d := devices[name]

@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// These patterns match the output of `zpool status -p` up to OpenZFS 2.2. A line that matches none
-// of the patterns is reported as unknown, and nothing is guessed from such a line.
+// These patterns match the output of `zpool status -p` up to OpenZFS 2.2. The parser reports a line
+// that matches none of the patterns as unknown, and does not guess its meaning.
 var (
 	statusKey = regexp.MustCompile(`^ {0,2}([a-z]+): ?(.*)$`)
 	// deviceLine matches the line of a device, which begins with a tab; a device name may contain
-	// spaces. Spares have no counters.
+	// spaces. The lines of spares have no error counters.
 	deviceLine = regexp.MustCompile(`^\t *(\S.*?)  +(ONLINE|DEGRADED|FAULTED|OFFLINE|REMOVED|UNAVAIL|SPLIT|SUSPENDED|CANT_OPEN|CLOSED) +(\d+) +(\d+) +(\d+)(?: .*)?$`)
 	spareLine  = regexp.MustCompile(`^\t *(\S.*?)  +(INUSE|AVAIL|FAULTED|UNAVAIL|OFFLINE|REMOVED)(?: .*)?$`)
 	groupLine  = regexp.MustCompile(`^\t(logs|cache|spares|special|dedup)\s*$`)
@@ -38,10 +38,12 @@ const (
 type statusText struct {
 	PoolHealth
 	zone *time.Location
-	// key is the name of the current section; scan is the scan that the section's lines describe.
+	// key is the name of the section that is being parsed; scan is the scrub or resilver that the
+	// lines of the section describe.
 	key  string
 	scan *PoolScan
-	// named, stated and counted are true once the lines were read that every status has.
+	// named, stated and counted are true after the lines with the pool's name, its state and the
+	// number of errors were read, which every zpool status has.
 	named, stated, counted bool
 }
 
@@ -64,7 +66,7 @@ func parsePoolStatus(text, pool string, zone *time.Location) (PoolHealth, error)
 
 func (s *statusText) unknown(line string) { s.Unknown = append(s.Unknown, strings.TrimSpace(line)) }
 
-// begin parses the first line of a section.
+// begin parses the first line of a section of zpool status.
 func (s *statusText) begin(key, value, line, pool string) {
 	s.key, s.scan = key, nil
 	switch key {
@@ -82,7 +84,7 @@ func (s *statusText) begin(key, value, line, pool string) {
 	}
 }
 
-// begins parses the state of a scrub or resilver.
+// begins parses the line of zpool status with the state of a scrub or resilver.
 func (s *statusText) begins(value, line string) {
 	scan := PoolScan{}
 	kind, at, err := "scrub", "", error(nil)
@@ -124,13 +126,13 @@ func match(m *[]string, form *regexp.Regexp, text string) bool {
 	return *m != nil
 }
 
-// counts parses the number of permanent errors.
+// counts parses the line of zpool status with the number of permanent errors.
 func (s *statusText) counts(value, line string) {
 	switch m := errorCount.FindStringSubmatch(value); {
 	case value == noDataErrors:
 		s.counted = true
 	case value == permanentErrors:
-		// OpenZFS may list no place at all, but there is at least one error.
+		// zpool status may list no file with errors, but the pool has at least one error.
 		s.counted, s.Damaged, s.DataErrors = true, []string{}, 1
 	case m != nil:
 		n, err := strconv.ParseUint(m[1], 10, 64)
@@ -140,7 +142,7 @@ func (s *statusText) counts(value, line string) {
 	}
 }
 
-// next parses a further line of a section.
+// next parses a further line of a section of zpool status.
 func (s *statusText) next(line string) {
 	switch s.key {
 	case "config":
