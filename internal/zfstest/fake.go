@@ -16,16 +16,16 @@ import (
 	"time"
 )
 
-// stateVariable names the environment variable with the directory of the fake zfs.
+// stateVariable is the name of the environment variable with the directory of the fake zfs.
 const stateVariable = "SNAPWATCH_TEST_ZFS"
 
-// World describes the pools and faults of the fake zfs.
+// World describes the pools that the fake zfs has, and the faults that it plays.
 type World struct {
 	Datasets []Dataset
 	Faults   []Fault
 	// NoSnapshotsChanged plays OpenZFS 2.1, which does not know the property snapshots_changed.
 	NoSnapshotsChanged bool
-	// NoPrevsnap plays a ZFS without the undocumented property prevsnap.
+	// NoPrevsnap makes the fake a ZFS without the undocumented property prevsnap.
 	NoPrevsnap bool
 	// Zpool is the output of zpool status -j between a pool's braces, by pool. A pool without an
 	// entry is healthy.
@@ -34,7 +34,7 @@ type World struct {
 	OddPrevsnap bool
 }
 
-// Dataset is one filesystem or volume.
+// Dataset is one filesystem or volume of the fake zfs.
 type Dataset struct {
 	Name      string
 	GUID      uint64
@@ -43,15 +43,16 @@ type Dataset struct {
 	Receiving bool
 	Token     bool
 	Changed   int64
-	// Labels are user properties: value, received value and source.
+	// Labels has, by name, the user properties of the dataset: value, received value and source.
 	Labels    map[string][3]string
 	Snapshots []Snapshot
 	Bookmarks []Snapshot
-	// Many is the number of additional foreign snapshots in a full list, all older than the others.
+	// Many is the number of additional snapshots that are not managed in a full list, all older
+	// than Snapshots.
 	Many int
 }
 
-// Snapshot is one snapshot of a dataset.
+// Snapshot is one snapshot of a dataset of the fake zfs.
 type Snapshot struct {
 	Name     string
 	GUID     uint64
@@ -65,40 +66,40 @@ type Snapshot struct {
 	Config string
 }
 
-// Fault makes some calls fail.
+// Fault makes some calls of the fake zfs or zpool fail.
 type Fault struct {
-	// Words must all occur in the command line.
+	// Words must all occur in the command line of a call that fails.
 	Words []string
 	// Calls is the number of calls that fail, 0 for all.
 	Calls int
-	// Output, unless empty, is printed in place of the answer.
+	// Output, unless empty, is printed in place of the usual output.
 	Output string
-	// DropRows is the number of rows that are left out at the end.
+	// DropRows is the number of rows that are left out at the end of the output.
 	DropRows int
-	// CutBytes is the number of bytes that are left out at the end.
+	// CutBytes is the number of bytes that are left out at the end of the output.
 	CutBytes int
 	// Stderr and Exit are the call's standard error and exit status.
 	Stderr string
 	Exit   int
-	// Hang starts a process that no signal of snapwatch reaches, like one in uninterruptible sleep.
-	// The process keeps all inherited files open.
+	// Hang starts a process that no signal of snapwatch reaches, like a process in uninterruptible
+	// sleep. The process keeps all inherited files open.
 	Hang bool
-	// Takes is the time that the answer takes.
+	// Takes is the time that the call takes.
 	Takes time.Duration
-	// WaitFor is a file that must exist before the call answers.
+	// WaitFor is a file that must exist before the call prints its output.
 	WaitFor string
 }
 
-// Fake is a fake zfs in a directory of its own.
+// Fake is a fake zfs and zpool, with a directory of its own for its state.
 type Fake struct {
 	t   *testing.T
 	dir string
-	// Kstat and LockDir are directories for the code under test.
+	// Kstat and LockDir are directories for the code under test: the state of pools, and locks.
 	Kstat, LockDir string
 }
 
-// hungPrefix is the beginning of the name of the file of a hanging process; the process number
-// follows.
+// hungPrefix is the beginning of the name of the file of a hanging process; the number of the
+// process follows.
 const hungPrefix = "hung"
 
 // Main runs the tests, or plays zfs or zpool if the binary was started under that name.
@@ -140,7 +141,7 @@ func New(t *testing.T, w World) *Fake {
 	return f
 }
 
-// Set replaces the world.
+// Set replaces the pools and faults of the fake zfs.
 func (f *Fake) Set(w World) {
 	f.t.Helper()
 	text, err := json.Marshal(w)
@@ -188,17 +189,17 @@ func (f *Fake) Forget() {
 	f.must(os.RemoveAll(filepath.Join(f.dir, "log")))
 }
 
-// Path returns a path in the fake's directory.
+// Path returns the path of a file in the directory of the fake zfs.
 func (f *Fake) Path(name string) string { return filepath.Join(f.dir, name) }
 
-// EndHung kills the hanging processes.
+// EndHung kills the processes that hang because of a Fault.
 func (f *Fake) EndHung() { f.endHung() }
 
 func (f *Fake) endHung() {
 	entries, _ := os.ReadDir(filepath.Join(f.dir, "calls"))
 	for _, e := range entries {
-		// The process number is in the name, because the maker of the file may be killed before
-		// writing to it.
+		// The process number is in the name, because the process that creates the file may be
+		// killed before it writes.
 		number, _ := strings.CutPrefix(e.Name(), hungPrefix)
 		if pid, err := strconv.Atoi(number); err == nil {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
@@ -207,14 +208,14 @@ func (f *Fake) endHung() {
 	}
 }
 
-// Hung returns the number of hanging processes.
+// Hung returns the number of processes that hang because of a Fault.
 func (f *Fake) Hung() int {
 	entries, err := os.ReadDir(filepath.Join(f.dir, "calls"))
 	f.must(err)
 	return len(slices.DeleteFunc(entries, func(e os.DirEntry) bool { return !strings.HasPrefix(e.Name(), hungPrefix) }))
 }
 
-// AwaitHung waits until n processes hang.
+// AwaitHung waits until n processes hang because of a Fault.
 func (f *Fake) AwaitHung(n int) {
 	f.t.Helper()
 	for end := time.Now().Add(10 * time.Second); f.Hung() < n; time.Sleep(time.Millisecond) {

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// play answers as zfs(8) does, for the command lines that snapwatch uses.
+// play prints and exits as zfs(8) does, for the command lines that snapwatch uses.
 func play(argv []string) int {
 	dir := os.Getenv(stateVariable)
 	if len(argv) == 2 && argv[1] == "hang" {
@@ -64,7 +64,7 @@ func record(dir, name string, args []string) {
 	_, _ = fmt.Fprintln(log, strings.Join(args, " "))
 }
 
-// fault returns the first fault for this call that is not used up.
+// fault returns the first fault that applies to a call with the arguments args and has calls left.
 func (w World) fault(dir string, args []string) Fault {
 	for i, f := range w.Faults {
 		if slices.ContainsFunc(f.Words, func(word string) bool { return !strings.Contains(strings.Join(args, " "), word) }) {
@@ -77,7 +77,7 @@ func (w World) fault(dir string, args []string) Fault {
 	return Fault{}
 }
 
-// used returns the number of calls that the fault has already spoilt, and counts one more.
+// used returns the number of calls that a fault has already made fail, and adds one.
 func used(dir string, fault int) int {
 	for n := 0; ; n++ {
 		file, err := os.OpenFile(filepath.Join(dir, "calls", fmt.Sprintf("fault%d-%d", fault, n)), os.O_CREATE|os.O_EXCL, 0o600)
@@ -119,8 +119,8 @@ func (f Fault) spoil(out string) string {
 	return out[:max(0, len(out)-f.CutBytes)]
 }
 
-// stream prints the many foreign snapshots of the listed datasets one by one, because a single text
-// would need much memory.
+// stream prints the snapshots that Dataset.Many adds to the listed datasets, one by one, because a
+// single text would need much memory.
 func (w World) stream(args []string) {
 	options, names := split(args)
 	if _, whole := options["-d"]; args[0] != "list" || options["-t"] != "snapshot" || !whole {
@@ -137,7 +137,8 @@ func (w World) stream(args []string) {
 	_ = out.Flush()
 }
 
-// Answer returns the output, complaints and exit status of zfs for a command line without "zfs".
+// Answer returns the output, the error messages and the exit status of zfs for a command line
+// without "zfs".
 func (w World) Answer(args []string) (out, complaints string, status int) {
 	options, names := split(args)
 	if args[0] == "get" {
@@ -146,7 +147,7 @@ func (w World) Answer(args []string) (out, complaints string, status int) {
 	return w.list(names, options)
 }
 
-// split separates a command line's options, with their values, from its other words.
+// split separates the options of a zfs command line, with their values, from the other arguments.
 func split(args []string) (options map[string]string, words []string) {
 	options = map[string]string{}
 	for i := 1; i < len(args); i++ {
@@ -241,7 +242,7 @@ func (w World) getOfSnapshots(properties, names []string, options map[string]str
 	return b.String(), complaints, status
 }
 
-// property returns a property's value, received value and source.
+// property returns the value, the received value and the source of a dataset's property.
 func (d Dataset) property(name string) [3]string {
 	number := func(n uint64) [3]string { return [3]string{strconv.FormatUint(n, 10), "-", "-"} }
 	none := [3]string{"-", "-", "-"}

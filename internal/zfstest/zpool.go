@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// playZpool answers as zpool(8) of OpenZFS 2.3 does, for the command lines that snapwatch uses.
-// Only faults with zpool among their words apply to playZpool.
+// playZpool prints and exits as zpool(8) of OpenZFS 2.3 does, for the command lines that snapwatch
+// uses. Only faults with zpool among their words apply to playZpool.
 func playZpool(args []string) int {
 	dir := os.Getenv(stateVariable)
 	var w World
