@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// licenceOf refuses an unknown licence and does not mistake the licence for another one.
+// licenceOf returns an error for an unknown licence instead of the name of another licence.
 func TestLicences(t *testing.T) {
 	for text, want := range map[string]string{
 		"Apache License\n Version 2.0, January 2004":                                         "Apache-2.0",
@@ -28,8 +28,8 @@ func TestLicences(t *testing.T) {
 	}
 }
 
-// A module's stanza names the copyright holders and keeps notices; a module without a licence is
-// refused.
+// The stanza of a module in the copyright file names the copyright holders and keeps notices; for a
+// module without a licence, stanza returns an error.
 func TestStanza(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := stanza("example.org/m", dir); err == nil {

@@ -3,7 +3,8 @@
 //
 // usage: deb -version V -arch amd64|arm64 -binary FILE -out DIR
 //
-// Two builds of one commit produce the same bytes: all times in the package are SOURCE_DATE_EPOCH.
+// Two builds of one commit produce the same bytes: all times in the package are the time in
+// SOURCE_DATE_EPOCH.
 package main
 
 import (
