@@ -40,8 +40,8 @@ type Source struct {
 }
 
 // OriginOf returns the origin of a disk: the cluster, and the name of the disk's dataset in the
-// cluster. If several sources contain the disk, the longest dataset decides. Both results are empty
-// if no source contains the disk.
+// cluster. If several sources contain the disk, the longest dataset decides. cluster and dataset
+// are empty if no source contains the disk.
 func (w Watch) OriginOf(disk string) (cluster, dataset string) {
 	longest := -1
 	for _, s := range w.Sources {

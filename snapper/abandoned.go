@@ -11,16 +11,16 @@ import (
 )
 
 // When a failover moves a guest to another node, the node that lost the guest receives the disk
-// back. To receive the disk, zfs receive -F sets the disk back to the last snapshot that both
-// nodes have, and destroys the newer snapshots, but keeps the newer bookmarks. ZFS then sends an
+// back. To receive the disk, zfs receive -F sets the disk back to the last snapshot that both nodes
+// have, and destroys the newer snapshots, but keeps the newer bookmarks. ZFS then sends an
 // increment from such a newer bookmark without complaint, and a receiver that has the bookmark's
 // snapshot ends up with a mixture of two histories (seen on OpenZFS 2.1 and 2.3: send and receive
 // exit 0, the contents differ). The bookmarks of a discarded history must be destroyed before a
-// program uses such a bookmark as a base for sending. A good bookmark must be kept, because it
-// may be the last thing that a receiver has in common with the disk. The snapshots of the disk do
+// program uses such a bookmark as a base for sending. A good bookmark must be kept, because it may
+// be the only base from which a receiver can still get an increment. The snapshots of the disk do
 // not show which bookmarks are good: a person, a rotation or a receive with -R also destroys
-// snapshots. Only the pool's own history shows which bookmarks are good, so only that history is
-// a reason to destroy a bookmark.
+// snapshots. Only the pool's own history shows which bookmarks are good, so only that history is a
+// reason to destroy a bookmark.
 
 // Standing is the result of judging a bookmark: good, discarded or unproven.
 type Standing int

@@ -116,15 +116,15 @@ func (b Bookmarks) Missing(snapshots []zfs.Snapshot, now time.Time) []zfs.Snapsh
 	return missing
 }
 
-// Expire returns the managed bookmarks that are not kept, the oldest first. For each of the
-// newest Keep days, by the days in the names, the bookmark of the day's first regular snapshot is
-// kept. The bookmark of the first _stopped snapshot is also kept, for each of the newest Keep
-// days that have one, and so are the newest bookmarks of _stopped snapshots. A guest that is off,
-// and whose disk other programs write to, gets new _stopped snapshots all day, but a copy that
-// was last updated early that day has only the day's first _stopped snapshot. A day with more
-// than one regular bookmark has bookmarks of another program, such as syncoid --create-bookmark,
-// and all bookmarks of that day are kept. If Keep is 0, every bookmark is kept: any of them may
-// be the last thing that a receiver has in common with the disk.
+// Expire returns the managed bookmarks that are not kept, the oldest first. For each of the newest
+// Keep days, by the days in the names, the bookmark of the day's first regular snapshot is kept.
+// The bookmark of the first _stopped snapshot is also kept, for each of the newest Keep days that
+// have one, and so are the newest bookmarks of _stopped snapshots. A guest that is off, and whose
+// disk other programs write to, gets new _stopped snapshots all day, but a copy that was last
+// updated early that day has only the day's first _stopped snapshot. A day with more than one
+// regular bookmark has bookmarks of another program, such as syncoid --create-bookmark, and all
+// bookmarks of that day are kept. If Keep is 0, every bookmark is kept: any of the bookmarks may be
+// the only base from which a receiver can still get an increment.
 func (b Bookmarks) Expire() []zfs.Snapshot {
 	if b.Keep == 0 {
 		return nil

@@ -21,8 +21,8 @@ type diskTask struct {
 }
 
 // task decides whether one disk must get a snapshot or a label. The function task returns false if
-// the disk must get neither, after making a note with the reason, and also if the plan must first
-// ask a question about the disk.
+// the disk must get neither a snapshot nor a label, after making a note with the reason, and also
+// if the plan must first ask a question about the disk.
 func (p *planner) task(d *Disk) (diskTask, bool) {
 	if (d.Supposed == Stopped || d.Supposed == Template) && d.Ignored == "" {
 		return p.taskIfStopped(d)

@@ -48,10 +48,10 @@ func (g NodeView) Assign(disks []Disk, replicas []string) {
 	}
 }
 
-// StillStopped returns the reason why disks of guests that two looks found stopped must be left
-// alone after all, "" if they may get their last snapshots. The argument looks of StillStopped
-// has, by VMID, the content of the guests' files while snap holds the guests' locks, so that no
-// program can start these guests.
+// StillStopped returns the reason why disks of guests that two looks found stopped must not get
+// their last snapshots in spite of that, "" if they may get their last snapshots. The argument
+// looks of StillStopped has, by VMID, the content of the guests' files while snap holds the guests'
+// locks, so that no program can start these guests.
 func (g NodeView) StillStopped(disks []Disk, replicas []string, looks map[int]LastLook) string {
 	g.Evidence, g.Cluster.Guests = maps.Clone(g.Evidence), maps.Clone(g.Cluster.Guests)
 	for _, vmid := range slices.Sorted(maps.Keys(looks)) {
@@ -139,9 +139,9 @@ func (g NodeView) assign(disks []Disk, replicas []string) {
 				d.Why = fmt.Sprintf("used by the guests %v", claims)
 			}
 			// A configuration that could not be read may name any disk, and its guest may run on
-			// that disk. Another guest's configuration that names the disk is proof enough of the
-			// disk's guest; the number in the disk's name is not. If a living guest uses the disk,
-			// the disk is snapshotted, because a snapshot does no harm.
+			// that disk. If the configuration of another guest names the disk, that proves to which
+			// guest the disk belongs; the number in the disk's name does not. If a living guest
+			// uses the disk, the disk is snapshotted, because a snapshot does no harm.
 			if why := g.MayBeUsed(*d); why != "" && (d.State == Stopped || d.State == Template) {
 				d.State, d.Why = Unknown, why
 			}

@@ -58,8 +58,8 @@ func (p PoolPlan) AllowedBookmarks(outcomes map[string]Outcome) []zfs.Snapshot {
 	})
 }
 
-// Fail records the error for all disks of a guest, because nothing that was planned for them was
-// done.
+// Fail records the error as the outcome of all disks of a guest, because no planned step on these
+// disks was done.
 func Fail(outcomes map[string]Outcome, g GuestPlan, err error, noSpace bool) {
 	for _, d := range g.Disks {
 		outcomes[d.Dataset] = Outcome{Err: err, NoSpace: noSpace}
@@ -67,8 +67,8 @@ func Fail(outcomes map[string]Outcome, g GuestPlan, err error, noSpace bool) {
 }
 
 // Without returns the plan without the snapshots of living guests whose hook failed. The second
-// result of Without records the disks of these guests as disks whose snapshot failed, so that
-// nothing of them is destroyed. Other members of a failed guest's group still get their
+// result of Without records the disks of these guests as disks whose snapshot failed, so that none
+// of their snapshots is destroyed. Other members of a failed guest's group still get their
 // snapshots.
 func (p Plan) Without(failed map[int]error) (Plan, map[string]Outcome) {
 	refused, ready := map[string]Outcome{}, p
@@ -91,9 +91,9 @@ func (p Plan) Without(failed map[int]error) (Plan, map[string]Outcome) {
 	return ready, refused
 }
 
-// ToldOnce returns the plan with the warnings about single disks turned into mere information. It
-// is for a run that could not read Proxmox's live list of running guests, and reports that failure
-// once for all disks.
+// ToldOnce returns the plan with the warnings about single disks turned into mere information.
+// ToldOnce is for a run that could not read Proxmox's live list of running guests, and reports that
+// failure once for all disks.
 func (p Plan) ToldOnce() Plan {
 	p.Notes = slices.Clone(p.Notes)
 	for i := range p.Notes {

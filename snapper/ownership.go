@@ -58,9 +58,9 @@ const (
 )
 
 // word returns whether this node set the disk's local label, and if not, the reason to think so.
-// This node set the label if state.json lists the disk as this node's and nothing was received onto
-// the disk since. If state.json does not list the disk, this node set the label only if there is no
-// sign that the disk was received from another host.
+// This node set the label if state.json lists the disk as this node's and no snapshot was received
+// onto the disk since that record. If state.json does not list the disk, this node set the label
+// only if there is no sign that the disk was received from another host.
 func (d *Disk) word() (w Word, why string) {
 	switch sign := d.CameFrom(d.Sign); {
 	case d.ownUpTo() > 0:
@@ -101,11 +101,11 @@ func (d *Disk) wordSince(own uint64) (w Word, why string) {
 	return Own, ""
 }
 
-// mayBeReceived reports whether a snapshot that this node did not make may have been received
-// onto a disk of this node. pvesr makes its snapshots on the guest's node, so they are not a sign
-// of receiving. Snapshots of zrepl, a person or sanoid look the same on an original and on a
-// copy. A snapshot that is not managed counts as received only if the disk once came from
-// elsewhere or is labelled "stopped".
+// mayBeReceived reports whether a snapshot that this node did not make may have been received onto
+// a disk of this node. pvesr makes its snapshots on the guest's node, so they are not a sign of
+// receiving. Snapshots of zrepl, a person or sanoid look the same on an original and on a copy. A
+// snapshot that is not managed counts as received only if the disk once came from another host or
+// is labelled "stopped".
 func (d *Disk) mayBeReceived(s zfs.Snapshot) bool {
 	_, managed := s.Class()
 	pvesr := strings.HasPrefix(s.Name, fmt.Sprintf("%s%d-", pvesrPrefix, d.VMID))

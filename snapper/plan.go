@@ -37,7 +37,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Disk is a disk with everything that the planner needs to know about it.
+// Disk is a disk with the facts and the settings by which MakePlan decides about the disk.
 type Disk struct {
 	zfs.Dataset
 	VMID int
@@ -66,8 +66,9 @@ type Disk struct {
 	// Snapshots are all snapshots of the disk, the oldest first, managed or not.
 	Snapshots []zfs.Snapshot
 	Bookmarks []zfs.Snapshot
-	// Recalled is true if Bookmarks is the list that an earlier run read. That list may be wrong,
-	// because no property of a dataset shows that its bookmarks changed.
+	// Recalled is true if Bookmarks is the list that an earlier run read. A list of bookmarks from
+	// an earlier run may be wrong, because no property of a dataset shows that its bookmarks
+	// changed.
 	Recalled bool
 	// WrittenSinceStopped is the number of bytes written since the newest _stopped snapshot, if a
 	// newer snapshot that is not managed exists; else Dataset.Written has the number of bytes.
@@ -103,7 +104,8 @@ type Policy struct {
 	StoppedGrace    time.Duration
 	RefreshStopped  time.Duration
 	AdoptPeerLabels bool
-	// Adopt names guests and disks that a person takes over: VMIDs, datasets or last components.
+	// Adopt names guests and disks that a person adopts, so that snap treats the disks as this
+	// node's own: VMIDs, datasets or last components.
 	Adopt []string
 	// Final is true in a run at the shutdown of the host, which only takes _stopped snapshots of
 	// the disks of guests that ran here, and sets the labels of these disks.
@@ -249,8 +251,8 @@ type planner struct {
 	until  time.Time
 }
 
-// tasks decides for each disk whether it gets a snapshot or a label. It returns the disks of living
-// guests in live, and the disks that get a _stopped snapshot or label in final.
+// tasks decides for each disk whether it gets a snapshot or a label. tasks returns the disks of
+// living guests in live, and the disks that get a _stopped snapshot or label in final.
 func (p *planner) tasks(disks []Disk) (live, final []diskTask) {
 	for i := range disks {
 		disks[i] = p.abandon(disks[i])

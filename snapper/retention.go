@@ -207,8 +207,8 @@ func keep(list []managed, class zfs.Class, n int, zone *time.Location) kept {
 	return k
 }
 
-// expire reports whether no class of the retention keeps the snapshot at index i. The result also
-// lists the Keepers, the snapshots that are kept in its place.
+// expire reports whether no class of the retention keeps the snapshot at index i. The returned
+// Expired lists as Keepers the snapshots that are kept in place of the expired one.
 func (r Retention) expire(i int, m managed, kept map[zfs.Class]kept, zone *time.Location) (Expired, bool) {
 	for _, k := range kept {
 		if k.index[i] {

@@ -20,11 +20,11 @@ type Lack struct {
 	NotDue bool
 }
 
-// Lacks returns the disks of a guest that got no snapshot, and those that another guest may have
-// written to while the snapshots were taken. Lacks does not return disks that a person excluded,
-// nor directories and devices that are passed through on purpose. The argument disks of Lacks has
-// the disks that were read, excluded reports whether a person excluded a disk, taken whether a disk
-// got a snapshot, and frozen whether a guest was frozen.
+// Lacks returns the disks of a guest that got no snapshot, and the disks that another guest may
+// have written to while the snapshots were taken. Lacks does not return disks that a person
+// excluded, nor directories and devices that are passed through on purpose. The argument disks of
+// Lacks has the disks that were read, excluded reports whether a person excluded a disk, taken
+// whether a disk got a snapshot, and frozen whether a guest was frozen.
 func (g NodeView) Lacks(vmid int, disks []Disk, excluded, taken func(dataset string) bool, frozen func(vmid int) bool) []Lack {
 	known := map[string]*Disk{}
 	read := map[string]bool{}

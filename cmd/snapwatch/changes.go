@@ -53,8 +53,8 @@ type telling struct {
 	told  checker.Told
 }
 
-// changes returns lines for each change since the last check with the same flags, none where
-// nothing changed. If no line must be printed, changes saves the new record of printed changes.
+// changes returns lines for each change since the last check with the same flags, no line if no
+// verdict changed. If no line must be printed, changes saves the new record of printed changes.
 // Otherwise [checkCmd.saveTold] saves the new record after printing, and changes saves the old
 // record again to prove that saving works. The error says why the record of printed changes could
 // not be saved.

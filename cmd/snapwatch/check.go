@@ -58,7 +58,7 @@ func (c *checkCmd) Validate() error {
 	return nil
 }
 
-// Run prints the result of check and returns the state, OK to UNKNOWN, as the exit status. It
+// Run prints the result of check and returns the state, OK to UNKNOWN, as the exit status. Run
 // always ends within the timeout.
 func (c *checkCmd) Run(env *environment) error {
 	begun := time.Now()
@@ -83,7 +83,7 @@ func (c *checkCmd) whole() bool {
 	return q.filter().None() && len(c.Guest) == 0 && c.Warning == nil && c.Critical == nil
 }
 
-// run does the check without sending pings to a dead man's switch. It stores the configured pings
+// run does the check without sending pings to a dead man's switch. run stores the configured pings
 // in pings as soon as it has read the configuration.
 func (c *checkCmd) run(env *environment, pings *atomic.Pointer[[]config.Ping], begun time.Time) error {
 	left := func() time.Duration { return time.Duration(c.Timeout) - time.Since(begun) }

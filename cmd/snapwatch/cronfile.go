@@ -23,8 +23,8 @@ func addToCron(path, head, line string) error {
 	return writeCron(path, string(text)+line+"\n")
 }
 
-// rewriteCron rewrites a crontab line by line. The function change may edit a line, and reports
-// whether to keep it.
+// rewriteCron rewrites a crontab line by line. The argument change of rewriteCron may edit a
+// crontab line, and reports whether to keep it.
 func rewriteCron(path string, change func(n int, line *string) bool) error {
 	text, err := os.ReadFile(path)
 	if err != nil {

@@ -53,8 +53,8 @@ func (e *environment) cronLines() ([]crontab.Entry, error) {
 }
 
 // insecure returns the reason why cron ignores a crontab because of its owner, mode or type; "" if
-// cron reads the crontab. The rules are those of Debian's cron: a system crontab may be a link, and
-// root's own must have mode 0600.
+// cron reads the crontab. Debian's cron reads a crontab by these rules: a system crontab may be a
+// link, and root's own must have mode 0600.
 func insecure(path string, system bool) string {
 	link, err := os.Lstat(path)
 	if err != nil {

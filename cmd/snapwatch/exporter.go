@@ -129,8 +129,8 @@ func (c *exporterCmd) Run(env *environment) error {
 	return server.Serve(ctx, store)
 }
 
-// exporterOwners asks other nodes about the disks of their guests. The nodes are those in the
-// configuration that the exporter last read.
+// exporterOwners asks other nodes about the disks of their guests. exporterOwners takes the names
+// of the nodes from the configuration that the exporter last read.
 type exporterOwners struct {
 	current atomic.Pointer[exporterAsk]
 }

@@ -18,9 +18,9 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// playPvesh plays the program pvesh. It prints the files in $WORK/pvesh: qemu.json, lxc.json, and
-// VMID.json for a guest's status. If a file named fail exists, playPvesh fails and prints the
-// file's text.
+// playPvesh plays the program pvesh. playPvesh prints the files in $WORK/pvesh: qemu.json,
+// lxc.json, and VMID.json for a guest's status. If a file named fail exists, playPvesh fails and
+// prints the file's text.
 func playPvesh(args []string) int {
 	dir := filepath.Join(os.Getenv("WORK"), "pvesh")
 	logCall("pvesh", args)

@@ -177,7 +177,8 @@ var commandWords = []string{
 }
 
 // withCommand makes old cron lines work: retention words without a command mean snap. Flags may
-// precede the words or the command. It also turns help and version into --help and --version.
+// precede the words or the command. withCommand also turns help and version into --help and
+// --version.
 func withCommand(args []string) []string {
 	switch {
 	case len(args) > 0 && args[0] == "help":

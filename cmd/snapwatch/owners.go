@@ -39,9 +39,9 @@ func (f ownerFlags) over(p config.Owners) config.Owners {
 	return p
 }
 
-// setOwned records for each disk whether its guest is configured on this host. It reads Proxmox's
-// configuration only if all is true, a disk has a nosnap label, or a disk is a clone. Owned stays
-// unknown where Proxmox's configuration cannot be read.
+// setOwned records for each disk whether its guest is configured on this host. setOwned reads
+// Proxmox's configuration only if all is true, a disk has a nosnap label, or a disk is a clone.
+// Owned stays unknown where Proxmox's configuration cannot be read.
 func setOwned(ctx context.Context, env *environment, pools []checker.Pool, all bool) {
 	matters := func(d checker.Disk) bool { return all || d.NoSnap.Excludes() || d.BareClone() }
 	if !slices.ContainsFunc(pools, func(p checker.Pool) bool { return slices.ContainsFunc(p.Disks, matters) }) {

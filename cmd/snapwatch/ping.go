@@ -22,7 +22,7 @@ const (
 	pingBody = 4096
 )
 
-// head is a writer that keeps the first pingBody bytes. It is safe for concurrent use.
+// head is a writer that keeps the first pingBody bytes. head is safe for concurrent use.
 type head struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -35,9 +35,9 @@ func (h *head) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// pinged runs work. It requests the addresses that the configuration names for this command: once
-// when work starts, and once when work ends, with success or with the beginning of the output. A
-// failed ping does not change the result.
+// pinged runs work. pinged requests the addresses that the configuration names for this command:
+// once when work starts, and once when work ends, with success or with the beginning of the output.
+// A failed ping does not change the result.
 func pinged(env *environment, all []config.Ping, run string, work func(*environment) error) error {
 	pings := pingsOf(all, run)
 	if len(pings) == 0 {

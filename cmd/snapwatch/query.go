@@ -57,8 +57,8 @@ type query struct {
 // result is the outcome of a query: a report, or an error in err.
 type result struct {
 	report checker.Report
-	// evidence has the answers of the nodes that may own the disks, by the disk's dataset. It is
-	// nil where no node was asked.
+	// evidence has the answers of the nodes that may own the disks, by the disk's dataset. evidence
+	// is nil where no node was asked.
 	evidence map[string][]checker.Evidence
 	// copies are the datasets below which this host receives copies, according to its
 	// configuration.
@@ -71,7 +71,7 @@ func (r result) own(d checker.Disk) bool {
 	return d.Owned == checker.Owned && !zfs.WithinAny(d.Dataset, r.copies) && !slices.Contains(r.copies, "")
 }
 
-// find reads the disks and judges them. It keeps part of the timeout for printing.
+// find reads the disks and judges them. find keeps part of the timeout for printing.
 func (q query) find(ctx context.Context, env *environment, stage *atomic.Value, begun time.Time) result {
 	limit := q.Timeout - min(q.Timeout/8, 500*time.Millisecond)
 	ctx, cancel := context.WithTimeout(ctx, limit)

@@ -118,9 +118,9 @@ func (c *snapCmd) asRegistered(env *environment, r regularRun) {
 }
 
 // agree makes a typed run use the flags of the job's regular run, so that a retention typed once by
-// mistake does not destroy snapshots that the regular runs keep. It returns an error where the
-// retention of the regular runs is unknown. always is the command line that would register the
-// typed flags in cron, "" where this run registers them itself.
+// mistake does not destroy snapshots that the regular runs keep. agree returns an error where the
+// retention of the regular runs is unknown. The result always is the command line that would
+// register the typed flags in cron, "" where this run registers them itself.
 func agree(env *environment, job cronJob, typed regularCmd, always string) error {
 	runs, unclear := regularRuns(env, job)
 	for _, r := range runs {

@@ -29,8 +29,8 @@ const (
 	laterUnit = "snapwatch-soon-again"
 )
 
-// soonDelay is the time between snapwatch soon and the start of snap. In that time Proxmox's hook
-// ends, and guests that stop together share one run.
+// soonDelay is the time between snapwatch soon and the start of snap. Before the start of snap
+// Proxmox's hook ends, and guests that stop together share one run.
 const soonDelay = "10s"
 
 // Run implements the command.

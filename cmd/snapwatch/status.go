@@ -58,7 +58,7 @@ func (c *statusCmd) Run(env *environment) error {
 	return err
 }
 
-// watch prints the status table again after each period c.Every, until ctx ends. It returns the
+// watch prints the status table again after each period c.Every, until ctx ends. watch returns the
 // cause of the end of ctx.
 func (c *statusCmd) watch(ctx context.Context, env *environment, stage *atomic.Value) error {
 	again := time.NewTicker(time.Duration(c.Every))
@@ -75,8 +75,8 @@ func (c *statusCmd) watch(ctx context.Context, env *environment, stage *atomic.V
 	}
 }
 
-// show reads the disks, and prints the status table or the JSON in one write. The function dress
-// changes the text before it is printed.
+// show reads the disks, and prints the status table or the JSON in one write. The argument dress of
+// show is a function that changes the text before show prints it.
 func (c *statusCmd) show(ctx context.Context, env *environment, stage *atomic.Value, dress func(string) string) error {
 	begun := time.Now()
 	r := query{limitFlags: c.limitFlags, filterFlags: c.filterFlags, sourceFlags: c.sourceFlags, Timeout: time.Duration(c.Timeout)}.find(ctx, env, stage, begun)

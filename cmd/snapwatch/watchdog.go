@@ -41,8 +41,8 @@ func (c *watchdogCmd) Run(env *environment) error {
 	return nil
 }
 
-// quiesce returns the Host that freezes guests. It starts the watchdog from the running program,
-// even if the program's file was replaced meanwhile.
+// quiesce returns the Host that freezes guests. quiesce starts the watchdog from the running
+// program, even if the program's file was replaced meanwhile.
 func (e *environment) quiesce() quiesce.Host {
 	return quiesce.Local(e.PVE, note.Dir(filepath.Join(e.RunDir, "frozen")), e.Self, e.Now)
 }

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// outputGrace is the time for which RunHook still reads the output of a hook that has ended. It is
-// short because a background process of the hook may keep the output open.
+// outputGrace is the time for which RunHook still reads the output of a hook that has ended.
+// outputGrace is short because a background process of the hook may keep the output open.
 const outputGrace = 200 * time.Millisecond
 
 // ErrNotStarted is in the chain of errors of [RunHook] if the program could not be started.

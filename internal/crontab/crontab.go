@@ -127,8 +127,8 @@ func (s Search) read(file, text string, account func(rest string) (string, int))
 }
 
 // withVariables returns the entries that a line has after the crontab's variables are replaced by
-// their values. These entries always have a Problem, because the shell, and not cron, expands
-// variables.
+// their values. Entries found by replacing variables always have a Problem, because the shell, and
+// not cron, expands variables.
 func (s Search) withVariables(line string, variables map[string]string, account func(rest string) (string, int)) []Entry {
 	var used string
 	expanded := reference.ReplaceAllStringFunc(line, func(text string) string {

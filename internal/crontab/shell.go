@@ -31,7 +31,7 @@ type splitter struct {
 }
 
 // split returns the simple commands in a crontab line, from the position at on, without
-// redirections. It returns false if a quote does not end. A percent sign ends the text that cron
+// redirections. split returns false if a quote does not end. A percent sign ends the text that cron
 // passes to the shell.
 func split(line string, at int) (commands [][]word, whole bool) {
 	s := splitter{line: line, at: at}

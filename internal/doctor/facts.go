@@ -5,7 +5,7 @@ package doctor
 import "time"
 
 // Facts has everything that doctor read of a host at one time. A field has its zero value if the
-// host does not have the thing that the field describes.
+// host does not have what the field describes.
 type Facts struct {
 	Now time.Time
 	// Root is true if doctor runs as root, and could therefore read everything that snap needs.

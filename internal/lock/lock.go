@@ -1,8 +1,8 @@
 // Package lock takes flock(2) locks. There is one lock per pool for writing, one per pool for
 // listing, and one per guest, which Proxmox takes while it starts, stops or rolls back the guest.
-// The kernel releases a flock when the last process that has the file open closes it. So a lock
-// that a child process inherited remains locked as long as a hung child lives, and a lock file that
-// no process has open locks nothing.
+// The kernel releases a flock when the last process that has the file open closes it. Therefore a
+// lock that a child process inherited remains locked as long as a hung child lives, and a lock file
+// that no process has open locks nothing.
 package lock
 
 import (
@@ -50,8 +50,8 @@ func (b *Busy) Error() string {
 	return fmt.Sprintf("%s is locked by process %d since %s", b.Path, b.PID, b.Since.Local().Format(time.DateTime))
 }
 
-// The modes of lock files. Every user who can open a lock file can lock it and keep others out.
-// Therefore a lock file is private unless several users must share it.
+// The modes of lock files. Every user who can open a lock file can lock it and keep others out. A
+// lock file is therefore private unless several users must share it.
 const (
 	private = 0o600
 	shared  = 0o644

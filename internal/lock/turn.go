@@ -89,7 +89,8 @@ func WaitTurn(ctx context.Context, dir, name string, now time.Time) (turn Turn, 
 }
 
 // waitedInVain returns the time when an earlier holder of the user's lock waited for the lock of
-// all users without getting it. The second result is true only if that was less than vainFor ago.
+// all users without getting it. The second result, named is, is true only if the earlier holder
+// waited less than vainFor ago.
 func (l *Lock) waitedInVain(now time.Time) (at time.Time, is bool) {
 	if l == nil {
 		return time.Time{}, false

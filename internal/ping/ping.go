@@ -35,7 +35,7 @@ func Send(ctx context.Context, address, token, body string) error {
 	return nil
 }
 
-// send makes one request. It returns the status of the server's answer, and the reason why a
+// send makes one request. send returns the status of the server's answer, and the reason why a
 // redirect was not followed.
 func send(ctx context.Context, method, address, token, body string) (status int, why string, err error) {
 	request, err := http.NewRequestWithContext(ctx, method, address, strings.NewReader(body))

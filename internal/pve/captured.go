@@ -35,8 +35,8 @@ var ErrTooLong = errors.New("too long for a property (8 KiB)")
 var secretKeys = regexp.MustCompile(`(?i)^(?:cipassword|sshkeys|args|env|lxc\.environment.*|lxc\.(?:init|execute)\.cmd|lxc\.hook\..*)$`)
 
 // secretValues match lines of a guest's configuration that are left out when it is stored, whatever
-// their key is. Such a line has a password or key among the options of a mount or disk, or inside a
-// URL.
+// their key is. The lines left out have a password or key among the options of a mount or disk, or
+// inside a URL.
 var secretValues = regexp.MustCompile(`(?i)(?:pass|passw|passwd|password|passphrase|passwort|pw|pwd|secret|token|credentials?|cred|auth|key)(?:_?\d+)?\s*=\s*[^\s,]|[a-z][a-z0-9+.-]*://[^/\s@]*[:%][^/\s@]*@`)
 
 // passingKeys are the keys of a guest's configuration that are not stored because they describe a
@@ -45,7 +45,7 @@ var passingKeys = []string{"lock", "parent", "digest"}
 
 // Keepable returns the part of a guest's configuration that is stored on the snapshots of its
 // disks: the current section, without secrets and without Proxmox's momentary state. The result
-// without has the keys of the secrets that were left out.
+// without of Keepable has the keys of the lines with secrets that were left out.
 func Keepable(text string) (kept string, without []string) {
 	var b strings.Builder
 	for _, line := range numbered(text) {
@@ -139,8 +139,8 @@ func (c Captured) Sum() string {
 // itself because another snapshot stores the same configuration.
 func (c Captured) Reference() string { return referenceMark + c.Sum() }
 
-// referenceMark is the first character of a reference to a stored configuration. It is not a
-// character of base64, so no stored configuration begins with it.
+// referenceMark is the first character of a reference to a stored configuration. referenceMark is
+// not a character of base64, so no stored configuration begins with it.
 const referenceMark = "@"
 
 // ReadReference returns the hash in a property value that refers to a stored configuration, or

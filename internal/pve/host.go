@@ -115,8 +115,8 @@ func (h Host) readCluster() (Cluster, error) {
 	return c, nil
 }
 
-// nodes returns the names of the cluster's nodes. It ignores files in the directory /etc/pve/nodes,
-// which has a directory for each node.
+// nodes returns the names of the cluster's nodes. nodes ignores files in the directory
+// /etc/pve/nodes, which has a directory for each node.
 func (h Host) nodes() ([]string, error) {
 	entries, err := os.ReadDir(filepath.Join(h.Etc, "nodes"))
 	var names []string

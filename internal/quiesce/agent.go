@@ -43,7 +43,8 @@ func (a agent) Freeze(ctx context.Context) (frozen int, err error) {
 }
 
 // Thaw implements [Freezer]. The agent returns the number of file systems that were frozen until
-// the thaw. The number is zero if the guest was reset or if another program thawed it meanwhile.
+// the thaw. The number is zero if the guest was reset after the freeze, or if another program
+// thawed the guest.
 func (a agent) Thaw(ctx context.Context) (thawed int, err error) {
 	err = a.call(ctx, "fsfreeze-thaw", &thawed)
 	switch {

@@ -85,7 +85,7 @@ func (c cgroup) Thaw(ctx context.Context) (int, error) {
 	return 0, err
 }
 
-// write writes to the container's cgroup.freeze. It opens the file without O_CREAT, so that it
+// write writes to the container's cgroup.freeze. write opens the file without O_CREAT, so that it
 // creates no file when the cgroup no longer exists.
 func (c cgroup) write(value string) error {
 	file, err := os.OpenFile(filepath.Join(c.dir, "cgroup.freeze"), os.O_WRONLY, 0)

@@ -111,10 +111,11 @@ type TakenOver struct {
 }
 
 // TakeOver thaws the guests that earlier runs froze and whose watchdogs have died. TakeOver tries
-// each guest once, for at most thawTry; the next run tries again. Guests of another run that still
-// works are left alone until that run's time is over. TakeOver calls tell with the outcome of each
-// guest before it removes the guest's note, so that a run that is killed in between leaves the
-// guest to the next run. TakeOver returns an error if the notes cannot be listed.
+// each guest once, for at most thawTry; the next run tries again. TakeOver does not thaw guests
+// that another run freezes now, until the other run's budget has ended. TakeOver calls tell with
+// the outcome of each guest before it removes the guest's note, so that a run that is killed in
+// between leaves the guest to the next run. TakeOver returns an error if the notes cannot be
+// listed.
 func (h Host) TakeOver(ctx context.Context, tell func(pve.ID, TakenOver)) error {
 	names, err := h.Notes.Names()
 	if err != nil {

@@ -130,7 +130,7 @@ func (g *Watchdog) Run(in io.Reader, out io.Writer) error {
 	return err
 }
 
-// say writes one line to the run that started the watchdog. It ignores errors of writing, because
+// say writes one line to the run that started the watchdog. say ignores errors of writing, because
 // the run may have ended.
 func (g *Watchdog) say(words ...string) {
 	g.mu.Lock()

@@ -120,7 +120,7 @@ func (w *Window) Freeze() map[pve.ID]string {
 	return w.failed
 }
 
-// hear waits for one line from the watchdog. It returns false after the last line, and when the
+// hear waits for one line from the watchdog. hear returns false after the last line, and when the
 // channel over delivers.
 func (w *Window) hear(over <-chan time.Time) bool {
 	select {

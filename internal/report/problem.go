@@ -14,7 +14,8 @@ type Problem struct {
 }
 
 // Printed is an error of a user's program, such as a hook. The error's text does not contain the
-// program's output. The text in All does; only the person who starts the run may read it.
+// program's output. The text in All contains the output; only the person who starts the run may
+// read All.
 type Printed struct {
 	Err error
 	All string

@@ -60,7 +60,8 @@ func (r *Run) AddQuiesced(q Quiesced) {
 }
 
 // CarryOver copies from an earlier report the outcomes of freezing guests that got no snapshots in
-// this run. The function wanted reports whether the configuration still asks for freezing a guest.
+// this run. The argument wanted of CarryOver reports whether the configuration still asks for
+// freezing a guest.
 func (r *Run) CarryOver(earlier []Quiesced, wanted func(vmid int) bool) {
 	now := slices.Clone(r.Quiesced)
 	for _, q := range earlier {

@@ -17,8 +17,8 @@ const (
 	// enough for one run a day.
 	sightingFor = 25 * time.Hour
 	// loneFor is the time for which the record is valid after only one run found the pool locked.
-	// If the next run follows later, the two runs prove nothing, because a process may have held
-	// the lock for a moment each time.
+	// If the next run follows later, the two runs do not prove that the lock was held between them,
+	// because a process may have held the lock for a moment each time.
 	loneFor = 2 * time.Hour
 )
 

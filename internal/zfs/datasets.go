@@ -14,8 +14,8 @@ import (
 
 // headProperties are the properties that are read of every dataset, in this order. User properties
 // are free text that a received stream may have chosen: a value with line breaks can look like rows
-// of another dataset. Therefore a native ZFS property comes last: zfs prints its row after the
-// false rows, where the parser does not expect it.
+// of another dataset. Among the properties that are read, a native ZFS property comes last: zfs
+// prints its row after the false rows, where the parser does not expect it.
 var (
 	headProperties  = slices.Concat(nativeProperties[:len(nativeProperties)-1], labelProperties)
 	labelProperties = []string{LabelRunning, LabelNoSnap, "guid"}
@@ -48,7 +48,7 @@ func (r Reader) Children(ctx context.Context, parents ...string) ([]Dataset, err
 }
 
 // Descendants lists the roots and all filesystems and volumes below the roots, which must be in one
-// pool. The errors of Descendants are those of [Reader.Children].
+// pool. Descendants returns the same kinds of errors as [Reader.Children].
 func (r Reader) Descendants(ctx context.Context, roots ...string) ([]Dataset, error) {
 	return r.labelled(ctx, []string{"-r"}, nil, roots)
 }
@@ -131,8 +131,8 @@ func withoutProperty(properties []string, name string) []string {
 }
 
 // datasetParser turns the rows of zfs get into heads. datasetParser accepts rows only in the order
-// in which zfs prints them: all properties of a dataset, then the next dataset. So a received
-// property with a newline is not read as a row of another dataset.
+// in which zfs prints them: all properties of a dataset, then the next dataset. Because of that
+// order, a received property with a newline is not read as a row of another dataset.
 type datasetParser struct {
 	properties []string
 	heads      []Dataset

@@ -108,8 +108,8 @@ const historyTime = "2006-01-02.15:04:05 "
 // commands and ioctls have no transaction group and may print any text in the lines after them.
 //
 // ZFS keeps the records up to the first command, zpool create, for ever, and overwrites later
-// records (seen on OpenZFS 2.1 and 2.3). So the complete record can begin only after the first
-// command.
+// records (seen on OpenZFS 2.1 and 2.3). The part of a history from which no record is missing can
+// therefore begin only after zpool create.
 func (p *historyParser) line(line string) {
 	if len(line) < len(historyTime) {
 		return

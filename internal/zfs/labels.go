@@ -30,7 +30,7 @@ func (r Reader) labelled(ctx context.Context, depth, more, names []string) ([]Da
 
 // label fills in the labels of the disks, or the reason why a disk's labels are unreadable. If the
 // output for some disks is malformed, label reads each half of these disks again, with at most
-// twice as many calls as disks. It reads the largest groups first, so that most disks get their
+// twice as many calls as disks. label reads the largest groups first, so that most disks get their
 // labels before each disk with an unreadable label is found. label uses at most half of the
 // remaining time, because the snapshots must be read after the labels.
 func (r Reader) label(ctx context.Context, disks map[string]*Dataset) {

@@ -98,8 +98,8 @@ func DayOf(name string) string {
 }
 
 // isTime reports whether text has the form of the time in a snapshot's name: digits where nameTime
-// has digits, and the same characters elsewhere. It uses no regular expression, which would take
-// most of the time of planning.
+// has digits, and the same characters elsewhere. isTime uses no regular expression, which would
+// take most of the time of planning.
 func isTime(text string) bool {
 	for i := range len(nameTime) {
 		digit := '0' <= text[i] && text[i] <= '9'

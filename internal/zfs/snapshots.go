@@ -73,7 +73,7 @@ func (r Reader) all(ctx context.Context, kind, mark string, datasets []string, e
 	return faults.orNil()
 }
 
-// list lists snapshots or bookmarks, and adds an entry to faults for each that is unreadable. It
+// list lists snapshots or bookmarks, and adds an entry to faults for each that is unreadable. list
 // returns an error only if the whole list failed.
 func (r Reader) list(ctx context.Context, argv []string, mark string, faults Faults, each func(Snapshot) error) error {
 	return r.lines(ctx, argv, func(line string) error {

@@ -22,12 +22,12 @@ type Volume struct {
 	Locked bool
 }
 
-// volumeProperties are the properties that [Reader.Volumes] reads, in the order of the output.
-// Neither a user nor a received stream can choose values that break the output.
+// volumeProperties are the properties that [Reader.Volumes] reads, in the order of the output. Only
+// ZFS itself chooses the values of these properties, so no value breaks the output.
 var volumeProperties = []string{"volsize", "refquota", "available", "encryptionroot", "keystatus"}
 
 // Volumes reads the properties of the named datasets, all of one pool, that matter for starting
-// guests from their clones. It leaves out a dataset that no longer exists.
+// guests from their clones. Volumes leaves out a dataset that no longer exists.
 func (r Reader) Volumes(ctx context.Context, datasets []string) (map[string]Volume, error) {
 	all := map[string]Volume{}
 	for chunk := range slices.Chunk(datasets, namesPerCall) {

@@ -22,7 +22,8 @@ const (
 	// GuestConfig is set on a snapshot and holds the configuration of the disk's guest.
 	GuestConfig = "snapwatch:config"
 	// Consistent is set to "application" on the snapshots of a guest if the guest was provably
-	// frozen until all of its snapshots were made. Other snapshots do not have this property.
+	// frozen until all of its snapshots were made. Snapshots of guests that were not frozen do not
+	// have the property Consistent.
 	Consistent = "snapwatch:consistent"
 	// LabelStopped is the value of LabelRunning on the disks of a guest that was seen to stop.
 	LabelStopped = "stopped"
@@ -64,7 +65,7 @@ type Property struct {
 }
 
 // Own returns the value that was set on the dataset itself or received with it, or "" if there is
-// none. It ignores inherited values, which were set on another dataset.
+// none. Own ignores inherited values, which were set on another dataset.
 func (p Property) Own() string {
 	if p.Source == SourceLocal || p.Source == SourceReceived {
 		return p.Value
@@ -93,8 +94,8 @@ type Dataset struct {
 	// NewestSnapshot is the name, after the @, of the snapshot with the highest txg, managed or
 	// not; "" if there is no snapshot.
 	NewestSnapshot string
-	// NewestUnknown is true if this ZFS does not print the newest snapshot. Then NewestSnapshot is
-	// "", and only a list of all snapshots shows the newest one.
+	// NewestUnknown is true if this ZFS does not print the newest snapshot. If NewestUnknown is
+	// true, NewestSnapshot is "", and only a list of all snapshots shows the newest one.
 	NewestUnknown bool
 	// SnapshotsChanged is the time of the last change of the dataset's list of snapshots, in Unix
 	// seconds by this host's clock. SnapshotsChanged is 0 if the list never changed or if this ZFS

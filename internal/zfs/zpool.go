@@ -30,8 +30,8 @@ type PoolHealth struct {
 	Devices []Device `json:"devices,omitempty"`
 	// Unknown are lines of zpool's output that snapwatch does not understand.
 	Unknown []string `json:"unknown,omitempty"`
-	// Damaged has the files and objects with permanent errors, as zpool status -v names them. It is
-	// nil if they were not read; reading them needs root.
+	// Damaged has the files and objects with permanent errors, as zpool status -v names them.
+	// Damaged is nil if the permanent errors were not read; reading them needs root.
 	Damaged []string `json:"-"`
 }
 

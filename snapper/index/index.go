@@ -28,9 +28,10 @@ import (
 // snapshots of a disk only if another program changed some.
 //
 // An entry of the index is only a hint. The key of an entry detects every change of a disk's list
-// of snapshots, except a change in the same second as snapwatch's own last change. So the channel
-// program that destroys snapshots also checks that the snapshots to keep exist, whatever the index
-// says. An index file may be deleted at any time: the next run only lists all snapshots again.
+// of snapshots, except a change in the same second as snapwatch's own last change. Because of this
+// gap, the channel program that destroys snapshots also checks that the snapshots to keep exist,
+// whatever the index says. An index file may be deleted at any time: the next run only lists all
+// snapshots again.
 //
 // Changes by the run itself are entered in the index without a listing. The channel programs return
 // when the list changed before them and after them, so that a change by another program in between

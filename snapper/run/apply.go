@@ -12,8 +12,8 @@ import (
 )
 
 // restTimeout is the time for which pools with finished snapshots wait for the other pools, before
-// the run destroys old snapshots on the finished pools. Such a pool waits because the run destroys
-// nothing while it holds a guest's lock.
+// the run destroys old snapshots on the finished pools. A pool with finished snapshots waits
+// because the run destroys no snapshot while the run holds a guest's lock.
 const restTimeout = 30 * time.Second
 
 // maxTogether is the largest number of disks of living guests that one channel program snapshots.
@@ -159,8 +159,8 @@ func takeOnPools(ctx context.Context, world Time, pools []*pool, plans []snapper
 	return outcomes
 }
 
-// syncPools makes the pools of the given plans write their pending data. It ignores errors of
-// syncing, because taking the snapshots fails with the same error and reports it.
+// syncPools makes the pools of the given plans write their pending data. syncPools ignores errors
+// of syncing, because taking the snapshots fails with the same error and reports it.
 func syncPools(world Time, pools []*pool, plans []snapper.GuestPlan) {
 	busy := slices.DeleteFunc(slices.Clone(pools), func(p *pool) bool {
 		return !slices.ContainsFunc(plans, func(g snapper.GuestPlan) bool { return g.Pool == p.name })

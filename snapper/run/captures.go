@@ -105,8 +105,8 @@ func (c *captures) due(guest snapper.GuestPlan, d snapper.DiskPlan, p *packing) 
 type packing struct {
 	captured pve.Captured
 	sum      string
-	// value returns the guest's configuration in compressed form. It compresses at its first call
-	// only.
+	// value returns the guest's configuration in compressed form. The function value compresses the
+	// configuration only at its first call.
 	value func() (string, error)
 	// told is true after the run reported that the configuration cannot be stored.
 	told bool
@@ -122,7 +122,7 @@ func (p *packing) reference() *snapper.Capture {
 }
 
 // kept returns, by dataset, the records of the configurations that snapshots keep after this run.
-// It includes the records of earlier runs, except of disks that are gone.
+// kept includes the records of earlier runs, except of disks that are gone.
 func (c *captures) kept(outcomes map[string]snapper.Outcome, pools []*pool) map[string]report.Kept {
 	if !c.on {
 		return nil

@@ -19,8 +19,8 @@ import (
 )
 
 // One channel program destroys a batch of snapshots in one transaction group, for which every
-// writer to the pool waits. So the batches of a run begin small, and grow while destroying is
-// quick.
+// writer to the pool waits. To keep that wait short, the batches of a run begin small, and grow
+// while destroying is quick.
 const (
 	firstBatch = 50
 	maxBatch   = 400
@@ -130,8 +130,8 @@ func (r *run) reportDue(pools []*pool, plan snapper.Plan) {
 // report.
 func (p *pool) place() string { return strings.Join(slices.Sorted(slices.Values(p.parents)), ",") }
 
-// overlaps reports whether the datasets in the text place, made by an earlier run, and those of
-// this run have datasets in common.
+// overlaps reports whether the datasets that an earlier report names in place, and the pool's
+// datasets whose disks this run reads, have datasets in common.
 func (p *pool) overlaps(place string) bool {
 	return slices.ContainsFunc(strings.Split(place, ","), func(other string) bool {
 		return zfs.WithinAny(other, p.parents) || slices.ContainsFunc(p.parents, func(own string) bool { return zfs.Within(own, other) })
@@ -175,8 +175,8 @@ func (p *pool) applyDestroys(ctx context.Context, destroys []snapper.Destroy) {
 	}
 }
 
-// withoutRefused returns the destroys without those on disks on which a channel program refused to
-// destroy, because the disk is being received or a keeper is gone: the next channel program would
+// withoutRefused removes from the destroys those on disks on which a channel program refused to
+// destroy because the disk is being received or a keeper is gone: the next channel program would
 // refuse, too.
 func (p *pool) withoutRefused(destroys []snapper.Destroy) (rest []snapper.Destroy) {
 	for _, d := range destroys {

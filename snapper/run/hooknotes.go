@@ -66,7 +66,7 @@ func isBusy(err error) bool {
 	return busy
 }
 
-// owe writes a note that the hooks of an event must run for a guest. It writes none if the
+// owe writes a note that the hooks of an event must run for a guest. owe writes no note if the
 // configuration has no hook of the event for the guest.
 func (h *hooks) owe(t *turn, on hookEvent, guest hookGuest) {
 	if h.callsFor(on, []hookGuest{guest}).none() {

@@ -20,8 +20,8 @@ const maxOwed = 24 * time.Hour
 const waits = "waits"
 
 // settle runs the hooks that earlier runs did not run, or gives up hooks that can no longer run,
-// and reports these. The function undone returns the reason why an after_stop hook of an earlier
-// run cannot run now, "" if it can.
+// and reports these. The argument undone of settle is a function that returns the reason why an
+// after_stop hook of an earlier run cannot run now, "" if it can.
 func (h *hooks) settle(undone func(owedHook) string) {
 	if h.Final || h.DryRun {
 		return

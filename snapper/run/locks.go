@@ -137,9 +137,9 @@ func (o Options) atWork(id pve.ID) bool {
 	return err != nil
 }
 
-// living takes the locks of the living guests in the plans. The result ready has the plans without
-// the disks of guests that must wait, left has the outcomes of the disks of guests that must wait,
-// and looks the content of the guests' files.
+// living takes the locks of the living guests in the plans. The result ready of living has the
+// plans without the disks of guests that must wait, left has the outcomes of the disks of guests
+// that must wait, and looks the content of the guests' files.
 func (l *locks) living(ctx context.Context, view snapper.NodeView, plans []snapper.GuestPlan, limit time.Duration) (ready []snapper.GuestPlan, left map[string]snapper.Outcome, looks map[int]snapper.LastLook, held *lease) {
 	var all []int
 	for _, g := range plans {

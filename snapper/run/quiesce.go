@@ -154,8 +154,8 @@ type freezeResult struct {
 	freezes []snapper.Freeze
 	view    snapper.NodeView
 	// lacks returns the disks of a guest that have no snapshot of the time at which the guest was
-	// frozen. The function taken reports whether a disk has a snapshot, and frozen whether a guest
-	// was frozen.
+	// frozen. The argument taken of lacks reports whether a disk has a snapshot, and the argument
+	// frozen whether a guest was frozen.
 	lacks func(vmid int, taken func(dataset string) bool, frozen func(vmid int) bool) []snapper.Lack
 	// failed has the reasons why guests could not be frozen.
 	failed map[pve.ID]string
@@ -204,7 +204,7 @@ func (f freezeResult) guest(freeze snapper.Freeze, u snapper.Frozen, outcomes ma
 }
 
 // whole records whether the snapshots of a guest that remained frozen are consistent, or torn
-// because disks are missing. It returns true if the only missing disks are those whose retention
+// because disks are missing. whole returns true if the only missing disks are those whose retention
 // gives them snapshots at other times.
 func (f freezeResult) whole(q *report.Quiesced, outcomes map[string]snapper.Outcome) (byChoice bool) {
 	lacks := f.lacks(q.VMID, func(dataset string) bool { return outcomes[dataset].Snapshot != "" }, f.frozen)

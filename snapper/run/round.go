@@ -184,8 +184,8 @@ func (p *pool) readIndexed(ctx context.Context, list func(Pool, context.Context,
 }
 
 // plan makes a plan for the pools, and answers the questions that the plan asks. The function plan
-// also returns the view of the guests after the answers. before is the plan of the earlier rounds
-// of this run.
+// also returns the view of the guests after the answers. The argument before of plan is the plan of
+// the earlier rounds of this run.
 func (r *run) plan(ctx context.Context, view snapper.NodeView, pools []*pool, before snapper.Plan) (snapper.NodeView, snapper.Plan, error) {
 	policy := policy(r.Options, view.Cluster)
 	policy.MaxDestroys = r.mayDestroy(before)
@@ -261,9 +261,9 @@ func unanswered(pools []*pool, ask snapper.Questions) {
 	}
 }
 
-// reportRoom reports the pools that are too full for the next snapshots. It sends no mail about a
-// pool that the last run also reported: check and the metrics show the lack of space as long as it
-// lasts.
+// reportRoom reports the pools that are too full for the next snapshots. reportRoom sends no mail
+// about a pool that the last run also reported: check and the metrics show the lack of space as
+// long as it lasts.
 func (r *run) reportRoom(ctx context.Context, pools []*pool) {
 	if r.Final {
 		return

@@ -47,8 +47,8 @@ type Options struct {
 	// [snapper.Policy].
 	Adopt []string
 	// Final makes this the run at the shutdown of the host: after the guests have stopped, the
-	// guests that ran here get their _stopped snapshots, if [snapper.Shutdown] proves the
-	// shutdown. A run with Final does nothing else, and saves no report.
+	// guests that ran here get their _stopped snapshots, if [snapper.Shutdown] proves the shutdown.
+	// A run with Final takes no other snapshots, and saves no report.
 	Final bool
 	// World gives access to everything outside of this program.
 	World World

@@ -146,8 +146,9 @@ func (p *pool) snapshotted(guests []snapper.GuestPlan, got map[string]lua.Outcom
 	}
 }
 
-// recordResults records the results of a channel program for one guest. It returns true, with a
-// changed plan, if the guest's snapshots must be tried again; until then they count as failed.
+// recordResults records the results of a channel program for one guest. recordResults returns true,
+// with a changed plan, if the guest's snapshots must be tried again; until then the guest's
+// snapshots count as failed.
 func (p *pool) recordResults(g snapper.GuestPlan, got map[string]lua.Outcome, outcomes map[string]snapper.Outcome) (snapper.GuestPlan, bool) {
 	for _, d := range g.Disks {
 		if undone := got[d.Dataset].Undone; undone != nil && *undone != 0 {

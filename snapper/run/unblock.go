@@ -78,8 +78,8 @@ func Unblock(ctx context.Context, o Options, request UnblockRequest) (snapper.Un
 	return u, r.report, nil
 }
 
-// lockedGuest takes the guest's lock and returns the cluster's configuration. The function
-// release releases the lock.
+// lockedGuest takes the guest's lock and returns the cluster's configuration. The result release of
+// lockedGuest is a function that releases the guest's lock.
 func (o Options) lockedGuest(ctx context.Context, request UnblockRequest) (c pve.Cluster, release func(), err error) {
 	release = func() {}
 	timeout, cancel := o.World.Timeout(ctx, configTimeout)
@@ -172,7 +172,8 @@ func (p *pool) inTheWay(u snapper.Unblocking, snapshot string) []snapper.Destroy
 }
 
 // checkDestroys asks ZFS whether it would destroy the snapshots, and returns the reasons why it
-// would not. Asking is necessary, because no property shows that a send or receive is running.
+// would not. Only ZFS itself can answer whether it would destroy the snapshots, because no property
+// shows that a send or receive is running.
 func (p *pool) checkDestroys(destroys []snapper.Destroy) ([]string, error) {
 	var refusals []string
 	for batch := range slices.Chunk(destroys, maxBatch) {
@@ -216,10 +217,10 @@ func whyKept(disk lua.DestroyRequest, got lua.Destroyed) []string {
 	return all
 }
 
-// unblock destroys the snapshots and bookmarks that prevent the rollback in one pool. It destroys
-// snapshots before bookmarks: without the snapshots the bookmarks are useless, but if the bookmarks
-// were destroyed first, a failure could leave a receiver neither the snapshots nor the bookmarks.
-// The channel program that destroys the snapshots also checks that the Keepers remain.
+// unblock destroys the snapshots and bookmarks that prevent the rollback in one pool. unblock
+// destroys snapshots before bookmarks: without the snapshots the bookmarks are useless, but if the
+// bookmarks were destroyed first, a failure could leave a receiver neither the snapshots nor the
+// bookmarks. The channel program that destroys the snapshots also checks that the Keepers remain.
 func (p *pool) unblock(ctx context.Context, u snapper.Unblocking, snapshot string) {
 	gone := p.inTheWay(u, snapshot)
 	var marks []zfs.Snapshot

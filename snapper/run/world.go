@@ -79,8 +79,8 @@ type Time interface {
 
 // Lanes run functions side by side.
 type Lanes interface {
-	// Go starts do, side by side with the caller, as soon as a lane is free. The function wait
-	// returns when do has ended.
+	// Go starts do, side by side with the caller, as soon as a lane is free. The result wait of Go
+	// is a function that returns when the function do has ended.
 	Go(do func()) (wait func())
 }
 
@@ -105,12 +105,12 @@ type Proxmox interface {
 	Shutdown(ctx context.Context) snapper.Shutdown
 	// RollingBack reports whether Proxmox is rolling a guest back.
 	RollingBack(id pve.ID) bool
-	// LockMigration takes the lock that Proxmox takes for the guest's replication and migration. It
-	// returns an error, without waiting, if the lock is taken.
+	// LockMigration takes the lock that Proxmox takes for the guest's replication and migration.
+	// LockMigration returns an error, without waiting, if the lock is taken.
 	LockMigration(id pve.ID) (release func(), err error)
-	// LockGuest takes the lock that Proxmox takes while it starts, stops or rolls back a guest. It
-	// returns an error, without waiting, if the lock is taken. A guest's lock must be released
-	// soon, because Proxmox waits for it.
+	// LockGuest takes the lock that Proxmox takes while it starts, stops or rolls back a guest.
+	// LockGuest returns an error, without waiting, if the lock is taken. A guest's lock must be
+	// released soon, because Proxmox waits for it.
 	LockGuest(id pve.ID) (release func(), err error)
 }
 
@@ -159,7 +159,7 @@ type Pool interface {
 	Check() error
 	// TXG returns the pool's present transaction group, 0 if unknown.
 	TXG() uint64
-	// Space returns the size and the allocated bytes of the pool. It may hang, but does not keep
+	// Space returns the size and the allocated bytes of the pool. Space may hang, but does not keep
 	// the pool's lock while it hangs.
 	Space(ctx context.Context) (size, allocated uint64, err error)
 	// Children lists the datasets directly below the parents. Descendants lists the roots and the
