@@ -140,7 +140,7 @@ func (v *VMIDs) UnmarshalText(text []byte) error {
 // MarshalText implements [encoding.TextMarshaler].
 func (v VMIDs) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
 
-// Contains reports whether vmid is in the set.
+// Contains reports whether the VMID vmid is in one of the ranges.
 func (v VMIDs) Contains(vmid int) bool {
 	for _, r := range v {
 		if r.First <= vmid && vmid <= r.Last {

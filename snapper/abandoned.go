@@ -95,9 +95,9 @@ func judgeBookmark(dataset string, b zfs.Snapshot, snapshots []zfs.Snapshot, h z
 
 // InQuestion returns the managed bookmarks that may belong to a discarded history, given the record
 // Checked that an earlier run made of the disk. A snapshot that is older than Checked and still
-// exists proves that the disk was not set back past this snapshot since. A bookmark is in question
-// if its own snapshot is gone, and if it is newer than every snapshot that already existed at the
-// time of Checked.
+// exists proves that the disk was not set back past this snapshot since. A bookmark may belong to a
+// discarded history if its own snapshot is gone, and if the bookmark is newer than every snapshot
+// that already existed at the time of Checked.
 func (d *Disk) InQuestion() []zfs.Snapshot {
 	if d.Ignored != "" || d.unchanged() {
 		return nil
@@ -161,9 +161,9 @@ func (d *Disk) judgeBookmarks() []JudgedBookmark {
 	return bad
 }
 
-// abandon plans the destruction of a disk's bookmarks of a discarded history, and returns the
-// disk without these bookmarks. A bookmark that is unproven is kept, and a note tells a person
-// about this bookmark.
+// abandon plans the destruction of a disk's bookmarks of a discarded history, and returns the disk
+// without these bookmarks. A bookmark with the standing Unproven is kept, and a note reports the
+// bookmark to a person.
 func (p *planner) abandon(d Disk) Disk {
 	p.askHistory(&d)
 	bad := d.judgeBookmarks()

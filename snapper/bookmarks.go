@@ -73,10 +73,10 @@ func firstOfDay(snapshots []zfs.Snapshot, now time.Time) bool {
 // Missing returns the snapshots that should have a bookmark but have none, the newest first. Each
 // day's first snapshot that is not _stopped should have a bookmark, and so should every _stopped
 // snapshot. The program that takes snapshots on the source also bookmarks them, but a relay
-// receives the snapshots without bookmarks. A day needs no second bookmark if it has a bookmark
-// of its first snapshot, or of a still older snapshot that is gone. A snapshot whose bookmark
-// [Bookmarks.Expire] would destroy again needs no bookmark. A bookmark of a later snapshot of the
-// day was made by another program, such as syncoid --create-bookmark, and does not count.
+// receives the snapshots without bookmarks. A day needs no second bookmark if it has a bookmark of
+// its first snapshot, or of a still older snapshot that is gone. A snapshot needs no bookmark if
+// [Bookmarks.Expire] would destroy the bookmark again. A bookmark of a later snapshot of the day
+// was made by another program, such as syncoid --create-bookmark, and does not count.
 func (b Bookmarks) Missing(snapshots []zfs.Snapshot, now time.Time) []zfs.Snapshot {
 	if b.Keep == 0 {
 		return nil
@@ -116,11 +116,11 @@ func (b Bookmarks) Missing(snapshots []zfs.Snapshot, now time.Time) []zfs.Snapsh
 	return missing
 }
 
-// Expire returns the managed bookmarks that are not kept, the oldest first. For each of the newest
-// Keep days, by the days in the names, the bookmark of the day's first regular snapshot is kept.
-// The bookmark of the first _stopped snapshot is also kept, for each of the newest Keep days that
-// have one, and so are the newest bookmarks of _stopped snapshots. A guest that is off, and whose
-// disk other programs write to, gets new _stopped snapshots all day, but a copy that was last
+// Expire returns the managed bookmarks that snap must destroy, the oldest first. For each of the
+// newest Keep days, by the days in the names, the bookmark of the day's first regular snapshot is
+// kept. The bookmark of the first _stopped snapshot is also kept, for each of the newest Keep days
+// that have one, and so are the newest bookmarks of _stopped snapshots. A guest that is off, and
+// whose disk other programs write to, gets new _stopped snapshots all day, but a copy that was last
 // updated early that day has only the day's first _stopped snapshot. A day with more than one
 // regular bookmark has bookmarks of another program, such as syncoid --create-bookmark, and all
 // bookmarks of that day are kept. If Keep is 0, every bookmark is kept: any of the bookmarks may be

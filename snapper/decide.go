@@ -39,9 +39,9 @@ func (p *planner) task(d *Disk) (diskTask, bool) {
 	return p.decide(d)
 }
 
-// taskIfStopped decides what to do with a disk whose guest seemed stopped at the first look. If the
-// disk would get its last snapshot, taskIfStopped asks for a second look at the guest. If the disk
-// would get no last snapshot, the note about the disk has the reason.
+// taskIfStopped decides what to do with a disk whose guest seemed stopped when the run first
+// looked. If the disk would get its last snapshot, taskIfStopped asks for a second look at the
+// guest. If the disk would get no last snapshot, the note about the disk has the reason.
 func (p *planner) taskIfStopped(d *Disk) (diskTask, bool) {
 	supposed := *d
 	supposed.State, supposed.Why, supposed.Supposed = d.Supposed, d.SupposedWhy, Unknown

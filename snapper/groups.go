@@ -137,7 +137,8 @@ func TooMany(freezes []Freeze, atOnce int, budget, longest time.Duration) string
 const freezeShare = 3
 
 // freezes returns the guests that must be frozen, among the guests that get a snapshot. A guest
-// that Proxmox works on is marked unfit: Proxmox may be freezing that guest itself.
+// that Proxmox works on must not be frozen by snap, because Proxmox may be freezing the guest
+// itself.
 func (p *planner) freezes(tasks []diskTask) []Freeze {
 	var list []Freeze
 	for _, t := range tasks {

@@ -144,8 +144,8 @@ type Plan struct {
 	Ask Questions
 }
 
-// GuestPlan is the plan for the disks that one guest, or all members of a group, have on one
-// pool; these disks are snapshotted together.
+// GuestPlan is the plan for the disks that one guest, or all members of a group, have on one pool;
+// one channel program takes the snapshots of these disks.
 type GuestPlan struct {
 	Pool string
 	// VMID is the VMID of the guest, 0 for a group. Group is the name of the group, "" for a single

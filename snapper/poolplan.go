@@ -86,7 +86,8 @@ type Frozen struct {
 	Freezes []Freeze
 }
 
-// frozen reports whether a plan is for a guest or group that is frozen, for this pool or another.
+// frozen reports whether a plan is for a guest or group that must be frozen, perhaps because of its
+// disks on another pool.
 func (p Plan) frozen(g GuestPlan) bool {
 	return !g.final() && slices.ContainsFunc(p.Guests, func(o GuestPlan) bool {
 		return !o.final() && o.VMID == g.VMID && o.Group == g.Group && len(o.Freeze) > 0

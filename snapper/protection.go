@@ -52,7 +52,8 @@ func volumeIn(v pve.Volume, s pve.Storage) string {
 }
 
 // whyPathUnprotected returns the same as WhyUnprotected, for a volume that the configuration names
-// by a path. A path that leads to a dataset of a storage is treated as that storage's volume.
+// by a path. If the path leads to a dataset of a storage, the dataset is judged as a volume of the
+// storage.
 func whyPathUnprotected(v pve.Volume, c pve.Cluster, known, unread map[string]bool) (report.Kind, string) {
 	for dataset := range known {
 		if isAt(v.Name, dataset) {

@@ -18,7 +18,8 @@ type GuestState int
 const (
 	// Unknown: it is unknown whether the guest lives.
 	Unknown GuestState = iota
-	// UnknownAlive: the guest's process lives, but Proxmox could not be asked about the guest.
+	// UnknownAlive: the guest's process lives, but Proxmox did not answer a question about the
+	// guest.
 	UnknownAlive
 	// Running: the guest lives; a paused guest, or one with an I/O error, also counts.
 	Running

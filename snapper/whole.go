@@ -16,14 +16,15 @@ type Lack struct {
 	// Writer is another guest that uses the disk and was not frozen while the snapshot was taken, 0
 	// if the disk has no snapshot.
 	Writer int
-	// NotDue is true if the disk gets its snapshots at other times.
+	// NotDue is true if the disk has no snapshot because its retention gives it snapshots at other
+	// times than the guest's other disks.
 	NotDue bool
 }
 
 // Lacks returns the disks of a guest that got no snapshot, and the disks that another guest may
 // have written to while the snapshots were taken. Lacks does not return disks that a person
 // excluded, nor directories and devices that are passed through on purpose. The argument disks of
-// Lacks has the disks that were read, excluded reports whether a person excluded a disk, taken
+// Lacks has the disks that the run read, excluded reports whether a person excluded a disk, taken
 // whether a disk got a snapshot, and frozen whether a guest was frozen.
 func (g NodeView) Lacks(vmid int, disks []Disk, excluded, taken func(dataset string) bool, frozen func(vmid int) bool) []Lack {
 	known := map[string]*Disk{}

@@ -177,7 +177,8 @@ var commandWords = []string{
 }
 
 // withCommand makes old cron lines work: retention words without a command mean snap. Flags may
-// precede the words or the command. withCommand also turns help and version into --help and
+// precede the retention words or the command. withCommand also turns help and version into --help
+// and
 // --version.
 func withCommand(args []string) []string {
 	switch {

@@ -39,8 +39,9 @@ func signals() (came chan os.Signal, stop func()) {
 
 // reading runs a command that only reads. reading returns immediately after a signal, with the exit
 // status that shells use for that signal, and otherwise when work ends, at the latest after the
-// time in limit. Work that hangs is abandoned, and the error names its stage. Programs that work
-// started are killed. After the context of work has ended, work must not print anything.
+// time in limit. Work that hangs is abandoned, and the error names its stage. reading kills the
+// programs that the function work started. After the context of work has ended, work must not print
+// anything.
 func reading(limit time.Duration, stage *atomic.Value, work func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)

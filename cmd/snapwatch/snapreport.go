@@ -42,8 +42,8 @@ func (c *snapCmd) tell(env *environment, plan snapper.Plan, done report.Run) err
 	return nil
 }
 
-// problemTeller returns a function that prints problems. Without a terminal the function prints
-// only warnings, which are worth a mail, unless all is true.
+// problemTeller returns a function that prints the problems of a run. Without a terminal the
+// function prints only warnings, which are worth a mail, unless all is true.
 func problemTeller(env *environment, logFormat string, all bool) func([]report.Problem) { //nolint:revive // the user chose the format by --log-format
 	say := problemPrinter(env, logFormat)
 	return func(problems []report.Problem) {

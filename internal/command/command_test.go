@@ -89,7 +89,7 @@ func stage(t *testing.T) (fifo string) {
 
 func actor(words ...string) Cmd { return Cmd{Argv: append([]string{"actor"}, words...)} }
 
-// open opens the FIFO, so that the actors which wait for that continue and end.
+// open opens the FIFO, so that the actors which wait for the FIFO continue and end.
 func open(t *testing.T, fifo string) {
 	t.Helper()
 	file, err := os.OpenFile(fifo, os.O_WRONLY, 0)

@@ -99,8 +99,9 @@ func (s Search) ReadRoots(file, text string) []Entry {
 // root is the user as whom snapwatch runs.
 const root = "root"
 
-// read returns the entries of a crontab. account gets the part of a line after the schedule, and
-// returns the user as whom the command runs and the length of the text that names the user.
+// read returns the entries of a crontab. The argument account is a function that gets the part of a
+// crontab line after the schedule, and returns the user as whom the command runs and the length of
+// the text that names the user.
 func (s Search) read(file, text string, account func(rest string) (string, int)) []Entry {
 	var all []Entry
 	where, variables := defaultPath, map[string]string{}
@@ -126,9 +127,9 @@ func (s Search) read(file, text string, account func(rest string) (string, int))
 	return all
 }
 
-// withVariables returns the entries that a line has after the crontab's variables are replaced by
-// their values. Entries found by replacing variables always have a Problem, because the shell, and
-// not cron, expands variables.
+// withVariables returns the entries of a crontab line in which the crontab's variables were
+// replaced by their values. Entries found by replacing variables always have a Problem, because the
+// shell, and not cron, expands variables.
 func (s Search) withVariables(line string, variables map[string]string, account func(rest string) (string, int)) []Entry {
 	var used string
 	expanded := reference.ReplaceAllStringFunc(line, func(text string) string {

@@ -48,8 +48,8 @@ type Node struct {
 	Configured, Listed int
 	PveshErr           error
 	PveshTook          time.Duration
-	// Storages are the datasets of the ZFS storages that are enabled here. Absent are the storages'
-	// datasets that do not exist.
+	// Storages are the datasets of the ZFS storages that are enabled on this node. Absent are the
+	// storages' datasets that do not exist.
 	Storages, Absent []string
 	// Warnings describe lines in Proxmox's files that Proxmox understands in another way than a
 	// person would.
@@ -139,7 +139,8 @@ type Clock struct {
 	ZoneErr error
 }
 
-// Others are other programs that take or destroy snapshots with the names that snapwatch uses.
+// Others has the facts about other programs that take or destroy snapshots with the names that
+// snapwatch uses.
 type Others struct {
 	// Sanoid is true if sanoid has a configuration. SanoidRuns is true if something starts sanoid.
 	// OldCron is the crontab line that runs pve-zfs-snap, with its file.

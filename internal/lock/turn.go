@@ -23,8 +23,8 @@ const (
 // Turn is the permission for work that only one process on the machine should do at a time.
 type Turn struct {
 	locks []*Lock
-	// Note is the reason why other processes may do the work at the same time, "" if no other
-	// process does the work.
+	// Note is the reason why processes of other users may do the same work at the same time, "" if
+	// no other process does the work.
 	Note string
 	// Waited is true if another process of this user had the turn while this process waited.
 	Waited bool

@@ -129,10 +129,11 @@ func (n *Note) Write(v any) error {
 }
 
 // File returns the open file of the note, which programs that do the noted work must inherit. If
-// this process is killed, the note stays held until all these programs have ended.
+// this process is killed, the note remains locked until all programs that inherited the file have
+// ended.
 func (n *Note) File() *os.File { return n.file }
 
-// End removes the note, because the noted work has ended.
+// End removes the note, because the work that the note describes has ended.
 func (n *Note) End() error {
 	err := os.Remove(n.file.Name())
 	n.Leave()

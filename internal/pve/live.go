@@ -18,8 +18,8 @@ import (
 	"snapwatch/internal/command"
 )
 
-// PveshTimeout is the longest time that one pvesh may take. pvesh normally needs one or two
-// seconds, and waits for ever if pmxcfs hangs.
+// PveshTimeout is the longest time that one call of pvesh may take. A call normally needs one or
+// two seconds, and waits for ever if pmxcfs hangs.
 const PveshTimeout = 30 * time.Second
 
 // Listed is a guest in Proxmox's live list of this node.

@@ -27,8 +27,8 @@ type oddity struct {
 	text string
 }
 
-// blank and solid match white space, and its opposite, as in Proxmox's patterns; Go's \s lacks the
-// vertical tab.
+// blank and solid match white space, and its opposite, as in Proxmox's patterns; the class \s of
+// Go's patterns lacks the vertical tab.
 const (
 	blank = `[\t\v\f\r ]`
 	solid = `[^\t\v\f\r ]`

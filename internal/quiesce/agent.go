@@ -9,8 +9,9 @@ import (
 	"snapwatch/internal/command"
 )
 
-// agent freezes a virtual machine through its QEMU guest agent, by way of pvesh. pvesh is used
-// because the agent's socket belongs to Proxmox and serves one client at a time.
+// agent freezes a virtual machine through its QEMU guest agent, by way of pvesh. The agent is
+// reached through pvesh, because the agent's socket belongs to Proxmox and serves one client at a
+// time.
 type agent struct{ vmid int }
 
 // Frozen implements [Freezer]. Proxmox first pings the agent for three seconds, so an agent that

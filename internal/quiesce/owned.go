@@ -19,7 +19,7 @@ import (
 type Owned struct {
 	// How is the way in which the guest is frozen: "agent" or "cgroup".
 	How string `json:"how"`
-	// Run is the process number of the run that wanted the freeze.
+	// Run is the process number of the run of snap that started the watchdog.
 	Run int `json:"run"`
 	// Since is the time of the freeze; Until is the time at which the watchdog must thaw the guest.
 	Since time.Time `json:"since"`
@@ -179,8 +179,8 @@ func (h Host) takeOver(ctx context.Context, id pve.ID) (t TakenOver, n *note.Not
 }
 
 // another returns [ErrGone] if the guest's process that snapwatch froze has ended, even if the
-// guest was started again. snapwatch must not thaw the new process, whose guest agent may not even
-// exist.
+// guest was started again. snapwatch must not thaw the process of the guest that was started again,
+// which may not even have a guest agent.
 func (h Host) another(id pve.ID, o Owned) error {
 	process, err := h.Process(id)
 	switch {

@@ -64,8 +64,8 @@ type Host struct {
 	Process func(pve.ID) (string, error)
 	// Notes is the directory of the notes about frozen guests.
 	Notes note.Dir
-	// AtOnce is the number of virtual machines that are frozen at the same time. The number is
-	// limited because pvesh occupies a processor for one or two seconds per machine.
+	// AtOnce is the number of virtual machines that are frozen at the same time. AtOnce is limited
+	// because pvesh occupies a processor for one or two seconds per machine.
 	AtOnce int
 	// Now returns the current time.
 	Now func() time.Time

@@ -49,8 +49,9 @@ type Window struct {
 
 // Ended is the outcome of a window.
 type Ended struct {
-	// Early is the reason why guests continued before the run thawed them, "" if they did not. If
-	// Early is set, a snapshot may have been taken while the guests were writing.
+	// Early is the reason why guests continued before the run thawed them, "" if all guests
+	// remained frozen until then. If Early is set, a snapshot may have been taken while the guests
+	// were writing.
 	Early string
 	// Frozen is the longest time for which each guest may have been frozen, from the call that
 	// freezes to the end of the call that thaws.

@@ -10,7 +10,7 @@ import (
 // does not record the time of the interruption.
 type Interrupted struct {
 	// Since is the time when a run first saw the interrupted receive with the present token; Seen
-	// is the time when a run last saw the receive.
+	// is the time when a run last saw the interrupted receive.
 	Since time.Time `json:"since"`
 	Seen  time.Time `json:"seen"`
 	// Token is a digest of the receive's resume token, which changes whenever more data arrives.

@@ -25,7 +25,7 @@ func (p *Printed) Error() string { return p.Err.Error() }
 
 func (p *Printed) Unwrap() error { return p.Err }
 
-// ProblemOf turns err into a problem.
+// ProblemOf returns the Problem for the report that describes the error err.
 func ProblemOf(severity Severity, err error) Problem {
 	p := Problem{Severity: severity, Text: err.Error()}
 	if printed, ok := errors.AsType[*Printed](err); ok {

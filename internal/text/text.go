@@ -46,7 +46,8 @@ func Count(n int, thing string) string {
 	return strconv.Itoa(n) + " " + thing
 }
 
-// Are returns the text for a number of things with a verb: 1 disk is, 2 disks are.
+// Are returns the text for a number of things with the matching form of "is": 1 disk is, 2 disks
+// are.
 func Are(n int, thing string) string {
 	if n == 1 {
 		return Count(n, thing) + " is"

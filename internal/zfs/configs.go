@@ -67,8 +67,8 @@ func (r Reader) Configs(ctx context.Context, dataset string) ([]KeptConfig, erro
 	return all, cmp.Or(err, faults.orNil())
 }
 
-// ConfigsOf returns the configurations stored on the named snapshots, by full name. A snapshot that
-// no longer exists is left out. A snapshot without a configuration has the value "".
+// ConfigsOf returns the configurations stored on the named snapshots, by full name. ConfigsOf
+// leaves out a snapshot that no longer exists. A snapshot without a configuration has the value "".
 func (r Reader) ConfigsOf(ctx context.Context, fullNames []string) (map[string]string, error) {
 	values := map[string]string{}
 	for chunk := range slices.Chunk(fullNames, namesPerCall) {

@@ -19,8 +19,8 @@ type Damage struct {
 var object = regexp.MustCompile(`:<0x[0-9a-f]+>$`)
 
 // ResolveDamage finds the datasets that contain the files and objects with permanent errors in the
-// output of `zpool status -v`. mounts are the mounted datasets by mount point, because ZFS names a
-// file in a mounted dataset by its path only.
+// output of `zpool status -v`. The argument mounts has the mounted datasets by mount point, because
+// ZFS names a file in a mounted dataset by its path only.
 func ResolveDamage(places []string, mounts map[string]string) Damage {
 	d := Damage{Snapshots: map[string][]string{}}
 	seen := map[string]bool{}

@@ -30,7 +30,7 @@ func Complained(err error) bool {
 }
 
 // Faults is the error of a call that could not read some properties of some datasets: the reason,
-// by dataset. The results for all other datasets are complete.
+// by dataset. The results for datasets without an entry in Faults are complete.
 type Faults map[string]string
 
 func (f Faults) Error() string {
@@ -51,7 +51,7 @@ func (f Faults) add(dataset string, err error) {
 	}
 }
 
-// With returns the faults of f and of other together.
+// With returns a Faults with the entries of f and of other.
 func (f Faults) With(other Faults) Faults {
 	both := Faults{}
 	maps.Copy(both, f)

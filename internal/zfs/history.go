@@ -29,7 +29,8 @@ type Received struct {
 	TXG           uint64
 }
 
-// History is the part of a pool's own history that concerns the given bookmarks.
+// History has the events in a pool's own history (zpool-history(8)) that concern the given
+// bookmarks.
 type History struct {
 	// Since is the transaction group from which the pool's history is complete, because ZFS
 	// overwrites the oldest records.
@@ -56,8 +57,8 @@ var errHistory = errors.New("the pool's history is not as expected")
 
 // History reads a pool's history (zpool-history(8), -i) for events that concern the given
 // bookmarks. The history is read as a stream, so History needs memory for its result only. Only
-// root may read the history. The events that History counts as set-backs were seen on OpenZFS 2.1
-// and 2.3 (docs/replication.md).
+// root may read a pool's history. The events that History counts as set-backs were seen on OpenZFS
+// 2.1 and 2.3 (docs/replication.md).
 func (r Reader) History(ctx context.Context, pool string, bookmarks []Snapshot) (History, error) {
 	p := historyParser{pool: pool, bookmarks: bookmarks, names: map[string]bool{}, swaps: map[string]string{}}
 	for _, b := range bookmarks {
@@ -146,8 +147,8 @@ func (p *historyParser) line(line string) {
 	p.event(strings.TrimRight(event, " "))
 }
 
-// forget drops all events read so far; from then on, the history counts as complete only from the
-// transaction group since.
+// forget drops all events that were read from the pool's history so far; from then on, the history
+// counts as complete only from the transaction group since.
 func (p *historyParser) forget(since uint64) {
 	p.history = History{Since: since, Breaks: map[string]Break{}}
 	clear(p.swaps)
@@ -187,7 +188,7 @@ func (p *historyParser) event(event string) {
 	case strings.HasPrefix(event, "rename "):
 		from, to, ok := strings.Cut(event[len("rename "):], " -> ")
 		switch {
-		case ok && strings.Contains(from, "@") && strings.HasPrefix(to, "@"): // the clone of a snapshot
+		case ok && strings.Contains(from, "@") && strings.HasPrefix(to, "@"): // of a snapshot
 		case ok && strings.Contains(to, "/") && ValidDataset(to):
 			p.rename(p.dataset(from), p.dataset(to))
 		default:

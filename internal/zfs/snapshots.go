@@ -149,8 +149,8 @@ func parseSnapshot(line, mark string) (Snapshot, error) {
 	return s, nil
 }
 
-// WrittenSince returns the number of bytes written to a dataset since one of its snapshots. Reading
-// it takes the same time however many newer snapshots exist.
+// WrittenSince returns the number of bytes written to a dataset since one of its snapshots.
+// WrittenSince takes the same time however many newer snapshots exist.
 func (r Reader) WrittenSince(ctx context.Context, s Snapshot) (uint64, error) {
 	argv := []string{"zfs", "get", "-Hp", "-o", "value", "written@" + s.Name, s.Dataset}
 	text, err := command.Output(ctx, command.Cmd{Argv: argv, Inherit: r.Inherit})

@@ -14,14 +14,14 @@ import (
 type PoolHealth struct {
 	// State is ONLINE, DEGRADED, FAULTED, UNAVAIL, SUSPENDED or another word of ZFS's own.
 	State string `json:"state"`
-	// Size and Allocated are raw sizes in bytes, including parity.
+	// Size and Allocated are the raw sizes of the pool in bytes, including parity.
 	Size      uint64 `json:"size"`
 	Allocated uint64 `json:"allocated"`
 	// Created is the time when the pool was made. Created is read only if no scrub or resilver has
 	// finished, and is zero otherwise.
 	Created time.Time `json:"created,omitzero"`
-	// Scrub is the running or last scrub, Resilver the running or last resilver. ZFS may report
-	// only the later of the two.
+	// Scrub is the running or last scrub, Resilver the running or last resilver. Some versions of
+	// ZFS report only the later one of scrub and resilver.
 	Scrub    PoolScan `json:"scrub,omitzero"`
 	Resilver PoolScan `json:"resilver,omitzero"`
 	// DataErrors is the number of permanent errors.
@@ -53,7 +53,7 @@ type PoolScan struct {
 	// Start is zero if ZFS reports only the end of the scan. End is zero while the scan runs.
 	Start time.Time `json:"start,omitzero"`
 	End   time.Time `json:"end,omitzero"`
-	// Errors is the number of errors that the scan found and could not repair.
+	// Errors is the number of errors that the scrub or resilver found and could not repair.
 	Errors uint64 `json:"errors,omitempty"`
 }
 

@@ -18,10 +18,10 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// The index of a pool is a text file with tab-separated columns. The first line is indexHead. The
-// next lines have the turns, one line for each disk that prune listed in turns. After the turns,
-// each disk has a line, followed by one line for each of its snapshots and bookmarks. The last line
-// of an index file has a checksum of all lines before it.
+// The index of a pool is a text file with tab-separated columns. The first line is indexHead. After
+// the first line, the file has one line for each disk that prune listed in turns. After the lines
+// of turns, each disk has a line, followed by one line for each of its snapshots and bookmarks. The
+// last line of an index file has a checksum of all lines before it.
 const indexHead = "snapwatch index 1"
 
 // Path returns the path of a pool's index; a pool's name never contains a slash.

@@ -83,8 +83,8 @@ type entry struct {
 	Snapshots []zfs.Snapshot
 	Bookmarks []zfs.Snapshot
 	// Written is the number of bytes written between the newest _stopped snapshot and a newer
-	// snapshot that is not managed. Written is nil if the run did not ask ZFS for the number, or if
-	// the disk was written to since.
+	// snapshot that is not managed. Written is nil if no run asked ZFS for the number, or if the
+	// disk was written to since.
 	Written *uint64
 }
 

@@ -26,7 +26,7 @@ type captures struct {
 	// stays reports whether a snapshot exists and is not destroyed by this round.
 	stays func(dataset, name string) bool
 	// before has, by dataset, the records of the configurations that snapshots of earlier runs
-	// keep. now has the records of the configurations that this run could not store.
+	// keep. The field now has the records of the configurations that this run could not store.
 	before map[string]report.Kept
 	nowMu  sync.Mutex
 	now    map[string]report.Kept
@@ -42,9 +42,9 @@ func (c *captures) round(plan snapper.Plan, disks []snapper.Disk) {
 }
 
 // fill adds to the plans of one channel program the configurations that their snapshots must keep.
-// The function fill reads the configurations from the guests' files, while the guests are locked.
-// Each snapshot of a guest gets the configuration, because a receiver may have only some of the
-// disks. A configuration that could not be read is not stored in a snapshot.
+// fill reads the configurations from the guests' files, while the guests are locked. Each snapshot
+// of a guest gets the configuration, because a receiver may have only some of the disks. A
+// configuration that could not be read is not stored in a snapshot.
 func (c *captures) fill(plans []snapper.GuestPlan, view snapper.NodeView, looks map[int]snapper.LastLook) []snapper.GuestPlan {
 	if !c.on {
 		return plans

@@ -146,8 +146,7 @@ func (f *freezer) ask(ctx context.Context, list []snapper.Frozen) []snapper.Froz
 	return list
 }
 
-// lacks returns the disks of a guest that have no snapshot of the time at which the guest was
-// frozen.
+// lacks returns the disks of a guest of which no snapshot was taken while the guest was frozen.
 func (f *freezer) lacks(vmid int, taken func(dataset string) bool, frozen func(vmid int) bool) []snapper.Lack {
 	excluded := func(dataset string) bool { return f.Config.IgnoredFor(dataset, vmid) != "" }
 	return f.view.Lacks(vmid, planned(f.pools), excluded, taken, frozen)

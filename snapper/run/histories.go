@@ -13,7 +13,7 @@ import (
 )
 
 // historyTimeout is the longest time that reading a pool's history may take. A history may have a
-// million records, and the guests wait for their snapshots while it is read.
+// million records, and the guests wait for their snapshots while the history is read.
 const historyTimeout = 2 * time.Minute
 
 // historyAgain is the time after which a run tries to read a pool's history again if reading it

@@ -90,7 +90,7 @@ func (w *indexed) outside() {
 	}
 }
 
-// promote moves the snapshots of a clone's origin to the clone, as zfs-promote(8) does. After a
+// promote moves the snapshots of a clone's origin to the clone, as zfs promote does. After a
 // promotion, only the former origin shows a new time of change.
 func (w *indexed) promote(d *snapper.Disk) {
 	of := &w.disks[(slices.IndexFunc(w.disks, func(x snapper.Disk) bool { return x.Name == d.Name })+1)%len(w.disks)]

@@ -26,8 +26,8 @@ const (
 	// freezes: the time until the guests are frozen, and the time of their channel programs.
 	maxLockedFrozen = quiesce.MaxFreezing + maxLocked
 	// maxMigrationLocked is the longest time for which a run prevents Proxmox's replication and
-	// migration, which give up after 2 s (guest_migration_lock). A quick freeze ends within this
-	// time.
+	// migration, which give up after 2 s (guest_migration_lock). A quick freeze ends within
+	// maxMigrationLocked.
 	maxMigrationLocked = 1500 * time.Millisecond
 )
 
@@ -127,8 +127,8 @@ func (l *locks) look(ctx context.Context, view snapper.NodeView, vmid int, look 
 	return look
 }
 
-// atWork reports whether a guest's lock is taken: Proxmox holds it during a whole migration, and
-// while it moves a disk.
+// atWork reports whether a guest's lock is taken: Proxmox holds the lock during a whole migration,
+// and while it moves a disk.
 func (o Options) atWork(id pve.ID) bool {
 	release, err := o.World.LockGuest(id)
 	if err == nil {

@@ -83,9 +83,9 @@ func (p *pool) lock(ctx context.Context, now time.Time) error {
 // started to release the pool's lock.
 const finalTimeout = time.Minute
 
-// readDisks reads the disks of the pool; the function list returns their datasets. If a dataset
-// disappears while the pool is read, readDisks starts again once, so that the missing dataset does
-// not prevent the snapshots of all other disks.
+// readDisks reads the disks of the pool; the argument list of readDisks returns the datasets of the
+// disks. If a dataset disappears while the pool is read, readDisks starts again once, so that the
+// missing dataset does not prevent the snapshots of all other disks.
 func (p *pool) readDisks(ctx context.Context, list func(Pool, context.Context, ...string) ([]zfs.Dataset, error)) error {
 	for again := false; ; again = true {
 		p.disks, p.readAt = nil, p.World.Now()
@@ -175,9 +175,9 @@ func (p *pool) readSnapshots(ctx context.Context, disks []*snapper.Disk) error {
 	return nil
 }
 
-// faultsOf records the errors of reading single disks as the Problem of these disks. For errors of
-// single disks faultsOf returns nil, so that other disks are not affected; it returns an error that
-// does not concern single disks.
+// faultsOf records the errors of reading single disks as the Problem of these disks. faultsOf
+// returns nil for errors of single disks, so that the run continues with the other disks, and
+// returns err if err does not concern single disks.
 func faultsOf(disks []*snapper.Disk, err error) error {
 	faults, some := errors.AsType[zfs.Faults](err)
 	if !some {

@@ -153,9 +153,9 @@ func unmade(err error) string {
 type freezeResult struct {
 	freezes []snapper.Freeze
 	view    snapper.NodeView
-	// lacks returns the disks of a guest that have no snapshot of the time at which the guest was
-	// frozen. The argument taken of lacks reports whether a disk has a snapshot, and the argument
-	// frozen whether a guest was frozen.
+	// lacks returns the disks of a guest of which no snapshot was taken while the guest was frozen.
+	// The argument taken of lacks reports whether a disk has a snapshot, and the argument frozen
+	// whether a guest was frozen.
 	lacks func(vmid int, taken func(dataset string) bool, frozen func(vmid int) bool) []snapper.Lack
 	// failed has the reasons why guests could not be frozen.
 	failed map[pve.ID]string

@@ -46,9 +46,9 @@ func (j *journal) reportLate(parents map[string][]string, done []*pool, err erro
 	}
 }
 
-// reportGuests records the names of the guests and the volumes of running guests that no snapshot
-// can cover. reportGuests reports the guests that have been locked for long, and an error of
-// asking Proxmox.
+// reportGuests records the names of the guests and the volumes of running guests that get no
+// snapshots. It also reports guests that have been locked for long, and the error of reading
+// Proxmox's live list.
 func (j *journal) reportGuests(g snapper.NodeView, atWork func(pve.ID) bool, pools []*pool, start time.Time) {
 	for _, warning := range g.Cluster.Warnings {
 		// A warning about Proxmox's files is not a reason for a mail at every run.
@@ -95,8 +95,8 @@ func (j *journal) reportGuests(g snapper.NodeView, atWork func(pve.ID) bool, poo
 	})
 }
 
-// reportUnread reports the guests whose configuration could not be read. A run that does not know
-// the disks of these guests is not a success.
+// reportUnread reports the guests whose configuration could not be read. A run that could not read
+// a guest's configuration, and so does not know the guest's disks, is not a success.
 func (j *journal) reportUnread(c pve.Cluster) {
 	for _, vmid := range c.Unread() {
 		j.incomplete = true

@@ -21,7 +21,7 @@ const programTimeout = 10 * time.Minute
 
 // maxAttempts is the largest number of retries of a snapshot. A snapshot is retried in the next
 // transaction group if the dataset already has a snapshot of the present group, and under the name
-// of a later second if its name is taken.
+// of a later second if the name of the snapshot is taken.
 const maxAttempts = 8
 
 // finishPlan carries out the steps that follow the snapshots on a pool, given the outcomes of the

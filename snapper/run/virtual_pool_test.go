@@ -42,8 +42,8 @@ type virtualPool struct {
 	// onSnapshot returns the result of a channel program that takes snapshots. If onSnapshot
 	// returns neither outcomes nor an error, the channel program succeeds.
 	onSnapshot func(context.Context, []lua.Guest) (map[string]lua.Outcome, error)
-	// onDestroy returns the result of destroying a snapshot. If onDestroy is nil, destroying
-	// succeeds.
+	// onDestroy is called for each destroy of a snapshot, and returns the errno. If onDestroy is
+	// nil, destroying succeeds.
 	onDestroy func(dataset, name string) syscall.Errno
 	// receiving has the disks that are being received: a channel program destroys no snapshots of
 	// such a disk.
@@ -55,7 +55,8 @@ type virtualPool struct {
 	// is true, zpool hangs instead.
 	size, allocated uint64
 	spaceHangs      bool
-	// programs has the snapshots that each channel program was asked to take.
+	// programs has, for each channel program of the run, the names of the snapshots that the
+	// program had to take.
 	programs [][]string
 }
 

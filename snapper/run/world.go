@@ -38,7 +38,7 @@ type World interface {
 	Hook(ctx context.Context, h config.Hook, input string, env []string, locks []Note) (string, error)
 }
 
-// Notes is the interface of [note.Dir].
+// Notes is what a run needs of [note.Dir], the directory with the notes about hooks.
 type Notes interface {
 	Take(name string) (Note, error)
 	Find(name string) (Note, error)
@@ -46,7 +46,7 @@ type Notes interface {
 	Names() ([]string, error)
 }
 
-// Note is the interface of [note.Note].
+// Note is what a run needs of [note.Note], a locked file about work that must be ended.
 type Note interface {
 	// Left reports whether the note was left by a process that is gone.
 	Left() bool
