@@ -122,9 +122,9 @@ func (g NodeView) assign(disks []Disk, replicas []string) {
 				}
 			}
 		case len(claims) == 0 && len(keeping) > 0:
-			d.State, d.Why = Replica, fmt.Sprintf("guest %d only keeps it as unused, and it came from elsewhere (%s)", d.VMID, d.Sign)
+			d.State, d.Why = Replica, fmt.Sprintf("guest %d only keeps it as unused, and it may be a copy (%s)", d.VMID, d.Sign)
 		case len(claims) == 0 && d.Sign != "" && g.here(VmidOf(d.Name)):
-			d.State, d.Why = Replica, fmt.Sprintf("guest %d does not name it in its configuration, and it came from elsewhere (%s)", d.VMID, d.Sign)
+			d.State, d.Why = Replica, fmt.Sprintf("guest %d does not name it in its configuration, and it may be a copy (%s)", d.VMID, d.Sign)
 		case len(claims) == 0:
 			d.State, d.Why = Orphan, fmt.Sprintf("no guest %d in the cluster", d.VMID)
 		case len(using) == 0 && len(keeping) > 0 && !slices.Equal(keeping, []int{VmidOf(d.Name)}):

@@ -189,7 +189,7 @@ func TestWhoseDiskItIs(t *testing.T) {
 		assert.Equal(t, Running, disks[0].State)
 		assert.Equal(t, 100, disks[0].VMID, "grouped, frozen and reported with it")
 		assert.Equal(t, Replica, disks[1].State)
-		assert.Contains(t, disks[1].Why, "does not name it in its configuration, and it came from elsewhere (@a is older")
+		assert.Contains(t, disks[1].Why, "does not name it in its configuration, and it may be a copy (@a is older")
 		assert.Equal(t, Running, disks[2].State)
 	}
 	assert.Empty(t, view.UsersHere("tank/data/vm-300-disk-0"))
@@ -214,7 +214,7 @@ func TestUnusedDisk(t *testing.T) {
 		assert.Equal(t, 100, d.VMID)
 	}
 	assert.Equal(t, []GuestState{Running, Replica, Busy}, states)
-	assert.Contains(t, disks[1].Why, "guest 100 only keeps it as unused, and it came from elsewhere (@a is older")
+	assert.Contains(t, disks[1].Why, "guest 100 only keeps it as unused, and it may be a copy (@a is older")
 	assert.Contains(t, disks[2].Why, "kept as unused by the guests [100], and its name has another guest's number")
 	view.Assign(disks, []string{"tank/data"})
 	assert.False(t, disks[0].InUse)

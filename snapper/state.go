@@ -153,7 +153,7 @@ func Judge(e Evidence, gate Gate) (GuestState, string) {
 	case e.ListErr != nil:
 		return Unknown, fmt.Sprintf("Proxmox could not be asked: %v", e.ListErr)
 	case e.ProcessErr != nil:
-		return Unknown, fmt.Sprintf("its process could not be looked at: %v", e.ProcessErr)
+		return Unknown, fmt.Sprintf("it is unknown whether its process runs: %v", e.ProcessErr)
 	case e.Listed == "":
 		return Unknown, "it is configured here but missing in Proxmox's list"
 	}
@@ -188,7 +188,7 @@ func judgeAlive(e Evidence) (GuestState, string) {
 
 func judgeDead(e Evidence, gate Gate) (GuestState, string) {
 	if e.JustEnded {
-		return Busy, "it ended between the two looks of this run"
+		return Busy, "its process ended while this run was looking at it"
 	}
 	if e.Config.Template {
 		return Template, "template"

@@ -46,15 +46,15 @@ func TestJudgeStopped(t *testing.T) {
 		{"wanted started, seen stopped by the last run", func(e *Evidence) { e.HAStarted, e.StoppedLastRun = true, true }, Stopped, "stopped"},
 		{"template", func(e *Evidence) { e.Config.Template = true }, Template, "template"},
 
-		{"just ended", func(e *Evidence) { e.JustEnded = true }, Busy, "between the two looks"},
-		{"a template that just ended", func(e *Evidence) { e.JustEnded, e.Config.Template = true, true }, Busy, "between the two looks"},
+		{"just ended", func(e *Evidence) { e.JustEnded = true }, Busy, "ended while this run was looking"},
+		{"a template that just ended", func(e *Evidence) { e.JustEnded, e.Config.Template = true, true }, Busy, "ended while this run was looking"},
 		{"seen once", func(e *Evidence) { e.SeenStopped = false }, Busy, "one look only"},
 		{"reboot", func(e *Evidence) { e.Rebooting = true }, Busy, "for a reboot"},
 		{"wanted started by high availability", func(e *Evidence) { e.HAStarted = true }, Busy, "the next run looks again"},
 
 		{"pvesh fails", func(e *Evidence) { e.Listed, e.ListErr = "", errTest }, Unknown, "could not be asked: exit status 255"},
 		{"pvesh fails after listing it", func(e *Evidence) { e.ListErr = errTest }, Unknown, "could not be asked"},
-		{"process unreadable", func(e *Evidence) { e.ProcessErr = errTest }, Unknown, "could not be looked at"},
+		{"process unreadable", func(e *Evidence) { e.ProcessErr = errTest }, Unknown, "it is unknown whether its process runs"},
 		{"not in the list", func(e *Evidence) { e.Listed = "" }, Unknown, "missing in Proxmox's list"},
 		{"status unknown", func(e *Evidence) { e.Listed = "unknown" }, Unknown, `"unknown", which proves neither that it runs nor that it is stopped`},
 		{"status of tomorrow", func(e *Evidence) { e.Listed = "mothballed" }, Unknown, "proves neither that it runs nor that it is stopped"},

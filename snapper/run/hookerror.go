@@ -28,7 +28,7 @@ func hookError(err, timeout error, limit time.Duration) error {
 	if errors.Is(timeout, context.Canceled) {
 		return errors.New("killed, because the run was told to end")
 	} else if timeout != nil {
-		return fmt.Errorf("killed when its time was over (%s)", limit)
+		return fmt.Errorf("killed after its time limit (%s)", limit)
 	} else if code := command.ExitCode(err); code >= 0 {
 		return fmt.Errorf("exit status %d", code)
 	}

@@ -56,7 +56,7 @@ func (h *hooks) takeLock(ctx context.Context, vmid int) (Note, error) {
 			return n, err
 		}
 		if h.World.Wait(ctx, turnPause) != nil {
-			return nil, fmt.Errorf("not started: hooks of guest %d that were started earlier are still at work", vmid)
+			return nil, fmt.Errorf("not started: hooks of guest %d that were started earlier are still running", vmid)
 		}
 	}
 }
@@ -83,7 +83,7 @@ func (h *hooks) owe(t *turn, on hookEvent, guest hookGuest) {
 		err = t.owed.Write(owedHook{on, t.since, guest})
 	}
 	if err != nil {
-		h.note(report.ProblemOf(report.Warning, fmt.Errorf("a hook that is owed is forgotten if this run is killed: %w", err)))
+		h.note(report.ProblemOf(report.Warning, fmt.Errorf("if this run is killed, no later run starts the hook: %w", err)))
 	}
 }
 
@@ -95,7 +95,7 @@ func (h *hooks) newOwed(vmid int, on hookEvent) (n Note, err error) {
 		case err == nil && n.Left():
 			// The number belongs to a hook that a killed run left to the next run.
 			n.Leave()
-			err = fmt.Errorf("guest %d is already owed too many hooks", vmid)
+			err = fmt.Errorf("too many hooks of guest %d still have to run", vmid)
 		case !isBusy(err):
 			return n, err
 		}

@@ -106,7 +106,7 @@ func TestBeforeHooks(t *testing.T) {
 	assert.Len(t, begun, 2, "it is owed to both that after_snapshot follows")
 	h.follow(snapper.Plan{}, nil, begun)
 	assert.Len(t, failed, 1)
-	assert.ErrorContains(t, failed[101], "for guest 101: killed when its time was over (100ms)")
+	assert.ErrorContains(t, failed[101], "for guest 101: killed after its time limit (100ms)")
 	h.end()
 	said := h.report.Problems
 	require.Len(t, said, 1)

@@ -122,7 +122,7 @@ func (r *run) whoseDisks(ctx context.Context) (cluster pve.Cluster, node bool, e
 func (o Options) signs() (report.State, error) {
 	state, err := o.World.LoadState()
 	if err != nil {
-		return report.State{}, fmt.Errorf("it is unknown which disks came from elsewhere, so nothing is destroyed until snap has run again: %w", err)
+		return report.State{}, fmt.Errorf("it is unknown which disks are copies, so no snapshot is destroyed until snap has run again: %w", err)
 	}
 	return state, nil
 }

@@ -57,7 +57,7 @@ func (j *journal) reportGuests(g snapper.NodeView, atWork func(pve.ID) bool, poo
 	j.reportUnread(g.Cluster)
 	if g.ListErr != nil {
 		j.report.Unlisted = true
-		j.problem(report.Warning, "Proxmox could not be asked which guests run; no stop is believed: %v", g.ListErr)
+		j.problem(report.Warning, "Proxmox could not be asked which guests run, so no guest counts as stopped: %v", g.ListErr)
 	}
 	for _, vmid := range slices.Sorted(maps.Keys(g.Evidence)) {
 		severity, stuck := snapper.StuckLock(g.Evidence[vmid], atWork, start)

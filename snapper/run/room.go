@@ -23,7 +23,7 @@ func (p *pool) room(ctx context.Context, start time.Time) report.Room {
 	defer cancel()
 	var err error
 	if facts.Size, facts.Allocated, err = p.Space(ctx); err != nil {
-		p.problem(report.Notice, "pool %s: how full it is, zpool does not tell: %v", p.name, err)
+		p.problem(report.Notice, "pool %s: its fill level is unknown: %v", p.name, err)
 	}
 	room := snapper.JudgeRoom(facts)
 	room.At = start

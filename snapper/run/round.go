@@ -235,7 +235,7 @@ func (r *run) answer(ctx context.Context, view snapper.NodeView, pools []*pool, 
 	second, err := r.lookAgain(ctx, view, ask.Looks)
 	if err != nil {
 		// The first look shows which guests live, but does not prove that any guest stopped.
-		r.problem(report.Warning, "a second look at the guests failed, so no stop is believed: %v", err)
+		r.problem(report.Warning, "a second look at the guests failed, so no guest counts as stopped: %v", err)
 		view.LooksDone = true
 		return view
 	}
@@ -244,7 +244,7 @@ func (r *run) answer(ctx context.Context, view snapper.NodeView, pools []*pool, 
 
 // unanswered records for each disk that the facts which the plan still asks for could not be read.
 func unanswered(pools []*pool, ask snapper.Questions) {
-	const why = "the run asked for it too often"
+	const why = "it still could not be read after three tries"
 	for _, p := range pools {
 		for i := range p.disks {
 			d := &p.disks[i]

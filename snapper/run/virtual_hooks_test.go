@@ -96,7 +96,7 @@ func TestHooksNeverOverlap(t *testing.T) {
 			ended := w.runWithSlowAfter(t)
 			r := w.run(t, hooking)
 			assert.False(t, r.Success)
-			assert.Len(t, told(r, report.Warning, "not started: hooks of guest 100 that were started earlier are still at work"), 1)
+			assert.Len(t, told(r, report.Warning, "not started: hooks of guest 100 that were started earlier are still running"), 1)
 			<-ended
 			assert.Equal(t, wholeTurn, w.steps(), "no snapshot is made that was not prepared")
 			time.Sleep(8 * time.Minute)

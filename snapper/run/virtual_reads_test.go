@@ -86,7 +86,7 @@ func TestSecondLookFails(t *testing.T) {
 		r := w.run(t)
 		w.once(t, "looks again")
 		require.Len(t, r.Problems, 1)
-		assert.Contains(t, r.Problems[0].Text, "so no stop is believed: pmxcfs is away")
+		assert.Contains(t, r.Problems[0].Text, "so no guest counts as stopped: pmxcfs is away")
 		assert.Empty(t, w.happened("_stopped"))
 	})
 }

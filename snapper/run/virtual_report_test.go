@@ -84,7 +84,7 @@ func TestRoomIsToldOnce(t *testing.T) {
 		assert.Len(t, told(r, report.Notice, "pool tank: 85% of it is taken (limit 80%"), 1, "from cron, check tells it")
 		assert.Empty(t, told(r, report.Warning, "%"))
 		assert.Less(t, r.End.Sub(r.Start), 10*time.Second)
-		assert.Len(t, told(r, report.Notice, "pool vault: how full it is, zpool does not tell"), 1)
+		assert.Len(t, told(r, report.Notice, "pool vault: its fill level is unknown"), 1)
 		assert.Equal(t, uint64(850), r.Rooms["tank"].Allocated)
 
 		tank.allocated = 910
