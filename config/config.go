@@ -83,7 +83,7 @@ type Override struct {
 	WatchOverride `yaml:",inline"`
 }
 
-// Default returns the configuration that an empty file gives.
+// Default returns the configuration with the default of each key, as for an empty file.
 func Default() Config {
 	return Config{
 		Bookmarks:    30,
@@ -95,8 +95,8 @@ func Default() Config {
 	}
 }
 
-// Load reads the file at path. Load returns an error if the file is missing; [LoadDefault] does
-// not.
+// Load reads the configuration file at path. Load returns an error if the file is missing;
+// [LoadDefault] does not.
 func Load(path string) (Config, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {

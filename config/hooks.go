@@ -27,7 +27,7 @@ type Hooks struct {
 	AfterPrune []Hook `yaml:"after_prune,omitempty"`
 }
 
-// Hook is one program to start.
+// Hook is a program that a run starts before or after snapshots.
 type Hook struct {
 	// Argv is the program's absolute path and its arguments, which no shell reads.
 	Argv []string `yaml:"argv"`

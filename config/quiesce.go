@@ -28,8 +28,8 @@ type Quiesce struct {
 	How  How   `yaml:"how"`
 }
 
-// Group is a set of guests that belong together. On each pool, all disks of the group get their
-// snapshots in one transaction group.
+// Group is a set of guests whose snapshots must be of the same time. On each pool, all disks of the
+// group get their snapshots in one transaction group.
 type Group struct {
 	Name string `yaml:"name"`
 	VMID VMIDs  `yaml:"vmid"`
@@ -40,7 +40,7 @@ type Group struct {
 // How is the way in which a guest is frozen; "" if the guest is not frozen.
 type How string
 
-// The ways in which a guest is frozen.
+// The ways in which snap can freeze a guest.
 const (
 	// Agent makes the QEMU guest agent freeze the guest's file systems.
 	Agent How = "agent"

@@ -14,8 +14,8 @@ import (
 
 const shipped = "../deploy/config.yaml"
 
-// TestShipped checks that the installed configuration file sets nothing. The lines that are
-// commented out in the file must be a valid configuration that has every key with its default.
+// TestShipped checks that the configuration file in the package changes no default. The lines that
+// are commented out in the file must be a valid configuration that has every key with its default.
 func TestShipped(t *testing.T) {
 	c, err := Load(shipped)
 	require.NoError(t, err)

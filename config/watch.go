@@ -17,7 +17,7 @@ type Watch struct {
 	Ignore []string `yaml:"ignore"`
 	// Expect selects the disks that this host must have, no matter which node owns them.
 	Expect []Selector `yaml:"expect"`
-	// Maintenance excludes disks from alarms until a given time.
+	// Maintenance has the entries that exclude disks from alarms until a given time.
 	Maintenance []Maintenance `yaml:"maintenance"`
 	// ReplicaLabel says how check uses a copy's received label:running: "show" or "trust". With
 	// "trust", the received label may overrule the class of the newest snapshot.

@@ -36,7 +36,8 @@ type Names struct {
 	Peers []string
 }
 
-// Classify returns the kind of label that a value of label:running is.
+// Classify returns the kind of the label for a value of label:running: none, stopped, this node, a
+// peer or foreign.
 func (n Names) Classify(p zfs.Property) Label {
 	value := p.Own()
 	short, _, _ := strings.Cut(value, ".")

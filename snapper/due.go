@@ -124,9 +124,9 @@ func (p *planner) take(u batch, class zfs.Class, tasks []diskTask) string {
 	return name
 }
 
-// freeName returns the name for a snapshot that is taken now. If a snapshot or bookmark of the
-// disks already has the name with the present time, because the clock or the disk was set back,
-// freeName tries the names of the following seconds.
+// freeName returns an unused name for snapshots of the disks that are taken now. If a snapshot or
+// bookmark of the disks already has the name with the present time, because the clock or the disk
+// was set back, freeName tries the names of the following seconds.
 func freeName(tasks []diskTask, class zfs.Class, now time.Time) string {
 	for t := now; ; t = t.Add(time.Second) {
 		name := zfs.FormatSnapshotName(inPass(t), class)

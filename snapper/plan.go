@@ -45,7 +45,7 @@ type Disk struct {
 	// words.
 	State GuestState
 	Why   string
-	// Guests are the guests of this node that use the disk, by VMID.
+	// Guests has the VMIDs of the guests of this node that use the disk.
 	Guests []int
 	// Sign is a sign, seen now or by earlier runs, that the disk was received from another host, ""
 	// for none.

@@ -36,8 +36,8 @@ type managed struct {
 	future bool
 }
 
-// managedOf returns the managed snapshots, sorted by transaction group. A snapshot that is dated
-// later than now by more than futureSlack fills no bucket and is never destroyed.
+// managedOf returns the managed ones of a disk's snapshots, sorted by transaction group. A snapshot
+// that is dated later than now by more than futureSlack fills no bucket and is never destroyed.
 func managedOf(snapshots []zfs.Snapshot, now time.Time) []managed {
 	list := make([]managed, 0, len(snapshots))
 	for _, s := range snapshots {

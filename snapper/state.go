@@ -16,7 +16,7 @@ type GuestState int
 // The states of a guest. Only the disks of a guest in the state Stopped ever get a _stopped
 // snapshot.
 const (
-	// Unknown: it is unknown whether the guest lives.
+	// Unknown: snap could not read whether the guest lives.
 	Unknown GuestState = iota
 	// UnknownAlive: the guest's process lives, but Proxmox did not answer a question about the
 	// guest.
@@ -78,8 +78,8 @@ type Evidence struct {
 	SeenStopped bool
 	// JustEnded is true if this run looked at the guest before and found the guest alive then.
 	JustEnded bool
-	// HAStarted is true if high availability wants the guest started. StoppedLastRun is true if
-	// the run before this one also saw the guest stopped.
+	// HAStarted is true if Proxmox's high availability keeps the guest started. StoppedLastRun is
+	// true if the run before this one also saw the guest stopped.
 	HAStarted, StoppedLastRun bool
 }
 

@@ -33,7 +33,7 @@ type checkCmd struct {
 	Verbose  int     `short:"v" type:"counter" help:"Say more: the disks that are not well, with the reason; all disks (-vv); the commands run (-vvv)."`
 }
 
-// Help is the long help of the command.
+// Help returns the long help text of `snapwatch check`.
 func (checkCmd) Help() string {
 	return `It also judges pools, and the runs of snap and prune on this host. It needs no root, and answers in time even while zfs hangs.
 Exit status: 0 OK; 1 WARNING; 2 CRITICAL; 3 UNKNOWN. The worst counts, in the order CRITICAL,

@@ -14,7 +14,7 @@ type completionCmd struct {
 	Shell string `arg:"" enum:"bash,zsh,fish" help:"bash, zsh or fish."`
 }
 
-// Help is the long help of the command.
+// Help returns the long help text of `snapwatch completion`.
 func (completionCmd) Help() string {
 	return `The package installs these. Without it, for bash as you use it now:
 
@@ -57,7 +57,8 @@ func flagsOf(n *kong.Node) []*kong.Flag {
 	return flags
 }
 
-// takesFile reports whether a flag's value is a path.
+// takesFile reports whether the value of a command-line flag is a path, which the shell can
+// complete.
 func takesFile(f *kong.Flag) bool {
 	return f.PlaceHolder == "FILE" || f.PlaceHolder == "DIR"
 }
@@ -99,7 +100,7 @@ func writeBash(w io.Writer, root *kong.Node) error {
 			case len(enumOf(f.Value)) > 0:
 				fmt.Fprintf(&values, "\t%q) words=%q ;;\n", path+" --"+f.Name, strings.Join(enumOf(f.Value), " "))
 			case !f.IsBool() && !f.IsCounter():
-				// The shell completes the value with file names.
+				// For a flag with a path, the shell completes the value with file names.
 				fmt.Fprintf(&values, "\t%q) return ;;\n", path+" --"+f.Name)
 			}
 		}
@@ -130,7 +131,7 @@ complete -o default -F _snapwatch snapwatch
 	return err
 }
 
-// zshText escapes a help text for an _arguments specification.
+// zshText escapes a help text for zsh's function _arguments.
 var zshText = strings.NewReplacer("'", `'\''`, "[", `\[`, "]", `\]`, ":", `\:`)
 
 func writeZsh(w io.Writer, root *kong.Node) error {
@@ -229,7 +230,7 @@ func writeFish(w io.Writer, root *kong.Node) error {
 }
 
 // fishCondition returns the condition, in fish's syntax, under which fish offers a command's words:
-// the command was typed, and none of its subcommands.
+// the command was typed, but none of its subcommands.
 func fishCondition(n *kong.Node) string {
 	path := commandPath(n)
 	if path == "" {

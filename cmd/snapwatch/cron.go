@@ -178,7 +178,7 @@ func (j cronJob) of(cli *grammar) regularCmd {
 // pve-zfs-snap too.
 const oldProgram = "pve-zfs-snap"
 
-// cronSearch finds the lines that start snap or prune.
+// cronSearch describes the crontab lines that start snap or prune of snapwatch.
 var cronSearch = crontab.Search{
 	Names: func(base string) bool {
 		return strings.HasPrefix(base, "snapwatch") || strings.HasPrefix(base, oldProgram)
@@ -251,8 +251,8 @@ func pointOutTwice(env *environment) {
 	}
 }
 
-// pointOutOld names the lines of cron that still run pve-zfs-snap. A person's crontab is never
-// edited.
+// pointOutOld names the lines of cron that still run pve-zfs-snap. snapwatch never edits a crontab
+// that a person wrote.
 func pointOutOld(env *environment) {
 	for _, line := range oldCronLines(env) {
 		fmt.Fprintf(env.Stdout, "cron still runs pve-zfs-snap; remove that line from %s: %s\n", line.File, line.Line)

@@ -59,9 +59,10 @@ type environment struct {
 	Hostname, ClockSync func() string
 	// Self is a path from which the running program can be started.
 	Self string
-	// Trusted returns why cron must not run a program as root.
+	// Trusted returns an error with the reason why cron must not run a program as root, nil if cron
+	// may.
 	Trusted func(program string) error
-	// PVE has the paths of Proxmox's state.
+	// PVE has the paths of Proxmox's files and directories.
 	PVE pve.Host
 }
 

@@ -23,7 +23,7 @@ type explainCmd struct {
 	Format  string  `enum:"text,json" default:"text" help:"What to print: text, or json as check prints it, with what is explained of each guest."`
 }
 
-// Help is the long help of the command.
+// Help returns the long help text of `snapwatch explain`.
 func (explainCmd) Help() string {
 	return `For a guest: whether it can be started here, as of when, what is lost since then, whether its
 disks are encrypted and the key is loaded, how much room there is, how the pool is, and the

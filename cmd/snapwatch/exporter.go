@@ -44,7 +44,7 @@ type exporterCmd struct {
 	MaxDataAge  time.Duration `default:"10m" placeholder:"TIME" help:"Call a disk unreadable when it was last read longer ago than this. Two scrape intervals suit (default ${default})."`
 }
 
-// Help is the long help of the command.
+// Help returns the long help text of `snapwatch exporter`.
 func (exporterCmd) Help() string {
 	return `It serves the verdicts of check at /metrics, a page for people at /, and the API with which other
 sites ask the owner of a guest. On an address that is not loopback it serves only the metrics,
@@ -202,8 +202,8 @@ func (e *environment) living(vmid int) (since time.Time, alive bool) {
 
 var plainPath = regexp.MustCompile(`^(/[A-Za-z0-9_.-]+)+$`)
 
-// metricsPath returns the path of the metrics. The error says why the exporter cannot serve metrics
-// at that path.
+// metricsPath returns the URL path at which the exporter serves metrics. The error says why the
+// exporter cannot serve metrics at that path.
 func (c *exporterCmd) metricsPath() (string, error) {
 	clean := path.Clean(c.Path)
 	taken := func(prefix string) bool { return strings.HasPrefix(clean+"/", prefix) }

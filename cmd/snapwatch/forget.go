@@ -24,7 +24,7 @@ type forgetCmd struct {
 	StateDir string   `default:"/var/lib/snapwatch-exporter" placeholder:"DIR" help:"Where the exporter remembers the disks (default ${default})."`
 }
 
-// Help is the long help of the command.
+// Help returns the long help text of `snapwatch forget`.
 func (forgetCmd) Help() string {
 	return `A disk that was here and is gone is reported as missing. After you removed one on purpose, run
 this as root: it takes the disk out of what the exporter remembers, and each user's check then

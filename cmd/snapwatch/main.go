@@ -23,7 +23,7 @@ func main() {
 	os.Exit(execute(os.Args[1:], systemEnvironment()))
 }
 
-// version is set by the linker.
+// version is the version of snapwatch, set by the linker.
 var version = "devel"
 
 const description = `Snapshots of running Proxmox VE guests on ZFS, and alarms when they stop arriving.
@@ -33,7 +33,7 @@ const description = `Snapshots of running Proxmox VE guests on ZFS, and alarms w
   To look at it:           snapwatch status, snapwatch explain GUEST|DISK
   Does it work here?       snapwatch doctor`
 
-// firstScreen is printed for snapwatch without arguments.
+// firstScreen is the text that snapwatch prints if it is started without arguments.
 const firstScreen = `Snapshots of running Proxmox VE guests on ZFS, and an alarm when they stop
 arriving at the other site.
 

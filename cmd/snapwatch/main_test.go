@@ -191,7 +191,7 @@ func makeAlive(work, vmid string) error {
 	return os.WriteFile(filepath.Join(work, "run/qemu-server", vmid+".pid"), []byte(vmid+"1\n"), 0o644)
 }
 
-// alive VMID: the guest's process is alive from now on.
+// alive VMID: from now on, the simulated guest's process is alive.
 func alive(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(makeAlive(ts.Getenv("WORK"), args[0]))
 }

@@ -158,7 +158,8 @@ func TestCheckComparesWithARealExporter(t *testing.T) {
 		t.Cleanup(live.Close)
 		return live
 	}
-	// The replica and the owner share one fake zfs. The owner's disk is in another pool.
+	// In this test the replica and the owner use one fake zfs program. The owner's disk is in
+	// another pool.
 	replica, own := vm(100, "stopped", 72*time.Hour), vm(100, "stopped", 72*time.Hour)
 	own.Name, own.GUID = "rpool/data/vm-100-disk-0", 500
 	s := newSite(t, replica, zfstest.Dataset{Name: "rpool", GUID: 3}, own)

@@ -101,8 +101,8 @@ func (c *pruneCmd) prune(ctx context.Context, env *environment, cfg config.Confi
 	return nil
 }
 
-// settings returns the configuration and the retention of prune. The configuration's keep: is meant
-// for snap, unless role: says that the host is a replica.
+// settings returns the configuration, and the retention by which prune destroys snapshots. The
+// configuration's keep: is meant for snap, unless role: says that the host is a replica.
 func (c *pruneCmd) settings(env *environment) (config.Config, config.Keep, error) {
 	cfg, err := env.loadConfig(c.Config)
 	if err != nil {

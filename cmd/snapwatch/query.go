@@ -203,8 +203,8 @@ func (q query) scan(ctx context.Context, env *environment, cfg config.Config, po
 	return pools, &memory, notes, nil
 }
 
-// forgetPending removes the times at which receives became pending. A check that saves no cache
-// would record its own time for each receive.
+// forgetPending removes from the disks the times since which their receives have been pending. A
+// check that saves no cache would record its own time for each receive.
 func forgetPending(pools []checker.Pool) {
 	for i := range pools {
 		for k := range pools[i].Disks {

@@ -17,8 +17,8 @@ import (
 
 // regularCmd is a snapwatch command that cron or a timer can run: snap or prune.
 type regularCmd interface {
-	// settings returns the configuration and the retention. The retention is nil where neither
-	// the command line nor the configuration has one.
+	// settings returns the configuration and the retention of the command. The retention is nil
+	// where neither the command line nor the configuration has one.
 	settings(env *environment) (config.Config, config.Keep, error)
 	// words returns the command line without the flags for a single run, such as --dry-run.
 	words() []string

@@ -24,7 +24,7 @@ type statusCmd struct {
 	Every   seconds `default:"5s" placeholder:"TIME" help:"With --watch: show it this often (default ${default})."`
 }
 
-// Help is the long help of the command.
+// Help returns the long help text of `snapwatch status`.
 func (statusCmd) Help() string {
 	return `It prints a line for each guest, the worst first, with the verdicts of check: how many of its
 disks are here, how old the newest state is that all of them have, and what is wrong. --disks

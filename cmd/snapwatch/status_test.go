@@ -22,7 +22,8 @@ func (s *site) look(command string, args ...string) int {
 	return execute(append([]string{command, "--seen", s.seen}, args...), s.environment)
 }
 
-// atTerminal makes standard output a terminal of this size, with these environment variables.
+// atTerminal makes the standard output of the tested commands a terminal of the given size, with
+// the given environment variables.
 func (s *site) atTerminal(width, height int, variables ...string) {
 	s.Terminal = true
 	s.Size = func() (int, int) { return width, height }

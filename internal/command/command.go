@@ -167,9 +167,9 @@ func Output(ctx context.Context, c Cmd) (string, error) {
 	return out.String(), err
 }
 
-// RunUnkillable runs a command that changes something, and returns its output. The command is never
-// killed, because a killed channel program stops half done. When ctx ends, RunUnkillable returns
-// [ErrStillRunning] and the command continues.
+// RunUnkillable runs a command that changes a pool, and returns its output. The command
+// is never killed, because a killed channel program stops half done. When ctx ends, RunUnkillable
+// returns [ErrStillRunning] and the command continues.
 func RunUnkillable(ctx context.Context, c Cmd) (string, error) {
 	p, err := start(c)
 	if err != nil {

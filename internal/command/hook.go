@@ -20,10 +20,10 @@ const outputGrace = 200 * time.Millisecond
 // ErrNotStarted is in the chain of errors of [RunHook] if the program could not be started.
 var ErrNotStarted = errors.New("not started")
 
-// RunHook runs a user's program, named by its path. RunHook returns the last maxStderr bytes of the
-// program's standard output and standard error together. The program's standard input is c.Stdin,
-// and env is added to its environment. Of the open files, the program inherits c.Inherit only. When
-// ctx ends, RunHook kills the program's process group.
+// RunHook runs a hook, that is, a program of the user, given by its path. RunHook returns the last
+// maxStderr bytes of the program's standard output and standard error together. The program's
+// standard input is c.Stdin, and env is added to its environment. Of the open files, the program
+// inherits c.Inherit only. When ctx ends, RunHook kills the program's process group.
 func RunHook(ctx context.Context, c Cmd, env []string) (said string, err error) {
 	output := &tail{}
 	cmd := exec.Command(c.Argv[0], c.Argv[1:]...)

@@ -19,8 +19,8 @@ import (
 // Replace replaces a file in one step, so that a reader finds either the old file or the new file.
 // The new file gets exactly the given mode. Replace ignores the umask and the mode of the old file,
 // because a run that was started by hand could otherwise hide the file from its readers for ever.
-// The new file is first written next to the old one under a temporary name. Replace removes
-// temporary files that killed writers left.
+// Replace first writes the new file under a temporary name, in the directory of the old file.
+// Replace removes temporary files that killed writers left.
 func Replace(path string, text []byte, mode fs.FileMode) error {
 	dir := filepath.Dir(path)
 	f, err := renameio.NewPendingFile(path, renameio.WithTempDir(dir), renameio.WithPermissions(mode), renameio.WithStaticPermissions(mode))

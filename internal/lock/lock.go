@@ -139,7 +139,7 @@ func open(path string, mode fs.FileMode) (*os.File, error) {
 
 // create creates the lock file with the given mode, whatever the umask is. A private file gets the
 // owner of its directory, because a file that root owns would keep that owner out. If another user
-// has created the file in the meantime, create opens that file.
+// creates the lock file at the same moment, create opens the file of that user.
 func create(path string, mode fs.FileMode) (*os.File, error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, mode)
 	if errors.Is(err, fs.ErrExist) {

@@ -71,7 +71,8 @@ type Checked struct {
 	Own     uint64 `json:"own,omitempty"`
 	Foreign bool   `json:"foreign,omitempty"`
 	// Elsewhere is true if the guest was on another node of the cluster at the last run. If the
-	// guest is on this node at the next run, the snapshots received until then count as its own.
+	// guest is on this node at the next run, the snapshots that its disk received until then count
+	// as this node's own.
 	Elsewhere bool `json:"elsewhere,omitempty"`
 	// Unproven are the bookmarks whose history is unproven.
 	Unproven []Unproven `json:"unproven,omitempty"`

@@ -1,4 +1,4 @@
-// Package text prepares text for people: ages, and text of other programs, which must not break the
+// Package text prepares text for people: ages, and text of other programs that could break the
 // output of snapwatch.
 package text
 

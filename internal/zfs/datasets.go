@@ -12,10 +12,11 @@ import (
 	"snapwatch/internal/command"
 )
 
-// headProperties are the properties that are read of every dataset, in this order. User properties
-// are free text that a received stream may have chosen: a value with line breaks can look like rows
-// of another dataset. Among the properties that are read, a native ZFS property comes last: zfs
-// prints its row after the false rows, where the parser does not expect it.
+// headProperties are the properties that [Reader.Children] and [Reader.Descendants] read of every
+// dataset, in the order of zfs's output. User properties are free text that a received stream may
+// have chosen: a value with line breaks can look like rows of another dataset. Among the properties
+// that are read, a native ZFS property comes last: zfs prints its row after the false rows, where
+// the parser does not expect it.
 var (
 	headProperties  = slices.Concat(nativeProperties[:len(nativeProperties)-1], labelProperties)
 	labelProperties = []string{LabelRunning, LabelNoSnap, "guid"}

@@ -105,8 +105,9 @@ type historyParser struct {
 // historyTime is the time format at the beginning of each record of zpool history.
 const historyTime = "2006-01-02.15:04:05 "
 
-// line parses one line of a pool's history. Only lines that look like an event are read, because
-// commands and ioctls have no transaction group and may print any text in the lines after them.
+// line parses one line of a pool's history. The parser uses only lines that look like an event,
+// because commands and ioctls have no transaction group and may print any text in the lines after
+// them.
 //
 // ZFS keeps the records up to the first command, zpool create, for ever, and overwrites later
 // records (seen on OpenZFS 2.1 and 2.3). The part of a history from which no record is missing can

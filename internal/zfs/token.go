@@ -13,9 +13,9 @@ import (
 const maxToken = 64 << 10
 
 // ResumedSnapshot returns the snapshot, under its name on the source host, whose receive a
-// receive_resume_token continues. To resume, the source host must still have this snapshot.
-// ResumedSnapshot returns "" if it does not understand the token. The command `zfs send -nvt TOKEN`
-// prints the name of the snapshot after toname.
+// receive_resume_token continues. The receive can be resumed only if the source host still has the
+// snapshot. ResumedSnapshot returns "" if it does not understand the token. The command `zfs send
+// -nvt TOKEN` prints the name of the snapshot after toname.
 func ResumedSnapshot(token string) string {
 	parts := strings.Split(token, "-") // the parts of a token: version, checksum, size, payload
 	if len(parts) != 4 || parts[0] != "1" {

@@ -106,7 +106,8 @@ func (r *run) takeLiving(ctx context.Context, view snapper.NodeView, p *pool, pl
 	return outcomes
 }
 
-// takeStops takes the _stopped snapshots of the guests that stopped.
+// takeStops takes the _stopped snapshots of the disks of all guests that stopped, one guest after
+// the other.
 func (r *run) takeStops(ctx context.Context, view snapper.NodeView, pools []*pool, stops []snapper.Stop) map[string]snapper.Outcome {
 	outcomes := map[string]snapper.Outcome{}
 	for _, s := range stops {

@@ -70,7 +70,7 @@ func stoppingIn(p snapper.Plan) []hookGuest {
 	return sorted(guests)
 }
 
-// losingIn returns the guests whose snapshots a plan destroys.
+// losingIn returns the guests of whose disks a plan destroys snapshots.
 func losingIn(p snapper.Plan) []hookGuest {
 	guests := map[int]*hookGuest{}
 	for _, d := range p.Destroys {
@@ -183,8 +183,9 @@ func calls(hooks []config.Hook, on hookEvent, node string, guests []hookGuest) (
 // rejects a variable of 128 KiB. The standard input of a hook always has all values.
 const maxVariable = 64 << 10
 
-// environment returns the environment variables of the hook. In a variable with a list, each entry
-// has a line of its own, because a ZFS name may contain spaces.
+// environment returns the environment variables that a hook gets, in addition to those of the run.
+// In a variable with a list, each entry has a line of its own, because a ZFS name may contain
+// spaces.
 func (c hookCall) environment() []string {
 	var vmids, pools, snapshots, classes, disks []string
 	for _, g := range c.guests {

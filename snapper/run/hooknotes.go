@@ -195,7 +195,7 @@ func (s *turns) end(vmid int) {
 	}
 }
 
-// use records that a hook of the guests was started.
+// use records in the turns of the guests that a hook was started for these guests.
 func (s *turns) use(guests []hookGuest) {
 	for _, g := range guests {
 		s.of(g.VMID).used = true
@@ -215,7 +215,7 @@ func (s *turns) used() map[int]*turn {
 	return s.taken
 }
 
-// locks returns the locks that the hooks of these guests inherit.
+// locks returns the locks of the given guests' hooks, which the hooks inherit.
 func (s *turns) locks(guests []hookGuest) []Note {
 	var list []Note
 	for _, g := range guests {

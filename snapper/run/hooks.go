@@ -30,7 +30,7 @@ const (
 	maxHookLine  = 300
 )
 
-// hooks runs the admin's programs before and after snapshots.
+// hooks starts the programs that the configuration names under hooks:, before and after snapshots.
 type hooks struct {
 	Options
 	*journal
@@ -40,7 +40,7 @@ type hooks struct {
 	running []func()
 }
 
-// end waits until all started hooks have ended.
+// end waits until all hooks that the run started have ended.
 func (h *hooks) end() { waitAll(h.running) }
 
 // due returns the hooks that must end before the snapshots of living guests are taken.

@@ -73,7 +73,7 @@ func gather(world Time, work ...func()) {
 	waitAll(started)
 }
 
-// eachPool calls a function on all pools side by side.
+// eachPool calls the function do for each pool, for all pools side by side.
 func eachPool(world Time, pools []*pool, do func(*pool)) {
 	var work []func()
 	for _, p := range pools {
@@ -82,7 +82,8 @@ func eachPool(world Time, pools []*pool, do func(*pool)) {
 	gather(world, work...)
 }
 
-// waitAll returns when all functions that lanes run have ended.
+// waitAll calls all the functions in waits, each of which waits for the end of one started
+// function.
 func waitAll(waits []func()) {
 	for _, wait := range waits {
 		wait()

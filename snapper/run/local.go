@@ -206,12 +206,13 @@ func (l Local) Pool(name string) Pool { return &localPool{local: l, name: name} 
 // HookNotes implements [World]. The notes are in StateDir, so that owed hooks outlive a shutdown of
 // the host. Other users may read StateDir, because the exporter reads files there.
 func (l Local) HookNotes() Notes {
-	// If the directory cannot be created, taking a note fails.
+	// The error is ignored: if StateDir cannot be created, writing a note about a hook returns an
+	// error.
 	_ = files.Directory(l.StateDir, 0o755)
 	return localNotes{note.Dir(filepath.Join(l.StateDir, "hooks"))}
 }
 
-// localNotes are notes that are stored in files.
+// localNotes is the directory of the notes about hooks, as the interface Notes.
 type localNotes struct{ note.Dir }
 
 func (d localNotes) Take(name string) (Note, error) { return noteOf(d.Dir.Take(name)) }

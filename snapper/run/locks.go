@@ -48,7 +48,7 @@ type locks struct {
 
 // next returns, by VMID, the number of runs that skipped a living guest, for the next run. The
 // number is unchanged for a guest whose lock this run did not try to take, because another run may
-// work on that guest's disks.
+// skip or snapshot that guest.
 func (l *locks) next(view snapper.NodeView) map[int]int {
 	next := maps.Clone(l.now)
 	for vmid, runs := range l.before {

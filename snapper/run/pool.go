@@ -131,10 +131,10 @@ func (p *pool) takeDisks(ctx context.Context, heads []zfs.Dataset, listErr error
 	return p.readWritten(ctx)
 }
 
-// readSnapshots lists the snapshots and bookmarks of the disks. A disk without snapshots may still
-// have bookmarks: bookmarks remain after a person destroys all snapshots to make space. A disk that
-// never had a snapshot has no bookmarks, but before OpenZFS 2.2 no property shows whether a disk
-// ever had a snapshot.
+// readSnapshots lists the snapshots and bookmarks of the given disks and stores them in the disks.
+// A disk without snapshots may still have bookmarks: bookmarks remain after a person destroys all
+// snapshots to make space. A disk that never had a snapshot has no bookmarks, but before OpenZFS
+// 2.2 no property shows whether a disk ever had a snapshot.
 func (p *pool) readSnapshots(ctx context.Context, disks []*snapper.Disk) error {
 	byName := map[string]*snapper.Disk{}
 	var names, listed []string

@@ -147,7 +147,7 @@ func (p *pool) listBookmarks(ctx context.Context, disks []*snapper.Disk) error {
 	return err
 }
 
-// find returns the pool's disks among the datasets.
+// find returns those disks of the pool whose names are in datasets.
 func (p *pool) find(datasets []string) []*snapper.Disk {
 	return p.disksWhere(func(d *snapper.Disk) bool { return slices.Contains(datasets, d.Name) })
 }

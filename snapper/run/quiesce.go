@@ -120,7 +120,7 @@ func (j *journal) takeOver(ctx context.Context, w World) {
 	}
 }
 
-// poolsOf returns the pools of the plans, in order.
+// poolsOf returns the names of the pools of the plans, sorted.
 func poolsOf(plans []snapper.GuestPlan) []string {
 	var pools []string
 	for _, g := range plans {
@@ -141,7 +141,8 @@ func (f *freezer) faultsBefore(vmid int) []string {
 	return f.previous[i].Faults
 }
 
-// unmade returns the reason why a planned snapshot does not exist.
+// unmade returns the reason, for the report, why a planned snapshot of a frozen guest does not
+// exist.
 func unmade(err error) string {
 	if err == nil {
 		return "no snapshot was made"

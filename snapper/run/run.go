@@ -41,7 +41,7 @@ type Options struct {
 	Keep config.Keep
 	// Node is the name that the caller expects this node to have, "" for any name.
 	Node string
-	// DryRun ends the run after planning.
+	// DryRun ends the run after the plan is made, before it changes anything.
 	DryRun bool
 	// Adopt names the guests and disks that snap must treat as this node's own, see
 	// [snapper.Policy].
@@ -50,7 +50,7 @@ type Options struct {
 	// guests that ran here get their _stopped snapshots, if [snapper.Shutdown] proves the shutdown.
 	// A run with Final takes no other snapshots, and saves no report.
 	Final bool
-	// World gives access to everything outside of this program.
+	// World has the methods by which the run reaches pools, Proxmox, files and the clock.
 	World World
 	// Progress is called with the present step of a long run, and is nil if nobody reads that.
 	Progress func(string)
@@ -66,7 +66,7 @@ func (o Options) progress(format string, args ...any) {
 	}
 }
 
-// run is the state of one run.
+// run is the state of one run of snap, prune, unblock or finalize.
 type run struct {
 	Options
 	*journal
@@ -161,8 +161,8 @@ func newRun(o Options, name string) *run {
 	return r
 }
 
-// latest returns the report of the command that is saved now. Another run of the same command, for
-// other pools, may have saved a report since this run began.
+// latest returns the saved report of the last run of the same command. Another run of the same
+// command, for other pools, may have saved a report since this run began.
 func (r *run) latest() *report.Run {
 	latest, err := r.World.LastReport(r.name)
 	if err != nil {

@@ -99,7 +99,8 @@ func (o Options) lockedGuest(ctx context.Context, request UnblockRequest) (c pve
 		return c, release, fmt.Errorf("guest %d: Proxmox works on it: %w", request.VMID, err)
 	}
 	release = unlock
-	// The configuration that was read before taking the lock may be old.
+	// The guest's configuration is read again, because it may have changed before the guest's lock
+	// was taken.
 	if c, err = o.World.Cluster(timeout); err != nil {
 		return c, release, err
 	}

@@ -16,7 +16,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// destroying sets the largest number of snapshots that a run destroys.
+// destroying returns an option that sets the largest number of snapshots that a run destroys.
 func destroying(most int) func(*Options) {
 	return func(o *Options) { o.Config.MaxDestroys = &most }
 }
@@ -29,7 +29,7 @@ func (p *virtualPool) older(dataset string, n int, ago time.Duration) {
 	}
 }
 
-// destroyed returns the number of destroyed snapshots on a pool.
+// destroyed returns the number of snapshots that runs destroyed on a simulated pool.
 func (w *virtualWorld) destroyed(pool string) int { return len(w.happened(pool + ": destroy ")) }
 
 // A run destroys the oldest expired snapshots of all pools first, up to the number that one run may

@@ -242,7 +242,8 @@ func TestConfigAtTheProgram(t *testing.T) {
 	})
 }
 
-// sendsAfter configures after_snapshot hooks and no others.
+// sendsAfter returns an option that configures the programs as after_snapshot hooks, and no other
+// hooks.
 func sendsAfter(programs ...string) func(*Options) {
 	return func(o *Options) {
 		for _, name := range programs {

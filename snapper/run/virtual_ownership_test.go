@@ -33,7 +33,7 @@ func (p *virtualPool) head(dataset string) *zfs.Dataset {
 	return nil
 }
 
-// stops returns the number of a disk's _stopped snapshots.
+// stops returns the number of _stopped snapshots that a disk of the simulated pool has.
 func (p *virtualPool) stops(dataset string) int {
 	n := 0
 	for _, s := range p.snapshots[dataset] {

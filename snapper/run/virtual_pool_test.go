@@ -28,7 +28,7 @@ type virtualPool struct {
 	history   zfs.History
 	index     index.Index
 
-	// busy is true if another run has the pool's lock.
+	// busy is true if another run has the lock of the simulated pool.
 	busy     bool
 	slowList time.Duration
 	// endless has the disks whose lists of snapshots never end; listed has all disks whose lists of

@@ -44,7 +44,8 @@ type virtualWorld struct {
 	// onWait is called when the run waits, and onSave is called when the run has saved its report.
 	onWait func()
 	onSave func(report.Run)
-	// taken has the results of thawing the guests that an earlier run left frozen.
+	// taken has, by guest, the results of thawing that the simulated host returns for guests that
+	// an earlier run left frozen.
 	taken map[pve.ID]quiesce.TakenOver
 	// hookNotes is the directory of the notes about hooks, and onHook is called instead of starting
 	// a hook's program.

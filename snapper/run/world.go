@@ -70,14 +70,14 @@ type Time interface {
 	// Lanes returns lanes in which at most n functions run at the same time, any number if n is
 	// 0.
 	Lanes(n int) Lanes
-	// Gather starts the functions side by side. A call of next returns the indices of functions
-	// that ended and that no earlier call returned. The first call of next waits for all
-	// functions. After the time within, a call of next returns as soon as at least one function
-	// has ended.
+	// Gather starts the functions in work side by side, and returns the function next. A call of
+	// next returns the indices of functions that ended and that no earlier call returned. The first
+	// call of next waits for all functions. After the time within, a call of next returns as soon
+	// as at least one function has ended.
 	Gather(within time.Duration, work ...func()) (next func() []int)
 }
 
-// Lanes run functions side by side.
+// Lanes runs functions side by side, a limited number at the same time.
 type Lanes interface {
 	// Go starts do, side by side with the caller, as soon as a lane is free. The result wait of Go
 	// is a function that returns when the function do has ended.
@@ -162,8 +162,8 @@ type Pool interface {
 	// Space returns the size and the allocated bytes of the pool. Space may hang, but does not keep
 	// the pool's lock while it hangs.
 	Space(ctx context.Context) (size, allocated uint64, err error)
-	// Children lists the datasets directly below the parents. Descendants lists the roots and the
-	// datasets at any depth below them.
+	// Children lists the datasets directly below the datasets in parents. Descendants lists the
+	// roots and the datasets at any depth below them.
 	Children(ctx context.Context, parents ...string) ([]zfs.Dataset, error)
 	Descendants(ctx context.Context, roots ...string) ([]zfs.Dataset, error)
 	Snapshots(ctx context.Context, datasets []string, each func(zfs.Snapshot) error) error
@@ -181,7 +181,7 @@ type Pool interface {
 	// The methods below change the pool. If ctx ends, the change continues, and the error is a
 	// [command.ErrStillRunning].
 
-	// Snapshot and Destroy run one channel program each.
+	// Each call of Snapshot or Destroy runs one channel program.
 	Snapshot(ctx context.Context, guests []lua.Guest, bookmarks []lua.Bookmark) (map[string]lua.Outcome, error)
 	Destroy(ctx context.Context, disks []lua.DestroyRequest) (map[string]lua.Destroyed, error)
 	// DestroyBookmark destroys a bookmark, by a command: a channel program can destroy bookmarks
