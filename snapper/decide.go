@@ -127,9 +127,9 @@ func (p *planner) decide(d *Disk) (diskTask, bool) {
 	return t, true
 }
 
-// label returns the kind of the disk's label. If a running guest's label has this node's name, but
-// other signs show that the disk was received, the guest was started on a copy, and the label
-// counts as foreign.
+// label returns the kind of the disk's label:running, for the table of actions. If a running
+// guest's label has this node's name, but other signs show that the disk was received, the guest
+// was started on a copy, and the label counts as foreign.
 func (p *planner) label(d *Disk) Label {
 	label := p.policy.Names.Classify(d.Running)
 	if label == OwnLabel && d.State == Running && d.ownUpTo() == 0 && d.CameFrom(d.Sign) != "" {

@@ -84,11 +84,11 @@ type LastLook struct {
 	Ended bool
 	// Gone is true if the guest no longer has a configuration on this node.
 	Gone bool
-	// Err is the error of reading the guest's files.
+	// Err is the error of reading the guest's files at the last look.
 	Err error
-	// LockErr is the error of taking the guest's lock. BusyRuns is the number of earlier runs
-	// that skipped the guest because of this lock. RollingBack is true if Proxmox is rolling the
-	// guest back.
+	// LockErr is the error of taking the guest's lock for the last look. BusyRuns is the number of
+	// earlier runs that skipped the guest because of this lock. RollingBack is true if Proxmox is
+	// rolling the guest back.
 	LockErr     error
 	BusyRuns    int
 	RollingBack bool

@@ -46,12 +46,13 @@ type Word int
 // label was set by this node: syncoid --preserve-properties sets local labels on copies. A label
 // also remains local when the disk is given to another node and comes back as a copy.
 const (
-	// Own: this node set the label.
+	// Own: this node set the disk's local label.
 	Own Word = iota
 	// Others: the label came with the disk, or is older than a snapshot that was received onto the
 	// disk.
 	Others
-	// Unasked: the pool's history, which was not read yet, must show who set the label.
+	// Unasked: only the pool's history, which was not read yet, shows whether this node set the
+	// label.
 	Unasked
 	// Untold: this node set the label, and it is unknown whether the disk became a copy since.
 	Untold

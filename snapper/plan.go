@@ -166,7 +166,7 @@ type GuestPlan struct {
 // final reports whether the plan takes the _stopped snapshots of a guest that stopped.
 func (g GuestPlan) final() bool { return g.Class == zfs.Stopped }
 
-// DiskPlan is the plan for one disk.
+// DiskPlan has the steps of a plan for one disk: a snapshot, a bookmark, a label.
 type DiskPlan struct {
 	Dataset            string
 	VMID               int
@@ -181,7 +181,7 @@ type DiskPlan struct {
 	Reason string
 }
 
-// Destroy is a snapshot to destroy.
+// Destroy is a snapshot that a plan destroys, with the reason.
 type Destroy struct {
 	Dataset, Name, Reason string
 	Creation              time.Time

@@ -33,7 +33,7 @@ const (
 	Busy
 	// Stopped: there is proof that the guest does not run.
 	Stopped
-	// Template: the guest is a template, which never runs.
+	// Template: the guest is a template, which Proxmox never runs except for a backup.
 	Template
 	// Elsewhere: the guest's configuration is on another node of the cluster.
 	Elsewhere
@@ -62,7 +62,7 @@ type Evidence struct {
 	Config pve.Config
 	// Listed is the guest's status in Proxmox's live list, "" if the guest is not in the list.
 	Listed string
-	// ListErr is the error of reading Proxmox's live list.
+	// ListErr is the error of reading Proxmox's live list of guests.
 	ListErr error
 	// Process is true if the guest's process lives, according to the files that Proxmox itself
 	// checks.

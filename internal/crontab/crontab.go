@@ -91,17 +91,17 @@ func (s Search) ReadSystem(file, text string) []Entry {
 	})
 }
 
-// ReadRoots returns the entries of root's own crontab.
+// ReadRoots returns the entries of root's own crontab, whose lines name no user.
 func (s Search) ReadRoots(file, text string) []Entry {
 	return s.read(file, text, func(string) (string, int) { return root, 0 })
 }
 
-// root is the user as whom snapwatch runs.
+// root is the user as whom a crontab line must run snapwatch.
 const root = "root"
 
-// read returns the entries of a crontab. The argument account is a function that gets the part of a
-// crontab line after the schedule, and returns the user as whom the command runs and the length of
-// the text that names the user.
+// read returns the lines of a crontab that start the wanted program. The argument account is a
+// function that gets the part of a crontab line after the schedule, and returns the user as whom
+// the command runs and the length of the text that names the user.
 func (s Search) read(file, text string, account func(rest string) (string, int)) []Entry {
 	var all []Entry
 	where, variables := defaultPath, map[string]string{}

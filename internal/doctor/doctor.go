@@ -6,7 +6,7 @@ import "fmt"
 // doctor.
 type Status int
 
-// The statuses of findings, from good to bad.
+// The statuses of doctor's findings, from good to bad.
 const (
 	// OK means that the examined part of the host is in order.
 	OK Status = iota
@@ -20,7 +20,7 @@ var statusNames = [...]string{OK: "ok", Warn: "warning", Fail: "FAILED"}
 
 func (s Status) String() string { return statusNames[s] }
 
-// Finding is the result of one of doctor's examinations.
+// Finding is a result of doctor about one part of the host, such as a pool or the clock.
 type Finding struct {
 	Status Status
 	// Topic names the examined part of the host in one or two words. Text is the result. Do is the
@@ -40,7 +40,7 @@ func Judge(f Facts) []Finding {
 	return all
 }
 
-// Worst returns the worst status of the findings.
+// Worst returns the worst status of doctor's findings.
 func Worst(findings []Finding) Status {
 	worst := OK
 	for _, f := range findings {

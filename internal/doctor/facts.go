@@ -10,9 +10,9 @@ type Facts struct {
 	Now time.Time
 	// Root is true if doctor runs as root, and could therefore read everything that snap needs.
 	Root bool
-	// ConfigErr is the fault of the configuration. Role, WantNode and Warning are the
-	// configuration's keys role, node and limits.warning. Pools are the pools that, by the
-	// configuration, must be imported.
+	// ConfigErr is the error of reading the configuration, nil if the configuration is valid. Role,
+	// WantNode and Warning are the configuration's keys role, node and limits.warning. Pools are
+	// the pools that, by the configuration, must be imported.
 	ConfigErr error
 	Role      string
 	WantNode  string
@@ -35,7 +35,7 @@ type Facts struct {
 	LocksErr error
 }
 
-// Node is Proxmox's view of the host.
+// Node has the facts about the host that were read from Proxmox.
 type Node struct {
 	// PVE is true on a node of Proxmox VE. Err is the reason why Proxmox's configuration cannot be
 	// read.
@@ -43,8 +43,8 @@ type Node struct {
 	Err error
 	// Name is Proxmox's name for this node. Hostname is the kernel's name for the node.
 	Name, Hostname string
-	// Configured is the number of configured guests. Listed is the number of guests that pvesh
-	// lists.
+	// Configured is the number of guests with a configuration on this node. Listed is the number of
+	// guests that pvesh lists.
 	Configured, Listed int
 	PveshErr           error
 	PveshTook          time.Duration
@@ -142,8 +142,8 @@ type Clock struct {
 // Others has the facts about other programs that take or destroy snapshots with the names that
 // snapwatch uses.
 type Others struct {
-	// Sanoid is true if sanoid has a configuration. SanoidRuns is true if something starts sanoid.
-	// OldCron is the crontab line that runs pve-zfs-snap, with its file.
+	// Sanoid is true if the host has a configuration file of sanoid. SanoidRuns is true if
+	// something starts sanoid. OldCron is the crontab line that runs pve-zfs-snap, with its file.
 	Sanoid, SanoidRuns bool
 	OldCron            string
 }

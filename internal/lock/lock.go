@@ -25,8 +25,8 @@ const longestNote = 64
 // pipe.
 const careful = syscall.O_NOFOLLOW | syscall.O_NONBLOCK
 
-// Lock is a lock that this process holds. The code calls flock(2) directly, because the usual
-// libraries hide the open file, which a child must inherit.
+// Lock is a lock on a file, by flock(2), that this process holds. The code calls flock(2) directly,
+// because the usual libraries hide the open file, which a child must inherit.
 type Lock struct {
 	file *os.File
 	// before is the text that the lock file had before this process took the lock exclusively.

@@ -46,13 +46,14 @@ func (t Turn) Release() {
 	}
 }
 
-// WaitTurn waits for two locks called name in dir. The first lock belongs to this user; WaitTurn
-// waits for it until ctx ends, and then returns an error that holds a [*Busy]. The second lock is
-// shared by all users. Any user could hold the second lock for ever, so WaitTurn waits for the
-// second lock for half of ctx's remaining time, but at most for longestTurn. A process that waited
-// in vain for the second lock notes the time in the first lock's file. Without this note, many
-// processes of one user would each wait for the second lock, one after the other. If the second
-// lock is busy, or a lock file cannot be used, WaitTurn returns a turn with a note.
+// WaitTurn waits until this process may do a work that is called name, by taking two locks in dir.
+// The first lock belongs to this user; WaitTurn waits for it until ctx ends, and then returns an
+// error that holds a [*Busy]. The second lock is shared by all users. Any user could hold the
+// second lock for ever, so WaitTurn waits for the second lock for half of ctx's remaining time, but
+// at most for longestTurn. A process that waited in vain for the second lock notes the time in the
+// first lock's file. Without this note, many processes of one user would each wait for the second
+// lock, one after the other. If the second lock is busy, or a lock file cannot be used, WaitTurn
+// returns a turn with a note.
 func WaitTurn(ctx context.Context, dir, name string, now time.Time) (turn Turn, err error) {
 	first := filepath.Join(dir, fmt.Sprintf("%s@%d.lock", name, os.Geteuid()))
 	own, err := TryExclusive(first, now)

@@ -21,7 +21,7 @@ import (
 // directory.
 type Dir string
 
-// Note is a note that this process holds.
+// Note is a note about work that must be ended, which this process keeps locked.
 type Note struct {
 	file *os.File
 	left bool
@@ -81,7 +81,7 @@ func (d Dir) Read(name string, v any) error {
 	return decode(filepath.Join(string(d), name), string(text), v)
 }
 
-// Names returns the names of all existing notes, sorted.
+// Names returns the names of all notes in the directory, sorted.
 func (d Dir) Names() ([]string, error) {
 	entries, err := os.ReadDir(string(d))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -106,8 +106,8 @@ func (n *Note) Read(v any) error {
 	return decode(n.file.Name(), string(text), v)
 }
 
-// decode decodes the first JSON value of the text. More text may follow if a process was killed
-// between writing a shorter note and cutting the file.
+// decode decodes the first JSON value in the text of a note into v. More text may follow if a
+// process was killed between writing a shorter note and cutting the file.
 func decode(path, text string, v any) error {
 	if err := json.NewDecoder(strings.NewReader(text)).Decode(v); err != nil {
 		return fmt.Errorf("%s: %w", path, err)

@@ -125,7 +125,7 @@ func (c Captured) Others() []string {
 	return strings.Split(m[1], ", ")
 }
 
-// Config returns the stored configuration, parsed.
+// Config parses the guest's configuration that is stored in Text.
 func (c Captured) Config() Config { return parseConfig(c.ID, c.Text) }
 
 // Sum returns a short hash of the text, by which other snapshots can refer to the stored

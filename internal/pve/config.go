@@ -278,6 +278,6 @@ func parseVolume(key, value string) (Volume, bool) {
 	if !ok || strings.HasPrefix(volid, "/") {
 		return Volume{Key: key, Name: volid}, true
 	}
-	// A linked clone's volume has the form base-100-disk-0/vm-101-disk-0.
+	// The volume of a linked clone is named base-100-disk-0/vm-101-disk-0 in the configuration.
 	return Volume{Key: key, Storage: storage, Name: name[strings.LastIndexByte(name, '/')+1:]}, true
 }

@@ -20,11 +20,11 @@ import (
 
 // Host holds the paths at which Proxmox, the kernel and systemd keep their state.
 type Host struct {
-	// Etc is the cluster's file system, /etc/pve.
+	// Etc is the path of Proxmox's cluster file system, /etc/pve.
 	Etc string
 	// Run is the directory that holds qemu-server with the pid files of QEMU guests.
 	Run string
-	// Proc is the kernel's process information, /proc.
+	// Proc is the path of the kernel's process information, /proc.
 	Proc string
 	// Lock is the directory of the locks of guests' configurations.
 	Lock string
@@ -61,7 +61,7 @@ type Cluster struct {
 	Guests map[int]Config
 	// Elsewhere are the names of the other nodes by the VMIDs of the guests configured there.
 	Elsewhere map[int]string
-	// HAStarted are the guests that high availability keeps started.
+	// HAStarted has the guests that Proxmox's high availability keeps started, by VMID.
 	HAStarted map[int]bool
 	// ReplicatedHere are the guests that Proxmox's own replication sends to this node.
 	ReplicatedHere map[int]bool

@@ -14,7 +14,8 @@ type section struct {
 	settings   []setting
 }
 
-// setting is a line of a section. A bare setting is a key without a value.
+// setting is a line with a key and a value in a section of storage.cfg or ha/resources.cfg. A bare
+// setting is a key without a value.
 type setting struct {
 	key, value string
 	bare       bool

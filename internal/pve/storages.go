@@ -101,14 +101,14 @@ func splitList(list string) []string {
 	return strings.FieldsFunc(list, func(r rune) bool { return strings.ContainsRune(",; \t\v\f\r", r) })
 }
 
-// haStates are the values of state that Proxmox accepts. High availability keeps a guest without a
-// state started.
+// haStates has the values that Proxmox accepts for the key state in ha/resources.cfg. High
+// availability keeps a guest without a state started.
 var haStates = []string{"started", "stopped", "enabled", "disabled", "ignored"}
 
 var haName = regexp.MustCompile(`^[1-9][0-9]+$`)
 
-// readHA returns the guests that high availability keeps started. A missing file means that no
-// guest is managed by high availability.
+// readHA reads from ha/resources.cfg the guests that Proxmox's high availability keeps started. A
+// missing file means that no guest is managed by high availability.
 func readHA(path string) (started map[int]bool, warnings []string, err error) {
 	text, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -48,7 +48,7 @@ var (
 	ErrOurs = errors.New("an earlier freeze of it has not ended yet")
 	// ErrLapsed means that the guest may have continued before it was thawed.
 	ErrLapsed = errors.New("it was no longer fully frozen when it was thawed")
-	// ErrGone means that the guest no longer runs.
+	// ErrGone means that a guest that was frozen no longer runs.
 	ErrGone = errors.New("it no longer runs")
 )
 
@@ -96,7 +96,7 @@ func Local(h pve.Host, notes note.Dir, watchdog string, now func() time.Time) Ho
 	}
 }
 
-// ParseID parses an id such as qemu/101.
+// ParseID parses a guest's id such as qemu/101.
 func ParseID(text string) (pve.ID, bool) {
 	kind, number, _ := strings.Cut(text, "/")
 	vmid, err := strconv.Atoi(number)

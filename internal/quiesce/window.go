@@ -47,7 +47,7 @@ type Window struct {
 	ended bool
 }
 
-// Ended is the outcome of a window.
+// Ended is the outcome of freezing the guests of a window.
 type Ended struct {
 	// Early is the reason why guests continued before the run thawed them, "" if all guests
 	// remained frozen until then. If Early is set, a snapshot may have been taken while the guests
@@ -103,8 +103,9 @@ func (w *Window) close() {
 	w.closed.Do(func() { close(w.done); _ = w.watchdog.Close() })
 }
 
-// Freeze freezes all guests at the same time. Freeze returns the guests that could not be frozen,
-// with the reasons. A guest that could not be frozen may be frozen for a moment nevertheless.
+// Freeze freezes all guests of the window at the same time. Freeze returns the guests that could
+// not be frozen, with the reasons. A guest that could not be frozen may be frozen for a moment
+// nevertheless.
 func (w *Window) Freeze() map[pve.ID]string {
 	w.since = w.host.Now()
 	if _, err := io.WriteString(w.watchdog, sayFreeze+"\n"); err == nil {

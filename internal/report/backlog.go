@@ -10,8 +10,9 @@ type Backlog struct {
 	// is the time when a run counted the due snapshots.
 	Due int       `json:"due"`
 	At  time.Time `json:"at"`
-	// Since is the beginning of the current day. A day lasts from one run to the first run at least
-	// twenty-four hours later. Least is the smallest number of due snapshots in the current day.
+	// Since is the beginning of the day to which Least belongs. A day lasts from one run to the
+	// first run at least twenty-four hours later. Least is the smallest number of due snapshots in
+	// the current day.
 	Since time.Time `json:"since,omitzero"`
 	Least int       `json:"least,omitempty"`
 	// Yesterday and Before are the smallest numbers of due snapshots on the two days before, 0 if

@@ -35,7 +35,7 @@ func ProblemOf(severity Severity, err error) Problem {
 	return p
 }
 
-// Severity is the importance of a problem.
+// Severity is the importance of a problem in a report.
 type Severity string
 
 // The severities. A notice is meant for a person at a terminal, who may act on it later; a warning

@@ -14,12 +14,13 @@ type Quiesced struct {
 	How string `json:"how"`
 	// Snapshot is the name of the snapshot, "" if none was made.
 	Snapshot string `json:"snapshot,omitempty"`
-	// Consistent is application, crash or torn.
+	// Consistent is the consistency of the guest's snapshots: application, crash or torn.
 	Consistent Consistency `json:"consistent"`
 	// Reason is the reason why Consistent is not application.
 	Reason string `json:"reason,omitempty"`
-	// Faults are the keys of the lasting faults. A fault has the same key in each run. A momentary
-	// fault, such as a running backup, has no key, and does not end a lasting fault.
+	// Faults has the keys of the lasting faults that prevented a consistent snapshot of the guest.
+	// A fault has the same key in each run. A momentary fault, such as a running backup, has no
+	// key, and does not end a lasting fault.
 	Faults []string `json:"faults,omitempty"`
 	// Seconds is the longest time for which the guest may have been frozen.
 	Seconds float64 `json:"frozen_seconds"`

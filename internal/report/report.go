@@ -15,8 +15,8 @@ import (
 	"snapwatch/internal/files"
 )
 
-// Run is the report of one run. The report of snap is stored as last-run.json in the state
-// directory, the report of prune as last-prune.json.
+// Run is the report of one run of snap or prune. The report of snap is stored as last-run.json in
+// the state directory, the report of prune as last-prune.json.
 type Run struct {
 	Node  string    `json:"node"`
 	Start time.Time `json:"start"`
@@ -61,7 +61,7 @@ type Run struct {
 
 // Kept is a guest's configuration that is stored on a snapshot of a disk.
 type Kept struct {
-	// Sum is a hash of the configuration.
+	// Sum is a hash of the stored guest configuration.
 	Sum string `json:"sum"`
 	// Snapshot is the name of the disk's newest snapshot that stores the configuration.
 	Snapshot string `json:"snapshot"`
@@ -113,7 +113,7 @@ const (
 	// them but does not count them as unprotected.
 	BindMount Kind = "bind"
 	Device    Kind = "device"
-	// Failed means that the disk's snapshot failed.
+	// Failed means that the disk is unprotected because taking its snapshot failed.
 	Failed Kind = "failed"
 	// NotTouched means that the guest's state or label did not allow a snapshot.
 	NotTouched Kind = "state"

@@ -55,7 +55,7 @@ func (s State) CheckedOf(dataset string, guid uint64) Checked {
 // Checked is the record that a run makes of a disk's history: the transaction group up to which the
 // bookmarks were judged, and the one up to which the disk is this node's own.
 type Checked struct {
-	// GUID and Origin are the properties of the dataset.
+	// GUID and Origin are the ZFS properties guid and origin of the disk's dataset.
 	GUID   uint64 `json:"guid"`
 	Origin string `json:"origin,omitempty"`
 	// TXG is the last transaction group of the pool for which the bookmarks were checked. Newest is
@@ -74,7 +74,8 @@ type Checked struct {
 	// guest is on this node at the next run, the snapshots that its disk received until then count
 	// as this node's own.
 	Elsewhere bool `json:"elsewhere,omitempty"`
-	// Unproven are the bookmarks whose history is unproven.
+	// Unproven has the bookmarks of which it is unproven whether they belong to a discarded
+	// history.
 	Unproven []Unproven `json:"unproven,omitempty"`
 	// Gone is the time since which zfs lists no longer have the dataset, zero if the dataset
 	// exists.
@@ -88,8 +89,9 @@ type Unproven struct {
 	Reason string `json:"reason"`
 }
 
-// LoadState reads the state that the last run left. LoadState returns an empty state if the file is
-// missing or unusable. The error is the reason, and is nil if the file is missing.
+// LoadState reads the state that the last run of snap saved in state.json. LoadState returns an
+// empty state if the file is missing or unusable. The error is the reason, and is nil if the file
+// is missing.
 func LoadState(stateDir string) (State, error) {
 	empty := State{Version: stateVersion}
 	path := filepath.Join(stateDir, StateName)
@@ -110,7 +112,8 @@ func LoadState(stateDir string) (State, error) {
 	return s, nil
 }
 
-// Save writes the state in one step. Only root can read the file.
+// Save writes state.json in one step, so that a reader finds either the old state or the new one.
+// Only root can read the file.
 func (s State) Save(stateDir string) error {
 	text, err := json.Marshal(s)
 	if err != nil {

@@ -101,9 +101,9 @@ func (r Reader) heads(ctx context.Context, depth, properties, names []string) ([
 	}
 }
 
-// withoutUnknown removes the property that zfs rejected as unknown. If zfs does not name the
-// rejected property, withoutUnknown removes all properties that some ZFS versions do not know. A
-// rejected call costs no I/O.
+// withoutUnknown removes from properties the property that zfs, in the error err, rejected as
+// unknown. If zfs does not name the rejected property, withoutUnknown removes all properties that
+// some ZFS versions do not know. A rejected call costs no I/O.
 func withoutUnknown(properties []string, err error) []string {
 	failed, ok := errors.AsType[*command.Error](err)
 	if !ok || command.ExitCode(err) != 2 {
@@ -275,8 +275,8 @@ func parseBytes(value string) (uint64, error) {
 // endOfTime is the Unix time after which a time may not fit into JSON: the end of the year 9999.
 const endOfTime = 253370764800
 
-// parseTime parses a Unix time in seconds. The creation time of a received snapshot may be any
-// number that the stream contains.
+// parseTime parses a Unix time in seconds from the output of zfs. The creation time of a received
+// snapshot may be any number that the stream contains.
 func parseTime(seconds string) (time.Time, error) {
 	n, err := strconv.ParseInt(seconds, 10, 64)
 	if err != nil || n <= 0 || n >= endOfTime {

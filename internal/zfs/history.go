@@ -130,9 +130,9 @@ func (p *historyParser) line(line string) {
 		return
 	}
 	if txg < p.txg {
-		// Events are in the order of their transaction groups. An event out of order means that a
-		// property value with line breaks looks like an event, this one or an earlier one, so all
-		// earlier records are dropped.
+		// In a pool's history, events are in the order of their transaction groups. An event out of
+		// order means that a property value with line breaks looks like an event, this one or an
+		// earlier one, so all earlier records are dropped.
 		p.forget(p.txg)
 		return
 	}
@@ -155,9 +155,9 @@ func (p *historyParser) forget(since uint64) {
 	clear(p.swaps)
 }
 
-// next ends the current transaction group. A dataset that exchanged contents with a clone in this
-// group, in an exchange that names no base snapshot, gets a Break, because such an exchange does
-// not prove a set-back.
+// next ends the transaction group of a pool's history that is being parsed. A dataset that
+// exchanged contents with a clone in this group, in an exchange that names no base snapshot, gets a
+// Break, because such an exchange does not prove a set-back.
 func (p *historyParser) next(txg uint64) {
 	for _, dataset := range p.swaps {
 		p.history.Breaks[dataset] = Break{p.txg, "its contents were exchanged, and the history does not say from which snapshot on they differ"}

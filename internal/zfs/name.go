@@ -12,7 +12,8 @@ import (
 // to the longest period, so that they can be compared with <.
 type Class int
 
-// The classes, from the shortest to the longest period. Stopped does not belong to this order.
+// The classes of managed snapshots, from the shortest to the longest period. Stopped does not
+// belong to this order.
 const (
 	Stopped Class = iota
 	Frequently

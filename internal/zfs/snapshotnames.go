@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// SnapshotName is a snapshot without its creation time. To read the creation time zfs must open the
-// snapshot, which is slow.
+// SnapshotName has the name, guid and transaction group of a snapshot, but not its creation time.
+// To read the creation time zfs must open the snapshot, which is slow.
 type SnapshotName struct {
 	Dataset   string
 	Name      string

@@ -15,9 +15,10 @@ import (
 // The names of the user properties that snapwatch sets and reads; pve-zfs-snap uses the labels,
 // too.
 const (
-	// LabelRunning holds the name of the node on which the guest runs, or LabelStopped.
+	// LabelRunning is the property of a disk that holds the name of the node on which the guest
+	// runs, or LabelStopped.
 	LabelRunning = "label:running"
-	// LabelNoSnap excludes a disk from snapshots.
+	// LabelNoSnap is the property that excludes a disk from snapshots.
 	LabelNoSnap = "label:nosnap"
 	// GuestConfig is set on a snapshot and holds the configuration of the disk's guest.
 	GuestConfig = "snapwatch:config"
@@ -32,7 +33,7 @@ const (
 // Source is the origin of a property's value, as zfs-get(8) prints it.
 type Source int
 
-// The sources of a property's value. SourceNone means that the property has no value.
+// The possible sources of a property's value. SourceNone means that the property has no value.
 const (
 	SourceNone Source = iota
 	SourceLocal
@@ -105,7 +106,8 @@ type Dataset struct {
 	Inconsistent bool
 	// ResumeToken is true if an interrupted receive can be resumed.
 	ResumeToken bool
-	// Token is the text of the resume token. The text changes whenever more of the stream arrives.
+	// Token is the value of receive_resume_token, "" if no receive can be resumed. The text changes
+	// whenever more of the stream arrives.
 	Token string
 	// Written is the number of bytes written since the newest snapshot.
 	Written uint64
@@ -126,7 +128,7 @@ type Dataset struct {
 // times, and is kept when the snapshot is destroyed.
 type Snapshot struct {
 	Dataset string
-	// Name is the part after the @ or #.
+	// Name is the part of the snapshot's or bookmark's name after the @ or #.
 	Name string
 	// GUID is the same on every host that has a copy of the snapshot.
 	GUID uint64
@@ -150,7 +152,7 @@ type Reader struct {
 	Inherit []*os.File
 	// Trace, unless nil, is called with each command line before zfs is started.
 	Trace func(argv []string)
-	// Run runs zfs; nil means [command.Lines].
+	// Run is the function that runs zfs and zpool; nil means [command.Lines].
 	Run Run
 }
 

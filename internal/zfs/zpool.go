@@ -24,7 +24,7 @@ type PoolHealth struct {
 	// ZFS report only the later one of scrub and resilver.
 	Scrub    PoolScan `json:"scrub,omitzero"`
 	Resilver PoolScan `json:"resilver,omitzero"`
-	// DataErrors is the number of permanent errors.
+	// DataErrors is the number of permanent errors of the pool.
 	DataErrors uint64 `json:"data_errors,omitempty"`
 	// Devices are the devices that are faulty or have errors.
 	Devices []Device `json:"devices,omitempty"`
@@ -106,8 +106,9 @@ func (r Reader) health(ctx context.Context, pool, flags string) (PoolHealth, err
 	return h, err
 }
 
-// status runs zpool status with JSON output. If zpool does not know the JSON flag (before 2.3),
-// zpool exits with its usage before it touches the pool, and status runs it again with text output.
+// status runs zpool status with JSON output for the pool. If zpool does not know the JSON flag
+// (before 2.3), zpool exits with its usage before it touches the pool, and status runs it again
+// with text output.
 func (r Reader) status(ctx context.Context, pool, flags string) (PoolHealth, error) {
 	text, err := r.output(ctx, "zpool", "status", "-j", flags, pool)
 	const usage = 2

@@ -84,7 +84,7 @@ type Fault struct {
 	// Hang starts a process that no signal of snapwatch reaches, like a process in uninterruptible
 	// sleep. The process keeps all inherited files open.
 	Hang bool
-	// Takes is the time that the call takes.
+	// Takes is the time that a call with the Fault takes.
 	Takes time.Duration
 	// WaitFor is a file that must exist before the call prints its output.
 	WaitFor string
@@ -183,7 +183,7 @@ func (f *Fake) calls(log string) []string {
 	return calls
 }
 
-// Forget empties the list of zfs calls.
+// Forget empties the list that Calls returns.
 func (f *Fake) Forget() {
 	f.t.Helper()
 	f.must(os.RemoveAll(filepath.Join(f.dir, "log")))
