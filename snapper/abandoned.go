@@ -207,7 +207,7 @@ func unprovenText(dataset string, list []JudgedBookmark) string {
 // made of NextChecked is the transaction group of the snapshot that this run took of the disk, 0 if
 // the run took none. NextChecked returns false if this run could not read the disk's bookmarks, or
 // did not finish: then the record of earlier runs must be kept.
-func (d *Disk) NextChecked(made uint64, unfinished bool) (report.Checked, bool) { //nolint:revive // unfinished is a result of the run, not a switch
+func (d *Disk) NextChecked(made uint64, unfinished bool) (report.Checked, bool) { //nolint:revive // what became of the plan
 	if d.Ignored != "" {
 		return d.Checked, false
 	}

@@ -151,7 +151,7 @@ func printDamage(w io.Writer, found map[string]*checker.Damage) {
 func askHealths(ctx context.Context, s scan.Scanner, f scan.HealthFile, pools []string) func() map[string]*checker.Health {
 	cancel := context.CancelFunc(func() {})
 	if until, has := ctx.Deadline(); has {
-		ctx, cancel = context.WithTimeout(ctx, time.Until(until)/2) //nolint:forbidigo // ctx's deadline is a time of the real clock
+		ctx, cancel = context.WithTimeout(ctx, time.Until(until)/2) //nolint:forbidigo // a deadline is by this clock, too
 	}
 	answer := make(chan map[string]*checker.Health, 1)
 	go func() {

@@ -44,7 +44,7 @@ func (c *snapCmd) tell(env *environment, plan snapper.Plan, done report.Run) err
 
 // problemTeller returns a function that prints the problems of a run. Without a terminal the
 // function prints only warnings, which are worth a mail, unless all is true.
-func problemTeller(env *environment, logFormat string, all bool) func([]report.Problem) { //nolint:revive // the user chose the format by --log-format
+func problemTeller(env *environment, logFormat string, all bool) func([]report.Problem) { //nolint:revive // as the user asks for it
 	say := problemPrinter(env, logFormat)
 	return func(problems []report.Problem) {
 		for _, p := range problems {

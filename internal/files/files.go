@@ -47,7 +47,7 @@ func removeCutOff(dir, prefix string) {
 		if !unfinished || number == "" || strings.Trim(number, "0123456789") != "" {
 			continue
 		}
-		if info, err := e.Info(); err == nil && info.Mode().IsRegular() && time.Since(info.ModTime()).Abs() > time.Hour { //nolint:forbidigo // the file system uses the same clock
+		if info, err := e.Info(); err == nil && info.Mode().IsRegular() && time.Since(info.ModTime()).Abs() > time.Hour { //nolint:forbidigo // a file's time is by this clock, too
 			_ = os.Remove(filepath.Join(dir, e.Name()))
 		}
 	}

@@ -107,7 +107,7 @@ func (l *Lock) waitedInVain(now time.Time) (at time.Time, is bool) {
 func waitShared(ctx context.Context, path string, now time.Time) (*Lock, error) {
 	limit := longestTurn
 	if end, has := ctx.Deadline(); has {
-		limit = min(limit, time.Until(end)/2) //nolint:forbidigo // ctx's deadline is a time of the real clock
+		limit = min(limit, time.Until(end)/2) //nolint:forbidigo // a deadline is by this clock, too
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

@@ -78,7 +78,7 @@ func (h Host) ask(ctx context.Context, q question) (answer, error) {
 // ends. Only one such reader may run, because hung readers cannot be killed and would pile up. The
 // returned lock is nil if the lock file cannot be created.
 func (h Host) turn(ctx context.Context) (*lock.Lock, error) {
-	l, err := lock.Wait(ctx, filepath.Join(h.Lock, fmt.Sprintf("snapwatch-read-pve@%d.lock", os.Geteuid())), time.Now()) //nolint:forbidigo // the time is only a note for people
+	l, err := lock.Wait(ctx, filepath.Join(h.Lock, fmt.Sprintf("snapwatch-read-pve@%d.lock", os.Geteuid())), time.Now()) //nolint:forbidigo // a note for people, which steers nothing
 	if _, busy := errors.AsType[*lock.Busy](err); busy {
 		return nil, err
 	}

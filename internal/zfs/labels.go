@@ -35,7 +35,7 @@ func (r Reader) labelled(ctx context.Context, depth, more, names []string) ([]Da
 // remaining time, because the snapshots must be read after the labels.
 func (r Reader) label(ctx context.Context, disks map[string]*Dataset) {
 	if deadline, ends := ctx.Deadline(); ends {
-		half, cancel := context.WithTimeout(ctx, time.Until(deadline)/2) //nolint:forbidigo // ctx's deadline is a time of the real clock
+		half, cancel := context.WithTimeout(ctx, time.Until(deadline)/2) //nolint:forbidigo // a deadline is by this clock, too
 		defer cancel()
 		ctx = half
 	}

@@ -218,7 +218,7 @@ func (x *Index) Destroyed(dataset string, got lua.Destroyed) {
 // BookmarkCreated enters in the index the bookmark of a snapshot. The argument made of
 // BookmarkCreated is false if this run did not create the bookmark: then the list of bookmarks is
 // unknown, and the disk's entry is removed.
-func (x *Index) BookmarkCreated(dataset, name string, made bool) { //nolint:revive // made is a result of the channel program, not a switch
+func (x *Index) BookmarkCreated(dataset, name string, made bool) { //nolint:revive // what a program said, no way to do it
 	e := x.Entries[dataset]
 	if e == nil {
 		return

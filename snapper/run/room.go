@@ -31,7 +31,7 @@ func (p *pool) room(ctx context.Context, start time.Time) report.Room {
 }
 
 // tellRoom reports that the pool lacks space, as a warning if mail is true and else as a notice.
-func (p *pool) tellRoom(fault string, mail bool) { //nolint:revive // mail selects the severity
+func (p *pool) tellRoom(fault string, mail bool) { //nolint:revive // it is the severity
 	severity := report.Notice
 	if mail {
 		severity = report.Warning

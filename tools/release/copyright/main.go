@@ -48,7 +48,7 @@ func write(w io.Writer, args []string) error {
 		if m.Replace != nil {
 			m = m.Replace
 		}
-		dir, err := exec.Command("go", "list", "-m", "-f", "{{.Version}} {{.Dir}}", m.Path).Output() //nolint:gosec // the path comes from the Go linker
+		dir, err := exec.Command("go", "list", "-m", "-f", "{{.Version}} {{.Dir}}", m.Path).Output() //nolint:gosec // a module's path that Go wrote
 		if err != nil {
 			return fmt.Errorf("go list -m %s: %w", m.Path, err)
 		}
@@ -83,7 +83,7 @@ func stanza(module, dir string) (string, error) {
 		if !slices.Contains([]string{"LICENSE", "LICENCE", "COPYING", "NOTICE", "PATENTS"}, base) {
 			continue
 		}
-		raw, err := os.ReadFile(path) //nolint:gosec // a file of Go's module cache
+		raw, err := os.ReadFile(path) //nolint:gosec // of the module cache
 		if err != nil {
 			return "", err
 		}
