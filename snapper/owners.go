@@ -1,7 +1,6 @@
 package snapper
 
 import (
-	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -39,9 +38,9 @@ func inside(path, dataset string) string {
 // referencing returns the guests of this node whose configuration names the volume: using has the
 // guests that use the volume, keeping the guests that only keep it as unusedN.
 func referencing(c pve.Cluster, storages []string, dataset string) (using, keeping []int) {
-	for _, id := range slices.Sorted(maps.Keys(c.Guests)) {
+	for id, config := range c.Guests {
 		uses, keeps := false, false
-		for _, v := range c.Guests[id].Volumes {
+		for _, v := range config.Volumes {
 			named := v.Name == zfs.Base(dataset) && slices.Contains(storages, v.Storage)
 			if named || v.Storage == "" && isAt(v.Name, dataset) {
 				uses, keeps = uses || !v.Unused(), true
@@ -54,6 +53,8 @@ func referencing(c pve.Cluster, storages []string, dataset string) (using, keepi
 			keeping = append(keeping, id)
 		}
 	}
+	slices.Sort(using)
+	slices.Sort(keeping)
 	return using, keeping
 }
 

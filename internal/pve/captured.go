@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 )
@@ -149,6 +150,12 @@ func ReadReference(value string) (sum string, ok bool) {
 	return strings.CutPrefix(value, referenceMark)
 }
 
+// packers has the compressors that are not in use, because a new one allocates about 800 KiB.
+var packers = sync.Pool{New: func() any {
+	z, _ := gzip.NewWriterLevel(nil, gzip.BestCompression) // fails only for an unknown level
+	return z
+}}
+
 // Value returns the value of the property for a snapshot that stores the configuration. The error
 // wraps [ErrTooLong] if the value would exceed [MaxCaptured] bytes.
 func (c Captured) Value() (string, error) {
@@ -156,10 +163,9 @@ func (c Captured) Value() (string, error) {
 		return "", err
 	}
 	var packed bytes.Buffer
-	z, err := gzip.NewWriterLevel(&packed, gzip.BestCompression)
-	if err != nil {
-		return "", err
-	}
+	z := packers.Get().(*gzip.Writer) //nolint:forcetypeassert // packers makes only these
+	defer packers.Put(z)
+	z.Reset(&packed)
 	if _, err := z.Write([]byte(c.Text)); err != nil {
 		return "", err
 	}

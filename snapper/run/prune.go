@@ -68,7 +68,7 @@ func (r *run) prune(ctx context.Context) (snapper.Plan, error) {
 			r.noteInterrupted(p)
 		}
 		r.copies(ctx, cluster, some)
-		r.disks += len(planned(some))
+		r.disks += count(some)
 		policy := snapper.PrunePolicy{
 			Node: node && r.Config.Role != "replica", Bookmarks: r.Config.Bookmarks,
 			StoppedGrace: r.Config.StoppedGrace.Std(), MaxDestroys: r.mayDestroy(whole),

@@ -41,7 +41,7 @@ func (r *run) rounds(ctx context.Context, view snapper.NodeView, parents map[str
 		pools := next()
 		first := len(all) == 0
 		all = append(all, pools...)
-		r.disks += len(planned(pools))
+		r.disks += count(pools)
 		seen := view
 		var err error
 		if !first { // before a later round the guests are read again

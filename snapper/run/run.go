@@ -263,11 +263,19 @@ func policy(o Options, c pve.Cluster) snapper.Policy {
 
 // planned returns the disks of all pools that could be read.
 func planned(pools []*pool) []snapper.Disk {
-	var disks []snapper.Disk
+	disks := make([]snapper.Disk, 0, count(pools))
 	for _, p := range readable(pools) {
 		disks = append(disks, p.disks...)
 	}
 	return disks
+}
+
+// count returns the number of disks of all pools that could be read.
+func count(pools []*pool) (n int) {
+	for _, p := range readable(pools) {
+		n += len(p.disks)
+	}
+	return n
 }
 
 // readable returns the pools that could be read.

@@ -19,18 +19,41 @@ type crew struct {
 	late bool
 	// at is the task that is running now; nil means the run itself.
 	at *task
+	// idle are the coroutines of tasks that ended, also in earlier runs. The next tasks use them,
+	// because the stack of a new coroutine is small and must grow first.
+	idle *[]*coroutine
 }
 
 type task struct {
+	do    func()
+	on    *coroutine
+	ended bool
+}
+
+// coroutine plays one task after another.
+type coroutine struct {
+	task   *task
 	resume func() (struct{}, bool)
 	yield  func(struct{}) bool
-	ended  bool
+}
+
+func newCoroutine() *coroutine {
+	c := &coroutine{}
+	c.resume, _ = iter.Pull(func(yield func(struct{}) bool) {
+		c.yield = yield
+		for {
+			c.task.do()
+			c.task.ended = true
+			yield(struct{}{})
+		}
+	})
+	return c
 }
 
 // turn lets other tasks of the run continue; the seed decides which tasks continue.
 func (c *crew) turn() {
 	if c.at != nil {
-		c.at.yield(struct{}{})
+		c.at.on.yield(struct{}{})
 		return
 	}
 	for len(c.tasks) > 0 && c.chance.IntN(2) == 0 {
@@ -42,9 +65,10 @@ func (c *crew) turn() {
 func (c *crew) resume() {
 	t := c.tasks[c.chance.IntN(len(c.tasks))]
 	c.at = t
-	_, more := t.resume()
+	t.on.resume()
 	c.at = nil
-	if !more {
+	if t.ended {
+		*c.idle = append(*c.idle, t.on)
 		c.tasks = slices.DeleteFunc(c.tasks, func(o *task) bool { return o == t })
 	}
 }
@@ -53,7 +77,7 @@ func (c *crew) resume() {
 func (c *crew) await(so func() bool) {
 	for !so() {
 		if c.at != nil {
-			c.at.yield(struct{}{})
+			c.at.on.yield(struct{}{})
 		} else {
 			c.resume()
 		}
@@ -62,12 +86,13 @@ func (c *crew) await(so func() bool) {
 
 // start adds a task to the crew that calls do when it is resumed for the first time.
 func (c *crew) start(do func()) *task {
-	t := &task{}
-	t.resume, _ = iter.Pull(func(yield func(struct{}) bool) {
-		t.yield = yield
-		do()
-		t.ended = true
-	})
+	t := &task{do: do}
+	if n := len(*c.idle); n > 0 {
+		t.on, *c.idle = (*c.idle)[n-1], (*c.idle)[:n-1]
+	} else {
+		t.on = newCoroutine()
+	}
+	t.on.task = t
 	c.tasks = append(c.tasks, t)
 	return t
 }

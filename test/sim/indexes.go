@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"hash/maphash"
 	"maps"
@@ -46,8 +47,11 @@ var fingerprints = maphash.MakeSeed()
 func (m *machine) listChanged(d *dataset, secondsAgo int64) int64 {
 	var h maphash.Hash
 	h.SetSeed(fingerprints)
+	guid := make([]byte, 0, 8)
 	for _, s := range d.snaps {
-		fmt.Fprintf(&h, "%s %d\n", s.Name, s.GUID)
+		guid = binary.LittleEndian.AppendUint64(guid[:0], s.GUID)
+		_, _ = h.Write(guid)
+		_, _ = h.WriteString(s.Name)
 	}
 	if sum := h.Sum64(); sum != d.list && (len(d.snaps) > 0 || d.listChanged > 0) {
 		d.list, d.listChanged = sum, max(d.listChanged+1, m.Now().Unix()-secondsAgo)

@@ -511,7 +511,7 @@ func (w *World) snap(n *node, between func(phase int)) {
 
 // machineOn returns a simulated machine for one run on a host.
 func (w *World) machineOn(n *node) *machine {
-	return &machine{holds: map[int]int{}, refused: map[int]bool{}, crew: crew{chance: w.chance, late: w.tick < n.slow}, w: w, n: n}
+	return &machine{holds: map[int]int{}, refused: map[int]bool{}, crew: crew{chance: w.chance, late: w.tick < n.slow, idle: &w.idle}, w: w, n: n}
 }
 
 // again returns the plan of a dry run of snap immediately after another run.

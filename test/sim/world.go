@@ -202,6 +202,7 @@ type World struct {
 	observe               func(checker.Report)
 	lab                   Lab
 	parsed                map[string]diskName
+	idle                  []*coroutine // see crew
 }
 
 // Stats counts the checks of each promise of docs/reliability.md, to show that the promises were
