@@ -1,0 +1,131 @@
+//go:build e2e && nightly
+
+package e2e
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/internal/report"
+	"snapwatch/test/site"
+)
+
+// whileFrozen makes a run, and does something between the freeze and the program, which waits
+// for that. It returns when the program has ended, too, which outlives a run that is killed.
+func (p proofs) whileFrozen(do func()) site.Result {
+	p.t.Helper()
+	p.before(p.a, "guest", "touch /run/held; while [ -e /run/held ]; do sleep 0.05; done")
+	run, err := p.a.Start(p.ctx, program(p.t), "snap", "f48")
+	require.NoError(p.t, err)
+	p.until(func() bool { _, err := p.a.ReadFile("/run/held"); return err == nil })
+	do()
+	require.NoError(p.t, p.a.Remove("/run/held"))
+	r := run.Wait()
+	p.t.Logf("%s-> %d", r.Stderr, r.Code)
+	p.until(func() bool {
+		running, err := p.a.Processes()
+		require.NoError(p.t, err)
+		return !strings.Contains(strings.Join(argvs(running), "\n"), "/zfs program")
+	})
+	require.NoError(p.t, p.a.Remove(site.BinDir+"/zfs"))
+	return r
+}
+
+// endAgent is what the end of a guest is to its agent, and to what it has frozen.
+func (p proofs) endAgent() {
+	p.machine("pkill -KILL -x qemu-ga; until ! pgrep -x qemu-ga >/dev/null; do sleep 0.05; done; fsfreeze -u /tmp/vm-100")
+	require.NoError(p.t, p.a.Remove("/run/agent-100"))
+	require.NoError(p.t, p.a.Remove("/run/qemu-server/100.qga"))
+}
+
+func (p proofs) startAgent() {
+	agent, err := p.a.StartAgent(p.ctx, proofVM, proofDisk)
+	require.NoError(p.t, err)
+	p.t.Cleanup(func() { agent.Kill() })
+}
+
+// agentSays is the state of the virtual machine by its agent.
+func (p proofs) agentSays() string {
+	status, err := p.a.Output(p.ctx, "pvesh", "create", "/nodes/localhost/qemu/100/agent/fsfreeze-status", "--output-format", "json")
+	require.NoError(p.t, err)
+	return status
+}
+
+func (p proofs) notes() string {
+	left, err := p.a.Output(p.ctx, "sh", "-c", "ls /run/snapwatch/frozen 2>/dev/null || true")
+	require.NoError(p.t, err)
+	return left
+}
+
+// TestFrozenResetAndSuspended: a guest that is reset, started again without its agent, or
+// suspended while it is frozen is never called consistent, and never frozen at the end.
+func TestFrozenResetAndSuspended(t *testing.T) {
+	p := newProofs(t)
+
+	p.dirty()
+	r := p.whileFrozen(func() { p.endAgent(); p.startAgent() })
+	assert.Equal(t, 1, r.Code)
+	vm, box := p.worth("reset")
+	assert.Equal(t, report.Crash, vm)
+	assert.Equal(t, report.Application, box)
+	assert.Contains(t, p.agentSays(), "thawed")
+	p.nobodyThaws()
+	assert.Empty(t, p.notes())
+
+	// The suspended agent answers nothing, beyond max_freeze and the end of the run.
+	p.dirty()
+	r = p.whileFrozen(func() { p.machine("pkill -STOP -x qemu-ga") })
+	assert.Equal(t, 1, r.Code)
+	vm, _ = p.worth("suspended")
+	assert.NotEqual(t, report.Application, vm)
+	r = p.run(p.a, "snap", "f48")
+	assert.Equal(t, 1, r.Code)
+	vm, _ = p.worth("suspended-next")
+	assert.NotEqual(t, report.Application, vm)
+	p.machine("pkill -CONT -x qemu-ga")
+	p.nobodyThaws()
+	p.run(p.a, "snap", "f48")
+	p.nobodyThaws()
+	assert.Contains(t, p.agentSays(), "thawed")
+	assert.Empty(t, p.notes())
+	p.snap(p.a, "f48")
+	vm, _ = p.worth("resumed")
+	assert.Equal(t, report.Application, vm)
+
+	// Nobody can ask a guest without an agent whether it is frozen, but it is another process.
+	restart := func() {
+		p.endAgent()
+		require.NoError(t, p.a.KillGuest(proofVM))
+		p.start(p.a, proofVM)
+	}
+	p.dirty()
+	r = p.whileFrozen(restart)
+	assert.Equal(t, 1, r.Code)
+	assert.Contains(t, r.Stderr, "it was started again since")
+	vm, _ = p.worth("restarted")
+	assert.NotEqual(t, report.Application, vm)
+	p.nobodyThaws()
+	assert.Empty(t, p.notes())
+
+	p.startAgent()
+	p.dirty()
+	p.whileFrozen(func() {
+		p.kill("snapwatch watchdog", "snap f48")
+		p.nobodyThaws()
+		restart()
+	})
+	p.nobodyThaws()
+	r = p.run(p.a, "snap", "f48")
+	assert.Contains(t, r.Stderr, "guest 100 was frozen for its snapshot at")
+	assert.Contains(t, r.Stderr, "that is given up: it does not run any more: it was started again since")
+	assert.Empty(t, p.notes())
+	r = p.run(p.a, "snap", "f48")
+	assert.NotContains(t, r.Stderr, "guest 100 was frozen")
+	p.startAgent()
+	p.snap(p.a, "f48")
+	vm, _ = p.worth("again")
+	assert.Equal(t, report.Application, vm)
+}
