@@ -221,12 +221,14 @@ func (r *replay) Prune() {
 
 // Rotated repeats on a receiving site of the lab the destroys of another program's rotation.
 func (r *replay) Rotated(at int, name string, snapshots []string) {
-	r.settle(all)
+	r.settle(func(g going) bool { return g.what != "rotation" })
 	for i, s := range snapshots {
 		snapshots[i] = cmp.Or(r.names[path.Base(name)+"@"+s], s) // unmanaged snapshots have the same names in the model and the lab
 	}
 	if len(snapshots) > 0 {
-		r.zfs("destroy", real(at, name)+"@"+strings.Join(snapshots, ","))
+		r.goOn(going{what: "rotation", writes: real(at, name), then: func(said site.Result) {
+			require.Zero(r.t, said.Code, said.Stderr)
+		}}, r.c, "zfs", "destroy", real(at, name)+"@"+strings.Join(snapshots, ","))
 	}
 }
 
@@ -234,7 +236,7 @@ func (r *replay) Rotated(at int, name string, snapshots []string) {
 func (r *replay) Looked() {
 	r.follow()
 	defer r.took("comparing")()
-	check, err := r.c.StartAs(r.ctx, "nobody", program(r.t), "check", "--format", "json")
+	check, err := r.c.StartAs(r.ctx, "nobody", program(r.t), "check", "--format", "json", "-t", "60s")
 	require.NoError(r.t, err)
 	r.comparePools()
 	result := check.Wait()
@@ -248,7 +250,7 @@ func (r *replay) Looked() {
 	for name, verdict := range r.model.Verdicts() {
 		want[real(sim.SiteC, name)] = verdict.String()
 	}
-	require.Equal(r.t, want, got, "the model's verdicts, and those of check on C")
+	require.Equal(r.t, want, got, "the model's verdicts, and those of check on C: %s", result.Stdout)
 	r.t.Logf("%s: as in the model, %s after the beginning", r.model.Now().UTC().Format(time.DateTime), time.Since(r.begun).Round(time.Second))
 }
 

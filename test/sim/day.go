@@ -52,16 +52,18 @@ var dayKinds = map[string]kind{
 	}},
 }
 
-// DayTicks is the number of ticks, of a quarter of an hour each, in a day.
-const DayTicks = 96
+// DayTicks is the number of ticks, of a quarter of an hour each, in the day of [LabDay].
+const DayTicks = 29
 
-// LabDay returns a node's day from one evening to the next, for [World.PlayIn]: the work of Proxmox
-// at its usual hours, with a replication every quarter of an hour. Guest 102 is off at first and
-// then becomes a template; guest 103 is a linked clone of that template.
+// LabDay returns a node's day for [World.PlayIn]: the work of Proxmox from an evening to the next
+// morning, with a replication every quarter of an hour. The work is pressed into seven hours,
+// because the lab plays each quarter slowly. Guest 102 is off at first and then becomes a
+// template; guest 103 is a linked clone of that template.
 func LabDay() (Setup, []Step) {
 	s := Setup{
-		// The day is in winter, so no clock changes to or from summer time.
-		Start: time.Date(2035, time.February, 8, 17, 0, 0, 0, time.UTC), Keep: "f48 h24 d30", Bookmarks: 30, Grace: 24 * time.Hour,
+		// The day is in winter, so no clock changes to or from summer time. The time zone of the
+		// nodes is an hour ahead of UTC.
+		Start: time.Date(2035, time.February, 8, 20, 0, 0, 0, time.UTC), Keep: "f12 h4 d2", Bookmarks: 30, Grace: 24 * time.Hour,
 		Every: 4, Pvesr: true, Properties: true, Off: []int{102},
 		Guests: []Owner{
 			{100, pve.QEMU, []string{"tank/data/vm-100-disk-0", "ssd/vm-100-disk-1"}},
@@ -70,31 +72,31 @@ func LabDay() (Setup, []Step) {
 		},
 	}
 	const vm, container, template, clone = 0, 1, 2, 3
-	at := func(hour, minute, phase int, kind string, guest, n int) Step {
-		return Step{Tick: ((hour+24-18)%24*60 + minute) / 15, Phase: phase, Kind: kind, Guest: guest, N: n}
+	at := func(tick, phase int, kind string, guest, n int) Step {
+		return Step{Tick: tick, Phase: phase, Kind: kind, Guest: guest, N: n}
 	}
 	return s, []Step{
-		at(18, 30, BeforeRun, "resize", vm, 0),
-		at(19, 0, AfterRun, "movedisk", vm, 0),
-		at(19, 30, BeforeRun, "template", template, 0),
-		at(20, 0, BeforeRun, "linked clone", template, 0),
-		at(21, 0, BeforeRun, "stop", clone, 0),
-		at(22, 0, BeforeRun, "backup", vm, 2),
-		at(22, 30, AfterRun, "backup", container, 1),
-		at(23, 0, BeforeRun, "backup", clone, 2),
-		at(2, 0, BeforeRun, "migrate", vm, 2),
-		at(3, 0, AfterRun, "migrate", container, 1),
-		at(6, 0, BeforeRun, "migrate", vm, 2),
-		at(6, 30, BeforeRun, "migrate", container, 1),
-		at(9, 0, AfterRun, "undo", container, 1),
-		at(9, 30, BeforeRun, "start", container, 0),
-		at(10, 0, BeforeRun, "undo", vm, 1),
-		at(11, 0, BeforeRun, "start", vm, 0),
-		at(12, 0, BeforeRun, "ha", container, 0),
-		at(12, 0, AfterRun, "crash", container, 0),
-		at(14, 0, BeforeRun, "hostreboot", vm, 0),
-		at(15, 0, BeforeRun, "start", clone, 0),
-		at(15, 30, AfterRun, "stop", clone, 0),
-		at(16, 30, AfterRun, "destroy", clone, 0),
+		at(0, BeforeRun, "resize", vm, 0),
+		at(1, AfterRun, "movedisk", vm, 0),
+		at(2, BeforeRun, "template", template, 0),
+		at(3, BeforeRun, "linked clone", template, 0),
+		at(4, BeforeRun, "backup", vm, 2),
+		at(4, AfterRun, "backup", container, 1),
+		at(5, BeforeRun, "stop", clone, 0),
+		at(6, BeforeRun, "backup", clone, 2),
+		at(8, BeforeRun, "migrate", vm, 2),
+		at(9, AfterRun, "migrate", container, 1),
+		at(12, BeforeRun, "migrate", vm, 2),
+		at(13, BeforeRun, "migrate", container, 1),
+		at(15, AfterRun, "undo", container, 1),
+		at(16, BeforeRun, "undo", vm, 1),
+		at(17, BeforeRun, "start", container, 0),
+		at(18, BeforeRun, "start", vm, 0),
+		at(19, BeforeRun, "ha", container, 0),
+		at(19, AfterRun, "crash", container, 0),
+		at(23, BeforeRun, "hostreboot", vm, 0),
+		at(25, BeforeRun, "start", clone, 0),
+		at(26, AfterRun, "stop", clone, 0),
+		at(27, AfterRun, "destroy", clone, 0),
 	}
 }
