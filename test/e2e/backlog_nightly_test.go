@@ -55,17 +55,15 @@ func TestPruneForLonger(t *testing.T) {
 	w.container(100, "subvol-100-disk-0")
 	a, c := "ta/data/subvol-100-disk-0", "tc/subvol-100-disk-0"
 	var first []string
-	for month := range months {
+	for range months {
 		for i := range 2 {
 			at := time.Now().UTC()
 			to := time.Date(at.Year(), at.Month()+1, 2, 8, 0, 0, 0, time.UTC)
 			if i > 0 {
 				to = at.Add(10 * 24 * time.Hour)
 			}
-			if month+i > 0 {
-				w.later(to.Sub(at))
-				t.Cleanup(func() { w.later(at.Sub(to)) })
-			}
+			w.later(to.Sub(at))
+			t.Cleanup(func() { w.later(at.Sub(to)) })
 			name := zfs.FormatSnapshotName(to, zfs.Daily)
 			w.zfs("snapshot", a+"@"+name)
 			if i == 0 {

@@ -120,7 +120,7 @@ func TestFrozenResetAndSuspended(t *testing.T) {
 	p.nobodyThaws()
 	r = p.run(p.a, "snap", "f48")
 	assert.Contains(t, r.Stderr, "guest 100 was frozen for its snapshot at")
-	assert.Contains(t, r.Stderr, "that is given up: it does not run any more: it was started again since")
+	assert.Contains(t, r.Stderr, "no run tries any more: it no longer runs: it was started again since then")
 	assert.Empty(t, p.notes())
 	r = p.run(p.a, "snap", "f48")
 	assert.NotContains(t, r.Stderr, "guest 100 was frozen")
