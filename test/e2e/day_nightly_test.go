@@ -9,12 +9,12 @@ import (
 	"snapwatch/test/sim"
 )
 
-// TestDayOfANode plays a day of a node as TestRandomSteps plays random weeks: what Proxmox does
-// from an evening to the next morning, with its replication, and a run each quarter of an hour, after
-// which the model and the pools are compared.
+// TestDayOfANode plays a node's day as TestRandomSteps plays random weeks: the work of Proxmox from
+// an evening to the next morning, with its replication, and a run of snap every quarter of an hour.
+// After each run the test compares the pools with the model.
 func TestDayOfANode(t *testing.T) {
 	usual := *storyTime
-	*storyTime = max(usual, 30*time.Minute) // beside other work it takes long
+	*storyTime = max(usual, 30*time.Minute) // the test is slow while other programs use the processors
 	defer func() { *storyTime = usual }()
 	setup, plan := sim.LabDay()
 	playInLab(t, setup, plan, sim.DayTicks)

@@ -13,8 +13,9 @@ import (
 	"snapwatch/test/site"
 )
 
-// whileFrozen makes a run, and does something between the freeze and the program, which waits
-// for that. It returns when the program has ended, too, which outlives a run that is killed.
+// whileFrozen starts a run of snap and calls do after the freeze, before the channel program starts:
+// the channel program waits for the end of do. whileFrozen returns when the run and the channel
+// program have ended; the channel program also ends if the run is killed.
 func (p proofs) whileFrozen(do func()) site.Result {
 	p.t.Helper()
 	p.before(p.a, "guest", "touch /run/held; while [ -e /run/held ]; do sleep 0.05; done")
@@ -34,7 +35,7 @@ func (p proofs) whileFrozen(do func()) site.Result {
 	return r
 }
 
-// endAgent is what the end of a guest is to its agent, and to what it has frozen.
+// endAgent kills the guest's agent and thaws the guest's file systems, as the end of the guest does.
 func (p proofs) endAgent() {
 	p.machine("pkill -KILL -x qemu-ga; until ! pgrep -x qemu-ga >/dev/null; do sleep 0.05; done; fsfreeze -u /tmp/vm-100")
 	require.NoError(p.t, p.a.Remove("/run/agent-100"))
@@ -47,7 +48,7 @@ func (p proofs) startAgent() {
 	p.t.Cleanup(func() { agent.Kill() })
 }
 
-// agentSays is the state of the virtual machine by its agent.
+// agentSays returns the answer of the virtual machine's agent: frozen or thawed.
 func (p proofs) agentSays() string {
 	status, err := p.a.Output(p.ctx, "pvesh", "create", "/nodes/localhost/qemu/100/agent/fsfreeze-status", "--output-format", "json")
 	require.NoError(p.t, err)
@@ -60,8 +61,9 @@ func (p proofs) notes() string {
 	return left
 }
 
-// TestFrozenResetAndSuspended: a guest that is reset, started again without its agent, or
-// suspended while it is frozen is never called consistent, and never frozen at the end.
+// TestFrozenResetAndSuspended: the snapshot of a guest that is reset, restarted without its agent,
+// or suspended while it is frozen never counts as consistent, and the guest is not frozen at the
+// end.
 func TestFrozenResetAndSuspended(t *testing.T) {
 	p := newProofs(t)
 
@@ -75,7 +77,7 @@ func TestFrozenResetAndSuspended(t *testing.T) {
 	p.nobodyThaws()
 	assert.Empty(t, p.notes())
 
-	// The suspended agent answers nothing, beyond max_freeze and the end of the run.
+	// The suspended agent gives no answer until after max_freeze and after the end of the run.
 	p.dirty()
 	r = p.whileFrozen(func() { p.machine("pkill -STOP -x qemu-ga") })
 	assert.Equal(t, 1, r.Code)
@@ -95,7 +97,7 @@ func TestFrozenResetAndSuspended(t *testing.T) {
 	vm, _ = p.worth("resumed")
 	assert.Equal(t, report.Application, vm)
 
-	// Nobody can ask a guest without an agent whether it is frozen, but it is another process.
+	// Without its agent the guest cannot say whether it is frozen, but its process is a new one.
 	restart := func() {
 		p.endAgent()
 		require.NoError(t, p.a.KillGuest(proofVM))

@@ -125,7 +125,7 @@ func TestFreezeProven(t *testing.T) {
 		p.dirty()
 		run, err := p.a.Start(p.ctx, program(t), "snap", "f48")
 		require.NoError(t, err)
-		if (i+i/len(names))%2 == 0 { // each is met in both ways
+		if (i+i/len(names))%2 == 0 { // over all trials each process is killed in both ways
 			p.untilFrozenOr(run)
 			time.Sleep(rand.N(200 * time.Millisecond))
 		} else {

@@ -82,7 +82,7 @@ func TestOnlyOwnProgramsUnderLocks(t *testing.T) {
 	assert.Len(t, under, guests+1, "each guest was locked, or this proves nothing")
 }
 
-// left is how many bookmarks of lostNames there are on A.
+// left returns the number of bookmarks on A whose names are in lostNames.
 func (w *world) left(lost int) (n int) {
 	w.t.Helper()
 	bookmarks := w.zfs("list", "-H", "-r", "-t", "bookmark", "-o", "name", "ta/data")
