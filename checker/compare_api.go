@@ -90,6 +90,9 @@ type CompareAnswer struct {
 	// Unread are the pools that the node has not read since its exporter was started. Guests lacks the
 	// disks in these pools.
 	Unread []string `json:"unread,omitempty"`
+	// GuestsProblem says why the node does not know its own guests, "" if the node knows them or cannot
+	// have any.
+	GuestsProblem string `json:"guests_problem,omitempty"`
 }
 
 // ComparedDisk is a node's answer about one disk.
@@ -219,13 +222,18 @@ func (s SnapshotRef) validate() error {
 	return nil
 }
 
-// Evidence returns the answer's evidence about each disk of the request.
+// Evidence returns the answer's evidence about each disk of the request. If the node does not know
+// its own guests, the result is an error: the answer would deny guests that the node may have, so
+// the node counts as one that did not answer.
 func (a CompareAnswer) Evidence(request CompareRequest) ([]Evidence, error) {
 	if a.Version != compareVersion {
 		return nil, fmt.Errorf("its answer has version %d, this snapwatch knows %d", a.Version, compareVersion)
 	}
 	if len(a.Disks) != len(request.Disks) {
 		return nil, fmt.Errorf("the answer is about %d disks, but the request was about %d", len(a.Disks), len(request.Disks))
+	}
+	if a.GuestsProblem != "" {
+		return nil, fmt.Errorf("it does not know its guests: %s", text.Clip(text.Plain(a.GuestsProblem), 150))
 	}
 	var all []Evidence
 	for i, d := range a.Disks {

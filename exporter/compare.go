@@ -133,7 +133,10 @@ func (s *Store) compare(ctx context.Context, request checker.CompareRequest) che
 	s.tellSince(ctx, request, answer, found)
 	living := s.settings.Living.once()
 	tellLiving(request, answer, living)
-	if err == nil {
+	switch {
+	case err != nil && s.settings.Owners != nil && !s.settings.NoGuests:
+		answer.GuestsProblem = err.Error()
+	case err == nil:
 		_ = s.lastRun() // reads the names of guests, if possible
 		answer.Guests = s.ownGuests(report, owners, living)
 		for _, p := range report.Pools {

@@ -391,21 +391,27 @@ func TestOwnershipIsUnknownWhereProxmoxCannotBeRead(t *testing.T) {
 	defer close(hung)
 	var readings atomic.Int32
 	for name, c := range map[string]struct {
-		read func() (pve.Owners, error)
-		want string
+		read     func() (pve.Owners, error)
+		noGuests bool
+		want     string
+		guests   string
 	}{
-		"no Proxmox": {nil, "does not read"},
-		"an error":   {func() (pve.Owners, error) { return pve.Owners{}, errors.New("permission denied") }, "permission denied"},
-		"it hangs":   {func() (pve.Owners, error) { readings.Add(1); <-hung; return pve.Owners{}, nil }, "is pmxcfs hung?"},
+		"no Proxmox":    {want: "does not read"},
+		"no node of it": {read: func() (pve.Owners, error) { return pve.Owners{}, pve.ErrNotPVE }, noGuests: true, want: "not a Proxmox VE node"},
+		"an error":      {read: func() (pve.Owners, error) { return pve.Owners{}, errors.New("permission denied") }, want: "permission denied", guests: "permission denied"},
+		"it hangs":      {read: func() (pve.Owners, error) { readings.Add(1); <-hung; return pve.Owners{}, nil }, want: "is pmxcfs hung?", guests: "is pmxcfs hung?"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t, primaryWorld(), func(s *Settings) { s.Owners = c.read })
+			r := newRig(t, primaryWorld(), func(s *Settings) { s.Owners, s.NoGuests = c.read, c.noGuests })
 			for range 2 {
 				d := compared(t, r, ask("vm-100-disk-0", "", snapshot("hourly", 3, time.Minute)))
 				assert.Equal(t, checker.OwnershipUnknown, d[0].Owned)
 				assert.Contains(t, d[0].OwnedProblem, c.want)
 				assert.Equal(t, checker.AsSnapshot, d[0].Presence, "the snapshots are known all the same")
 			}
+			problem := r.compare(t.Context(), checker.CompareRequest{}).GuestsProblem
+			assert.Contains(t, problem, c.guests)
+			assert.Equal(t, c.guests == "", problem == "", problem)
 		})
 	}
 	assert.Equal(t, int32(1), readings.Load(), "at most one hangs")

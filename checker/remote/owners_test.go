@@ -60,3 +60,18 @@ func TestABusyOwnerIsAskedAgain(t *testing.T) {
 		})
 	}
 }
+
+// A node that cannot read which guests it has counts as one that does not answer, so that its last
+// answer stands: without its guests the answer would say that nothing is absent.
+func TestAnOwnerThatDoesNotKnowItsGuests(t *testing.T) {
+	owner := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(`{"version":2,"time":"2026-03-29T12:00:00Z","disks":[],"guests_problem":"is pmxcfs hung?"}`))
+	}))
+	defer owner.Close()
+	o, err := NewOwners(config.Owners{URLs: []string{owner.URL}})
+	require.NoError(t, err)
+	_, nodes := o.Ask(t.Context(), time.Minute, checker.Report{}, func(string) (string, string) { return "", "" })
+	require.Len(t, nodes, 1)
+	assert.Equal(t, "it does not know its guests: is pmxcfs hung?", nodes[0].Failure)
+	assert.Zero(t, nodes[0].At)
+}
