@@ -36,7 +36,7 @@ func (f Filter) Apply(r Report) Report {
 	}
 	var unknown []string
 	f, unknown = f.named(r)
-	kept.filter, kept.Nodes, kept.absent, kept.names = f, r.Nodes, r.absent, r.names
+	kept.filter, kept.Nodes, kept.absent, kept.owners = f, r.Nodes, r.absent, r.owners
 	if f.whole() {
 		kept.Guests = slices.DeleteFunc(slices.Clone(r.Guests), func(g Guest) bool { return !f.guest(g.VMID) })
 	}
@@ -89,8 +89,8 @@ func (f Filter) named(r Report) (numbered Filter, unknown []string) {
 	for _, a := range r.absent {
 		add(strconv.Itoa(a.vmid), a.vmid)
 	}
-	for guest, name := range r.names {
-		add(name, guest.vmid)
+	for guest, owner := range r.owners {
+		add(owner.name, guest.vmid)
 	}
 	for i := range r.Guests {
 		add(r.Guests[i].Name, r.Guests[i].VMID)

@@ -3,6 +3,10 @@ package checker
 import (
 	"cmp"
 	"slices"
+	"strings"
+	"time"
+
+	"snapwatch/internal/zfs"
 )
 
 // WithGuests returns the report with the verdicts on guests: on the guests of the report's disks,
@@ -20,15 +24,15 @@ func (r Report) WithGuests(policy Policy) Report {
 	r.Guests, r.Questions = make([]Guest, 0, len(all)), nil
 	for i := range all {
 		key := guestKey{all[i].cluster, all[i].vmid}
-		name, owned := r.names[key]
-		c := guestEvaluation{guestDisks: &all[i], policy: p, now: r.Now, owned: owned}
-		if k := all[i].config(); k != nil && !owned {
-			name = k.Name
-			all[i].absent = append(all[i].absent, all[i].lacking(r.Disks, p, r.Now)...)
+		owner := r.owners[key]
+		c := guestEvaluation{guestDisks: &all[i], policy: p, now: r.Now, owned: owner.complete}
+		if k := all[i].config(); k != nil && !owner.complete {
+			owner.name = cmp.Or(owner.name, k.Name)
+			all[i].miss(all[i].lacking(r.Disks, p, r.Now))
 		}
 		c.look()
 		g := c.judge()
-		g.Name = name
+		g.Name = owner.name
 		g.Alone = g.State != OK && !slices.ContainsFunc(c.serving, func(d *Result) bool { return d.State.severity() >= g.State.severity() })
 		r.Guests = append(r.Guests, g)
 		if q, ask := c.question(); ask {
@@ -60,17 +64,42 @@ func withAbsent(guests []guestDisks, absent []absence) []guestDisks {
 	return guests
 }
 
-// namesOf returns the guests about which nodes answered, with each guest's name, "" if the name
-// is unknown.
-func namesOf(nodes []NodeAnswer, p *Policy, clusters map[string]map[string]bool) map[guestKey]string {
-	names := map[guestKey]string{}
-	for _, n := range nodes {
-		cluster, known := clusterOf(n.Node, p, clusters)
-		for _, g := range n.Guests {
-			if known {
-				names[guestKey{cluster, g.VMID}] = g.Name
-			}
+// miss adds disks that the kept configuration names, except those that an owner's last answer names
+// already.
+func (g *guestDisks) miss(lacking []absence) {
+	for _, l := range lacking {
+		if !slices.ContainsFunc(g.absent, func(a absence) bool { return a.node != l.node && strings.HasSuffix(l.Dataset, zfs.Base(a.Dataset)) }) {
+			g.absent = append(g.absent, l)
 		}
 	}
-	return names
+}
+
+// guestOwner is what the nodes say about a guest as a whole.
+type guestOwner struct {
+	// name is the guest's name according to the newest answer at the time at, "" if unknown.
+	name string
+	at   time.Time
+	// complete is true if a node's answer that still counts says which disks the guest must have here.
+	complete bool
+}
+
+// ownersOf returns what the nodes say about their guests.
+func ownersOf(nodes []NodeAnswer, p *Policy, clusters map[string]map[string]bool, now time.Time) map[guestKey]guestOwner {
+	owners := map[guestKey]guestOwner{}
+	for _, n := range nodes {
+		cluster, known := clusterOf(n.Node, p, clusters)
+		complete := len(n.Unread) == 0 && (n.Failure == "" || !n.TooOld(now, p.MaxDataAge))
+		for _, g := range n.Guests {
+			if !known {
+				continue
+			}
+			o := owners[guestKey{cluster, g.VMID}]
+			if !n.At.Before(o.at) {
+				o.name, o.at = cmp.Or(g.Name, o.name), n.At
+			}
+			o.complete = o.complete || complete
+			owners[guestKey{cluster, g.VMID}] = o
+		}
+	}
+	return owners
 }

@@ -37,7 +37,7 @@ var guestTable = [...]GuestRow{
 	{GuestUnreadable, "unreadable", all(Unknown), colours("purple"),
 		"one of the guest's disks could not be read, or the snapshots that its disks have in common are unknown"},
 	{GuestIncomplete, "incomplete", [3]State{Warning, Warning, Critical}, [3]string{"yellow", "yellow", "red"},
-		"one of the guest's disks has disappeared (critical); or a disk is absent: the owner takes snapshots of it, or, if no owner answers, the kept configuration names it (a warning; critical if `expect:` names the disk)"},
+		"one of the guest's disks has disappeared (critical); or a disk is absent: the owner takes snapshots of it, or, without a complete answer of the owner, the kept configuration names it (a warning; critical if `expect:` names the disk)"},
 	{GuestDamaged, "damaged", all(Critical), colours("red"),
 		"ZFS reports permanent errors in one of its disks"},
 	{GuestTorn, "torn", [3]State{Warning, Warning, Critical}, [3]string{"yellow", "yellow", "red"},

@@ -68,7 +68,7 @@ type guestEvaluation struct {
 	snapshots, agreed bool
 	found             *Point
 	age               time.Duration
-	// owned is true if an owner answers for the guest.
+	// owned is true if an owner's answer that still counts says which disks the guest must have.
 	owned bool
 	// cause is the dataset of the disk whose verdict is the reason for the guest's verdict, "" if
 	// there is none.

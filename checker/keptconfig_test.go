@@ -79,6 +79,35 @@ func TestAKeptConfigurationYields(t *testing.T) {
 	assert.Equal(t, GuestWhole, r.Guests[0].Verdict, r.Guests[0].Reason)
 }
 
+// Without a complete answer that still counts, the kept configuration counts beside the owner's last
+// answer. A disk that both name is missed once.
+func TestAKeptConfigurationStandsInForAnIncompleteAnswer(t *testing.T) {
+	for name, c := range map[string]struct {
+		change  func(*NodeAnswer)
+		disks   []string
+		lacking []string
+	}{
+		"it answers":               {func(*NodeAnswer) {}, nil, nil},
+		"silent for a moment":      {func(n *NodeAnswer) { n.Failure, n.At = "refused", ago(minute) }, nil, nil},
+		"silent for long":          {func(n *NodeAnswer) { n.Failure, n.At = "refused", ago(20*day) }, nil, []string{"vm-100-disk-1"}},
+		"it answered in a future":  {func(n *NodeAnswer) { n.Failure, n.At = "refused", now.Add(365*day) }, nil, []string{"vm-100-disk-1"}},
+		"it has not read a pool":   {func(n *NodeAnswer) { n.Unread = []string{"rpool"} }, nil, []string{"vm-100-disk-1"}},
+		"both know it":             {func(n *NodeAnswer) { n.Unread = []string{"ssd"} }, []string{"rpool/data/vm-100-disk-1"}, []string{"rpool/data/vm-100-disk-1"}},
+		"its last answer knows it": {func(n *NodeAnswer) { n.Failure, n.At = "refused", ago(20*day) }, []string{"rpool/data/vm-100-disk-1"}, []string{"rpool/data/vm-100-disk-1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := NewPolicy(config.Default())
+			p.MaxDataAge = DefaultMaxDataAge
+			d := part(first, zfs.Hourly, minute, configured(9*day, "zfs:vm-100-disk-0", "zfs:vm-100-disk-1"))
+			n := owning(append([]string{"rpool/data/vm-100-disk-0"}, c.disks...)...)
+			c.change(&n)
+			r := Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: []Disk{d}}}, p, now).WithOwners(p, nil, n).WithGuests(p)
+			assert.Equal(t, c.lacking, r.Guests[0].Lacking)
+			assert.Equal(t, "web01", r.Guests[0].Name)
+		})
+	}
+}
+
 // lackingHere returns the disks that guest 100 lacks on this host. The first of the given disks
 // keeps the guest's configuration.
 func lackingHere(p Policy, disks ...Disk) []string {

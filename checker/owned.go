@@ -26,6 +26,13 @@ type NodeAnswer struct {
 	Former []Former
 }
 
+// TooOld reports whether the answer does not count any more at the time now. The age of an answer
+// from the future is unknown, because this host's clock was wrong.
+func (n NodeAnswer) TooOld(now time.Time, maxAge time.Duration) bool {
+	age := now.Sub(n.At)
+	return n.At.IsZero() || age > maxAge || age < -clockSlack
+}
+
 // OwnedGuest is a guest of a node, with the disks of which snap takes snapshots on this node.
 type OwnedGuest struct {
 	VMID int `json:"vmid"`

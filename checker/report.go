@@ -36,10 +36,10 @@ type Report struct {
 	// Unmet is the number of entries under expect: that match no disk on this host.
 	Unmet int
 
-	// absent are the disks that owners have and this host lacks. names are the owners' names of
-	// guests. filter selects the disks that were requested.
+	// absent are the disks that owners have and this host lacks. owners are what the nodes
+	// say about guests. filter selects the disks that were requested.
 	absent []absence
-	names  map[guestKey]string
+	owners map[guestKey]guestOwner
 	filter Filter
 }
 

@@ -111,7 +111,7 @@ func (a *asking) answers(now time.Time, maxAge time.Duration) (said map[string][
 		n := a.said[name]
 		node := n.NodeAnswer
 		age := max(0, now.Sub(node.At))
-		tooOld := node.At.IsZero() || age > maxAge
+		tooOld := node.TooOld(now, maxAge)
 		if tooOld && node.Failure == "" {
 			node.Failure = "it was not asked"
 		}

@@ -260,3 +260,15 @@ func TestAnAnswerIsAboutWhatWasAsked(t *testing.T) {
 	assert.Equal(t, uint64(5), said["tank/vm-1-disk-0"][0].About)
 	assert.Equal(t, start.Add(time.Minute), nodes[0].Now)
 }
+
+// An answer that came while this host's clock was ahead does not count until that time comes.
+func TestAnAnswerFromTheFutureIsTooOld(t *testing.T) {
+	for ahead, tooOld := range map[time.Duration]bool{0: false, time.Minute: false, time.Hour: true, 365 * 24 * time.Hour: true} {
+		a := asking{}
+		r := checker.Report{Disks: []checker.Result{{Disk: checker.Disk{Dataset: "tank/vm-1-disk-0"}}}}
+		a.learn(r, map[string][]checker.Evidence{"tank/vm-1-disk-0": {{Node: "pve1", Excluded: "label:nosnap"}}}, []checker.NodeAnswer{{Node: "pve1", At: start.Add(ahead), Now: start}})
+		a.learn(r, nil, []checker.NodeAnswer{{Node: "pve1", Failure: "refused"}})
+		said, _ := a.answers(start, 10*time.Minute)
+		assert.Equal(t, tooOld, said["tank/vm-1-disk-0"][0].Failure == "refused", ahead)
+	}
+}
