@@ -136,11 +136,13 @@ func answering(nodes []NodeAnswer, p *Policy, clusters map[string]map[string]boo
 }
 
 // due reports whether a copy of the owner's disk should be on this host at the time now by the
-// node's clock. A disk that expect: names should be here even if its guest is off.
+// node's clock. A disk that expect: names should be here even if its guest is off. A disk that was
+// created in the future is not new, because the node's clock was wrong then.
 func (p *Policy) due(stand *Disk, g OwnedGuest, d OwnedDisk, now time.Time) bool {
 	warning, critical := p.Limits(stand)
 	lived := p.expects(stand) || g.Alive || !critical.exceeded(max(0, now.Sub(d.Newest)))
-	return lived && warning.exceeded(max(0, now.Sub(d.Created)))
+	age := now.Sub(d.Created)
+	return lived && (age < -clockSlack || warning.exceeded(max(0, age)))
 }
 
 // expects reports whether expect: in the configuration requires the disk on this host.

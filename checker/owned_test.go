@@ -94,6 +94,27 @@ func TestWhatNeedNotBeHere(t *testing.T) {
 	assert.Empty(t, r.Guests, "another guest is asked for")
 }
 
+// A disk that was created while its node's clock was ahead is not new until that time comes.
+func TestAnAbsentDiskFromTheFuture(t *testing.T) {
+	for created, absent := range map[time.Duration]int{clockSlack: 0, clockSlack + 1: 1, 365 * day: 1} {
+		p, n := NewPolicy(config.Default()), owning("rpool/data/vm-100-disk-0")
+		n.Guests[0].Disks[0].Created = now.Add(created)
+		_, others := Assemble(nil, p, now).WithOwners(p, nil, n).Absent()
+		assert.Equal(t, absent, others, created)
+	}
+}
+
+// A guest has the name that its newest answer gives it, in whatever order the nodes are configured.
+func TestTheNameOfTheNewestAnswerCounts(t *testing.T) {
+	p := NewPolicy(config.Default())
+	is, was := owning("rpool/data/vm-100-disk-0"), owning("rpool/data/vm-100-disk-0")
+	was.Node, was.Failure, was.At, was.Guests[0].Name = "pve0", "refused", ago(20*day), "old"
+	for _, nodes := range [][]NodeAnswer{{is, was}, {was, is}} {
+		r := Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: []Disk{part(first, zfs.Hourly, minute)}}}, p, now).WithOwners(p, nil, nodes...).WithGuests(p)
+		assert.Equal(t, "web01", r.Guests[0].Name)
+	}
+}
+
 // A disk that the configuration lists under expect must be on this host even if its guest stopped
 // long ago; a new disk must be here only after the time of the warning limit.
 func TestWhatIsExpectedOfAGuestThatIsOff(t *testing.T) {

@@ -109,13 +109,13 @@ func namedReport() checker.Report {
 		on(backup+"vm-105-disk-0", 105, zfs.Hourly, 20*minute),
 	}}}
 	p := checker.NewPolicy(config.Default())
-	node := checker.NodeAnswer{Node: "pve1:10191"}
+	node := checker.NodeAnswer{Node: "pve1:10191", Now: now}
 	for vmid, name := range map[int]string{100: "database", 101: "mail", 102: "old-shop", 103: "monitoring.example.org", 104: "gitlab", 105: "web"} {
 		node.Guests = append(node.Guests, checker.OwnedGuest{VMID: vmid, Name: name})
 	}
 	for i, g := range node.Guests {
 		if g.VMID == 105 {
-			node.Guests[i].Disks = []checker.OwnedDisk{{Dataset: "rpool/data/vm-105-disk-0"}, {Dataset: "rpool/data/vm-105-disk-1", Created: ago(day), Newest: ago(hour)}}
+			node.Guests[i].Disks = []checker.OwnedDisk{{Dataset: "rpool/data/vm-105-disk-0"}, {Dataset: "rpool/data/vm-105-disk-1", Created: ago(hour), Newest: ago(hour)}}
 		}
 	}
 	said := map[string][]checker.Evidence{}

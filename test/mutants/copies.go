@@ -61,7 +61,7 @@ var copyMutants = []mutant{
 	}
 	level := Within`, "call a guest stopped although one disk has run since"},
 	{"checker/judgeguest.go", `d.Looked.Problem != "" || d.Looked.Among != all`, `d.Looked.Problem != "" || all == ""`, "use a result for other disks than the ones looked up"},
-	{"checker/owned.go", `return lived && warning.exceeded(max(0, now.Sub(d.Created)))`, `return lived && !warning.exceeded(-now.Sub(d.Created))`, "call a new disk missing"},
+	{"checker/owned.go", `warning.exceeded(max(0, age)))`, `!warning.exceeded(-age))`, "call a new disk missing"},
 	{"checker/owned.go", `copies[d.Dataset] || d.Newest`, `d.Newest`, "count two copies of one disk as two disks"},
 	{"checker/scan/guestlook.go", `if best || before {`, `if best || before || row != nil {`, "accept an older restore point than the newest"},
 	{"checker/scan/guestcache.go", `if !e.sensible(disks) {`, `if false {`, "call a guest torn by a line of the cache that makes no sense"},
