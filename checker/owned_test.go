@@ -181,6 +181,26 @@ func TestAGuestThatMovedFromANodeThatIsDown(t *testing.T) {
 	r = Assemble([]Pool{{Name: "tank"}}, p, now).WithOwners(p, nil, down)
 	_, others = r.Absent()
 	assert.Equal(t, 1, others, "what only that said stands")
+
+	d := part(first, zfs.Hourly, minute)
+	owns := func(node string) Evidence {
+		return Evidence{Node: node, Owned: Owned, GUID: 9, Newest: d.Newest, Presence: AsSnapshot, PresenceGUID: d.Newest.GUID, Now: now}
+	}
+	for name, c := range map[string]struct {
+		nodes   []NodeAnswer
+		outcome Outcome
+		owner   string
+	}{
+		"the one that had it is silent": {[]NodeAnswer{down, up}, InSync, "pve2"},
+		"both answer":                   {[]NodeAnswer{{Node: "pve1"}, up}, TwoOwners, ""},
+		"neither does":                  {[]NodeAnswer{down, {Node: "pve2", Failure: "refused"}}, TwoOwners, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: []Disk{d}}}, p, now).WithOwners(p, map[string][]Evidence{first: {owns("pve1"), owns("pve2")}}, c.nodes...)
+			assert.Equal(t, c.outcome.String(), r.Disks[0].Compared.Outcome.String(), r.Disks[0].Compared.Reason)
+			assert.Equal(t, c.owner, r.Disks[0].Compared.Owner)
+		})
+	}
 }
 
 // After a node has stopped answering, the alarming parts of its last answer still count, but only

@@ -21,11 +21,17 @@ func (r Report) WithOwners(p Policy, said map[string][]Evidence, nodes ...NodeAn
 	if p.SeveralClusters {
 		said = sortedByCluster(r.Disks, said)
 	}
+	silent := map[string]bool{}
+	for _, n := range nodes {
+		if n.Failure != "" {
+			silent[n.Node] = true
+		}
+	}
 	for i := range r.Disks {
 		d := &r.Disks[i]
 		c := Comparison{Reason: "not compared: no node was asked about it yet"}
 		if len(said[d.Dataset]) > 0 || d.Newest == nil {
-			c = Compare(d.Disk, d.Verdict, p, said[d.Dataset])
+			c = Compare(d.Disk, d.Verdict, p, answersAbout(d.Disk, said[d.Dataset], silent))
 		}
 		switch {
 		case c.Outcome == OutcomeOrphaned && (d.Verdict == Stale || d.Verdict == Never):
@@ -50,6 +56,15 @@ func (r Report) WithOwners(p Policy, said map[string][]Evidence, nodes ...NodeAn
 	}
 	r.sort()
 	return r
+}
+
+// answersAbout returns the evidence without the last answers of silent owners, if a node answers now
+// that the guest is its own, because the guest moved.
+func answersAbout(d Disk, nodes []Evidence, silent map[string]bool) []Evidence {
+	if len(silent) == 0 || !slices.ContainsFunc(nodes, func(e Evidence) bool { return e.owns(d) && !silent[e.Node] }) {
+		return nodes
+	}
+	return slices.DeleteFunc(slices.Clone(nodes), func(e Evidence) bool { return e.owns(d) && silent[e.Node] })
 }
 
 // Absent returns the number of disks that owners have and this host lacks: the disks that the
