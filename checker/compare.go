@@ -40,7 +40,7 @@ type OutcomeRow struct {
 }
 
 var outcomes = [...]OutcomeRow{
-	{NotCompared, "not compared", all(OK), "with this verdict the disk is not compared"},
+	{NotCompared, "not compared", all(OK), "with this verdict the disk is not compared, or its guest is this host's own and no node that was asked calls it its own"},
 	{InSync, "in sync", all(OK), "the owner's newest snapshot is here, or the replica has not been behind for longer than a limit"},
 	{Lagging, "lagging", [3]State{OK, Warning, Critical}, "the owner has had newer snapshots for longer than a limit"},
 	{Diverged, "diverged", all(Critical), "the copy's newest snapshot is not older than the owner's newest one and does not exist at the owner, or the owner has a different snapshot of that name"},
@@ -140,6 +140,9 @@ func Compare(d Disk, v Verdict, p Policy, nodes []Evidence) Comparison {
 	}
 	switch len(owners) {
 	case 0:
+		if p.isOwn(d, nodes) {
+			return Comparison{Reason: "not compared, its guest is this host's own"}
+		}
 		c := ownerless(d, nodes)
 		if c.Outcome == OwnerUnreachable {
 			c.remember(d, p, nodes)
@@ -156,16 +159,6 @@ func Compare(d Disk, v Verdict, p Policy, nodes []Evidence) Comparison {
 		names = append(names, o.Node)
 	}
 	return outcome(TwoOwners, "%s each say that guest %d is theirs", strings.Join(names, ", "), d.VMID)
-}
-
-// isReplica reports whether the node cannot own the disk: the node says that it only receives the
-// disk, or the answer is about this host's own dataset, as the equal guids show.
-func (e Evidence) isReplica(d Disk) bool {
-	return e.Replica || (e.GUID != 0 && e.GUID == d.GUID)
-}
-
-func (e Evidence) owns(d Disk) bool {
-	return e.Failure == "" && !e.Foreign && e.Owned == Owned && !e.isReplica(d)
 }
 
 // takesNone reports whether the owner says that the disk will get no snapshots.

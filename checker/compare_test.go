@@ -263,3 +263,36 @@ func TestLagIsHowLongTheReplicaHasBeenBehind(t *testing.T) {
 		})
 	}
 }
+
+// A disk of this host's own guest has no other owner. A copy with the guest's number has one, and so
+// has a disk whose guest another node calls or called its own.
+func TestOwnGuestsAreNotCompared(t *testing.T) {
+	d := aDisk("100", zfs.Hourly, minute)
+	d.Owned = Owned
+	theirs := Evidence{Node: "a", Owned: Owned, GUID: 9, Newest: d.Newest, Presence: AsSnapshot, PresenceGUID: d.Newest.GUID, Now: now}
+	wasTheirs := theirs
+	wasTheirs.Failure = "refused"
+	for name, c := range map[string]struct {
+		change  func(*config.Config)
+		nodes   []Evidence
+		outcome Outcome
+	}{
+		"nobody else has it":            {nil, []Evidence{{Node: "a", Owned: NotOwned, Gone: true}}, NotCompared},
+		"it is known to be on this one": {nil, []Evidence{{Node: "a", Owned: NotOwned, ConfiguredOn: "c"}}, NotCompared},
+		"the other one is silent":       {nil, []Evidence{{Node: "a", Failure: "refused"}}, NotCompared},
+		"another one has it":            {nil, []Evidence{theirs}, InSync},
+		"another one had it":            {nil, []Evidence{wasTheirs}, OwnerUnreachable},
+		"a copy under replicas:":        {func(c *config.Config) { c.Replicas = []string{"tank"} }, []Evidence{{Node: "a", Owned: NotOwned}}, NoOwner},
+		"a copy under sources:":         {func(c *config.Config) { c.Sources = []config.Source{{Dataset: "tank", Cluster: "a"}} }, []Evidence{{Node: "a", Owned: NotOwned}}, NoOwner},
+		"role: replica":                 {func(c *config.Config) { c.Role = "replica" }, []Evidence{{Node: "a", Owned: NotOwned}}, NoOwner},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := config.Default()
+			if c.change != nil {
+				c.change(&cfg)
+			}
+			got := Compare(d, Fresh, NewPolicy(cfg), c.nodes)
+			assert.Equal(t, c.outcome.String(), got.Outcome.String(), got.Reason)
+		})
+	}
+}

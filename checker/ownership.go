@@ -3,6 +3,9 @@ package checker
 import (
 	"fmt"
 	"slices"
+
+	"snapwatch/config"
+	"snapwatch/internal/zfs"
 )
 
 // Ownership is a node's statement whether a guest is its own, which means that Proxmox has the
@@ -27,6 +30,35 @@ func (o Ownership) MarshalText() ([]byte, error) { return []byte(o.String()), ni
 // UnmarshalText implements [encoding.TextUnmarshaler].
 func (o *Ownership) UnmarshalText(text []byte) error {
 	return parseWord(ownershipWords, text, o)
+}
+
+// IsCopy reports whether the configuration names a dataset as received on this host, or names its
+// origin. Then the VMID in the dataset's name is not that of a guest of this host.
+func IsCopy(c config.Config, dataset string) bool {
+	_, origin := c.OriginOf(dataset)
+	return origin != "" || c.Role == "replica" || zfs.WithinAny(dataset, c.Replicas)
+}
+
+// IsOwn reports whether a disk belongs to a guest of this host and is not a copy.
+func IsOwn(c config.Config, d *Disk) bool { return d.Owned == Owned && !IsCopy(c, d.Dataset) }
+
+// isReplica reports whether the node cannot own the disk: the node says that it only receives the
+// disk, or the answer is about this host's own dataset, as the equal guids show.
+func (e Evidence) isReplica(d Disk) bool {
+	return e.Replica || (e.GUID != 0 && e.GUID == d.GUID)
+}
+
+func (e Evidence) owns(d Disk) bool {
+	return e.Failure == "" && !e.Foreign && e.Owned == Owned && !e.isReplica(d)
+}
+
+// isOwn reports whether a disk belongs to a guest of this host, and no other node says or said last
+// that the guest is its own.
+func (p *Policy) isOwn(d Disk, nodes []Evidence) bool {
+	return p.IsOwn != nil && p.IsOwn(&d) && !slices.ContainsFunc(nodes, func(e Evidence) bool {
+		e.Failure = ""
+		return e.owns(d)
+	})
 }
 
 // Presence says in which form a dataset has a requested snapshot: as a snapshot, as a bookmark,

@@ -34,6 +34,9 @@ type Policy struct {
 	// OriginOf returns the cluster and the owner's dataset of a copy, as [config.Watch.OriginOf]
 	// does; nil if the configuration names no origins.
 	OriginOf func(disk string) (cluster, dataset string)
+	// IsOwn reports whether a disk belongs to a guest of this host, as the function [IsOwn] does; nil
+	// if this is unknown.
+	IsOwn func(d *Disk) bool
 	// Pools is the policy for pools as a whole.
 	Pools PoolPolicy
 	// MaxDataAge is the greatest age of facts about disks and pools that may be judged, 0 for any
@@ -88,6 +91,7 @@ func NewPolicy(c config.Config) Policy {
 		SeveralClusters:   slices.ContainsFunc(c.Sources, func(s config.Source) bool { return s.Cluster != c.Sources[0].Cluster }),
 	}
 	p.Expect = c.Expect
+	p.IsOwn = func(d *Disk) bool { return IsOwn(c, d) }
 	p.Pools = PoolPolicy{MaxScrubAge: l.MaxScrubAge.Std(), FillWarning: int(l.FillWarning), FillCritical: int(l.FillCritical), Ignore: c.PoolIgnore}
 	if len(c.Sources) > 0 {
 		p.OriginOf = c.OriginOf

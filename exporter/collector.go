@@ -111,7 +111,7 @@ func (c collector) disk(out sink, cfg config.Config, now time.Time, d checker.Re
 // ownedValue returns the value of diskOwned. known is false if the guests of this host are
 // unknown.
 func ownedValue(c config.Config, d *checker.Disk) (value float64, known bool) {
-	return boolValue(isOwn(c, d)), d.Owned != checker.OwnershipUnknown
+	return boolValue(checker.IsOwn(c, d)), d.Owned != checker.OwnershipUnknown
 }
 
 // sink sends metrics to Prometheus' library, but omits series that would make the whole scrape

@@ -72,7 +72,7 @@ func (s *Store) snapMissing(owners pve.Owners) bool {
 func (s *Store) ownsDisks(owners pve.Owners) bool {
 	for _, pool := range s.current() {
 		for i := range pool.Disks {
-			if d := &pool.Disks[i]; ownership(owners, nil, d.VMID) == checker.Owned && !s.isReplica(d.Dataset) {
+			if d := &pool.Disks[i]; owners.Here(d.VMID) && !checker.IsCopy(s.config(), d.Dataset) {
 				return true
 			}
 		}

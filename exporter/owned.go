@@ -17,7 +17,7 @@ func (s *Store) ownGuests(report checker.Report, owners pve.Owners, living Livin
 	var guests []checker.OwnedGuest
 	for i := range report.Disks {
 		d := &report.Disks[i]
-		if d.Gone || d.Newest == nil || !owners.Here(d.VMID) || isCopy(s.config(), d.Dataset) || s.excluded(*d) != "" {
+		if d.Gone || d.Newest == nil || !owners.Here(d.VMID) || checker.IsCopy(s.config(), d.Dataset) || s.excluded(*d) != "" {
 			continue
 		}
 		if _, known := at[d.VMID]; !known {

@@ -8,7 +8,6 @@ import (
 
 	"snapwatch/checker"
 	"snapwatch/checker/scan"
-	"snapwatch/config"
 	"snapwatch/internal/pve"
 	"snapwatch/internal/zfs"
 )
@@ -68,22 +67,8 @@ func (s *Store) setOwned(owners *pve.Owners, disks []checker.Disk) {
 
 // isReplica reports whether the configuration says that this node receives a dataset
 // from elsewhere.
-func (s *Store) isReplica(dataset string) bool { return isReplica(s.config(), dataset) }
-
-func isReplica(c config.Config, dataset string) bool {
-	return c.Role == "replica" || zfs.WithinAny(dataset, c.Replicas)
-}
-
-// isCopy reports whether the configuration names a dataset as received here or names its origin.
-// Then the VMID in the dataset's name is not that of a guest of this node.
-func isCopy(c config.Config, dataset string) bool {
-	_, origin := c.OriginOf(dataset)
-	return origin != "" || isReplica(c, dataset)
-}
-
-// isOwn reports whether a disk belongs to a guest of this node and is not a copy.
-func isOwn(c config.Config, d *checker.Disk) bool {
-	return d.Owned == checker.Owned && !isCopy(c, d.Dataset)
+func (s *Store) isReplica(dataset string) bool {
+	return s.config().Role == "replica" || zfs.WithinAny(dataset, s.config().Replicas)
 }
 
 // guestsByDisk returns a function that names the node that owns a disk's guest, according to the
@@ -95,7 +80,7 @@ func (s *Store) guestsByDisk() *scan.Guests {
 		return nil
 	}
 	return &scan.Guests{Here: owners.Node, Node: func(dataset string, vmid int) string {
-		if isCopy(s.config(), dataset) {
+		if checker.IsCopy(s.config(), dataset) {
 			return ""
 		}
 		return owners.Of[vmid]

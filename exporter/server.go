@@ -87,7 +87,7 @@ func (s Server) facts(store *Store) func(disk string) page.Facts {
 			Host: s.Host, Version: s.Version, MetricsPath: s.MetricsPath,
 			Report: store.Report(), Listings: store.listings(), Run: store.lastRun(), Config: store.config(),
 		}
-		f.Own = func(d checker.Disk) bool { return isOwn(f.Config, &d) }
+		f.Own = func(d checker.Disk) bool { return checker.IsOwn(f.Config, &d) }
 		for _, d := range f.Report.Disks {
 			if disk != "" && d.Dataset == disk && !d.Gone {
 				f.History = store.histories.get(d.Disk)

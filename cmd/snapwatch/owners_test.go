@@ -362,3 +362,32 @@ func TestExplainKnowsItsOwn(t *testing.T) {
 	assert.Contains(t, s.out.String(), "this copy, tank/vm-100-disk-0")
 	assert.Contains(t, s.out.String(), "--owners")
 }
+
+// A node that keeps copies of another node's guests has a guest of its own, too. No node is expected
+// to own that guest.
+func TestCheckDoesNotLookForAnOwnerOfItsOwnGuests(t *testing.T) {
+	copied, own := vm(100, "hourly", 5*time.Minute), vm(500, "hourly", 5*time.Minute)
+	copied.Name = "tank/copies/vm-100-disk-0"
+	s := newSite(t, copied, own)
+	require.NoError(t, os.WriteFile(s.ConfigPath, []byte("replicas: [tank/copies]\n"), 0o600))
+	s.PVE.Etc = s.fake.Path("pve")
+	require.NoError(t, os.MkdirAll(filepath.Join(s.PVE.Etc, "nodes", "c", "qemu-server"), 0o755))
+	require.NoError(t, os.Symlink("nodes/c", filepath.Join(s.PVE.Etc, "local")))
+	require.NoError(t, os.WriteFile(filepath.Join(s.PVE.Etc, "nodes", "c", "qemu-server", "500.conf"), nil, 0o600))
+	node := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		request, err := checker.ReadCompareRequest(r.Body)
+		assert.NoError(t, err)
+		answer := checker.NewCompareAnswer(noon)
+		for _, d := range request.Disks {
+			c := checker.ComparedDisk{Disk: d.Disk, Owned: checker.NotOwned, Gone: true}
+			if d.Disk == "vm-100-disk-0" {
+				c = checker.ComparedDisk{Disk: d.Disk, Owned: checker.Owned, Dataset: "rpool/data/" + d.Disk, GUID: 99, Newest: &d.Newest, Presence: checker.AsSnapshot, PresenceGUID: d.Newest.GUID}
+			}
+			answer.Disks = append(answer.Disks, c)
+		}
+		_ = json.NewEncoder(w).Encode(answer)
+	})
+	status, first := s.check("-vv", "--owners", node.URL)
+	assert.Zero(t, status, first)
+	assert.Contains(t, s.out.String(), "not compared, its guest is this host's own")
+}

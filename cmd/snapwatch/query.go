@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -60,16 +59,12 @@ type result struct {
 	// evidence has the answers of the nodes that may own the disks, by the disk's dataset. evidence
 	// is nil where no node was asked.
 	evidence map[string][]checker.Evidence
-	// copies are the datasets below which this host receives copies, according to its
-	// configuration.
-	copies []string
-	err    error
+	config   config.Config
+	err      error
 }
 
 // own reports whether the disk belongs to a guest of this host and is not a copy.
-func (r result) own(d checker.Disk) bool {
-	return d.Owned == checker.Owned && !zfs.WithinAny(d.Dataset, r.copies) && !slices.Contains(r.copies, "")
-}
+func (r result) own(d checker.Disk) bool { return checker.IsOwn(r.config, &d) }
 
 // find reads the disks and judges them. find keeps part of the timeout for printing.
 func (q query) find(ctx context.Context, env *environment, stage *atomic.Value, begun time.Time) result {
@@ -98,10 +93,7 @@ func (q query) find(ctx context.Context, env *environment, stage *atomic.Value, 
 	}
 	here, stop := context.WithTimeout(ctx, share)
 	defer stop()
-	r := result{copies: cfg.Replicas}
-	if cfg.Role == "replica" {
-		r.copies = []string{""}
-	}
+	r := result{config: cfg}
 	var facts remote.Facts
 	var notes []checker.Note
 	var memory *memory
@@ -184,7 +176,7 @@ func (q query) scan(ctx context.Context, env *environment, cfg config.Config, po
 		pools[i].Health = known[pools[i].Name]
 	}
 	memory.learn(pools, env.Now())
-	setOwned(ctx, env, pools, q.whose)
+	setOwned(ctx, env, pools, q.whose || len(q.Owners.over(cfg.Owners).URLs) > 0)
 	memory.known.Recall(pools, targets)
 	if len(q.Pool) == 0 && len(q.Disk) == 0 {
 		stage.Store("looking up what guests' disks have in common")

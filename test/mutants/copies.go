@@ -45,7 +45,7 @@ var copyMutants = []mutant{
 	{"checker/scan/lag.go", `found && len(before) > 0 && !ahead`, `found && !ahead`, "trust a history whose beginning is lost"},
 	{"checker/scan/lag.go", `found && len(before) > 0 && !ahead`, `found && len(before) > 0 && (!ahead || ahead)`, "let a snapshot from the future say since when a copy lags"},
 	{"checker/compare.go", `case o.Presence == Absent && !d.Newest.Creation.Before(o.Newest.Creation):`, `case false:`, "not see that a copy diverged"},
-	{"checker/compare.go", `e.Owned == Owned && !e.isReplica(d)`, `e.Owned != NotOwned && !e.isReplica(d)`, "treat a node that does not know the guest as the owner"},
+	{"checker/ownership.go", `e.Owned == Owned && !e.isReplica(d)`, `e.Owned != NotOwned && !e.isReplica(d)`, "treat a node that does not know the guest as the owner"},
 	{"checker/compare.go", `	case len(failed) > 0:`, `	case false:`, "call a disk orphaned while a node does not answer"},
 	{"checker/withowners.go", `d.Compared, d.State, d.Evidence = &c, Worst(d.State, c.State),`, `d.Compared, d.State, d.Evidence = &c, c.State,`, "let a comparison make a verdict better"},
 	{"checker/withowners.go", `case d.Verdict == Stopped && c.Alive:`, `case false:`, "call a disk stopped whose guest lives"},
