@@ -1,5 +1,7 @@
 package checker
 
+import "slices"
+
 // sortedByCluster marks the evidence about each disk that comes from a node of another cluster as
 // foreign. If disks come from several clusters, a VMID and a dataset's name may be the same in
 // each cluster. A node belongs to the cluster of the copies whose newest snapshot the node holds,
@@ -39,6 +41,25 @@ func clustersOf(disks []Result, said map[string][]Evidence) map[string]map[strin
 		}
 	}
 	return of
+}
+
+// perhapsFrom returns the disks on this host that may come from a node of an unknown cluster: the
+// disks that the node holds, and the disks that no other node holds. Their cluster is left out.
+func (p *Policy) perhapsFrom(node string, disks []Result) holdings {
+	anywhere := *p
+	anywhere.OriginOf = func(disk string) (cluster, origin string) {
+		_, origin = p.OriginOf(disk)
+		return "", origin
+	}
+	var perhaps []Result
+	for i := range disks {
+		holds := func(e Evidence) bool { return e.holds(disks[i].Disk) }
+		held := slices.ContainsFunc(disks[i].Evidence, holds)
+		if !held || slices.ContainsFunc(disks[i].Evidence, func(e Evidence) bool { return e.Node == node && holds(e) }) {
+			perhaps = append(perhaps, disks[i])
+		}
+	}
+	return newHoldings(perhaps, &anywhere)
 }
 
 // holds reports whether the node has the disk's newest snapshot, or a bookmark of this snapshot, or

@@ -73,3 +73,49 @@ func TestNoClusterAnswersForAnother(t *testing.T) {
 	r = r.WithOwners(NewPolicy(config.Default()), map[string][]Evidence{old.Dataset: {node("a", NotOwned, presence(AsBookmark, old.Newest.GUID))}})
 	assert.Equal(t, Orphaned, r.Disks[0].Verdict)
 }
+
+// The cluster of a node is unknown while no disk here is from the node. What it has is absent all the
+// same, unless a disk here may be the copy of it.
+func TestWhatANodeOfAnUnknownClusterHas(t *testing.T) {
+	settings := config.Default()
+	settings.Sources = []config.Source{{Dataset: "tank/east", Origin: "rpool/data", Cluster: "east"}, {Dataset: "tank/west", Origin: "rpool/data", Cluster: "west"}}
+	east, west := part("tank/east/vm-100-disk-0", zfs.Hourly, minute), part("tank/west/vm-100-disk-0", zfs.Hourly, hour)
+	holds := func(node, cluster string, d Disk) Evidence {
+		return Evidence{Node: node, Cluster: cluster, Owned: Owned, GUID: 99, Newest: d.Newest, Presence: AsSnapshot, PresenceGUID: d.Newest.GUID, Now: now}
+	}
+	both := func(node string) map[string][]Evidence {
+		return map[string][]Evidence{east.Dataset: {holds(node, "east", east)}, west.Dataset: {holds(node, "west", west)}}
+	}
+	for name, c := range map[string]struct {
+		here   []Disk
+		said   map[string][]Evidence
+		has    string
+		vmid   int
+		expect string
+		absent [2]int
+	}{
+		"nothing of it is here":         {here: []Disk{east}, said: both("a"), has: "rpool/data/vm-700-disk-0", vmid: 700, absent: [2]int{0, 1}},
+		"expect names it":               {here: []Disk{east}, said: both("a"), has: "rpool/data/vm-700-disk-0", vmid: 700, expect: "rpool/data/vm-700-*", absent: [2]int{1, 0}},
+		"the other cluster's is here":   {here: []Disk{east}, said: both("a"), has: "rpool/data/vm-100-disk-0", vmid: 100, absent: [2]int{0, 1}},
+		"one that nobody holds is here": {here: []Disk{east, west}, said: map[string][]Evidence{east.Dataset: {holds("a", "east", east)}}, has: "rpool/data/vm-100-disk-0", vmid: 100},
+		"it holds disks of two":         {here: []Disk{east, west}, said: both("b"), has: "rpool/data/vm-100-disk-0", vmid: 100},
+		"it holds others of two":        {here: []Disk{east, west}, said: both("b"), has: "rpool/data/vm-100-disk-1", vmid: 100, absent: [2]int{0, 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := NewPolicy(settings)
+			if c.expect != "" {
+				p.Expect = []config.Selector{{Disk: c.expect}}
+			}
+			n := owning(c.has)
+			n.Node, n.Guests[0].VMID = "b", c.vmid
+			r := Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: c.here}}, p, now).WithOwners(p, c.said, n).WithGuests(p)
+			expected, others := r.Absent()
+			assert.Equal(t, c.absent, [2]int{expected, others})
+			for _, g := range r.Guests {
+				if len(g.Lacking) > 0 {
+					assert.Equal(t, "web01", g.Name)
+				}
+			}
+		})
+	}
+}

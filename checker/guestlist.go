@@ -88,11 +88,8 @@ func ownersOf(nodes []NodeAnswer, p *Policy, clusters map[string]map[string]bool
 	owners := map[guestKey]guestOwner{}
 	for _, n := range nodes {
 		cluster, known := clusterOf(n.Node, p, clusters)
-		complete := len(n.Unread) == 0 && (n.Failure == "" || !n.TooOld(now, p.MaxDataAge))
+		complete := known && len(n.Unread) == 0 && (n.Failure == "" || !n.TooOld(now, p.MaxDataAge))
 		for _, g := range n.Guests {
-			if !known {
-				continue
-			}
 			o := owners[guestKey{cluster, g.VMID}]
 			if !n.At.Before(o.at) {
 				o.name, o.at = cmp.Or(g.Name, o.name), n.At

@@ -93,13 +93,14 @@ type absence struct {
 // lacks. A disk counts if its guest is alive or was alive within the critical limit, or if
 // expect: names the disk.
 func absences(disks []Result, p *Policy, nodes []NodeAnswer, clusters map[string]map[string]bool, now time.Time, asked func(vmid int) bool) []absence {
-	here := newHoldings(disks, p)
+	all := newHoldings(disks, p)
 	moved := answering(nodes, p, clusters)
 	var absent []absence
 	for _, n := range nodes {
 		cluster, known := clusterOf(n.Node, p, clusters)
+		here := all
 		if !known {
-			continue
+			here = p.perhapsFrom(n.Node, disks)
 		}
 		for _, g := range n.Guests {
 			for _, d := range g.Disks {
@@ -126,7 +127,7 @@ func absences(disks []Result, p *Policy, nodes []NodeAnswer, clusters map[string
 func answering(nodes []NodeAnswer, p *Policy, clusters map[string]map[string]bool) map[guestKey]bool {
 	guests := map[guestKey]bool{}
 	for _, n := range nodes {
-		if cluster, known := clusterOf(n.Node, p, clusters); known && n.Failure == "" {
+		if cluster, _ := clusterOf(n.Node, p, clusters); n.Failure == "" {
 			for _, g := range n.Guests {
 				guests[guestKey{cluster, g.VMID}] = true
 			}
@@ -169,7 +170,8 @@ func (p *Policy) unmet(disks []Result) []Note {
 }
 
 // clusterOf returns the cluster of a node. If all disks come from one cluster, the node belongs to
-// this cluster. If disks come from several clusters, the disks that a node holds show its cluster.
+// this cluster. If disks come from several clusters, the disks that a node holds show its cluster,
+// and the cluster of a node is unknown while no disk here is from the node.
 func clusterOf(node string, p *Policy, clusters map[string]map[string]bool) (cluster string, known bool) {
 	switch {
 	case p.OriginOf == nil:
