@@ -101,9 +101,9 @@ type Evidence struct {
 	AliveSince time.Time
 	// Unregistered is true if neither a timer nor cron starts snap on the node.
 	Unregistered bool
-	// About is the guid of the replica's snapshot that the node was asked about. About is 0 if
-	// the replica has received no newer snapshot since.
-	About uint64
+	// About is the replica's snapshot that the node was asked about, nil if the replica cannot have
+	// received a newer snapshot since.
+	About *zfs.Snapshot
 }
 
 // Comparison is the result of comparing a copy with its owner's disk, and the reason.
@@ -241,6 +241,12 @@ func ownerless(d Disk, nodes []Evidence) Comparison {
 // mentions the answer's age.
 func against(d Disk, p Policy, o Evidence) Comparison {
 	c := answered(d, p, o)
+	if o.outdated(d) && (o.Newest == nil || o.Newest.GUID != d.Newest.GUID) {
+		d.Newest = o.About
+		if before := answered(d, p, o); before.Outcome == Diverged { // a further snapshot does not change that
+			c = before
+		}
+	}
 	if !o.ReadAt.IsZero() {
 		c.Reason += fmt.Sprintf(", as %s read it %s ago", o.Node, text.Age(max(0, o.Now.Sub(o.ReadAt))))
 	}

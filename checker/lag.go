@@ -9,7 +9,9 @@ import (
 
 // outdated reports whether the replica has received a newer snapshot since the node was asked. The
 // answer of the node does not say whether the node has the newer snapshot.
-func (e Evidence) outdated(d Disk) bool { return e.About != 0 && e.About != d.Newest.GUID }
+func (e Evidence) outdated(d Disk) bool {
+	return e.About != nil && d.Newest != nil && e.About.GUID != d.Newest.GUID
+}
 
 // lag returns the time for which the replica has been behind the owner, and words for people. If
 // the owner does not know since when, lag returns the difference between the newest snapshots,

@@ -209,7 +209,7 @@ func TestWhatASilentNodeSaidLast(t *testing.T) {
 	p := NewPolicy(config.Default())
 	off := aDisk("1", zfs.Stopped, 3*day)
 	newer := &zfs.Snapshot{Name: zfs.FormatSnapshotName(ago(hour), zfs.Hourly), GUID: 77, Creation: ago(hour)}
-	is := Evidence{Node: "a", Failure: "refused", Owned: Owned, GUID: 9, Newest: off.Newest, Presence: AsSnapshot, PresenceGUID: off.Newest.GUID, About: off.Newest.GUID, Now: now}
+	is := Evidence{Node: "a", Failure: "refused", Owned: Owned, GUID: 9, Newest: off.Newest, Presence: AsSnapshot, PresenceGUID: off.Newest.GUID, About: off.Newest, Now: now}
 	for name, c := range map[string]struct {
 		change  func(*Evidence)
 		outcome Outcome
@@ -222,7 +222,8 @@ func TestWhatASilentNodeSaidLast(t *testing.T) {
 		"it was behind":                {func(e *Evidence) { e.Newest, e.BehindSince = newer, ago(7*hour) }, Lagging, Stopped, Critical},
 		"it diverged":                  {func(e *Evidence) { e.Newest, e.PresenceGUID = newer, 5 }, Diverged, Stopped, Critical},
 		"of another snapshot": {func(e *Evidence) {
-			e.Alive, e.AliveSince, e.About, e.Newest = true, ago(7*hour), 5, &zfs.Snapshot{GUID: 5, Creation: ago(4 * day)}
+			earlier := &zfs.Snapshot{Name: zfs.FormatSnapshotName(ago(4*day), zfs.Stopped), GUID: 5, Creation: ago(4 * day)}
+			e.Alive, e.AliveSince, e.About, e.Newest = true, ago(7*hour), earlier, earlier
 		}, OwnerUnreachable, Stopped, Unknown},
 		"it was not its guest":       {func(e *Evidence) { e.Alive, e.Owned = true, NotOwned }, OwnerUnreachable, Stopped, Unknown},
 		"it took no snapshots of it": {func(e *Evidence) { e.Excluded = "nosnap" }, OwnerUnreachable, Stopped, Unknown},
@@ -247,7 +248,7 @@ func TestAnAnswerAboutAnEarlierSnapshot(t *testing.T) {
 	p := NewPolicy(config.Default())
 	d := aDisk("1", zfs.Hourly, hour)
 	before := &zfs.Snapshot{Name: zfs.FormatSnapshotName(ago(5*hour), zfs.Hourly), GUID: 77, Creation: ago(5 * hour)}
-	e := Evidence{Node: "a", Owned: Owned, GUID: 9, Presence: AsSnapshot, PresenceGUID: before.GUID, About: before.GUID, BehindSince: ago(4 * hour), Now: now}
+	e := Evidence{Node: "a", Owned: Owned, GUID: 9, Presence: AsSnapshot, PresenceGUID: before.GUID, About: before, BehindSince: ago(4 * hour), Now: now}
 	for name, c := range map[string]struct {
 		newest  *zfs.Snapshot
 		outcome Outcome
@@ -267,6 +268,36 @@ func TestAnAnswerAboutAnEarlierSnapshot(t *testing.T) {
 	}
 }
 
+// A copy that diverged still diverges when something makes one more snapshot on the copy, until the
+// node is asked about the new snapshot or the copy has the node's own newest one.
+func TestACopyDivergesUntilItsOwnerIsAskedAgain(t *testing.T) {
+	p := NewPolicy(config.Default())
+	d := aDisk("1", zfs.Hourly, minute)
+	about, theirs := &zfs.Snapshot{Name: zfs.FormatSnapshotName(ago(2*hour), zfs.Hourly), GUID: 77, Creation: ago(2 * hour)}, &zfs.Snapshot{Name: zfs.FormatSnapshotName(ago(9*hour), zfs.Hourly), GUID: 78, Creation: ago(9 * hour)}
+	is := Evidence{Node: "a", Owned: Owned, GUID: 9, Presence: Absent, NeverHad: true, Newest: theirs, About: about, Now: now}
+	for name, c := range map[string]struct {
+		change  func(*Evidence)
+		outcome Outcome
+	}{
+		"it never had the one before": {func(*Evidence) {}, Diverged},
+		"it does not have it":         {func(e *Evidence) { e.NeverHad = false }, Diverged},
+		"it had another of that name": {func(e *Evidence) { e.Presence, e.PresenceGUID = AsSnapshot, 3 }, Diverged},
+		"it was asked about this one": {func(e *Evidence) {
+			e.About, e.Presence, e.PresenceGUID, e.NeverHad = d.Newest, AsSnapshot, d.Newest.GUID, false
+		}, InSync},
+		"this one is its newest": {func(e *Evidence) { e.Newest = d.Newest }, InSync},
+		"it had the one before":  {func(e *Evidence) { e.Presence, e.PresenceGUID, e.NeverHad = AsBookmark, about.GUID, false }, InSync},
+		"it is silent since":     {func(e *Evidence) { e.Failure = "refused" }, Diverged},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := is
+			c.change(&e)
+			got := Compare(d, Fresh, p, []Evidence{e})
+			assert.Equal(t, c.outcome.String(), got.Outcome.String(), got.Reason)
+		})
+	}
+}
+
 // The JSON document of an exporter contains the answers of all nodes that it asked.
 func TestWhatNodesSaidIsInTheDocument(t *testing.T) {
 	p := NewPolicy(config.Default())
@@ -274,7 +305,7 @@ func TestWhatNodesSaidIsInTheDocument(t *testing.T) {
 	d.Looked = &Looked{Points: []zfs.Snapshot{*managed(zfs.Hourly, hour)}, Among: "x", Ahead: ago(hour), Same: []string{"a"}, Others: []string{"b"}, Problem: "c"}
 	d.Looked.Points[0].Dataset = d.Dataset
 	node := owning("rpool/data/vm-100-disk-0", "rpool/data/vm-100-disk-1")
-	e := Evidence{Node: "pve1", Owned: Owned, Dataset: "rpool/data/vm-100-disk-0", GUID: 9, Presence: AsBookmark, PresenceGUID: 7, About: 3, BehindSince: ago(hour), ReadAt: ago(minute),
+	e := Evidence{Node: "pve1", Owned: Owned, Dataset: "rpool/data/vm-100-disk-0", GUID: 9, Presence: AsBookmark, PresenceGUID: 7, About: &zfs.Snapshot{Dataset: d.Dataset, Name: managed(zfs.Hourly, 2*hour).Name, GUID: 3, Creation: ago(2 * hour)}, BehindSince: ago(hour), ReadAt: ago(minute),
 		Newest: &zfs.Snapshot{Dataset: "rpool/data/vm-100-disk-0", Name: managed(zfs.Hourly, 0).Name, GUID: 4, Creation: now}, Now: now, Alive: true, AliveSince: ago(2 * hour)}
 	failed := Evidence{Node: "pve2", Failure: "refused"}
 	r := Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: []Disk{d}}}, p, now).WithOwners(p, map[string][]Evidence{d.Dataset: {e, failed}}, node).WithGuests(p)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"snapwatch/internal/text"
+	"snapwatch/internal/zfs"
 )
 
 // OwnerDocument is a node that may own guests in a [Document].
@@ -44,14 +45,14 @@ type EvidenceDocument struct {
 	Failure      string    `json:"failure,omitempty"`
 	Unregistered bool      `json:"snap_unregistered,omitempty"`
 	Now          time.Time `json:"time"`
-	// About is the guid of the replica's snapshot that the node was asked about.
-	About uint64 `json:"about,string,omitempty"`
+	// About is the replica's snapshot that the node was asked about.
+	About *SnapshotRef `json:"about,omitempty"`
 	ComparedDisk
 }
 
 func (e Evidence) document(disk string) EvidenceDocument {
 	doc := EvidenceDocument{
-		Node: valid(e.Node), Cluster: e.Cluster, Foreign: e.Foreign, Failure: valid(e.Failure), Unregistered: e.Unregistered, Now: e.Now, About: e.About,
+		Node: valid(e.Node), Cluster: e.Cluster, Foreign: e.Foreign, Failure: valid(e.Failure), Unregistered: e.Unregistered, Now: e.Now,
 		ComparedDisk: ComparedDisk{
 			Disk: disk, Owned: e.Owned, OwnedProblem: valid(e.Why), ConfiguredOn: e.ConfiguredOn, Replica: e.Replica, Dataset: e.Dataset, GUID: e.GUID,
 			Problem: valid(e.Problem), Presence: e.Presence, PresenceGUID: e.PresenceGUID, BehindSince: optional(e.BehindSince), ReadAt: optional(e.ReadAt),
@@ -61,6 +62,10 @@ func (e Evidence) document(disk string) EvidenceDocument {
 	if e.Newest != nil {
 		ref := NewSnapshotRef(*e.Newest)
 		doc.Newest = &ref
+	}
+	if e.About != nil {
+		ref := NewSnapshotRef(*e.About)
+		doc.About = &ref
 	}
 	return doc
 }
@@ -80,7 +85,13 @@ func (doc Document) Said() (said map[string][]Evidence, nodes []NodeAnswer, err 
 				return nil, nil, fmt.Errorf("%s: %w", d.Dataset, err)
 			}
 			e.Node, e.Failure = text.Clip(text.Plain(of.Node), 100), text.Clip(text.Plain(of.Failure), 200)
-			e.Cluster, e.Foreign, e.Unregistered, e.About = of.Cluster, of.Foreign, of.Unregistered, of.About
+			e.Cluster, e.Foreign, e.Unregistered = of.Cluster, of.Foreign, of.Unregistered
+			if s := of.About; s != nil {
+				if err := s.validate(); err != nil {
+					return nil, nil, fmt.Errorf("%s: %w", d.Dataset, err)
+				}
+				e.About = &zfs.Snapshot{Dataset: d.Dataset, Name: s.Name, GUID: s.GUID, Creation: s.Creation}
+			}
 			said[d.Dataset] = append(said[d.Dataset], e)
 		}
 	}

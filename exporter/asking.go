@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"snapwatch/checker"
+	"snapwatch/internal/zfs"
 )
 
 const (
@@ -71,10 +72,10 @@ func (a *asking) learn(r checker.Report, said map[string][]checker.Evidence, nod
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.busy = false
-	newest := map[string]uint64{}
+	newest := map[string]*zfs.Snapshot{}
 	for i := range r.Disks {
 		if d := &r.Disks[i]; d.Newest != nil {
-			newest[d.Dataset] = d.Newest.GUID
+			newest[d.Dataset] = d.Newest
 		}
 	}
 	if a.said == nil {

@@ -257,7 +257,7 @@ func TestAnAnswerIsAboutWhatWasAsked(t *testing.T) {
 	r := checker.Report{Disks: []checker.Result{{Disk: checker.Disk{Dataset: "tank/vm-1-disk-0", Newest: newest}}}}
 	a.learn(r, map[string][]checker.Evidence{"tank/vm-1-disk-0": {{Node: "pve1"}}}, []checker.NodeAnswer{{Node: "pve1", At: start, Now: start}})
 	said, nodes := a.answers(start.Add(time.Minute), time.Hour)
-	assert.Equal(t, uint64(5), said["tank/vm-1-disk-0"][0].About)
+	assert.Equal(t, newest, said["tank/vm-1-disk-0"][0].About)
 	assert.Equal(t, start.Add(time.Minute), nodes[0].Now)
 }
 

@@ -49,7 +49,7 @@ var copyMutants = []mutant{
 	{"checker/compare.go", `	case len(failed) > 0:`, `	case false:`, "call a disk orphaned while a node does not answer"},
 	{"checker/withowners.go", `d.Compared, d.State, d.Evidence = &c, Worst(d.State, c.State),`, `d.Compared, d.State, d.Evidence = &c, c.State,`, "let a comparison make a verdict better"},
 	{"checker/withowners.go", `case d.Verdict == Stopped && c.Alive:`, `case false:`, "call a disk stopped whose guest lives"},
-	{"checker/lag.go", `return e.About != 0 && e.About != d.Newest.GUID`, `return false`, "compare an answer with another snapshot than the one asked about"},
+	{"checker/lag.go", `return e.About != nil && d.Newest != nil && e.About.GUID != d.Newest.GUID`, `return false`, "compare an answer with another snapshot than the one asked about"},
 	{"checker/guestpoint.go", `if last.Sub(first) > apartFor {`, `if last.Sub(first) > 100*apartFor {`, "treat one time of two clocks as the same moment"},
 	{"checker/guestpoint.go", `best == nil || first.After(newest)`, `best == nil || first.Before(newest)`, "name an older restore point than the newest"},
 	{"checker/guestapart.go", `return min(c.age, max(0, c.now.Sub(since)))`, `return c.age`, "call a guest torn as soon as the guest starts after days"},
