@@ -119,3 +119,38 @@ func TestWhatANodeOfAnUnknownClusterHas(t *testing.T) {
 		})
 	}
 }
+
+// One disk of a guest is below sources:, another is not. Nobody knows whether they are one guest, which
+// may be torn, until the configuration says where the other disk comes from.
+func TestAGuestThatSourcesMayCutInTwo(t *testing.T) {
+	east := part("tank/east/vm-100-disk-0", zfs.Hourly, minute)
+	for name, c := range map[string]struct {
+		other  Disk
+		change func(*config.Config)
+		state  State
+	}{
+		"another disk":                 {other: part("fast/vm-100-disk-1", zfs.Hourly, minute), state: Unknown},
+		"a stale one":                  {other: part("fast/vm-100-disk-1", zfs.Hourly, day), state: Critical},
+		"the configuration names it":   {other: part("fast/vm-100-disk-1", zfs.Hourly, minute), change: func(c *config.Config) { c.Sources = append(c.Sources, config.Source{Dataset: "fast", Cluster: "east"}) }},
+		"it is from another cluster":   {other: part("fast/vm-100-disk-1", zfs.Hourly, minute), change: func(c *config.Config) { c.Sources = append(c.Sources, config.Source{Dataset: "fast", Cluster: "west"}) }},
+		"a disk of the same name":      {other: part("fast/vm-100-disk-0", zfs.Hourly, minute)},
+		"this host's own":              {other: part("fast/vm-100-disk-1", zfs.Hourly, minute, func(d *Disk) { d.Owned = Owned })},
+		"another guest's":              {other: aDisk("101", zfs.Hourly, minute)},
+		"ignored":                      {other: part("fast/vm-100-disk-1", zfs.Hourly, minute), change: func(c *config.Config) { c.Ignore = []string{"fast/*"} }},
+		"the configuration names none": {other: part("fast/vm-100-disk-1", zfs.Hourly, minute), change: func(c *config.Config) { c.Sources = nil }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := config.Default()
+			cfg.Sources = []config.Source{{Dataset: "tank/east", Origin: "rpool/data", Cluster: "east"}}
+			if c.change != nil {
+				c.change(&cfg)
+			}
+			p := NewPolicy(cfg)
+			r := Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: []Disk{east, c.other}}}, p, now).WithGuests(p)
+			assert.Equal(t, c.state.String(), Worst(r.States()...).String())
+			if c.state == Unknown {
+				assert.Equal(t, "it is not known whether fast/vm-100-disk-1 is a disk of guest 100 of east: name its origin under sources:", r.Guests[0].Reason)
+			}
+		})
+	}
+}

@@ -109,6 +109,9 @@ type guestDisks struct {
 	alike []*Result
 	// absent are the guest's disks that its owner has and this host lacks.
 	absent []absence
+	// perhapsOf is the cluster that has a guest of which these disks may be a part, "" if there is
+	// none.
+	perhapsOf string
 }
 
 // byGuest groups the disks by guest, sorted by name within each guest.

@@ -2,6 +2,7 @@ package checker
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -20,6 +21,7 @@ func (r Report) WithGuests(policy Policy) Report {
 	}
 	p := &policy
 	all := byGuest(r.Disks, p)
+	unplaced(all, p)
 	all = withAbsent(all, r.absent)
 	r.Guests, r.Questions = make([]Guest, 0, len(all)), nil
 	for i := range all {
@@ -32,6 +34,9 @@ func (r Report) WithGuests(policy Policy) Report {
 		}
 		c.look()
 		g := c.judge()
+		if of := all[i].perhapsOf; of != "" && g.State == OK {
+			g = g.become(GuestUnreadable, Within, fmt.Sprintf("it is not known whether %s is a disk of guest %d of %s: name its origin under sources:", all[i].serving[0].Dataset, g.VMID, of))
+		}
 		g.Name = owner.name
 		g.Alone = g.State != OK && !slices.ContainsFunc(c.serving, func(d *Result) bool { return d.State.severity() >= g.State.severity() })
 		r.Guests = append(r.Guests, g)
@@ -43,6 +48,23 @@ func (r Report) WithGuests(policy Policy) Report {
 		return cmp.Or(b.State.severity()-a.State.severity(), cmp.Compare(a.Verdict, b.Verdict))
 	})
 	return r
+}
+
+// unplaced marks the guests whose cluster sources: does not name and whose disks may belong to a
+// guest of the same VMID in a cluster that sources: names: the two have no disk of the same name, so
+// they may be parts of one guest that is torn. A guest of this host is a guest of its own.
+func unplaced(guests []guestDisks, p *Policy) {
+	for i := range guests {
+		g := &guests[i]
+		if p.OriginOf == nil || g.cluster != "" || len(g.serving) == 0 || p.IsOwn != nil && p.IsOwn(&g.serving[0].Disk) {
+			continue
+		}
+		for k := i + 1; k < len(guests) && guests[k].vmid == g.vmid; k++ {
+			if o := &guests[k]; len(o.serving) > 0 && !slices.ContainsFunc(g.serving, func(d *Result) bool { return o.serves(d.Name()) > 0 }) {
+				g.perhapsOf = o.cluster
+			}
+		}
+	}
 }
 
 // guestKey identifies a guest by its cluster and VMID.

@@ -35,7 +35,7 @@ type GuestRow struct {
 
 var guestTable = [...]GuestRow{
 	{GuestUnreadable, "unreadable", all(Unknown), colours("purple"),
-		"one of the guest's disks could not be read, or the snapshots that its disks have in common are unknown"},
+		"one of the guest's disks could not be read, or it is unknown which disks are its disks, or which snapshots they have in common"},
 	{GuestIncomplete, "incomplete", [3]State{Warning, Warning, Critical}, [3]string{"yellow", "yellow", "red"},
 		"one of the guest's disks has disappeared (critical); or a disk is absent: the owner takes snapshots of it, or, without a complete answer of the owner, the kept configuration names it (a warning; critical if `expect:` names the disk)"},
 	{GuestDamaged, "damaged", all(Critical), colours("red"),
