@@ -65,21 +65,23 @@ func ExplainGuest(r Report, g Guest, own bool, v Volumes) GuestExplanation {
 	return e
 }
 
-// at returns the disk's snapshot of a restore point, nil if the disk has none.
-func (d *Result) at(p *Point) *zfs.Snapshot {
-	switch {
-	case p == nil || d.Newest == nil:
+// at returns the disk's snapshot of a restore point, nil if the disk has none. Of two snapshots of that
+// time the first is the point's.
+func (d *Result) at(p *Point) (at *zfs.Snapshot) {
+	if p == nil || d.Newest == nil {
 		return nil
-	case pointTime(d.Newest.Name) == p.Time:
-		return d.Newest
-	case d.Looked != nil:
-		for i, s := range d.Looked.Points {
-			if pointTime(s.Name) == p.Time {
-				return &d.Looked.Points[i]
+	}
+	if p.has(d.Newest) {
+		at = d.Newest
+	}
+	if d.Looked != nil {
+		for i := range d.Looked.Points {
+			if s := &d.Looked.Points[i]; p.has(s) && (at == nil || s.Creation.Before(at.Creation)) {
+				at = s
 			}
 		}
 	}
-	return nil
+	return at
 }
 
 // doubtful reports whether a disk of the guest is damaged or cannot be read, or whether the guest's

@@ -137,6 +137,56 @@ func TestThePointIsOneTime(t *testing.T) {
 	assert.Nil(t, CommonPoint(nil))
 	g, _ := guestOf(t, part(first, zfs.Hourly, hour, has()), part(second, zfs.Hourly, hour, has(), func(d *Disk) { d.Newest.Creation = ago(0) }))
 	assert.Nil(t, g.Point)
+	third := *managed(zfs.Hourly, hour)
+	between, last := third, third
+	between.Creation, last.Creation = ago(51*minute), ago(42*minute)
+	assert.Nil(t, CommonPoint([][]zfs.Snapshot{{between}, {third}, {last}}))
+	g, _ = guestOf(t, part(first, zfs.Hourly, hour, has(), func(d *Disk) { d.Newest = &between }),
+		part(second, zfs.Hourly, hour, has()), part("tank/vm-100-disk-2", zfs.Hourly, hour, has(), func(d *Disk) { d.Newest = &last }))
+	assert.Nil(t, g.Point, "each is near the first disk's, and two are far apart")
+}
+
+// A clock was set back an hour, so one disk has two snapshots of the restore point's time. The point
+// is that of the snapshots that were made together, whichever disk has two.
+func TestThePointOfATimeThatCameTwice(t *testing.T) {
+	at := func(class zfs.Class, created time.Duration, guid uint64) zfs.Snapshot {
+		s := *managed(class, hour)
+		s.GUID, s.Creation = guid, ago(created)
+		return s
+	}
+	early, late, other := at(zfs.Frequently, 65*minute, 1), at(zfs.Hourly, 5*minute, 2), at(zfs.Frequently, 65*minute, 3)
+	for name, lists := range map[string][][]zfs.Snapshot{
+		"the first disk":  {{early, late}, {other}},
+		"the second disk": {{other}, {early, late}},
+		"in any order":    {{other}, {late, early}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, s := range CommonPoint(lists) {
+				assert.Equal(t, other.Creation, s.Creation)
+			}
+			assert.Len(t, CommonPoint(lists), 2)
+		})
+	}
+	one, two := part(first, zfs.Hourly, minute), part(second, zfs.Hourly, minute)
+	one.Newest, one.Looked = &late, &Looked{Points: []zfs.Snapshot{early}}
+	two.Newest, two.Looked = &other, &Looked{Points: []zfs.Snapshot{other}}
+	g, r := guestOf(t, one, two)
+	require.NotNil(t, g.Point)
+	assert.Equal(t, GuestWhole.String(), g.Verdict.String(), g.Reason)
+	for _, d := range ExplainGuest(r, g, false, Volumes{}).Disks {
+		assert.Equal(t, other.Creation, d.At.Creation, "the plan clones what was made together")
+	}
+}
+
+// The disk whose newest snapshot is the later of a time that came twice is ahead since then.
+func TestTornByATimeThatCameTwice(t *testing.T) {
+	again := *managed(zfs.Hourly, 8*hour)
+	again.GUID, again.Creation = 7, ago(7*hour)
+	one, two := part(first, zfs.Hourly, hour, ahead(7*hour, 8*hour), func(d *Disk) { d.Newest = &again }), part(second, zfs.Hourly, 8*hour, has())
+	c := guestEvaluation{guestDisks: &guestDisks{serving: []*Result{{Disk: one}, {Disk: two}}}, now: now}
+	c.look()
+	require.NotNil(t, c.found)
+	assert.Equal(t, 7*hour, c.apart())
 }
 
 func TestTheLimitsOfAGuestAreThoseOfAllItsDisks(t *testing.T) {

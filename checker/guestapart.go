@@ -42,7 +42,7 @@ func (c *guestEvaluation) apart() time.Duration {
 	}
 	var since time.Time
 	for _, d := range c.serving {
-		if pointTime(d.Newest.Name) == c.found.Time {
+		if d.at(c.found) == d.Newest {
 			continue
 		}
 		if d.Looked == nil || d.Looked.Ahead.IsZero() {

@@ -1,6 +1,7 @@
 package checker
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -20,6 +21,13 @@ type Point struct {
 // Words returns the restore point's time for people, for example 2026-03-29 12:15:00.
 func (p Point) Words() string { return strings.Replace(p.Time, "_", " ", 1) }
 
+// has reports whether a snapshot may be one of the point's: a clock that goes back gives the same
+// time to later snapshots.
+func (p Point) has(s *zfs.Snapshot) bool {
+	after := s.Creation.Sub(p.Created)
+	return pointTime(s.Name) == p.Time && after >= 0 && after <= apartFor
+}
+
 // apartFor is the greatest difference between the creation times of snapshots with one time in
 // their names. The difference is not zero because each pool's snapshots are made by a separate
 // channel program. A greater difference means that two clocks gave the time, or that the time
@@ -38,12 +46,12 @@ func CommonPoint(lists [][]zfs.Snapshot) []zfs.Snapshot {
 	if len(lists) == 0 {
 		return nil
 	}
-	others := make([]map[string]zfs.Snapshot, len(lists)-1)
+	others := make([]map[string][]zfs.Snapshot, len(lists)-1)
 	for i, list := range lists[1:] {
-		others[i] = make(map[string]zfs.Snapshot, len(list))
+		others[i] = make(map[string][]zfs.Snapshot, len(list))
 		for _, s := range list {
 			if IsManaged(s.Name) {
-				others[i][pointTime(s.Name)] = s
+				others[i][pointTime(s.Name)] = append(others[i][pointTime(s.Name)], s)
 			}
 		}
 	}
@@ -56,11 +64,14 @@ next:
 		}
 		row = append(row[:0], s)
 		for _, other := range others {
-			same, has := other[pointTime(s.Name)]
-			if !has {
+			same := other[pointTime(s.Name)]
+			if len(same) == 0 {
 				continue next
 			}
-			row = append(row, same)
+			// where a clock went back, a disk has two snapshots of one time
+			row = append(row, slices.MinFunc(same, func(a, b zfs.Snapshot) int {
+				return cmp.Compare(a.Creation.Sub(s.Creation).Abs(), b.Creation.Sub(s.Creation).Abs())
+			}))
 		}
 		first, last := span(row)
 		if last.Sub(first) > apartFor {
@@ -86,28 +97,16 @@ func span(snapshots []zfs.Snapshot) (first, last time.Time) {
 	return first, last
 }
 
-// agree reports whether the newest snapshots of all the guest's disks have one time in their
-// names, and were made together.
-func (g *guestDisks) agree() bool {
-	first := g.serving[0].Newest
-	for _, d := range g.serving[1:] {
-		apart := d.Newest.Creation.Sub(first.Creation)
-		if d.Newest.Name != first.Name && pointTime(d.Newest.Name) != pointTime(first.Name) || apart > apartFor || apart < -apartFor {
-			return false
-		}
-	}
-	return true
-}
-
-// newestPoint returns the restore point of disks for which [guestDisks.agree] is true.
-func (g *guestDisks) newestPoint() *Point {
-	p := &Point{Time: pointTime(g.serving[0].Newest.Name), Created: g.serving[0].Newest.Creation}
+// agree reports whether the newest snapshots of all disks have one time in their names, and were
+// made together. They are then the restore point p.
+func (g *guestDisks) agree() (p Point, agreed bool) {
+	p = Point{Time: pointTime(g.serving[0].Newest.Name), Created: g.serving[0].Newest.Creation}
 	for _, d := range g.serving {
 		if d.Newest.Creation.Before(p.Created) {
 			p.Created = d.Newest.Creation
 		}
 	}
-	return p
+	return p, !slices.ContainsFunc(g.serving, func(d *Result) bool { return !p.has(d.Newest) })
 }
 
 // olderPoint returns the restore point of disks for which [guestDisks.agree] is false, nil if

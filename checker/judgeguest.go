@@ -83,8 +83,9 @@ func (c *guestEvaluation) look() {
 	if !c.snapshots {
 		return
 	}
-	if c.agreed = c.agree(); c.agreed {
-		c.found = c.newestPoint()
+	if p, agreed := c.agree(); agreed {
+		point := p // only a point that counts is a piece of the heap
+		c.agreed, c.found = true, &point
 	} else {
 		c.found = c.olderPoint()
 	}
