@@ -2,7 +2,6 @@ package checker
 
 import (
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 	"time"
@@ -54,12 +53,7 @@ func ExplainGuest(r Report, g Guest, own bool, v Volumes) GuestExplanation {
 	slices.SortFunc(e.Disks, func(a, b GuestDisk) int { return strings.Compare(a.Dataset, b.Dataset) })
 	e.Words, e.Facts = append(e.words(r), e.warnings(r, v)...), e.facts(r, v)
 	if e.startable() {
-		e.Start, e.Back = e.plan()
-		_, locked := e.keys(v)
-		for _, root := range locked {
-			e.Unlock = append(e.Unlock, "zfs load-key "+quoted(root))
-			e.Back = append(e.Back, "zfs unload-key "+quoted(root))
-		}
+		e.plan(r, v)
 		e.Config = fmt.Sprintf("snapwatch guest-config %d --at %s", e.VMID, quoted(e.Disks[0].Dataset+"@"+e.Disks[0].At.Name))
 	}
 	return e
@@ -172,27 +166,4 @@ func quoted(name string) string {
 		return "'" + name + "'"
 	}
 	return name
-}
-
-// plan returns the commands that clone the guest's disks, and the commands that remove the
-// clones. The clones are below a separate dataset, so that this dataset can be a storage of
-// Proxmox. The replication of the copies is not disturbed.
-func (e GuestExplanation) plan() (start, back []string) {
-	var clones []string
-	made := map[string]bool{}
-	for _, d := range e.Disks {
-		parent := path.Join(zfs.Pool(d.Dataset), fmt.Sprintf("start-%d", e.VMID))
-		// two storages may each have a disk with the same name
-		for n := 2; made[path.Join(parent, d.Name())]; n++ {
-			parent = path.Join(zfs.Pool(d.Dataset), fmt.Sprintf("start-%d-%d", e.VMID, n))
-		}
-		if !made[parent] {
-			start = append(start, "zfs create "+quoted(parent))
-			back = append(back, "zfs destroy -r "+quoted(parent))
-		}
-		clone := path.Join(parent, d.Name())
-		made[parent], made[clone] = true, true
-		clones = append(clones, "zfs clone "+quoted(d.Dataset+"@"+d.At.Name)+" "+quoted(clone))
-	}
-	return append(start, clones...), back
 }

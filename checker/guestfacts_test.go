@@ -71,7 +71,8 @@ func TestExplainGuestSaysWhatStandsInTheWay(t *testing.T) {
 }
 
 func TestExplainGuestOfThisHost(t *testing.T) {
-	e := about(t, true, Volumes{})
+	known := Volumes{Found: map[string]zfs.Volume{"tank": {Available: gib}, "fast": {Available: gib}}}
+	e := about(t, true, known)
 	assert.Equal(t, []string{
 		"Guest 100 is this host's own. What its disks held at 2026-03-29 11:00:00, 1h ago, can be brought up beside them.",
 		"What it has written since is in its disks, which stay as they are.",

@@ -117,7 +117,12 @@ func (c *explainCmd) volumes(ctx context.Context, env *environment, guests []che
 	var datasets []string
 	for _, g := range guests {
 		datasets = append(datasets, g.Disks...)
+		for _, d := range g.Disks {
+			datasets = append(datasets, g.StartNames(zfs.Pool(d))...)
+		}
 	}
+	slices.Sort(datasets)
+	datasets = slices.Compact(datasets)
 	if c.From != "" {
 		unknown := checker.Volumes{Problems: map[string]string{}}
 		for _, d := range datasets {

@@ -13,6 +13,7 @@ import (
 
 	"snapwatch/checker"
 	"snapwatch/checker/scan"
+	"snapwatch/internal/zfstest"
 )
 
 // look runs the command status or explain, and returns the exit status.
@@ -172,4 +173,26 @@ func TestExplainGuest(t *testing.T) {
 	assert.Contains(t, doc.Guests[0].Explained.Facts, checker.FactDocument{Name: "encryption", Text: "none here"})
 	assert.Equal(t, 2, s.look("explain", "100", "7", "web01"))
 	assert.Contains(t, s.errors.String(), "no disk matches guest 7, guest web01; snapwatch status lists the disks")
+}
+
+// Two clusters may each have a guest 100: the commands for one leave the other's clones alone. So do
+// the commands of a second time, while the clones of the first exist.
+func TestExplainGuestNamesADatasetThatIsFree(t *testing.T) {
+	east, west := vm(100, "hourly", 5*time.Minute), vm(100, "hourly", 5*time.Minute)
+	east.Name, west.Name, west.GUID, west.Snapshots[0].GUID = "tank/east/vm-100-disk-0", "tank/west/vm-100-disk-0", 1001, 2
+	clone := zfstest.Dataset{Name: "tank/start-east-100/vm-100-disk-0", GUID: 77, Creation: noon.Add(-24 * time.Hour).Unix(), Origin: east.Name + "@" + east.Snapshots[0].Name}
+	for name, more := range map[string][]zfstest.Dataset{
+		"":   nil,
+		"-2": {{Name: "tank/start-east-100", GUID: 76, Creation: 1}, clone},
+	} {
+		s := newSite(t, append(more, east, west)...)
+		require.NoError(t, os.WriteFile(s.ConfigPath, []byte("sources:\n- {dataset: tank/east, origin: rpool/data, cluster: east}\n- {dataset: tank/west, origin: rpool/data, cluster: west}\n"), 0o600))
+		require.Zero(t, s.look("explain", "100"), s.errors.String())
+		for _, of := range []string{"start-east-100" + name, "start-west-100"} {
+			assert.Equal(t, 1, strings.Count(s.out.String(), "zfs create tank/"+of+"\n"), of)
+			assert.Equal(t, 1, strings.Count(s.out.String(), "zfs destroy -r tank/"+of+"\n"), of)
+		}
+		assert.Equal(t, 2, strings.Count(s.out.String(), "zfs create "), s.out.String())
+		assert.Equal(t, name != "", strings.Contains(s.out.String(), "tank/start-east-100 exists already"))
+	}
 }
