@@ -238,6 +238,19 @@ func TestNothingInCommonIsOfAllThatWasLookedAt(t *testing.T) {
 	assert.Equal(t, GuestUnreadable, r.Guests[0].Verdict)
 }
 
+// A point that was looked up among more disks is one of those that count now, and may not be their
+// newest: a guest is not torn by it.
+func TestAPointAmongMoreDisksDoesNotTearAGuest(t *testing.T) {
+	judged := func(point time.Duration, among ...string) Guest {
+		one, two := part(first, zfs.Hourly, 5*minute, ahead(point, point)), part(second, zfs.Hourly, 20*minute, ahead(point, point))
+		one.Looked.Among, two.Looked.Among = Among(among), Among(among)
+		return Assemble([]Pool{{Name: "tank", Disks: []Disk{one, two}}}, NewPolicy(config.Default()), now).WithGuests(NewPolicy(config.Default())).Guests[0]
+	}
+	assert.Equal(t, GuestTorn.String(), judged(8*hour, first, second).Verdict.String())
+	assert.Equal(t, GuestUnreadable.String(), judged(8*hour, first, second, third).Verdict.String())
+	assert.Equal(t, GuestWhole.String(), judged(hour, first, second, third).Verdict.String(), "it is at least as new")
+}
+
 // For any lists of snapshots, the restore point is a time that is in the lists of all disks, and no
 // newer time is in all lists.
 func TestCommonPointIsTheNewest(t *testing.T) {

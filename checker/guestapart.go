@@ -7,14 +7,18 @@ import (
 	"snapwatch/internal/text"
 )
 
-// torn does not apply to a guest if one of its disks is stale, because the stale disk is then the
-// actual fault.
-func (c *guestEvaluation) torn() (match, bool) {
+// apartLevel returns the level of the time for which a guest's disks have been apart. The level is
+// Within if one of the disks is stale, because the stale disk is then the actual fault.
+func (c *guestEvaluation) apartLevel() (limitLevel, Limit) {
 	if !c.snapshots || c.agreed || c.first(Stale) != nil || c.first(Future) != nil {
-		return match{}, false
+		return Within, Limit{}
 	}
-	apart := c.apart()
-	level, limit := c.level(apart)
+	return c.level(c.apart())
+}
+
+// torn applies to a guest whose disks have been apart for longer than a limit.
+func (c *guestEvaluation) torn() (match, bool) {
+	level, limit := c.apartLevel()
 	if level == Within {
 		return match{}, false
 	}
@@ -22,7 +26,7 @@ func (c *guestEvaluation) torn() (match, bool) {
 		return match{level: BeyondCritical, limit: limit, reason: "its disks have no snapshot in common: " + c.newest()}, true
 	}
 	return match{level, limit, fmt.Sprintf("its disks have nothing newer in common than %s, %s old, and have been apart for %s (%s): %s",
-		c.found.Time, text.Age(c.age), text.Age(apart), limit, c.newest())}, true
+		c.found.Time, text.Age(c.age), text.Age(c.apart()), limit, c.newest())}, true
 }
 
 // apart returns the time for which a guest's disks have had no newer snapshot in common although

@@ -41,6 +41,17 @@ func (c *guestEvaluation) question() (q GuestQuestion, ask bool) {
 	return q, len(q.Compare)+len(q.Common) > 0 || q.Config != nil
 }
 
+// Answered reports whether what is known of the disks in common was looked up among exactly these
+// disks.
+func (q GuestQuestion) Answered() bool {
+	names := make([]string, 0, len(q.Common))
+	for _, d := range q.Common {
+		names = append(names, d.Dataset)
+	}
+	among := Among(names)
+	return !slices.ContainsFunc(q.Common, func(d Disk) bool { return d.Looked == nil || d.Looked.Among != among })
+}
+
 // Among returns a set of datasets in the form of the field Among of [Looked].
 func Among(datasets []string) string {
 	return strings.Join(slices.Sorted(slices.Values(datasets)), "\n")

@@ -2,7 +2,6 @@ package checker
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -129,21 +128,24 @@ func (c *guestEvaluation) unreadable() (match, bool) {
 	if two := c.uncompared; two != nil {
 		return match{reason: fmt.Sprintf("it is not known whether %s and %s are copies of one disk%s", two[0].Dataset, two[1].Dataset, after(": ", problem(two)))}, true
 	}
-	if c.snapshots && !c.agreed && c.found == nil && !c.looked() {
+	if c.snapshots && !c.agreed && !c.looked() {
 		return match{reason: "it is not known which snapshots its disks have in common" + after(": ", problem(c.serving))}, true
 	}
 	return match{}, false
 }
 
-// looked reports whether the snapshots in common were looked up for exactly the disks that count
-// for the guest's verdict.
+// looked reports whether the newest snapshots in common are known. A point that was looked up among
+// other disks may not be the newest, and counts only if it is within the limits. A point that could
+// not be looked up again counts as last known.
 func (c *guestEvaluation) looked() bool {
-	var among []string
-	for _, d := range c.serving {
-		among = append(among, d.Dataset)
+	if level, _ := c.apartLevel(); c.found != nil && level == Within {
+		return true
 	}
-	all := Among(among)
-	return !slices.ContainsFunc(c.serving, func(d *Result) bool { return d.Looked == nil || d.Looked.Problem != "" || d.Looked.Among != all })
+	disks := make([]Disk, 0, len(c.serving))
+	for _, d := range c.serving {
+		disks = append(disks, d.Disk)
+	}
+	return (GuestQuestion{Common: disks}).Answered() && (c.found != nil || problem(c.serving) == "")
 }
 
 // problem returns why a lookup of the disks' snapshots failed, "" if no reason is known.

@@ -77,3 +77,7 @@ func setOwned(ctx context.Context, env *environment, pools []checker.Pool, all b
 // localShare is the share of the timeout in which check reads this host's disks before it asks the
 // nodes: a pool that hangs must leave time to ask the nodes.
 const localShare = 5.0 / 8
+
+// lookShare is the part of the timeout for looking up what guests' disks have in common after the
+// nodes answered.
+const lookShare = 1.0 / 8

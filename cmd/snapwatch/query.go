@@ -111,26 +111,48 @@ func (q query) find(ctx context.Context, env *environment, stage *atomic.Value, 
 	if err != nil {
 		return result{err: err}
 	}
-	r.report = q.filter().Apply(checker.Assemble(facts.Pools, policy, env.Now(), notes...))
-	if q.filter().None() {
-		r.report.Runs = runs
+	judge := func(pools []checker.Pool) checker.Report {
+		report := q.filter().Apply(checker.Assemble(pools, policy, env.Now(), notes...))
+		if q.filter().None() {
+			report.Runs = runs
+		}
+		if len(facts.Nodes) > 0 {
+			report = report.WithOwners(policy, facts.Said, facts.Nodes...)
+		}
+		return report.WithGuests(policy)
 	}
 	if nodes.Configured() {
 		stage.Store("asking the nodes that may own the disks")
-		facts.Said, facts.Nodes = nodes.Ask(ctx, max(limit-time.Since(begun), time.Millisecond), r.report, cfg.OriginOf)
+		facts.Said, facts.Nodes = nil, nil
+		facts.Said, facts.Nodes = nodes.Ask(ctx, max(limit-time.Duration(lookShare*float64(limit))-time.Since(begun), time.Millisecond), judge(facts.Pools), cfg.OriginOf)
 		if memory != nil {
+			facts.Pools = q.lookAgain(ctx, env, memory, facts.Pools, judge)
 			facts.Nodes = memory.hear(facts.Nodes, timeLeft(ctx))
 		}
 	}
-	if len(facts.Nodes) > 0 {
-		r.evidence = facts.Said
-		r.report = r.report.WithOwners(policy, facts.Said, facts.Nodes...)
-	}
-	r.report = r.report.WithGuests(policy)
+	r.evidence, r.report = facts.Said, judge(facts.Pools)
 	if len(q.Guest) > 0 {
 		r.report = checker.Filter{Guests: q.Guest}.Apply(r.report)
 	}
 	return r
+}
+
+// lookAgain looks up once more what guests' disks have in common, where the nodes' answers leave
+// other disks than before.
+func (q query) lookAgain(ctx context.Context, env *environment, memory *memory, pools []checker.Pool, judge func([]checker.Pool) checker.Report) []checker.Pool {
+	if !slices.ContainsFunc(judge(pools).Questions, func(q checker.GuestQuestion) bool { return !q.Answered() }) {
+		return pools
+	}
+	return q.scanner(env, memory).LookAtGuests(ctx, pools, judge)
+}
+
+// scanner returns the scanner of a check that remembers results in memory.
+func (q query) scanner(env *environment, memory *memory) scan.Scanner {
+	s := scan.Scanner{Kstat: env.Kstat, LockDir: env.LockDir, Now: env.Now, Cache: memory.cache, Shared: memory.shared()}
+	if q.ran != nil {
+		s.Trace = q.ran.add
+	}
+	return s
 }
 
 // filter returns the filter of the command line without --guest: some names of guests are known
@@ -165,10 +187,7 @@ func (q query) scan(ctx context.Context, env *environment, cfg config.Config, po
 	filter := checker.Filter{Pools: q.Pool}
 	targets := scan.NewTargets(cfg, imported, memory.known).Only(filter.Pool)
 	stage.Store("reading " + strings.Join(targets.Pools(), ", "))
-	scanner := scan.Scanner{Kstat: env.Kstat, LockDir: env.LockDir, Now: env.Now, Cache: memory.cache, Shared: memory.shared()}
-	if q.ran != nil {
-		scanner.Trace = q.ran.add
-	}
+	scanner := q.scanner(env, &memory)
 	healths := askHealths(ctx, scanner, memory.health(env), targets.Pools())
 	pools := scanner.All(ctx, targets)
 	known := healths()

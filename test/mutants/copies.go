@@ -60,7 +60,7 @@ var copyMutants = []mutant{
 		return match{}, false
 	}
 	level := Within`, "call a guest stopped although one disk has run since"},
-	{"checker/judgeguest.go", `d.Looked.Problem != "" || d.Looked.Among != all`, `d.Looked.Problem != "" || all == ""`, "use a result for other disks than the ones looked up"},
+	{"checker/guestquestion.go", `d.Looked == nil || d.Looked.Among != among`, `d.Looked == nil || among == ""`, "use a result for other disks than the ones looked up"},
 	{"checker/owned.go", `warning.exceeded(max(0, age)))`, `!warning.exceeded(-age))`, "call a new disk missing"},
 	{"checker/owned.go", `copies[d.Dataset] || d.Newest`, `d.Newest`, "count two copies of one disk as two disks"},
 	{"checker/scan/guestlook.go", `if best || before {`, `if best || before || row != nil {`, "accept an older restore point than the newest"},

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"snapwatch/checker"
+	"snapwatch/internal/zfstest"
+)
+
+// having returns a disk with hourly snapshots of these ages. Snapshots of two disks differ by seed.
+func having(name string, seed uint64, ages ...time.Duration) zfstest.Dataset {
+	d := zfstest.Dataset{Name: name, GUID: seed, Creation: 1, Changed: 1}
+	for i, age := range ages {
+		at := noon.Add(-age)
+		d.Snapshots = append(d.Snapshots, zfstest.Snapshot{Name: "autosnap_" + at.Format("2006-01-02_15:04:05") + "_hourly",
+			GUID: seed*1000 + uint64(i) + 1, TXG: uint64(1e6) - uint64(age/time.Second), Creation: at.Unix()})
+	}
+	return d
+}
+
+// nodeOf answers like the node that has these guests and all disks that it is asked about, with no
+// newer snapshots. It takes no snapshots of the excluded disk.
+func nodeOf(t *testing.T, excluded string, guests ...checker.OwnedGuest) *httptest.Server {
+	return serve(t, func(w http.ResponseWriter, r *http.Request) {
+		request, err := checker.ReadCompareRequest(r.Body)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		answer := checker.NewCompareAnswer(noon)
+		for _, d := range request.Disks {
+			c := checker.ComparedDisk{Disk: d.Disk, Owned: checker.Owned, Dataset: "rpool/data/" + d.Disk, GUID: 99, Newest: &d.Newest, Presence: checker.AsSnapshot, PresenceGUID: d.Newest.GUID}
+			if d.Disk == excluded {
+				c.Excluded = "label:nosnap=true"
+			}
+			answer.Disks = append(answer.Disks, c)
+		}
+		answer.Guests = guests
+		_ = json.NewEncoder(w).Encode(answer)
+	})
+}
+
+// What the other disks of a guest have in common does not depend on a disk of which the owner takes
+// no snapshots any more.
+func TestADiskThatItsOwnerExcludesIsNoPartOfThePoint(t *testing.T) {
+	const h, m = time.Hour, time.Minute
+	for name, c := range map[string]struct{ one, two, excluded []time.Duration }{
+		"it has an older time in common": {[]time.Duration{8 * h, 7 * h, 35 * m, 20 * m, 5 * m}, []time.Duration{8 * h, 7 * h, 35 * m, 20 * m}, []time.Duration{8 * h}},
+		"it has none in common":          {[]time.Duration{35 * m, 20 * m, 5 * m}, []time.Duration{35 * m, 20 * m}, []time.Duration{800 * h}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, having("tank/vm-100-disk-0", 10, c.one...), having("tank/vm-100-disk-1", 11, c.two...), having("tank/vm-100-disk-2", 12, c.excluded...))
+			node := nodeOf(t, "vm-100-disk-2")
+			status, first := s.check("--owners", node.URL, "-vv")
+			assert.Zero(t, status, first)
+			assert.Contains(t, s.out.String(), "guest 100 whole: restore point 2026-03-29_11:40:00 is 20m old")
+			s.look("explain", "100", "--owners", node.URL)
+			assert.Contains(t, s.out.String(), "can be started here as of 2026-03-29 11:40:00, 20m ago")
+		})
+	}
+}
