@@ -123,12 +123,20 @@ func (e GuestExplanation) words(r Report) []string {
 	return append(words, e.lost(r))
 }
 
-// lost describes the guest's data from after the restore point, which is not on this host.
+// lost describes the guest's data from after the restore point: data that is not on this host, and
+// data of which not all disks have a snapshot here.
 func (e GuestExplanation) lost(r Report) string {
-	var owner string
+	var owner, here, elsewhere string
 	var lag time.Duration
+	var unknown []string
 	for _, d := range e.Disks {
-		if c := d.Compared; c != nil && (c.Outcome == InSync || c.Outcome == Lagging) && (owner == "" || c.Lag > lag) {
+		if d.At != nil && d.At.GUID != d.Newest.GUID {
+			here = "Some of its disks have newer snapshots here, and the others do not: what these snapshots hold is lost, too. "
+		}
+		switch c := d.Compared; {
+		case c == nil || c.Outcome != InSync && c.Outcome != Lagging:
+			unknown = append(unknown, d.Dataset)
+		case owner == "" || c.Lag > lag:
 			owner, lag = c.Owner, c.Lag
 		}
 	}
@@ -136,13 +144,20 @@ func (e GuestExplanation) lost(r Report) string {
 	case e.Own:
 		return "What it has written since is in its disks, which stay as they are."
 	case owner == "" && len(r.Nodes) == 0:
-		return "What it has written since is not known: no owner was asked (--owners URL,…)."
+		return here + "What it has written since is not known: no owner was asked (--owners URL,…)."
 	case owner == "":
-		return "What it has written since is not known: no owner answers for it."
+		return here + "What it has written since is not known: no owner answers for it."
 	case lag > 0:
-		return fmt.Sprintf("Its owner, %s, has had newer snapshots for %s: what they hold is not here.", owner, text.Age(lag))
+		elsewhere = fmt.Sprintf("Its owner, %s, has had newer snapshots for %s: what they hold is not here.", owner, text.Age(lag))
+	case here != "":
+		elsewhere = fmt.Sprintf("Its owner, %s, has none that are not here.", owner)
+	case len(unknown) == 0:
+		return fmt.Sprintf("Its owner, %s, has no newer snapshots.", owner)
 	}
-	return fmt.Sprintf("Its owner, %s, has no newer snapshots.", owner)
+	if len(unknown) > 0 {
+		elsewhere += fmt.Sprintf(" What was written to %s since is not known: no owner answers for it.", strings.Join(unknown, ", "))
+	}
+	return here + strings.TrimPrefix(elsewhere, " ")
 }
 
 func counted(n int, what string) string {
