@@ -57,7 +57,7 @@ func (t Told) Update(r Report, remind time.Duration) (lines []string, next Told)
 			lines = append(lines, word+": "+is.line)
 		}
 	}
-	blind := r.Failure != "" || len(r.Disks) == 0
+	blind := r.Failure != "" || r.NoDisk()
 	for _, key := range slices.Sorted(maps.Keys(t.Standing)) {
 		is, here := all[key]
 		was := t.Standing[key]
@@ -123,7 +123,7 @@ func standings(r Report) map[string]Standing {
 	switch {
 	case r.Failure != "":
 		add(theCheck, Unknown, "failed", r.Failure)
-	case len(r.Disks) == 0:
+	case r.NoDisk():
 		add(theCheck, Unknown, "no disk found", "no disk found")
 	default:
 		add(theCheck, OK, "works", "the check finds disks again")

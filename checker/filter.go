@@ -50,10 +50,20 @@ func (f Filter) Apply(r Report) Report {
 			kept.Pools = append(kept.Pools, p)
 		}
 	}
-	for _, missing := range append(f.unmatched(r), unknown...) {
-		kept.Notes = append(kept.Notes, Note{State: Unknown, Text: "no disk matches " + missing})
+	kept.Notes = append(kept.Notes, f.unmatched(r)...)
+	for _, word := range unknown {
+		kept.Notes = append(kept.Notes, Note{State: Unknown, Text: "no disk matches " + word})
 	}
+	kept.Notes = kept.matchedNotes()
 	return kept
+}
+
+// matchedNotes returns the notes without those about a VMID that matches no disk here, if an owner
+// has a disk of this guest that should be here: the guest's verdict says so.
+func (r Report) matchedNotes() []Note {
+	return slices.DeleteFunc(slices.Clone(r.Notes), func(n Note) bool {
+		return slices.ContainsFunc(r.absent, func(a absence) bool { return a.vmid == n.unmatched })
+	})
 }
 
 // Selects reports whether the filter selects the disk.
@@ -132,25 +142,25 @@ func (f Filter) mayHold(pool string) bool {
 	})
 }
 
-// unmatched returns the words of the filter that match no disk.
-func (f Filter) unmatched(r Report) []string {
-	var words []string
-	miss := func(word string, matches func(Disk) bool) {
+// unmatched returns a note for each word of the filter that matches no disk.
+func (f Filter) unmatched(r Report) []Note {
+	var notes []Note
+	miss := func(word string, vmid int, matches func(Disk) bool) {
 		if !slices.ContainsFunc(r.Disks, func(d Result) bool { return matches(d.Disk) }) {
-			words = append(words, word)
+			notes = append(notes, Note{State: Unknown, Text: "no disk matches " + word, unmatched: vmid})
 		}
 	}
 	for _, pool := range f.Pools {
-		miss("--pool "+pool, func(d Disk) bool { return poolOf(d) == pool })
+		miss("--pool "+pool, 0, func(d Disk) bool { return poolOf(d) == pool })
 	}
 	for _, vmid := range f.VMIDs {
 		if vmid < 0 {
 			continue
 		}
-		miss("--vmid "+strconv.Itoa(vmid), func(d Disk) bool { return d.VMID == vmid })
+		miss("--vmid "+strconv.Itoa(vmid), vmid, func(d Disk) bool { return d.VMID == vmid })
 	}
 	for _, pattern := range f.Disks {
-		miss(fmt.Sprintf("--disk %q", pattern), func(d Disk) bool { return matchesDisk(pattern, d) })
+		miss(fmt.Sprintf("--disk %q", pattern), 0, func(d Disk) bool { return matchesDisk(pattern, d) })
 	}
-	return words
+	return notes
 }

@@ -83,6 +83,8 @@ type Note struct {
 	// kind is a word for the kind of the fault; a changed kind with the same subject is reported
 	// as a change.
 	kind string
+	// unmatched is the VMID of a filter that matches no disk, 0 for another note.
+	unmatched int
 	// whole is true if the note is left out of a report that is filtered by pool, guest or disk.
 	whole bool
 }
@@ -196,11 +198,17 @@ func expiredText(m config.Maintenance) string {
 		m.Selector, m.Until.Format(time.RFC3339))
 }
 
+// NoDisk reports whether no disk was found. It is false if a filter selects a guest that lacks all its
+// disks, because the guest's verdict says so.
+func (r Report) NoDisk() bool {
+	return len(r.Disks) == 0 && (len(r.filter.VMIDs) == 0 || len(r.Guests) == 0)
+}
+
 // State returns the worst state of the report. A report without disks is never OK, because its
 // configuration may name the wrong pools.
 func (r Report) State() State {
 	worst := Worst(r.States()...)
-	if len(r.Disks) == 0 {
+	if r.NoDisk() {
 		worst = Worst(worst, Unknown)
 	}
 	return worst

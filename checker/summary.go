@@ -69,7 +69,7 @@ func (r Report) Summary() string {
 		causes = append(causes, cause{n.State, text.Clip(n.Text, 80)})
 	}
 	causes = append(causes, badGuests(r))
-	if len(r.Disks) == 0 {
+	if r.NoDisk() {
 		return strings.Join(append(worstFirst(causes), "no disk found"), ", ")
 	}
 	bad := worstFirst(append(causes, badDisks(r)))

@@ -49,7 +49,7 @@ func (r Report) WithOwners(p Policy, said map[string][]Evidence, nodes ...NodeAn
 		r.absent = absences(r.Disks, &p, nodes, clusters, r.Now, r.filter.guest)
 	}
 	r.owners = ownersOf(nodes, &p, clusters, r.Now)
-	r.Notes = append(slices.Clone(r.Notes), unregistered(r.Disks, said)...)
+	r.Notes = append(r.matchedNotes(), unregistered(r.Disks, said)...)
 	r.Notes = append(r.Notes, unanswered(nodes, r.Now)...)
 	if r.filter.whole() {
 		r.Notes = append(r.Notes, p.former(nodes, r.filter.guest, r.Now)...)

@@ -33,7 +33,7 @@ func Checkmk(w io.Writer, r checker.Report) error {
 	}
 	rest := checker.Report{Now: r.Now, Notes: r.Notes}
 	state := checker.Worst(rest.States()...)
-	if len(r.Disks) == 0 {
+	if r.NoDisk() {
 		state = checker.Worst(state, checker.Unknown)
 	}
 	fmt.Fprintf(&b, "%d \"snapwatch\" - %s\n", state, text.Plain(notesText(state, r)))
@@ -48,7 +48,7 @@ func notesText(state checker.State, r checker.Report) string {
 	}
 	if r.Failure != "" {
 		words = append(words, r.Failure)
-	} else if len(r.Disks) == 0 {
+	} else if r.NoDisk() {
 		words = append(words, "no disk found")
 	} else if len(words) == 0 {
 		words = append(words, fmt.Sprintf("no more than the other services say (pools: %d, disks: %d)", len(r.Pools), len(r.Disks)))

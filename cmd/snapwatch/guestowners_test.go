@@ -65,3 +65,23 @@ func TestADiskThatItsOwnerExcludesIsNoPartOfThePoint(t *testing.T) {
 		})
 	}
 }
+
+// Asked for a guest of which nothing is here, check says what its owner has.
+func TestCheckOfAGuestThatIsAbsent(t *testing.T) {
+	s := newSite(t, having("tank/vm-100-disk-0", 10, 5*time.Minute))
+	day := noon.Add(-24 * time.Hour)
+	disk := func(name string) []checker.OwnedDisk {
+		return []checker.OwnedDisk{{Dataset: "rpool/data/" + name, Created: day, Newest: noon}}
+	}
+	node := nodeOf(t, "", checker.OwnedGuest{VMID: 100, Name: "web", Alive: true, Disks: disk("vm-100-disk-0")}, checker.OwnedGuest{VMID: 300, Name: "db", Alive: true, Disks: disk("vm-300-disk-0")})
+	for _, args := range [][]string{{"--vmid", "300"}, {"--guest", "300"}, {"--guest", "db"}, {"--vmid", "300", "--guest", "db"}} {
+		status, first := s.check(append(args, "--owners", node.URL)...)
+		assert.Equal(t, 1, status, args)
+		assert.Contains(t, first, "WARNING: 1 of 1 guests incomplete | ", args)
+		assert.NotContains(t, s.out.String(), "no disk", args)
+	}
+	for _, args := range [][]string{{"--vmid", "300"}, {"--vmid", "301", "--owners", node.URL}, {"--vmid", "300", "--guest", "web", "--owners", node.URL}, {"--vmid", "300", "--pool", "tank", "--owners", node.URL}} {
+		status, first := s.check(args...)
+		assert.Equal(t, 3, status, "%s %s", args, first)
+	}
+}

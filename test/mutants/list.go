@@ -45,7 +45,7 @@ var mutants = slices.Concat([]mutant{
 	{"exporter/together.go", `deadline.Before(b.deadline)`, `false`, "answer after the deadline"},
 	{"exporter/together.go", `len(b.request.Disks)+len(request.Disks) <= checker.MaxCompareDisks`, `true`, "look up more disks together than one request may name"},
 	// Mutants of the notifications of changes.
-	{"checker/changes.go", `blind := r.Failure != "" || len(r.Disks) == 0`, `blind := r.Failure != ""`, "end an alert when a check finds no disk at all"},
+	{"checker/changes.go", `blind := r.Failure != "" || r.NoDisk()`, `blind := r.Failure != ""`, "end an alert when a check finds no disk at all"},
 	{"checker/changes.go", `was.State == is.State && was.Kind == is.Kind`, `was.State == is.State`, "not notify of a change from one fault to another"},
 	{"checker/changes.go", `cmp.Or(n.Subject, n.Text)`, `n.Text`, "end and begin a note each time its number changes"},
 	{"checker/changes.go", ` || ago < 0)`, `)`, "never remind after the clock was ahead"},
