@@ -42,7 +42,7 @@ func (g *guestDisks) unconfigured() *Result {
 		return nil
 	}
 	d := g.serving[0]
-	if d.Newest == nil || d.Gone || d.Disk.Problem != "" || d.Owned == Owned {
+	if d.Newest == nil || d.Gone || d.Disk.Problem != "" {
 		return nil
 	}
 	if k := g.config(); k != nil && k.Day == zfs.DayOf(d.Newest.Name) {
@@ -56,9 +56,13 @@ func (g *guestDisks) unconfigured() *Result {
 // counts as on ZFS if a disk of the storage is certainly here. If several storages have a disk
 // with one name and this host has fewer disks with this name, the further disks count as lacking,
 // because the storages of the disks here are unknown. A disk that is younger than its warning
-// limit does not count as lacking.
+// limit does not count as lacking. A guest of this host lacks nothing: its configuration is in
+// /etc/pve and may have changed since.
 func (g *guestDisks) lacking(disks []Result, p *Policy, now time.Time) []absence {
 	k := g.config()
+	if g.serving[0].Owned == Owned {
+		return nil
+	}
 	if !slices.ContainsFunc(k.Volumes, func(v string) bool { return g.serves(volumeName(v)) < named(k.Volumes, volumeName(v)) }) {
 		return nil // the usual case
 	}

@@ -41,6 +41,7 @@ func TestWhatAKeptConfigurationNames(t *testing.T) {
 		"the other one's storage is ignored":   {disk: configured(day, "fast:vm-100-disk-0", "zfs:vm-100-disk-0"), policy: func(p *Policy) { p.Ignore = []string{"fast:*"} }, verdict: GuestWhole},
 		"the other one is expected":            {disk: configured(day, "zfs:vm-100-disk-0", "fast:vm-100-disk-0"), policy: func(p *Policy) { p.Expect = []config.Selector{{Disk: "vm-100-disk-0"}} }, verdict: GuestIncomplete, state: Critical, lacking: []string{"fast:vm-100-disk-0"}},
 		"a storage that shares just that name": {disk: configured(day, "zfs:vm-100-disk-0", "lvm:vm-100-disk-0", "lvm:vm-100-disk-1"), policy: func(p *Policy) { p.Ignore = []string{"lvm:vm-100-disk-0"} }, verdict: GuestWhole},
+		"this host has the guest":              {disk: func(d *Disk) { configured(day, both...)(d); d.Owned = Owned }, verdict: GuestWhole},
 		"it names none of ours":                {disk: configured(day, "zfs:vm-100-disk-7"), verdict: GuestWhole},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -180,5 +181,5 @@ func TestAConfigurationIsAskedForOnceADay(t *testing.T) {
 	assert.True(t, ask())
 	assert.False(t, ask(configured(day)))
 	assert.True(t, ask(configured(day), func(d *Disk) { d.Looked.Config.Day = "2026-03-28" }))
-	assert.False(t, ask(func(d *Disk) { d.Owned = Owned }), "this host's own")
+	assert.True(t, ask(func(d *Disk) { d.Owned = Owned }), "for its name")
 }

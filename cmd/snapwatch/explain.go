@@ -50,7 +50,7 @@ func (c *explainCmd) Run(env *environment) error {
 func (c *explainCmd) explain(ctx context.Context, env *environment, stage *atomic.Value) error {
 	begun := time.Now()
 	guests, disks := splitWords(c.Words)
-	q := query{sourceFlags: c.sourceFlags, Timeout: time.Duration(c.Timeout), whose: true}
+	q := query{sourceFlags: c.sourceFlags, Timeout: time.Duration(c.Timeout)}
 	if len(guests) == 0 {
 		q.Disk = disks // a guest's explanation needs all its disks
 	}

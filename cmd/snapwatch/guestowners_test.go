@@ -4,12 +4,15 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"snapwatch/checker"
+	"snapwatch/internal/pve"
 	"snapwatch/internal/zfstest"
 )
 
@@ -84,4 +87,26 @@ func TestCheckOfAGuestThatIsAbsent(t *testing.T) {
 		status, first := s.check(args...)
 		assert.Equal(t, 3, status, "%s %s", args, first)
 	}
+}
+
+// On the node that has the guest, the configuration in /etc/pve counts, from which a disk was removed
+// today, and not the one that the day's first snapshot keeps. The kept one still names the guest.
+func TestTheConfigurationOfAGuestOfThisHost(t *testing.T) {
+	kept := pve.Capture(pve.ID{Kind: pve.QEMU, VMID: 100}, "a", "name: web\nscsi0: zfs:vm-100-disk-0\nscsi1: zfs:vm-100-disk-1\n", []pve.Storage{{Name: "zfs"}})
+	value, err := kept.Value()
+	require.NoError(t, err)
+	d := having("tank/vm-100-disk-0", 10, 9*time.Hour, 5*time.Minute)
+	d.Snapshots[0].Config, d.Snapshots[1].Config = value, kept.Reference()
+	s := newSite(t, d)
+	status, _ := s.check()
+	assert.Equal(t, 1, status, "the copy lacks disk 1")
+	s.PVE.Etc = s.fake.Path("pve")
+	require.NoError(t, os.MkdirAll(s.PVE.Etc+"/nodes/a/qemu-server", 0o755))
+	require.NoError(t, os.Symlink("nodes/a", s.PVE.Etc+"/local"))
+	require.NoError(t, os.WriteFile(s.PVE.Etc+"/nodes/a/qemu-server/100.conf", []byte("name: web\nscsi0: zfs:vm-100-disk-0\n"), 0o600))
+	status, first := s.check("-vv", "--guest", "web")
+	assert.Zero(t, status, first)
+	assert.Contains(t, s.out.String(), "OK guest 100 (web) whole: ")
+	s.look("status")
+	assert.Contains(t, s.out.String(), "whole    100 (web)  1  ")
 }

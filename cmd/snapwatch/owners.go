@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"slices"
 
 	"snapwatch/checker"
 	"snapwatch/config"
@@ -39,14 +38,12 @@ func (f ownerFlags) over(p config.Owners) config.Owners {
 	return p
 }
 
-// setOwned records for each disk whether its guest is configured on this host. setOwned reads
-// Proxmox's configuration only if all is true, a disk has a nosnap label, or a disk is a clone.
-// Owned stays unknown where Proxmox's configuration cannot be read.
-func setOwned(ctx context.Context, env *environment, pools []checker.Pool, all bool) {
-	matters := func(d checker.Disk) bool { return all || d.NoSnap.Excludes() || d.BareClone() }
-	if !slices.ContainsFunc(pools, func(p checker.Pool) bool { return slices.ContainsFunc(p.Disks, matters) }) {
-		return
-	}
+// setOwned records for each disk whether its guest is configured on this host. Owned stays unknown
+// if Proxmox's configuration cannot be read within a quarter of the time that is left: pmxcfs may
+// hang, and the guests' disks must be looked up afterwards.
+func setOwned(ctx context.Context, env *environment, pools []checker.Pool) {
+	ctx, cancel := context.WithTimeout(ctx, timeLeft(ctx)/4)
+	defer cancel()
 	read := make(chan pve.Owners, 1)
 	go func() {
 		if !env.PVE.Installed() {

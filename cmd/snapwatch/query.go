@@ -45,8 +45,6 @@ type query struct {
 	filterFlags
 	sourceFlags
 	Timeout time.Duration
-	// whose is true if the query must look up for every disk whether this host owns its guest.
-	whose bool
 	// pings receives the addresses that the configuration names for pings; it may be nil.
 	pings *atomic.Pointer[[]config.Ping]
 	// ran records the programs that the query started; it may be nil.
@@ -195,7 +193,7 @@ func (q query) scan(ctx context.Context, env *environment, cfg config.Config, po
 		pools[i].Health = known[pools[i].Name]
 	}
 	memory.learn(pools, env.Now())
-	setOwned(ctx, env, pools, q.whose || len(q.Owners.over(cfg.Owners).URLs) > 0)
+	setOwned(ctx, env, pools)
 	memory.known.Recall(pools, targets)
 	if len(q.Pool) == 0 && len(q.Disk) == 0 {
 		stage.Store("looking up what guests' disks have in common")
