@@ -8,6 +8,7 @@ import (
 
 	"snapwatch/checker"
 	"snapwatch/internal/pve"
+	"snapwatch/internal/text"
 	"snapwatch/internal/zfs"
 )
 
@@ -144,7 +145,7 @@ func sumOf(value string) string {
 
 func newKeptConfig(c pve.Captured) checker.KeptConfig {
 	config, others := c.Config(), c.Others()
-	k := checker.KeptConfig{Sum: c.Sum(), Name: config.Name}
+	k := checker.KeptConfig{Sum: c.Sum(), Name: text.Clip(text.Plain(config.Name), 100)} // as an owner's
 	for _, v := range config.Volumes {
 		if _, _, disk := zfs.ParseDiskName(v.Name); disk && v.Storage != "" && !v.Unused() && !slices.Contains(others, v.Storage) {
 			k.Volumes = append(k.Volumes, v.String())

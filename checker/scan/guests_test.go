@@ -267,6 +267,14 @@ func keeps(s zfstest.Snapshot, whole bool, text string) zfstest.Snapshot {
 	return s
 }
 
+// A name that is too long to print is cut, as an owner's is: who can send to this host chooses it.
+func TestAKeptNameIsCut(t *testing.T) {
+	kept := pve.Capture(pve.ID{Kind: pve.QEMU, VMID: 100}, "pve1", "name: "+strings.Repeat("x", 3000)+"\n", nil)
+	name := newKeptConfig(kept).Name
+	assert.Less(t, len(name), 110)
+	assert.True(t, strings.HasPrefix(name, "xxx"))
+}
+
 // A guest's name comes from the configuration that the newest snapshot keeps or refers to. The scan
 // looks up the name of a guest once a day, and lists a disk's snapshots for it only if the newest
 // snapshot refers to an unknown configuration.
