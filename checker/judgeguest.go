@@ -185,7 +185,7 @@ func (c *guestEvaluation) incomplete() (match, bool) {
 	case worst.expected:
 		return match{level: BeyondCritical, reason: fmt.Sprintf("%s has %s, which expect: names and which is not here%s", worst.node, worst.Dataset, more(len(c.absent)))}, true
 	}
-	return match{reason: fmt.Sprintf("%s has %s, which is not here%s: send it; or to be silent: ignore: [%s]; or to be critical: expect: [{vmid: %d}]",
+	return match{reason: fmt.Sprintf("%s has %s, which is not here%s: send it, or list it under ignore: [%s]; expect: [{vmid: %d}] makes this critical",
 		worst.node, worst.Dataset, more(len(c.absent)), zfs.Base(worst.Dataset), worst.vmid)}, true
 }
 

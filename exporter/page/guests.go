@@ -173,6 +173,14 @@ func (g guest) Limit() checker.Limit {
 	return checker.Limit{}
 }
 
+// LimitName returns which of the two limits [guest.Limit] is: warning or critical.
+func (g guest) LimitName() string {
+	if d := g.cause(); d != nil && d.Level == checker.BeyondCritical {
+		return "critical"
+	}
+	return "warning"
+}
+
 // why explains the guest's state, without its verdict, age and limit, which have columns of their
 // own.
 func (f Facts) why(g guest) string {

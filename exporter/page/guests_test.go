@@ -2,6 +2,7 @@ package page
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -158,6 +159,7 @@ func TestColumnsOfSites(t *testing.T) {
 				assert.Equal(t, c.words, cell.Words)
 				assert.Equal(t, c.colour, cell.Colour())
 				assert.Equal(t, c.age, cell.Age)
+				assert.Equal(t, strings.HasSuffix(c.words, " behind"), strings.Contains(cell.Title, "; counted from the first snapshot that has not arrived"), cell.Title)
 			}
 		})
 	}
@@ -298,4 +300,13 @@ func TestAListingThatEndsMeanwhile(t *testing.T) {
 	assert.Empty(t, shown(f, query{}).Bars)
 	f.Listings["tank"] = Listings{Begun: now.Add(-time.Minute)}
 	assert.Len(t, shown(f, query{}).Bars, 1, "one that takes long is")
+}
+
+// The row says which of the two limits its age is beyond.
+func TestARowNamesItsLimit(t *testing.T) {
+	for age, want := range map[time.Duration]string{3 * time.Hour: "warning", 7 * time.Hour: "critical"} {
+		g := shown(facts(0, disk(one, 100, zfs.Hourly, age)), query{}).Rows[0].Guest
+		require.NotNil(t, g.Limit().Range)
+		assert.Equal(t, want, g.LimitName())
+	}
 }

@@ -114,7 +114,7 @@ func (c *cell) say(d *checker.Result, e checker.Evidence) {
 				c.State = checker.Critical // silence was all that a look at this host alone gave
 			}
 		case compared.Lag > 0 && slices.Contains([]checker.Outcome{checker.InSync, checker.Lagging}, compared.Outcome):
-			c.Words = text.Age(compared.Lag) + " behind"
+			c.Words, c.Title = text.Age(compared.Lag)+" behind", compared.Reason+"; counted from the first snapshot that has not arrived"
 		case compared.Outcome == checker.NotCompared:
 			c.Words = ""
 		}

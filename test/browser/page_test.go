@@ -118,7 +118,7 @@ func TestTheBlindSpotIsRed(t *testing.T) {
 func TestARowRepeatsNothing(t *testing.T) {
 	b := newTab(t, newSite(t, estate(), watched).url)
 	b.open("/?ok=show")
-	assert.Equal(t, "7h20m since 04:40 limit 6h", b.text("#guest-104-office .age")[0])
+	assert.Equal(t, "7h20m snapshot of 04:40 critical limit 6h", b.text("#guest-104-office .age")[0])
 	assert.Equal(t, "limits.critical", eval[string](b, "document.querySelector('#guest-104-office .age small[title]').title"))
 	assert.Equal(t, "no newer snapshot has arrived snapwatch explain 104", b.text("#guest-104-office .why")[0])
 	assert.Equal(t, "", b.text("#guest-110-office .why")[0], "of one that is well nothing is new")
@@ -143,7 +143,7 @@ func TestADiskGoesStaleAndBack(t *testing.T) {
 	s.read()
 	b.refresh()
 	assert.Equal(t, []string{"! stale", "! stale"}, b.text(".guests .badge"))
-	assert.Equal(t, []string{"3h23m since 11:37 limit 2h"}, b.text(".guests .guest .age"))
+	assert.Equal(t, []string{"3h23m snapshot of 11:37 warning limit 2h"}, b.text(".guests .guest .age"))
 	assert.Equal(t, "backup/pve/subvol-110-disk-0", eval[string](b, "document.activeElement.textContent"), "the focus stays")
 	for i := range w.Datasets {
 		if d := &w.Datasets[i]; d.Name == "backup/pve/subvol-110-disk-0" {
