@@ -30,12 +30,15 @@ func (a agent) Frozen(ctx context.Context) (bool, error) {
 	return false, fmt.Errorf("the agent of guest %d says %q, not thawed or frozen", a.vmid, status)
 }
 
-// Freeze implements [Freezer]. A frozen agent refuses to freeze again. A refusal means that another
-// program froze the guest, since the watchdog asks only once.
+// Freeze implements [Freezer]. A frozen agent refuses to freeze again. Such a refusal means that
+// another program froze the guest, since the watchdog asks only once. An agent that is not allowed
+// to freeze refuses in similar words; agents of older versions of QEMU refuse in the same words.
 func (a agent) Freeze(ctx context.Context) (frozen int, err error) {
 	err = a.call(ctx, "fsfreeze-freeze", &frozen)
-	if err != nil && strings.Contains(err.Error(), "has been disabled") {
-		return 0, fmt.Errorf("%w: %w", ErrForeign, err)
+	if err != nil && strings.Contains(err.Error(), "has been disabled") && !strings.Contains(err.Error(), "is not allowed") {
+		if frozen, statusErr := a.Frozen(ctx); frozen || statusErr != nil {
+			return 0, fmt.Errorf("%w: %w", ErrForeign, err)
+		}
 	}
 	if err == nil && frozen == 0 {
 		return 0, fmt.Errorf("the agent of guest %d found no file system to freeze", a.vmid)

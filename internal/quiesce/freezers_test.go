@@ -2,8 +2,10 @@ package quiesce
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -31,6 +33,12 @@ func TestAgent(t *testing.T) {
 		{name: "thawed", script: `case "$*" in *-status*) echo '{"result":"thawed"}';; *) echo '{"result":2}'; esac`},
 		{name: "frozen", script: `case "$*" in *-status*) echo '{"result":"frozen"}';; *-freeze\ *) echo '{"result":{"error":{"class":"CommandNotFound","desc":"Command guest-fsfreeze-freeze has been disabled: the agent is in frozen state"}}}';; *) echo '{"result":2}'; esac`,
 			frozen: true, freeze: "somebody else has frozen it already: the agent of guest 101 refuses fsfreeze-freeze: Command"},
+		{name: "the call is not allowed", script: `echo '{"result":{"error":{"class":"CommandNotFound","desc":"Command guest-fsfreeze-freeze has been disabled: the command is not allowed"}}}'`,
+			status: "not allowed", freeze: "the agent of guest 101 refuses fsfreeze-freeze: Command", thaw: "not allowed"},
+		{name: "the call is not allowed by an old agent", script: `case "$*" in *-status*) echo '{"result":"thawed"}';; *-freeze\ *) echo '{"result":{"error":{"class":"CommandNotFound","desc":"The command guest-fsfreeze-freeze has been disabled for this instance"}}}';; *) echo '{"result":0}'; esac`,
+			freeze: "the agent of guest 101 refuses fsfreeze-freeze: The command"},
+		{name: "an old agent is silent", script: `case "$*" in *-status*) exit 255;; *-freeze\ *) echo '{"result":{"error":{"class":"CommandNotFound","desc":"The command guest-fsfreeze-freeze has been disabled for this instance"}}}';; *) echo '{"result":0}'; esac`,
+			status: "exit status 255", freeze: "somebody else has frozen it already: the agent"},
 		{name: "no agent", script: `echo "QEMU guest agent is not running" >&2; exit 255`, status: "QEMU guest agent is not running", freeze: "QEMU guest agent is not running", thaw: "QEMU guest agent is not running"},
 		{name: "the guest has ended", script: `echo "VM 101 is not running" >&2; exit 255`, status: "VM 101", freeze: "VM 101", thaw: "it no longer runs"},
 		{name: "refuses", script: `echo '{"result":{"error":{"class":"GenericError","desc":"no"}}}'`, status: "refuses fsfreeze-status: no", freeze: "refuses fsfreeze-freeze: no", thaw: "refuses fsfreeze-thaw: no"},
@@ -49,6 +57,7 @@ func TestAgent(t *testing.T) {
 			says(t, test.status, err)
 			_, err = a.Freeze(ctx)
 			says(t, test.freeze, err)
+			assert.Equal(t, strings.HasPrefix(test.freeze, "somebody else"), errors.Is(err, ErrForeign))
 			_, err = a.Thaw(ctx)
 			says(t, test.thaw, err)
 		})
