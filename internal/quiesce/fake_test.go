@@ -26,6 +26,9 @@ type guest struct {
 	// hangs makes a call of Freeze wait until its timeout; late makes such a call succeed
 	// nevertheless.
 	hangs, late bool
+	// until makes a call of Freeze wait until the channel is closed, even after its timeout; nil for
+	// no wait.
+	until chan struct{}
 	// takes is the duration of a call of Freeze.
 	takes time.Duration
 	// fails is the error of Freeze. stuck is the number of thaws that fail.
@@ -61,6 +64,9 @@ func (g *guest) Freeze(ctx context.Context) (int, error) {
 	time.Sleep(g.takes)
 	if g.hangs {
 		<-ctx.Done()
+	}
+	if g.until != nil {
+		<-g.until
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -245,7 +245,7 @@ func TestFrozenAndStartedAgain(t *testing.T) {
 			r := newRig(t, 1)
 			g := r.guests[r.ids[0]]
 			g.process = test.was
-			n, err := r.own(r.ids[0], ample)
+			n, err := r.own(t.Context(), r.ids[0], ample)
 			require.NoError(t, err)
 			n.Leave()
 			g.process, g.frozen, g.stuck = test.is, true, 1

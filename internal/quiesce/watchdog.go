@@ -110,8 +110,7 @@ func (g *Watchdog) Run(in io.Reader, out io.Writer) error {
 	defer began.Stop()
 	ctx, stop := context.WithTimeout(context.Background(), Timeout(g.Budget))
 	defer stop()
-	all := make(chan []held, 1)
-	go func() { all <- g.freeze(ctx) }()
+	all := g.freeze(ctx)
 	why := asked
 	select {
 	case line := <-lines:
@@ -125,7 +124,7 @@ func (g *Watchdog) Run(in io.Reader, out io.Writer) error {
 	}
 	stop() // end all freezing before the thaw begins
 	g.say(saidThawing, why)
-	err := g.thaw(<-all)
+	err := g.thaw(all)
 	g.say(saidEnd)
 	return err
 }
@@ -139,68 +138,90 @@ func (g *Watchdog) say(words ...string) {
 	_, _ = io.WriteString(g.out, line+"\n")
 }
 
-func (g *Watchdog) freeze(ctx context.Context) []held {
-	all := make([]held, len(g.Guests))
+// freeze begins to freeze all guests, and returns the channels on which the results will arrive, in
+// the order of the guests.
+func (g *Watchdog) freeze(ctx context.Context) []chan held {
+	all := make([]chan held, len(g.Guests))
 	machines := make(chan struct{}, max(1, g.AtOnce))
-	var wait sync.WaitGroup
 	for i, id := range g.Guests {
-		wait.Go(func() {
-			if id.Kind == pve.QEMU {
-				machines <- struct{}{}
-				defer func() { <-machines }()
-			}
-			all[i] = g.freezeOne(ctx, id)
-			switch err := all[i].err; {
-			case err != nil && !all[i].ours():
+		all[i] = make(chan held, 1)
+		go func() {
+			h := g.freezeNext(ctx, id, machines)
+			switch err := h.err; {
+			case err != nil && !h.ours():
 				g.say(saidLeave, id.String(), err.Error())
 			case err != nil:
 				g.say(saidFailed, id.String(), err.Error())
 			default:
-				g.say(saidFrozen, id.String(), strconv.Itoa(all[i].frozen))
+				g.say(saidFrozen, id.String(), strconv.Itoa(h.frozen))
 			}
-		})
+			all[i] <- h
+		}()
 	}
-	wait.Wait()
 	return all
 }
 
-func (g *Watchdog) freezeOne(ctx context.Context, id pve.ID) held {
-	h := held{id: id, since: g.Now()}
-	if h.err = ctx.Err(); h.err != nil {
+// freezeNext freezes a guest. A virtual machine waits for a place in machines first.
+func (g *Watchdog) freezeNext(ctx context.Context, id pve.ID, machines chan struct{}) held {
+	h := held{id: id}
+	if id.Kind == pve.QEMU {
+		select {
+		case machines <- struct{}{}:
+			defer func() { <-machines }()
+		case <-ctx.Done():
+		}
+	}
+	if h.since, h.err = g.Now(), ctx.Err(); h.err != nil {
 		return h
 	}
-	if h.note, h.err = g.own(id, g.Budget); h.err == nil {
+	if h.note, h.err = g.own(ctx, id, g.Budget); h.err == nil {
 		h.frozen, h.err = g.Freezer(id).Freeze(ctx)
 	}
 	return h
 }
 
-// thaw thaws, at the same time, all guests that snapwatch may have frozen.
-func (g *Watchdog) thaw(all []held) error {
+// errFreezing means that the call that freezes a guest has not ended, although its time is over.
+var errFreezing = errors.New("the call that freezes it has not ended")
+
+// thaw thaws, at the same time, all guests that snapwatch may have frozen. Each guest is thawed as
+// soon as the call that freezes it has ended, so a call that hangs delays no other guest.
+func (g *Watchdog) thaw(all []chan held) error {
 	ctx, stop := context.WithTimeout(context.Background(), thawFor)
 	defer stop()
 	errs := make([]error, len(all))
 	var wait sync.WaitGroup
-	for i, h := range all {
-		if !h.ours() {
-			endNote(h.note, true)
-			continue
-		}
+	for i, c := range all {
 		wait.Go(func() {
-			at, lapsed, err := g.thawProven(ctx, h.id, h.frozen)
-			endNote(h.note, err == nil)
-			if errs[i] = err; err != nil {
-				g.say(saidLeft, h.id.String(), err.Error())
-				return
+			select {
+			case h := <-c:
+				errs[i] = g.thawHeld(ctx, h)
+			case <-ctx.Done():
+				errs[i] = errFreezing
+				g.say(saidLeft, g.Guests[i].String(), errFreezing.Error())
 			}
-			if lapsed != nil {
-				g.say(saidLapsed, h.id.String(), lapsed.Error())
-			}
-			g.say(saidThawed, h.id.String(), at.Sub(h.since).String())
 		})
 	}
 	wait.Wait()
 	return errors.Join(errs...)
+}
+
+// thawHeld thaws a guest if snapwatch may have frozen it.
+func (g *Watchdog) thawHeld(ctx context.Context, h held) error {
+	if !h.ours() {
+		endNote(h.note, true)
+		return nil
+	}
+	at, lapsed, err := g.thawProven(ctx, h.id, h.frozen)
+	endNote(h.note, err == nil)
+	if err != nil {
+		g.say(saidLeft, h.id.String(), err.Error())
+		return err
+	}
+	if lapsed != nil {
+		g.say(saidLapsed, h.id.String(), lapsed.Error())
+	}
+	g.say(saidThawed, h.id.String(), at.Sub(h.since).String())
+	return nil
 }
 
 // thawProven thaws a guest and returns the time from which the guest is no longer frozen. frozen is
@@ -228,7 +249,7 @@ func (h Host) thaw(ctx context.Context, id pve.ID, frozen int) (thawed int, at t
 	var o Owned
 	_ = h.Notes.Read(noteName(id), &o) // without the note, only the guest's answers show whether it is frozen
 	for pause := thawPause; ; pause = min(2*pause, thawPauseMost) {
-		if err := h.another(id, o); err != nil {
+		if err := h.another(ctx, id, o); err != nil {
 			return thawed, h.Now(), err
 		}
 		n, at, err := h.thawOnce(ctx, h.Freezer(id), frozen)

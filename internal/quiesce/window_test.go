@@ -3,6 +3,7 @@ package quiesce
 import (
 	"errors"
 	"io"
+	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -122,6 +123,69 @@ func TestHangsWithinTheBudget(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A guest that hangs without end delays the thaw of no other guest.
+func TestOneHangsWithoutEnd(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		// hangs makes the last guest hang until release is closed.
+		hangs  func(r *rig, release chan struct{})
+		frozen bool // what the last guest may be
+	}{
+		{"while its process is read", func(r *rig, release chan struct{}) {
+			process := r.Process
+			r.Process = func(id pve.ID) (string, error) {
+				if id == r.ids[2] {
+					<-release
+				}
+				return process(id)
+			}
+		}, false},
+		{"in the call that freezes", func(r *rig, release chan struct{}) { r.guests[r.ids[2]].until = release }, true},
+		{"and another waits for its turn", func(r *rig, release chan struct{}) {
+			r.AtOnce = 1
+			r.guests[r.ids[2]].until = release
+		}, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, 3)
+				release := make(chan struct{})
+				test.hangs(r, release)
+				w := r.open(t, 10*time.Second)
+				w.Freeze()
+				ended := w.Thaw()
+				assert.Equal(t, test.frozen, ended.Left[r.ids[2]] != "", ended.Left)
+				for _, id := range r.ids[:2] {
+					frozen, calls := r.guests[id].is()
+					assert.False(t, frozen, "%s: %v", id, calls)
+					assert.NotContains(t, ended.Left, id)
+				}
+				time.Sleep(time.Minute)
+				close(release)
+				<-r.ended
+				r.thawed(t)
+				r.noNotes(t)
+			})
+		})
+	}
+}
+
+// A watchdog ends although a call that freezes does not. The note remains for the next run.
+func TestFreezeNeverEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1)
+		g := r.guests[r.ids[0]]
+		g.until = make(chan struct{})
+		w := r.open(t, 10*time.Second)
+		w.Freeze()
+		w.Thaw()
+		<-r.ended
+		assert.GreaterOrEqual(t, time.Since(w.since), thawFor)
+		assert.FileExists(t, filepath.Join(string(r.Notes), noteName(r.ids[0])))
+		close(g.until)
+	})
 }
 
 // When the time budget of a window is over, the watchdog thaws all guests, whatever the run does,
