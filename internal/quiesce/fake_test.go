@@ -40,6 +40,8 @@ type guest struct {
 	// lapses is true if the frozen guest continued by itself before the thaw. lost is true if the
 	// answer of the first call of Thaw is lost.
 	lapses, lost bool
+	// lies is true if the guest says that it continued before the thaw, and is frozen all the same.
+	lies bool
 }
 
 func (g *guest) note(call string) {
@@ -86,6 +88,9 @@ func (g *guest) Thaw(context.Context) (int, error) {
 	}
 	if g.stuck--; g.stuck >= 0 {
 		return 0, errors.New("does not thaw")
+	}
+	if g.lies {
+		return 0, fmt.Errorf("%w: VSS gave up", ErrLapsed)
 	}
 	thawed := 0
 	if g.frozen {

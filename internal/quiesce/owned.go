@@ -164,7 +164,7 @@ func (h Host) takeOver(ctx context.Context, id pve.ID) (t TakenOver, n *note.Not
 		if h.Notes.Read(noteName(id), &o) != nil || h.Now().Before(o.Until.Add(endGrace)) {
 			return t, nil, false
 		}
-		return TakenOver{Since: o.Since, Err: fmt.Errorf("the watchdog of the run that froze it (process %d) still tries to thaw it", o.Run)}, nil, true
+		return TakenOver{Since: o.Since, Err: fmt.Errorf("another process still tries to thaw it: the watchdog of the run that froze it (process %d), or another run", o.Run)}, nil, true
 	case err != nil:
 		return TakenOver{Err: err}, nil, true
 	case !n.Left(): // an empty note: the watchdog died before it froze the guest

@@ -131,6 +131,46 @@ func TestBothAreKilled(t *testing.T) {
 	}
 }
 
+// A guest whose agent gave up by itself counts as thawed only if it also says that it is not
+// frozen.
+func TestGaveUpButFrozen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1)
+		g := r.guests[r.ids[0]]
+		w := r.open(t, 10*time.Second)
+		require.Empty(t, w.Freeze())
+		g.lies = true
+		assert.NotEmpty(t, w.Thaw().Left)
+		<-r.ended
+		got, err := r.takenOver(t)
+		require.NoError(t, err)
+		require.ErrorContains(t, got[r.ids[0]].Err, "VSS gave up")
+		g.lies = false
+		got, err = r.takenOver(t)
+		require.NoError(t, err)
+		require.NoError(t, got[r.ids[0]].Err)
+		assert.True(t, got[r.ids[0]].Thawed)
+		r.noNotes(t)
+	})
+}
+
+// While one run thaws a guest that a killed watchdog left frozen, another run does not name that
+// watchdog as the one at work.
+func TestTwoTakeOver(t *testing.T) {
+	r := newRig(t, 1)
+	n, err := r.own(t.Context(), r.ids[0], time.Millisecond)
+	require.NoError(t, err)
+	n.Leave()
+	first, err := r.Notes.Find(noteName(r.ids[0]))
+	require.NoError(t, err)
+	defer first.Leave()
+	r.Now = func() time.Time { return time.Now().Add(time.Hour) }
+	got, err := r.takenOver(t)
+	require.NoError(t, err)
+	require.ErrorContains(t, got[r.ids[0]].Err, "another process still tries to thaw it: ")
+	assert.ErrorContains(t, got[r.ids[0]].Err, ", or another run")
+}
+
 // A run must not freeze a guest that an earlier run's watchdog still tries to thaw: that watchdog
 // would thaw the guest during the new run's channel program. If the earlier watchdog has died, the
 // new run thaws the guest.

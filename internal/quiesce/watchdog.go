@@ -280,6 +280,8 @@ func (h Host) thawOnce(ctx context.Context, f Freezer, was int) (thawed int, at 
 		return thawed, at, err
 	case statusErr == nil && !frozen:
 		return thawed, at, nil
+	case errors.Is(err, ErrLapsed): // whatever it said before, it does not say that it is thawed
+		return thawed, at, errors.New(err.Error())
 	case err != nil:
 		return thawed, at, err
 	case statusErr != nil:
