@@ -130,6 +130,14 @@ func (d diskConfigs) is(o diskConfigs) bool {
 	})
 }
 
+// shares reports whether a snapshot of each disk has the same configuration. The values are
+// references.
+func (d diskConfigs) shares(o diskConfigs) bool {
+	return slices.ContainsFunc(d.kept, func(k zfs.KeptConfig) bool {
+		return k.Value != "" && slices.ContainsFunc(o.kept, func(other zfs.KeptConfig) bool { return other.Value == k.Value })
+	})
+}
+
 // guestConfigs has the disks whose names contain the number vmid, and the guest configurations
 // stored in their snapshots, by checksum.
 type guestConfigs struct {
@@ -222,7 +230,7 @@ func (g guestConfigs) at(name string, now time.Time) (knownConfig, error) {
 	for i, a := range answers {
 		for k := range i {
 			if a.kind != answers[k].kind || a.text != answers[k].text && unlike(of[i], of[k]) {
-				return knownConfig{}, fmt.Errorf("the disks %s and %s with the number %d belong to two guests, and their configurations differ: choose one with --at DATASET@SNAPSHOT (such as %s)", of[k].name, of[i].name, g.vmid, a.at.FullName())
+				return knownConfig{}, fmt.Errorf("the disks %s and %s with the number %d may belong to two guests, and their configurations differ: choose one with --at DATASET@SNAPSHOT (such as %s)", of[k].name, of[i].name, g.vmid, a.at.FullName())
 			}
 		}
 		if a.at.Creation.After(best.at.Creation) {
@@ -233,9 +241,13 @@ func (g guestConfigs) at(name string, now time.Time) (knownConfig, error) {
 }
 
 // unlike reports whether two disks with the same number may belong to two guests: the disks are
-// from two clusters, or have the same name and no common snapshot.
+// from two clusters, have the same name and no common snapshot, or have different names and never
+// had the same configuration.
 func unlike(a, b diskConfigs) bool {
-	return a.cluster != b.cluster || zfs.Base(a.name) == zfs.Base(b.name) && !a.is(b)
+	if zfs.Base(a.name) == zfs.Base(b.name) {
+		return a.cluster != b.cluster || !a.is(b)
+	}
+	return a.cluster != b.cluster || !a.shares(b)
 }
 
 // tooNew is the longest time by which the creation of a snapshot may be in the future. A snapshot

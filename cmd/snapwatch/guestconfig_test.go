@@ -51,7 +51,7 @@ func TestGuestConfigOfTwoKinds(t *testing.T) {
 	now := time.Date(2026, 7, 16, 6, 0, 0, 0, time.Local)
 	for _, at := range []string{"", "s"} {
 		_, err := g.at(at, now)
-		assert.ErrorContains(t, err, "the disks "+vm.name+" and "+ct.name+" with the number 100 belong to two guests")
+		assert.ErrorContains(t, err, "the disks "+vm.name+" and "+ct.name+" with the number 100 may belong to two guests")
 	}
 	got, err := g.at(vm.name+"@s", now)
 	require.NoError(t, err)
@@ -61,7 +61,7 @@ func TestGuestConfigOfTwoKinds(t *testing.T) {
 // guest-config prints the configuration that was in force at the snapshot, or an error if that
 // configuration is unknown.
 func TestGuestConfigAt(t *testing.T) {
-	const a, b = "tank/a/vm-100-disk-0", "tank/b/vm-100-disk-0"
+	const a, b, b1 = "tank/a/vm-100-disk-0", "tank/b/vm-100-disk-0", "tank/b/vm-100-disk-1"
 	disk := func(name, cluster string, kept []zfs.KeptConfig) diskConfigs { return diskConfigs{name, cluster, kept} }
 	aba := disk(a, "", configDay(t, a, 10, 100, "A", "@A", "B", "@B", "A", "@A"))
 	rotated := disk(a, "", configDay(t, a, 10, 100, "A", "@A", "", "@B", "", "@A"))
@@ -81,10 +81,13 @@ func TestGuestConfigAt(t *testing.T) {
 		"none":                          {disks: []diskConfigs{disk(a, "", configDay(t, a, 10, 100, "", ""))}, err: "no snapshot here has the guest's configuration"},
 		"another guest's":               {disks: []diskConfigs{disk(a, "", configDay(t, a, 10, 101, "A"))}, err: "no snapshot here has the guest's configuration"},
 		"of the future":                 {disks: []diskConfigs{disk(a, "", configDay(t, a, 10, 100, append(slices.Repeat([]string{"@A"}, 30), "A", "B")...))}, want: "A"},
-		"two clusters":                  {disks: []diskConfigs{disk(a, "x", configDay(t, a, 10, 100, "A")), disk(b, "y", configDay(t, b, 20, 100, "B"))}, err: "the disks " + a + " and " + b + " with the number 100 belong to two guests"},
+		"two clusters":                  {disks: []diskConfigs{disk(a, "x", configDay(t, a, 10, 100, "A")), disk(b, "y", configDay(t, b, 20, 100, "B"))}, err: "the disks " + a + " and " + b + " with the number 100 may belong to two guests"},
 		"two clusters, not configured":  {disks: []diskConfigs{disk(a, "", configDay(t, a, 10, 100, "A")), disk(b, "", configDay(t, b, 20, 100, "B"))}, at: "s0", err: "choose one with --at DATASET@SNAPSHOT"},
 		"the one that is named":         {disks: []diskConfigs{disk(a, "x", configDay(t, a, 10, 100, "A")), disk(b, "y", configDay(t, b, 20, 100, "B", "A"))}, at: b + "@s0", want: "B"},
 		"a copy that lags":              {disks: []diskConfigs{disk(a, "", configDay(t, a, 10, 100, "A", "B")), disk(b, "", configDay(t, b, 10, 100, "A"))}, want: "B"},
+		"two clusters, other numbers":   {disks: []diskConfigs{disk(a, "", configDay(t, a, 10, 100, "A", "@A")), disk(b1, "", configDay(t, b1, 50, 100, "B", "@B", "@B"))}, err: "the disks " + a + " and " + b1 + " with the number 100 may belong to two guests"},
+		"other numbers, at a snapshot":  {disks: []diskConfigs{disk(a, "", configDay(t, a, 10, 100, "A", "@A")), disk(b1, "", configDay(t, b1, 50, 100, "B", "@B", "@B"))}, at: "s1", err: "may belong to two guests"},
+		"another disk that lags":        {disks: []diskConfigs{disk(a, "", configDay(t, a, 10, 100, "A", "B")), disk(b1, "", configDay(t, b1, 50, 100, "@A", "@A", "C"))}, want: "C"},
 		"another disk of the guest has": {disks: []diskConfigs{disk(a, "", configDay(t, a, 10, 100, "@A")), disk("tank/a/vm-100-disk-1", "", configDay(t, a, 20, 100, "A"))}, at: a + "@s0", want: "A"},
 	} {
 		t.Run(name, func(t *testing.T) {
