@@ -100,8 +100,8 @@ func (c *guestConfigCmd) print(env *environment, found knownConfig) error {
 	return writeNew(c.Output, found.text)
 }
 
-// writeNew creates a file with the text. writeNew does not rename a temporary file, because modes
-// cannot be changed in /etc/pve.
+// writeNew creates a file with the text, and leaves no file if that fails. writeNew does not rename
+// a temporary file, because modes cannot be changed in /etc/pve.
 func writeNew(path, text string) error {
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
@@ -111,7 +111,10 @@ func writeNew(path, text string) error {
 		return err
 	}
 	_, err = file.WriteString(text)
-	return errors.Join(err, file.Close())
+	if err = errors.Join(err, file.Close()); err != nil {
+		return errors.Join(err, os.Remove(path))
+	}
+	return nil
 }
 
 // diskConfigs lists the snapshots of a disk, the oldest first, with the guest configurations that

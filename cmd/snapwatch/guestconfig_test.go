@@ -2,8 +2,11 @@ package main
 
 import (
 	"fmt"
+	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -56,6 +59,21 @@ func TestGuestConfigOfTwoKinds(t *testing.T) {
 	got, err := g.at(vm.name+"@s", now)
 	require.NoError(t, err)
 	assert.Contains(t, got.text, "qemu-server/100.conf")
+}
+
+// Where there is no room, no file is left, and a second try works.
+func TestGuestConfigWithoutRoom(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "100.conf")
+	signal.Ignore(syscall.SIGXFSZ)
+	defer signal.Reset(syscall.SIGXFSZ)
+	var before syscall.Rlimit
+	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_FSIZE, &before))
+	require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 4, Max: before.Max}))
+	err := writeNew(path, "name: shop\n")
+	require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &before))
+	require.ErrorIs(t, err, syscall.EFBIG)
+	assert.NoFileExists(t, path)
+	require.NoError(t, writeNew(path, "name: shop\n"))
 }
 
 // guest-config prints the configuration that was in force at the snapshot, or an error if that
