@@ -47,11 +47,11 @@ var passingKeys = []string{"lock", "parent", "digest"}
 // Keepable returns the part of a guest's configuration that is stored on the snapshots of its
 // disks: the current section, without secrets and without Proxmox's momentary state. The result
 // without of Keepable has the keys of the lines with secrets that were left out.
-func Keepable(text string) (kept string, without []string) {
+func Keepable(kind Kind, text string) (kept string, without []string) {
 	var b strings.Builder
 	for _, line := range numbered(text) {
-		if pendingHead[LXC].MatchString(line) || snapshotHead.MatchString(line) || specialHead.MatchString(line) {
-			break // a pending, cloud-init or snapshot section begins
+		if _, is := head(kind, line); is {
+			break // the current section is the first
 		}
 		line = strings.TrimRight(line, "\r") // keep spaces: "boot: " sets a value, "boot:" does not
 		key := keyOf(line)
@@ -94,7 +94,7 @@ type Captured struct {
 // argument storages has the node's storages on ZFS. The stored text names the other storages that
 // the guest uses, because disks there have no snapshots that a receiver could have.
 func Capture(id ID, node, text string, storages []Storage) Captured {
-	kept, without := Keepable(text)
+	kept, without := Keepable(id.Kind, text)
 	left := "nothing"
 	if len(without) > 0 {
 		left = strings.Join(without, ", ")

@@ -44,11 +44,11 @@ vmgenid: 1b8cbf4a-2a0c-4b1c-a1e5-4d8b1e9f6f10
 `
 
 func TestKeepable(t *testing.T) {
-	kept, without := Keepable(fullConfig)
+	kept, without := Keepable(QEMU, fullConfig)
 	assert.Equal(t, keptConfig, kept)
 	assert.Equal(t, []string{"args", "cipassword", "sshkeys"}, without)
 
-	kept, without = Keepable("rootfs: data:subvol-200-disk-0\nenv: A=b\nlxc.environment: PASSWORD=x\nlxc.environment.runtime: B=y\nlxc.environment: C=z\nlxc.environment = D=hunter2:x\nlxc.environment.runtime=E=w\nlxc.mount.entry = /a:b c none bind\nlxc.apparmor.profile: unconfined\n")
+	kept, without = Keepable(LXC, "rootfs: data:subvol-200-disk-0\nenv: A=b\nlxc.environment: PASSWORD=x\nlxc.environment.runtime: B=y\nlxc.environment: C=z\nlxc.environment = D=hunter2:x\nlxc.environment.runtime=E=w\nlxc.mount.entry = /a:b c none bind\nlxc.apparmor.profile: unconfined\n")
 	assert.Equal(t, "rootfs: data:subvol-200-disk-0\nlxc.mount.entry = /a:b c none bind\nlxc.apparmor.profile: unconfined\n", kept)
 	assert.Equal(t, []string{"env", "lxc.environment", "lxc.environment.runtime"}, without)
 	for line, name := range map[string]string{
@@ -70,7 +70,7 @@ func TestKeepable(t *testing.T) {
 		"lxc.mount.entry = tank/x mnt zfs keylocation=file:///hunter2,access_key2=hunter2 0 0": "lxc.mount.entry",
 		"a strange line with password=hunter2":                                                 "a line",
 	} {
-		kept, without = Keepable("name: a\n" + line + "\n")
+		kept, without = Keepable(LXC, "name: a\n" + line + "\n")
 		assert.Equal(t, "name: a\n", kept, line)
 		assert.Equal(t, []string{name}, without, line)
 		value, err := capture(ID{200, LXC}, line+"\n")
@@ -84,11 +84,11 @@ func TestKeepable(t *testing.T) {
 		"tags: pass;auth", "lxc.mount.entry = /a:b c none bind", "net0: virtio=AA:BB:CC:DD:EE:FF,bridge=vmbr0,tag=5", "features: keyctl=1,nesting=1",
 		"keyboard: de", "#key=in the description", "ciuser: key", "smbios1: uuid=1b8cbf4a-2a0c-4b1c-a1e5-4d8b1e9f6f10,serial=x", "ostype: win11",
 	} {
-		kept, without = Keepable(line + "\n")
+		kept, without = Keepable(QEMU, line + "\n")
 		assert.Equal(t, line+"\n", kept)
 		assert.Empty(t, without, line)
 	}
-	kept, without = Keepable("[before]\nname: a\n")
+	kept, without = Keepable(QEMU, "[before]\nname: a\n")
 	assert.Empty(t, kept)
 	assert.Empty(t, without)
 }

@@ -151,7 +151,25 @@ func TestStrangeConfigurations(t *testing.T) {
 	}
 }
 
-func TestStrangeConfigurationsAreKeptWhole(t *testing.T) {
-	kept, _ := Keepable("boot: \nname: a\r\n \t\n[x\nscsi0: data:a\n[x]\nscsi1: data:b\n[snap]\nscsi2: data:c\n")
-	assert.Equal(t, "boot: \nname: a\nscsi0: data:a\nscsi1: data:b\n", kept)
+// A kept configuration has what is in force: what stands in the first section, without lines that
+// Proxmox does not understand.
+func TestStrangeConfigurationsAreKept(t *testing.T) {
+	const first = "boot: \nname: a\r\n \t\n[x\nscsi0: data:a\n"
+	for rest, want := range map[string]string{
+		"[x]\nscsi1: data:b\n[snap]\nscsi2: data:c\n": "scsi1: data:b\n",
+		"[special:later]\nscsi1: data:b\n":             "scsi1: data:b\n",
+		"[special:cloudinit]\nscsi1: data:b\n":         "scsi1: data:b\n",
+		"[pve:pending]\nscsi1: data:b\n":               "",
+		"[PENDING]\nscsi1: data:b\n":                   "",
+	} {
+		kept, _ := Keepable(LXC, first+rest)
+		assert.Equal(t, "boot: \nname: a\nscsi0: data:a\n"+want, kept, rest)
+		kept, _ = Keepable(QEMU, first+rest)
+		assert.Equal(t, "boot: \nname: a\nscsi0: data:a\n", kept, rest)
+		for _, kind := range []Kind{QEMU, LXC} {
+			id := ID{100, kind}
+			in := parseConfig(id, first+rest).Volumes
+			assert.Subset(t, in, Capture(id, "pve1", first+rest, nil).Config().Volumes, rest)
+		}
+	}
 }
