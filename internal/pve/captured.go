@@ -33,12 +33,14 @@ var ErrTooLong = errors.New("too long for a property (8 KiB)")
 // secretKeys match the keys of a guest's configuration that are left out when it is stored on
 // snapshots: passwords, keys, and free text that may contain a password, namely QEMU arguments, a
 // container's environment and the command lines that LXC starts.
-var secretKeys = regexp.MustCompile(`(?i)^(?:cipassword|sshkeys|args|env|lxc\.environment.*|lxc\.(?:init|execute)\.cmd|lxc\.hook\..*)$`)
+var secretKeys = regexp.MustCompile(`(?i)^(?:cipassword|sshkeys|args|env|lxc\.environment.*|lxc\.(?:init|execute)\.cmd|lxc\.hook\..*|lxc\.net\..*\.script\..*)$`)
 
 // secretValues match lines of a guest's configuration that are left out when it is stored, whatever
 // their key is. The lines left out have a password or key among the options of a mount or disk, or
-// inside a URL.
-var secretValues = regexp.MustCompile(`(?i)(?:pass|passw|passwd|password|passphrase|passwort|pw|pwd|secret|token|credentials?|cred|auth|key)(?:_?\d+)?\s*=\s*[^\s,]|[a-z][a-z0-9+.-]*://[^/\s@]*[:%][^/\s@]*@`)
+// inside a URL. A slash in a URL's password counts only if the text before the slash is no port.
+var secretValues = regexp.MustCompile(`(?i)(?:pass|passw|passwd|password|passphrase|passwort|pw|pwd|secret|token|credentials?|cred|auth|key|psk)(?:_?\d+)?[\s\\]*=\s*[^\s,]` +
+	`|user(?:name)?\s*=\s*[^\s,%]*%` +
+	`|[a-z][a-z0-9+.-]*://(?:[^/\s@]*[:%][^/\s@]*|[^/\s@:[]*(?:%|:\d*[^/\s@\d])[^\s@]*)@`)
 
 // passingKeys are the keys of a guest's configuration that are not stored because they describe a
 // momentary state, such as a lock, or belong to snapshots.

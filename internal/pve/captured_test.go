@@ -68,9 +68,17 @@ func TestKeepable(t *testing.T) {
 		"net0: virtio=AA:BB:CC:DD:EE:FF,token=hunter2":                                         "net0",
 		"scsi0: file.driver=curl,file.password-secret=hunter2,file.url=x":                      "scsi0",
 		"lxc.mount.entry = tank/x mnt zfs keylocation=file:///hunter2,access_key2=hunter2 0 0": "lxc.mount.entry",
+		"lxc.net.0.script.up = /usr/local/bin/up hunter2":                                      "lxc.net.0.script.up",
+		"lxc.net.0.script.down: /usr/local/bin/down hunter2":                                   "lxc.net.0.script.down",
+		"lxc.mount.entry = //nas/x mnt cifs username=u%hunter2 0 0":                            "lxc.mount.entry",
+		"lxc.mount.entry = //nas/x mnt cifs ro,user=shop/u%hunter2 0 0":                        "lxc.mount.entry",
+		"lxc.mount.entry = //nas/x mnt cifs username=u,password\\=hunter2 0 0":                 "lxc.mount.entry",
+		"scsi1: nbd://user:ab/hunter2@host/x":                                                  "scsi1",
+		"scsi1: iscsi://user%ab/hunter2@host/x":                                                "scsi1",
+		"net1: virtio=AA:BB:CC:DD:EE:FF,psk=hunter2":                                           "net1",
 		"a strange line with password=hunter2":                                                 "a line",
 	} {
-		kept, without = Keepable(LXC, "name: a\n" + line + "\n")
+		kept, without = Keepable(LXC, "name: a\n"+line+"\n")
 		assert.Equal(t, "name: a\n", kept, line)
 		assert.Equal(t, []string{name}, without, line)
 		value, err := capture(ID{200, LXC}, line+"\n")
@@ -83,8 +91,9 @@ func TestKeepable(t *testing.T) {
 		"hookscript: local:snippets/keys.sh", "efidisk0: data:vm-100-disk-1,efitype=4m,pre-enrolled-keys=1,size=1M",
 		"tags: pass;auth", "lxc.mount.entry = /a:b c none bind", "net0: virtio=AA:BB:CC:DD:EE:FF,bridge=vmbr0,tag=5", "features: keyctl=1,nesting=1",
 		"keyboard: de", "#key=in the description", "ciuser: key", "smbios1: uuid=1b8cbf4a-2a0c-4b1c-a1e5-4d8b1e9f6f10,serial=x", "ostype: win11",
+		"scsi0: nbd://10.0.0.1:10809/export@new", "scsi0: nbd://[fd00::1]:10809/export@new", "lxc.mount.entry = //nas/x mnt cifs username=u 0 0", "lxc.net.0.link = vmbr0",
 	} {
-		kept, without = Keepable(QEMU, line + "\n")
+		kept, without = Keepable(QEMU, line+"\n")
 		assert.Equal(t, line+"\n", kept)
 		assert.Empty(t, without, line)
 	}
@@ -130,8 +139,9 @@ func TestCapture(t *testing.T) {
 	assert.ErrorIs(t, err, ErrTooLong)
 }
 
-// A stored configuration that is printed, restored and stored again is unchanged, even if Proxmox
-// has rewritten the file in between.
+// A stored configuration without secrets that is printed, restored and stored again is unchanged,
+// even if Proxmox has rewritten the file in between. A configuration with secrets has none when it
+// is stored again, so its first line names none.
 func TestCaptureAgain(t *testing.T) {
 	data := []Storage{{Name: "data"}}
 	for _, config := range []string{"#a note\nrootfs: a\n", "#a note\nrootfs: data:subvol-200-disk-0\nmp0: lvm:vm-200-disk-0\n"} {
@@ -141,6 +151,9 @@ func TestCaptureAgain(t *testing.T) {
 		rewritten := strings.ReplaceAll(first.Text, "snapwatch: ", "snapwatch%3A ")
 		rewritten = strings.ReplaceAll(strings.ReplaceAll(rewritten, "out: ", "out%3A "), "on: ", "on%3A ")
 		assert.Equal(t, first, Capture(ID{200, LXC}, "pve1", rewritten, data))
+		secret := Capture(ID{200, LXC}, "pve1", config+"env: A=b\n", data)
+		assert.Contains(t, secret.Text, "left out: env\n")
+		assert.Equal(t, first, Capture(ID{200, LXC}, "pve1", secret.Text, data))
 	}
 }
 

@@ -157,10 +157,10 @@ func TestStrangeConfigurationsAreKept(t *testing.T) {
 	const first = "boot: \nname: a\r\n \t\n[x\nscsi0: data:a\n"
 	for rest, want := range map[string]string{
 		"[x]\nscsi1: data:b\n[snap]\nscsi2: data:c\n": "scsi1: data:b\n",
-		"[special:later]\nscsi1: data:b\n":             "scsi1: data:b\n",
-		"[special:cloudinit]\nscsi1: data:b\n":         "scsi1: data:b\n",
-		"[pve:pending]\nscsi1: data:b\n":               "",
-		"[PENDING]\nscsi1: data:b\n":                   "",
+		"[special:later]\nscsi1: data:b\n":            "scsi1: data:b\n",
+		"[special:cloudinit]\nscsi1: data:b\n":        "scsi1: data:b\n",
+		"[pve:pending]\nscsi1: data:b\n":              "",
+		"[PENDING]\nscsi1: data:b\n":                  "",
 	} {
 		kept, _ := Keepable(LXC, first+rest)
 		assert.Equal(t, "boot: \nname: a\nscsi0: data:a\n"+want, kept, rest)
