@@ -26,7 +26,7 @@ func TestFreezeResult(t *testing.T) {
 		name    string
 		result  freezeResult
 		unfit   string
-		unmade  bool
+		unmade  []string
 		want    report.Consistency
 		reason  string
 		frozen  float64
@@ -39,7 +39,9 @@ func TestFreezeResult(t *testing.T) {
 		{name: "a disk is not due", lacks: []snapper.Lack{{Dataset: "a", NotDue: true}}, want: report.Torn, reason: "no snapshot of a", frozen: 0.5, passing: true},
 		{name: "unfit", unfit: "locked", want: report.Crash, reason: "it is not frozen: locked", frozen: 0.5},
 		{name: "failed", result: freezeResult{failed: map[pve.ID]string{id: "refuses"}}, want: report.Crash, reason: "it could not be frozen: refuses", frozen: 0.5},
-		{name: "no snapshot", unmade: true, want: report.Crash, reason: "no snapshot was made: exit status 255", frozen: 0.5},
+		{name: "no snapshot", unmade: []string{"ssd/vm-101-disk-1", disk0}, want: report.Crash, reason: "no snapshot was made: exit status 255", frozen: 0.5},
+		{name: "neither frozen nor a snapshot", result: freezeResult{failed: map[pve.ID]string{id: "too late"}}, unmade: []string{"ssd/vm-101-disk-1", disk0}, want: report.Crash, reason: "no snapshot was made: exit status 255; it could not be frozen: too late", frozen: 0.5},
+		{name: "no snapshot of one disk", unmade: []string{disk0}, lacks: []snapper.Lack{{Dataset: disk0, NotDue: true}}, want: report.Torn, reason: "the guest was frozen, and there is no snapshot of " + disk0, frozen: 0.5},
 		{name: "too late", result: freezeResult{ended: quiesce.Ended{Early: "max_freeze (2s) is over"}}, want: report.Crash, reason: "it continued before the snapshot was made: max_freeze (2s) is over", frozen: 0.5},
 		{name: "gave up by itself", result: freezeResult{ended: quiesce.Ended{Lapsed: map[pve.ID]string{id: "VSS"}}}, want: report.Crash, reason: "it may have continued before the snapshot was made: VSS", frozen: 0.5},
 		{name: "not seen thawed", result: freezeResult{ended: quiesce.Ended{Left: map[pve.ID]string{id: "no answer"}}}, want: report.Crash, reason: "it was not seen thawed: no answer", frozen: 0.5},
@@ -54,8 +56,8 @@ func TestFreezeResult(t *testing.T) {
 			outcomes := map[string]snapper.Outcome{
 				"ssd/vm-101-disk-1": {Snapshot: "new"}, disk0: {Snapshot: "new"}, disk1: {}, "tank/data/vm-102-disk-0": {Err: errTest},
 			}
-			if test.unmade {
-				outcomes[disk0] = snapper.Outcome{Err: errTest}
+			for _, dataset := range test.unmade {
+				outcomes[dataset] = snapper.Outcome{Err: errTest}
 			}
 			test.result.lacks = func(int, func(string) bool, func(int) bool) []snapper.Lack { return test.lacks }
 			q, passing := test.result.guest(snapper.Freeze{VMID: 101, How: config.Agent, Unfit: test.unfit}, u, outcomes)
@@ -65,7 +67,7 @@ func TestFreezeResult(t *testing.T) {
 			assert.Equal(t, test.reason == "", q.Reason == "")
 			assert.InDelta(t, test.frozen, q.Seconds, 0)
 			assert.Equal(t, "shop", q.Group)
-			assert.Equal(t, test.unmade, q.Snapshot == "")
+			assert.Equal(t, len(test.unmade) == 2, q.Snapshot == "")
 		})
 	}
 }

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,7 +43,14 @@ func (f *freezer) tell(u snapper.Frozen, result freezeResult, outcomes map[strin
 			severity = report.Warning // a fault that the last run did not report is a warning
 		}
 		f.addQuiesced(q)
-		text := fmt.Sprintf("%s\x00%s\x00%s", severity, q.Consistent, q.Reason)
+		worth := "only crash-consistent"
+		switch {
+		case q.Consistent == report.Torn:
+			worth = "torn"
+		case q.Snapshot == "" && z.Unfit == "":
+			worth = "missing"
+		}
+		text := fmt.Sprintf("%s\x00%s\x00%s", severity, worth, q.Reason)
 		if said[text] == nil {
 			texts = append(texts, text)
 		}
@@ -50,14 +58,11 @@ func (f *freezer) tell(u snapper.Frozen, result freezeResult, outcomes map[strin
 	}
 	for _, text := range texts {
 		part := strings.Split(text, "\x00")
-		who, worth := "guest "+said[text][0]+": its snapshot is ", "only crash-consistent"
+		who := "guest " + said[text][0] + ": its snapshot is "
 		if len(said[text]) > 1 {
 			who = "guests " + strings.Join(said[text], ", ") + ": their snapshots are "
 		}
-		if part[1] == string(report.Torn) {
-			worth = "torn"
-		}
-		f.problem(report.Severity(part[0]), "%s%s: %s", who, worth, part[2])
+		f.problem(report.Severity(part[0]), "%s%s: %s", who, part[1], part[2])
 	}
 	for _, id := range slices.SortedFunc(maps.Keys(result.ended.Left), byVMID) {
 		f.leftFrozen(id, fmt.Sprintf("guest %d was frozen for its snapshot, and may still be: %s", id.VMID, result.ended.Left[id]))
@@ -184,12 +189,15 @@ func (f freezeResult) guest(freeze snapper.Freeze, u snapper.Frozen, outcomes ma
 	switch {
 	case freeze.Unfit != "":
 		fault, q.Reason = freeze.Fault, "it is not frozen: "+freeze.Unfit
+	case name == "":
+		fault, q.Reason = "no snapshot", unmade(err)
+		if why := f.failed[id]; why != "" {
+			q.Reason += "; it could not be frozen: " + why
+		}
 	case f.failed[id] != "":
 		fault, q.Reason = "not frozen", "it could not be frozen: "+f.failed[id]
 	case f.at.IsZero():
 		fault, q.Reason = "told to end", "the run was told to end"
-	case name == "":
-		fault, q.Reason = "no snapshot", unmade(err)
 	case f.ended.Lapsed[id] != "":
 		fault, q.Reason = "lapsed", "it may have continued before the snapshot was made: "+f.ended.Lapsed[id]
 	case f.ended.Left[id] != "":
@@ -197,7 +205,7 @@ func (f freezeResult) guest(freeze snapper.Freeze, u snapper.Frozen, outcomes ma
 	case f.ended.Early != "":
 		fault, q.Reason = "early", "it continued before the snapshot was made: "+f.ended.Early
 	default:
-		passing = f.whole(&q, outcomes)
+		passing = f.whole(&q, u, outcomes)
 		return q, passing || freeze.Passing
 	}
 	q.Faults = []string{fault}
@@ -207,7 +215,7 @@ func (f freezeResult) guest(freeze snapper.Freeze, u snapper.Frozen, outcomes ma
 // whole records whether the snapshots of a guest that remained frozen are consistent, or torn
 // because disks are missing. whole returns true if the only missing disks are those whose retention
 // gives them snapshots at other times.
-func (f freezeResult) whole(q *report.Quiesced, outcomes map[string]snapper.Outcome) (byChoice bool) {
+func (f freezeResult) whole(q *report.Quiesced, u snapper.Frozen, outcomes map[string]snapper.Outcome) (byChoice bool) {
 	lacks := f.lacks(q.VMID, func(dataset string) bool { return outcomes[dataset].Snapshot != "" }, f.frozen)
 	if len(lacks) == 0 {
 		q.Consistent = report.Application
@@ -216,7 +224,7 @@ func (f freezeResult) whole(q *report.Quiesced, outcomes map[string]snapper.Outc
 	var names, reasons []string
 	byChoice = true
 	for _, l := range lacks {
-		if byChoice = byChoice && l.NotDue; l.Writer == 0 {
+		if byChoice = byChoice && l.NotDue && !due(u, l.Dataset); l.Writer == 0 {
 			names = append(names, l.Dataset)
 			q.Faults = append(q.Faults, "no snapshot of "+l.Dataset)
 		} else {
@@ -231,6 +239,13 @@ func (f freezeResult) whole(q *report.Quiesced, outcomes map[string]snapper.Outc
 	return byChoice
 }
 
+// due reports whether a disk was planned to get a snapshot.
+func due(u snapper.Frozen, dataset string) bool {
+	return slices.ContainsFunc(u.Plans, func(g snapper.GuestPlan) bool {
+		return slices.ContainsFunc(g.Disks, func(d snapper.DiskPlan) bool { return d.Snapshot && d.Dataset == dataset })
+	})
+}
+
 // frozen reports whether a guest remained frozen until all its snapshots were taken.
 func (f freezeResult) frozen(vmid int) bool {
 	return slices.ContainsFunc(f.freezes, func(z snapper.Freeze) bool {
@@ -239,8 +254,8 @@ func (f freezeResult) frozen(vmid int) bool {
 	})
 }
 
-// made returns the name of the snapshots that the run took of a guest's disks. If one of the disks
-// has no snapshot, made returns "" and the error of taking that snapshot, if there is one.
+// made returns the name of the snapshots that the run took of a guest's disks, "" if none of the
+// disks has a snapshot, and the error of taking a snapshot that failed, if there is one.
 func made(u snapper.Frozen, vmid int, outcomes map[string]snapper.Outcome) (name string, err error) {
 	for _, g := range u.Plans {
 		for _, d := range g.Disks {
@@ -248,11 +263,8 @@ func made(u snapper.Frozen, vmid int, outcomes map[string]snapper.Outcome) (name
 				continue
 			}
 			o := outcomes[d.Dataset]
-			if o.Snapshot == "" {
-				return "", o.Err
-			}
-			name = o.Snapshot
+			name, err = cmp.Or(o.Snapshot, name), cmp.Or(err, o.Err)
 		}
 	}
-	return name, nil
+	return name, err
 }

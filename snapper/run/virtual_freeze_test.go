@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"snapwatch/internal/pve"
 	"snapwatch/internal/quiesce"
 	"snapwatch/internal/report"
+	"snapwatch/lua"
 )
 
 func qemu(vmid int) pve.ID { return pve.ID{VMID: vmid, Kind: pve.QEMU} }
@@ -381,5 +383,54 @@ func TestToldBeforeItIsKept(t *testing.T) {
 		assert.Equal(t, r.Problems, heard)
 		assert.Equal(t, 2, kept, "once more with what hooks said")
 		assert.Len(t, told(r, report.Warning, "only crash-consistent"), 1)
+	})
+}
+
+// A guest that got only some of its snapshots has a torn snapshot, whatever the reason is.
+func TestHalfIsTorn(t *testing.T) {
+	for name, prepare := range map[string]func(w *virtualWorld){
+		"no room on one pool": func(w *virtualWorld) {
+			w.guest(100, true, "ssd", "tank")
+			w.pool("tank").onSnapshot = full
+		},
+		"one disk waits for its other user": func(w *virtualWorld) {
+			g := w.guest(100, true, "ssd", "tank")
+			other := w.guest(101, true)
+			other.cfg.Volumes = g.cfg.Volumes[1:]
+			other.busy = true
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newVirtualWorld(t)
+				prepare(w)
+				r := w.run(t, freezing("100"))
+				assert.Len(t, w.pool("ssd").snapshots["ssd/data/vm-100-disk-0"], 2)
+				require.Len(t, r.Quiesced, 1)
+				assert.Equal(t, report.Torn, r.Quiesced[0].Consistent)
+				assert.Len(t, told(r, report.Warning, "guest 100: its snapshot is torn: the guest was frozen, and there is no snapshot of tank/data/vm-100-disk-1"), 1)
+			})
+		})
+	}
+}
+
+// full is the result of a channel program on a pool without room.
+func full(_ context.Context, guests []lua.Guest) (map[string]lua.Outcome, error) {
+	errno := syscall.ENOSPC
+	got := map[string]lua.Outcome{}
+	for _, g := range guests {
+		got[g.Disks[0].Dataset] = lua.Outcome{Snapshot: &errno}
+	}
+	return got, nil
+}
+
+// A guest without any new snapshot has no consistency to report.
+func TestFrozenWithoutSnapshot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		w.guest(100, true, "tank")
+		w.pool("tank").onSnapshot = full
+		r := w.run(t, freezing("100"))
+		assert.Len(t, told(r, report.Warning, "guest 100: its snapshot is missing: no snapshot was made: snapshot of tank/data/vm-100-disk-0: no space"), 1)
 	})
 }
