@@ -167,9 +167,13 @@ func (w *Window) thawTimeout(held time.Duration) time.Duration {
 }
 
 // Thaw thaws the guests and waits until they are thawed, at most for thawTimeout. After the
-// timeout, the watchdog continues to try without this run.
+// timeout, the watchdog continues to try without this run. Without Freeze before, Thaw only ends
+// the watchdog.
 func (w *Window) Thaw() Ended {
 	defer w.close()
+	if w.since.IsZero() {
+		return Ended{} // no guest is frozen
+	}
 	_, _ = io.WriteString(w.watchdog, sayThaw+"\n") // a watchdog that has ended has already given its reason
 	over := time.NewTimer(w.thawTimeout(w.host.Now().Sub(w.since)))
 	defer over.Stop()

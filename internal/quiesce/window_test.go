@@ -36,6 +36,18 @@ func TestWindow(t *testing.T) {
 	<-r.ended
 }
 
+// A window in which nothing was frozen thaws nothing, even if somebody else froze a guest.
+func TestThawWithoutFreeze(t *testing.T) {
+	r := newRig(t, 1)
+	g := r.guests[r.ids[0]]
+	g.frozen = true
+	w := r.open(t, ample)
+	assert.Equal(t, Ended{}, w.Thaw())
+	<-r.ended
+	_, calls := g.is()
+	assert.Empty(t, calls)
+}
+
 // If one guest cannot be frozen or thawed, the other guests of the window are frozen and thawed all
 // the same.
 func TestOneGuestFails(t *testing.T) {

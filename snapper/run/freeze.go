@@ -53,7 +53,7 @@ func (f *freezer) takeOne(ctx context.Context, u snapper.Frozen) map[string]snap
 	limit := min(maxLocked+f.Config.MaxFreeze.Std(), maxLockedFrozen)
 	ready, left, looks, lease := f.locks.living(ctx, f.view, u.Plans, limit)
 	defer lease.giveUp()
-	freezes, apart := f.lockOut(u.Freezes, looks)
+	freezes, apart := f.lockOut(f.needed(u.Freezes, ready), looks)
 	defer apart.giveUp()
 	result := freezeResult{freezes: freezes, view: f.view, lacks: f.lacks}
 	outcomes := f.takeFrozen(ctx, f.captures.fill(ready, f.view, looks), &result, lease)
@@ -62,6 +62,21 @@ func (f *freezer) takeOne(ctx context.Context, u snapper.Frozen) map[string]snap
 	lease.giveUp()
 	f.note(u, f.tell(u, result, outcomes), outcomes)
 	return outcomes
+}
+
+// needed returns the freezes of the guests that use a disk which gets a snapshot by the plans. The
+// other guests are not frozen, and have no result of a freeze: the outcomes of their disks say why
+// the disks wait.
+func (f *freezer) needed(list []snapper.Freeze, plans []snapper.GuestPlan) []snapper.Freeze {
+	var used []int
+	for _, g := range plans {
+		for _, d := range g.Disks {
+			if d.Snapshot {
+				used = append(append(used, d.VMID), f.view.UsersHere(d.Dataset)...)
+			}
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(list), func(z snapper.Freeze) bool { return !slices.Contains(used, z.VMID) })
 }
 
 // note sets the property that marks a snapshot as consistent, on the snapshots of the guests in the
@@ -99,6 +114,10 @@ func (f *freezer) takeFrozen(ctx context.Context, plans []snapper.GuestPlan, res
 	}
 	at := f.World.Now()
 	window, err := f.World.OpenWindow(ids, f.Config.MaxFreeze.Std())
+	if err == nil && !lease.held() { // no channel program can begin, so nothing is frozen
+		window.Thaw()
+		err = errors.New("the watchdog took so long to start that the guest's lock had to be released")
+	}
 	if err != nil {
 		result.failed = map[pve.ID]string{}
 		for _, id := range ids {

@@ -434,3 +434,63 @@ func TestFrozenWithoutSnapshot(t *testing.T) {
 		assert.Len(t, told(r, report.Warning, "guest 100: its snapshot is missing: no snapshot was made: snapshot of tank/data/vm-100-disk-0: no space"), 1)
 	})
 }
+
+// A guest whose disks wait for the next run is not frozen, and that is no fault of its freeze.
+func TestNothingToFreezeFor(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(w *virtualWorld, o *Options)
+		waits  string
+	}{
+		"it ended before it was asked": {func(w *virtualWorld, o *Options) {
+			g := w.guests[100]
+			w.onHook = func(context.Context, string, string) (string, error) {
+				g.alive, g.silent = false, "VM 100 is not running"
+				return "", nil
+			}
+		}, "it has ended"},
+		"it ended after it was asked": {func(w *virtualWorld, o *Options) {
+			g := w.guests[100]
+			w.onAsked = func() { g.alive, g.refuses = false, "VM 100 is not running" }
+		}, "it has ended"},
+		"its only disk waits for the disk's other user": {func(w *virtualWorld, o *Options) {
+			w.guests[101].cfg.Volumes = append(w.guests[101].cfg.Volumes, w.guests[100].cfg.Volumes...)
+			w.guests[101].busy = true
+		}, "Proxmox works on it"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newVirtualWorld(t)
+				w.guest(100, true, "tank")
+				w.guest(101, true, "tank")
+				r := w.run(t, freezing("100"), func(o *Options) {
+					o.Config.Hooks.BeforeSnapshot = []config.Hook{{Argv: []string{"before"}}}
+					require.NoError(t, o.Config.Hooks.BeforeSnapshot[0].VMID.UnmarshalText([]byte("101")))
+					test.change(w, o)
+				})
+				assert.Empty(t, w.happened("freeze"))
+				assert.Len(t, w.pool("tank").snapshots["tank/data/vm-100-disk-0"], 1)
+				assert.Empty(t, told(r, report.Warning, ""))
+				assert.NotEmpty(t, told(r, report.Notice, "left to the next run: "+test.waits), r.Problems)
+				assert.Empty(t, told(r, report.Notice, "snapshot is"))
+				assert.Empty(t, r.Quiesced)
+			})
+		})
+	}
+}
+
+// A guest is not frozen after its lock had to be released, because then no channel program begins.
+func TestWatchdogStartsLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		w.guest(100, true, "tank")
+		w.slowWindow = 9 * time.Second
+		r := w.run(t, freezing("100"))
+		assert.Empty(t, w.happened("freeze"))
+		assert.NotEmpty(t, w.happened("thaw"), "the watchdog is ended")
+		assert.Len(t, told(r, report.Warning, "guest 100: its snapshot is missing: no snapshot was made; it could not be frozen: the watchdog took so long to start that the guest's lock had to be released"), 1)
+		w.slowWindow = 0
+		time.Sleep(15 * time.Minute)
+		r = w.run(t, freezing("100"))
+		assert.Equal(t, report.Application, r.Quiesced[0].Consistent)
+	})
+}

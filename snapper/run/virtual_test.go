@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -44,6 +45,10 @@ type virtualWorld struct {
 	// onWait is called when the run waits, and onSave is called when the run has saved its report.
 	onWait func()
 	onSave func(report.Run)
+	// onAsked is called after a guest was asked whether it is frozen. slowWindow is the time that a
+	// watchdog takes to start.
+	onAsked    func()
+	slowWindow time.Duration
 	// taken has, by guest, the results of thawing that the simulated host returns for guests that
 	// an earlier run left frozen.
 	taken map[pve.ID]quiesce.TakenOver
@@ -75,6 +80,8 @@ type virtualGuest struct {
 	// lapses is the reason to doubt that the guest remained frozen until its thaw, if not empty.
 	slowAgent, slowFreeze time.Duration
 	refuses, lapses       string
+	// silent is the reason why the guest cannot be asked whether it is frozen.
+	silent string
 }
 
 // virtualEvent is an event in a virtualWorld, with the guests whose locks were held at the time of
@@ -274,7 +281,14 @@ func (w *virtualWorld) hold(vmid, n int) {
 }
 
 func (w *virtualWorld) Frozen(_ context.Context, id pve.ID) (bool, error) {
-	time.Sleep(w.guests[id.VMID].slowAgent)
+	g := w.guests[id.VMID]
+	time.Sleep(g.slowAgent)
+	if g.silent != "" {
+		return false, errors.New(g.silent)
+	}
+	if w.onAsked != nil {
+		w.onAsked()
+	}
 	return w.taken[id].Err != nil, nil
 }
 
@@ -288,6 +302,7 @@ func (w *virtualWorld) TakeOver(_ context.Context, tell func(pve.ID, quiesce.Tak
 }
 
 func (w *virtualWorld) OpenWindow(guests []pve.ID, budget time.Duration) (Window, error) {
+	time.Sleep(w.slowWindow)
 	return virtualWindow{w, guests, quiesce.Timeout(budget)}, nil
 }
 
