@@ -153,7 +153,7 @@ func (h Host) ProcessID(id ID) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	stat, err := os.ReadFile(filepath.Join(h.Proc, strconv.Itoa(pid), "stat"))
+	stat, err := h.readProcess(pid, "stat")
 	if err != nil {
 		return "", err
 	}
@@ -191,7 +191,7 @@ func (h Host) qemuLives(vmid int) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	cmdline, err := os.ReadFile(filepath.Join(h.Proc, strconv.Itoa(pid), "cmdline"))
+	cmdline, err := h.readProcess(pid, "cmdline")
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil // a crashed process leaves its pid file behind
 	}
@@ -204,6 +204,31 @@ func (h Host) qemuLives(vmid int) (bool, error) {
 	// command line.
 	return qemuProgram.MatchString(argv[0]) && pidfile >= 0 && pidfile+1 < len(argv) &&
 		strings.HasSuffix(argv[pidfile+1], fmt.Sprintf("/qemu-server/%d.pid", vmid)), nil
+}
+
+// processTimeout is the longest time for which a file of a process is read. The kernel answers
+// only when nobody changes the process's memory map, which a process that waits for a dead disk may
+// prevent for ever.
+const processTimeout = time.Second
+
+// readProcess reads a file of a process below /proc.
+func (h Host) readProcess(pid int, name string) ([]byte, error) {
+	type answer struct {
+		text []byte
+		err  error
+	}
+	path := filepath.Join(h.Proc, strconv.Itoa(pid), name)
+	answers := make(chan answer, 1)
+	go func() {
+		text, err := os.ReadFile(path)
+		answers <- answer{text, err}
+	}()
+	select {
+	case a := <-answers:
+		return a.text, a.err
+	case <-time.After(processTimeout):
+		return nil, fmt.Errorf("%s: not answered within %s", path, processTimeout)
+	}
 }
 
 func (h Host) containerLives(vmid int) (bool, error) {

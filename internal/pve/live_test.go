@@ -232,6 +232,23 @@ func TestBootState(t *testing.T) {
 	assert.Equal(t, "absent", got, "a machine without systemd")
 }
 
+// A process whose files cannot be read without end is neither alive nor dead.
+func TestProcessHangs(t *testing.T) {
+	h := Host{Run: t.TempDir(), Proc: t.TempDir()}
+	require.NoError(t, os.MkdirAll(h.Run+"/qemu-server", 0o755))
+	require.NoError(t, os.WriteFile(h.Run+"/qemu-server/100.pid", []byte("17\n"), 0o644))
+	require.NoError(t, os.MkdirAll(h.Proc+"/17", 0o755))
+	fifo := h.Proc + "/17/cmdline"
+	require.NoError(t, syscall.Mkfifo(fifo, 0o600))
+	_, err := h.Process(ID{VMID: 100, Kind: QEMU})
+	require.ErrorContains(t, err, "17/cmdline: not answered within 1s")
+	_, err = h.ProcessID(ID{VMID: 100, Kind: QEMU})
+	require.ErrorContains(t, err, "not answered")
+	file, err := os.OpenFile(fifo, os.O_RDWR, 0) // this ends the reads
+	require.NoError(t, err)
+	require.NoError(t, file.Close())
+}
+
 // ProcessID must distinguish a process from a later process with the same number by the start time,
 // and a container's cgroup from a later one by the cgroup's inode number.
 func TestProcessID(t *testing.T) {

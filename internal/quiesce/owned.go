@@ -32,10 +32,6 @@ type Owned struct {
 // of a freeze, has ended. After this time, other runs report the watchdog's guests as left frozen.
 const endGrace = time.Minute
 
-// processTimeout is the longest time for which finding out a guest's process delays its freeze or
-// its thaw.
-const processTimeout = time.Second
-
 func noteName(id pve.ID) string { return string(id.Kind) + "-" + fmt.Sprint(id.VMID) }
 
 func noteID(name string) (pve.ID, bool) { return ParseID(strings.Replace(name, "-", "/", 1)) }
@@ -50,7 +46,7 @@ func howOf(id pve.ID) string {
 // own takes the note about the freeze of a guest, before the guest is frozen for at most budget.
 // The error is ErrOurs if an earlier freeze of the guest has not ended. If a dead process left the
 // note, own returns the note together with ErrOurs.
-func (h Host) own(ctx context.Context, id pve.ID, budget time.Duration) (*note.Note, error) {
+func (h Host) own(id pve.ID, budget time.Duration) (*note.Note, error) {
 	n, err := h.Notes.Take(noteName(id))
 	if _, busy := errors.AsType[*note.Busy](err); busy {
 		return nil, fmt.Errorf("%w: %w", ErrOurs, err)
@@ -62,7 +58,7 @@ func (h Host) own(ctx context.Context, id pve.ID, budget time.Duration) (*note.N
 		return n, ErrOurs
 	}
 	now := h.Now()
-	process, _ := h.process(ctx, id)
+	process, _ := h.Process(id)
 	if err := n.Write(Owned{How: howOf(id), Run: os.Getppid(), Since: now, Until: now.Add(budget), Process: process}); err != nil {
 		return nil, errors.Join(fmt.Errorf("not frozen, because its note cannot be written: %w", err), n.End())
 	}
@@ -172,7 +168,7 @@ func (h Host) takeOver(ctx context.Context, id pve.ID) (t TakenOver, n *note.Not
 		return t, nil, false
 	}
 	_ = n.Read(&o) // if the content cannot be read, the VMID in the note's name is enough
-	if err := h.another(ctx, id, o); err != nil {
+	if err := h.another(id, o); err != nil {
 		return TakenOver{Since: o.Since, Err: err}, n, true
 	}
 	thawed, _, err := h.thawOnce(ctx, h.Freezer(id), 0)
@@ -185,8 +181,8 @@ func (h Host) takeOver(ctx context.Context, id pve.ID) (t TakenOver, n *note.Not
 // another returns [ErrGone] if the guest's process that snapwatch froze has ended, even if the
 // guest was started again. snapwatch must not thaw the process of the guest that was started again,
 // which may not even have a guest agent.
-func (h Host) another(ctx context.Context, id pve.ID, o Owned) error {
-	process, err := h.process(ctx, id)
+func (h Host) another(id pve.ID, o Owned) error {
+	process, err := h.Process(id)
 	switch {
 	case err != nil || o.Process == "" || process == o.Process:
 		return nil
@@ -194,26 +190,4 @@ func (h Host) another(ctx context.Context, id pve.ID, o Owned) error {
 		return ErrGone
 	}
 	return fmt.Errorf("%w: it was started again since then", ErrGone)
-}
-
-// process does the same as [Host.Process], but does not wait longer than processTimeout or ctx: the
-// kernel may never answer about a process that waits for a disk.
-func (h Host) process(ctx context.Context, id pve.ID) (string, error) {
-	ctx, stop := context.WithTimeout(ctx, processTimeout)
-	defer stop()
-	type answer struct {
-		process string
-		err     error
-	}
-	answers := make(chan answer, 1)
-	go func() {
-		process, err := h.Process(id)
-		answers <- answer{process, err}
-	}()
-	select {
-	case a := <-answers:
-		return a.process, a.err
-	case <-ctx.Done():
-		return "", ctx.Err()
-	}
 }

@@ -174,7 +174,7 @@ func (g *Watchdog) freezeNext(ctx context.Context, id pve.ID, machines chan stru
 	if h.since, h.err = g.Now(), ctx.Err(); h.err != nil {
 		return h
 	}
-	if h.note, h.err = g.own(ctx, id, g.Budget); h.err == nil {
+	if h.note, h.err = g.own(id, g.Budget); h.err == nil {
 		h.frozen, h.err = g.Freezer(id).Freeze(ctx)
 	}
 	return h
@@ -249,7 +249,7 @@ func (h Host) thaw(ctx context.Context, id pve.ID, frozen int) (thawed int, at t
 	var o Owned
 	_ = h.Notes.Read(noteName(id), &o) // without the note, only the guest's answers show whether it is frozen
 	for pause := thawPause; ; pause = min(2*pause, thawPauseMost) {
-		if err := h.another(ctx, id, o); err != nil {
+		if err := h.another(id, o); err != nil {
 			return thawed, h.Now(), err
 		}
 		n, at, err := h.thawOnce(ctx, h.Freezer(id), frozen)

@@ -142,8 +142,7 @@ func TestOneHangsWithoutEnd(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		// hangs makes the last guest hang until release is closed.
-		hangs  func(r *rig, release chan struct{})
-		frozen bool // what the last guest may be
+		hangs func(r *rig, release chan struct{})
 	}{
 		{"while its process is read", func(r *rig, release chan struct{}) {
 			process := r.Process
@@ -153,12 +152,12 @@ func TestOneHangsWithoutEnd(t *testing.T) {
 				}
 				return process(id)
 			}
-		}, false},
-		{"in the call that freezes", func(r *rig, release chan struct{}) { r.guests[r.ids[2]].until = release }, true},
+		}},
+		{"in the call that freezes", func(r *rig, release chan struct{}) { r.guests[r.ids[2]].until = release }},
 		{"and another waits for its turn", func(r *rig, release chan struct{}) {
 			r.AtOnce = 1
 			r.guests[r.ids[2]].until = release
-		}, true},
+		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -168,7 +167,7 @@ func TestOneHangsWithoutEnd(t *testing.T) {
 				w := r.open(t, 10*time.Second)
 				w.Freeze()
 				ended := w.Thaw()
-				assert.Equal(t, test.frozen, ended.Left[r.ids[2]] != "", ended.Left)
+				assert.NotEmpty(t, ended.Left[r.ids[2]])
 				for _, id := range r.ids[:2] {
 					frozen, calls := r.guests[id].is()
 					assert.False(t, frozen, "%s: %v", id, calls)

@@ -111,7 +111,7 @@ var mutants = slices.Concat([]mutant{
 	{"internal/quiesce/watchdog.go", `case thawed < frozen:`, `case false:`, "believe in a freeze that lapsed"},
 	{"internal/quiesce/owned.go", `if n.Left() {`, `if false {`, "freeze a guest whose earlier freeze has not ended"},
 	{"internal/quiesce/owned.go", `endNote(t.note, t.Err == nil || errors.Is(t.Err, ErrGone))`, `endNote(t.note, true)`, "forget a guest that is left frozen"},
-	{"internal/quiesce/watchdog.go", `		if err := h.another(ctx, id, o); err != nil {`, `		if err := h.another(ctx, id, o); false {`, "believe in a freeze of a guest that was started again"},
+	{"internal/quiesce/watchdog.go", `		if err := h.another(id, o); err != nil {`, `		if err := h.another(id, o); false {`, "believe in a freeze of a guest that was started again"},
 	{"internal/quiesce/owned.go", `process == o.Process:`, `process != "":`, "wait for ever for the agent of a guest that was started again"},
 	{"snapper/run/hookowed.go", `case view.Evidence[vmid].Alive():`, `case false:`, "run after_stop of a guest that runs again"},
 	{"snapper/run/hookowed.go", `case why == waits && now.Sub(o.Since) < maxOwed:`, `case why == waits:`, "keep a due hook for ever"},
