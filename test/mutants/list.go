@@ -109,6 +109,14 @@ var mutants = slices.Concat([]mutant{
 	{"snapper/run/run.go", `	r.tell()
 	if !o.DryRun && !o.Final {`, `	if !o.DryRun && !o.Final {`, "record a fault as reported before the report"},
 	{"internal/quiesce/watchdog.go", `case thawed < frozen:`, `case false:`, "believe in a freeze that lapsed"},
+	{"internal/quiesce/watchdog.go", `	case errors.Is(err, ErrLapsed): //`, `	case false: //`, "forget a guest that says that it is frozen"},
+	{"internal/quiesce/watchdog.go", `		go func() {
+			h := g.freezeNext(`, `		func() {
+			h := g.freezeNext(`, "thaw a guest only after the call that freezes another guest has ended"},
+	{"internal/quiesce/window.go", `if w.since.IsZero() {`, `if false {`, "thaw a guest that somebody else froze"},
+	{"snapper/run/freeze.go", `f.needed(u.Freezes, ready)`, `u.Freezes`, "freeze a guest that gets no snapshot"},
+	{"snapper/run/freeze.go", `if err == nil && !lease.held() {`, `if false {`, "freeze a guest whose lock was released"},
+	{"snapper/run/quiesce.go", ` && !due(u, l.Dataset)`, ``, "not report a due disk that got no snapshot"},
 	{"internal/quiesce/owned.go", `if n.Left() {`, `if false {`, "freeze a guest whose earlier freeze has not ended"},
 	{"internal/quiesce/owned.go", `endNote(t.note, t.Err == nil || errors.Is(t.Err, ErrGone))`, `endNote(t.note, true)`, "forget a guest that is left frozen"},
 	{"internal/quiesce/watchdog.go", `		if err := h.another(id, o); err != nil {`, `		if err := h.another(id, o); false {`, "believe in a freeze of a guest that was started again"},
