@@ -138,6 +138,7 @@ func (r PoolResult) become(found []poolMatch) PoolResult {
 	if len(found) == 0 {
 		return r
 	}
+	r.found = found
 	r.Verdict, r.Level, r.State, r.Reason = found[0].verdict, found[0].level, found[0].state(), found[0].reason
 	for _, other := range found[1:] {
 		if other.state() != OK {
@@ -145,6 +146,17 @@ func (r PoolResult) become(found []poolMatch) PoolResult {
 		}
 	}
 	return r
+}
+
+// Holds reports whether a verdict applies to the pool, and returns the state of this verdict. Several
+// verdicts may apply; PoolOK applies if no other does.
+func (r PoolResult) Holds(v PoolVerdict) (state State, holds bool) {
+	for _, m := range r.found {
+		if m.verdict == v {
+			state, holds = Worst(state, m.state()), true
+		}
+	}
+	return state, holds || v == r.Verdict
 }
 
 // poolExcluded reports whether the pool as a whole is under maintenance.

@@ -67,6 +67,8 @@ type PoolResult struct {
 	State   State
 	// Reason explains the pool's verdict, "" if the pool has no fault.
 	Reason string
+	// found are all verdicts that apply, the worst first.
+	found []poolMatch
 	// FillWarning and FillCritical are the limits for the used part of the pool, in percent, 0
 	// for no limit.
 	FillWarning, FillCritical int

@@ -257,8 +257,8 @@ func (w *world) pools(own func(cluster, state string) (place, disk)) {
 			a.disk(d)
 			for _, v := range verdicts {
 				a.flag("snapwatch_pool_state", truth(v == verdict), "pool=tank", "state="+v)
+				a.add("snapwatch_pool_status", truth(v == verdict)*float64(status), "pool=tank", "state="+v)
 			}
-			a.add("snapwatch_pool_status", float64(status), "pool=tank")
 			a.add("snapwatch_pool_fill_ratio", 0.95, "pool=tank") // the value is constant
 			switch verdict {
 			case "suspended", "unreadable", "missing", "faulted":

@@ -62,9 +62,10 @@ func collectPools(out sink, report checker.Report) {
 
 func collectPool(out sink, p checker.PoolResult) {
 	for _, row := range checker.PoolVerdicts() {
-		out.send(poolState, boolValue(row.Verdict == p.Verdict), p.Name, row.Name)
+		state, holds := p.Holds(row.Verdict)
+		out.send(poolState, boolValue(holds), p.Name, row.Name)
+		out.send(poolStatus, float64(state), p.Name, row.Name)
 	}
-	out.send(poolStatus, float64(p.State), p.Name)
 	collectHealth(out, p)
 	out.send(poolScrapeSuccess, boolValue(p.Problem == ""), p.Name)
 	out.send(poolScrapeDuration, p.Took.Seconds(), p.Name)

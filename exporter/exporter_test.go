@@ -263,7 +263,7 @@ func TestWhatWasReadLastIsServedWhileAPoolFails(t *testing.T) {
 	assert.Equal(t, "0", line(metrics, `snapwatch_pool_scrape_success{pool="tank"}`))
 	assert.Equal(t, "1", line(metrics, `snapwatch_pool_scrape_success{pool="rpool"}`))
 	assert.Equal(t, "1", line(metrics, `snapwatch_pool_state{pool="tank",state="suspended"}`))
-	assert.Equal(t, "2", line(metrics, `snapwatch_pool_status{pool="tank"}`), "at once")
+	assert.Equal(t, "2", line(metrics, `snapwatch_pool_status{pool="tank",state="suspended"}`), "at once")
 	assert.Equal(t, "1", line(metrics, `snapwatch_pool_state{pool="rpool",state="ok"}`))
 	assert.Equal(t, "1.7747856e+09", line(metrics, `snapwatch_pool_last_success_timestamp_seconds{pool="tank"}`))
 	assert.Equal(t, "1860", line(metrics, `snapwatch_disk_newest_snapshot_age_seconds{dataset="tank/a/vm-100-disk-0"`))

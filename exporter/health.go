@@ -75,7 +75,7 @@ func (h *health) quiet() bool {
 
 var (
 	poolStatus = newMetric("pool_status",
-		"What snapwatch check says of the pool as a whole: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.", "pool")
+		"How severe this verdict on the pool is: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN; 0 if it does not apply. snapwatch check gives the pool the worst of them.", "pool", "state")
 	poolFill = newMetric("pool_fill_ratio",
 		"Used part of the pool, from 0 to 1. Absent until zpool has answered.", "pool")
 	poolSize = newMetric("pool_size_bytes",

@@ -21,7 +21,7 @@ func TestPoolHealthIsAskedInTheBackground(t *testing.T) {
 	w.Faults = []zfstest.Fault{{Words: []string{"zpool", "status", "tank"}, Calls: 1, Hang: true}}
 	r := newRig(t, w)
 	metrics := r.scrape()
-	assert.Equal(t, "0", line(metrics, `snapwatch_pool_status{pool="tank"}`), "nothing waits for zpool")
+	assert.Equal(t, "0", line(metrics, `snapwatch_pool_status{pool="tank",state="ok"}`), "nothing waits for zpool")
 	assert.Equal(t, "no such series", line(metrics, `snapwatch_pool_fill_ratio{pool="tank"}`))
 	r.fake.AwaitHung(1)
 	r.scrape()
@@ -56,7 +56,12 @@ func TestRootsReportDamagesADisk(t *testing.T) {
 	}
 	metrics := scrape()
 	assert.Equal(t, "1", line(metrics, `snapwatch_pool_state{pool="tank",state="errors"}`))
-	assert.Equal(t, "2", line(metrics, `snapwatch_pool_status{pool="tank"}`))
+	assert.Equal(t, "2", line(metrics, `snapwatch_pool_status{pool="tank",state="errors"}`))
+	assert.Equal(t, "1", line(metrics, `snapwatch_pool_state{pool="tank",state="degraded"}`), "each fault of a pool is shown")
+	assert.Equal(t, "1", line(metrics, `snapwatch_pool_status{pool="tank",state="degraded"}`))
+	assert.Equal(t, "0", line(metrics, `snapwatch_pool_state{pool="tank",state="full"}`))
+	assert.Equal(t, "0", line(metrics, `snapwatch_pool_status{pool="tank",state="full"}`))
+	assert.Equal(t, "0", line(metrics, `snapwatch_pool_state{pool="tank",state="ok"}`))
 	assert.Equal(t, "2", line(metrics, `snapwatch_pool_permanent_errors{pool="tank"}`))
 	assert.Equal(t, "0", line(metrics, `snapwatch_disk_state{dataset="tank/a/vm-100-disk-0",disk="vm-100-disk-0",pool="tank",state="damaged"`))
 

@@ -56,7 +56,7 @@ var (
 	diskOwned = newMetric("disk_owned",
 		"1 if the disk's guest is configured on this host and the configuration does not call the disk a copy, else 0. Absent where it is not known which guests are configured here.", byDisk()...)
 	poolState = newMetric("pool_state",
-		"1 for the verdict on the pool as a whole, else 0: the same verdict that snapwatch check gives. If several verdicts apply, it is the most severe one. A scan that only takes longer than a scrape is ok while the previous reading still counts.", "pool", "state")
+		"1 for each verdict that applies to the pool as a whole, else 0: the verdicts whose reasons snapwatch check gives. ok is 1 if no other is. A scan that only takes longer than a scrape is ok while the previous reading still counts.", "pool", "state")
 	poolScrapeSuccess = newMetric("pool_scrape_success",
 		"1 if the pool was read for this scrape, 0 if reading failed or is still under way. Then the last reading is served.", "pool")
 	poolScrapeDuration = newMetric("pool_scrape_duration_seconds",

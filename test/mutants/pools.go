@@ -44,8 +44,8 @@ var poolMutants = []mutant{
 	{"internal/zfs/damage.go", `if !strings.HasPrefix(place, "/") {`, `if !strings.HasPrefix(place, "/") || object.MatchString(place) {`, "mistake a file's name for an object's"},
 	{"internal/zfs/damage.go", `strings.TrimSuffix(point, "/")+"/"`, `point`, "mistake one container's file for another's"},
 	{"deploy/prometheus/snapwatch.rules.yml", `max by (job, cluster, site, instance, pool) (snapwatch:pool_state:settled{state="full"})
-            and on (job, cluster, site, instance, pool) snapwatch:pool_status:settled >= 2`, `max by (job, cluster, site, instance, pool) (snapwatch:pool_state:settled{state="full"})
-            and on (job, cluster, site, instance, pool) snapwatch:pool_status:settled >= 3`, "only warn about a pool that is far too full"},
+            and on (job, cluster, site, instance, pool) snapwatch:pool_status:settled{state="full"} >= 2`, `max by (job, cluster, site, instance, pool) (snapwatch:pool_state:settled{state="full"})
+            and on (job, cluster, site, instance, pool) snapwatch:pool_status:settled{state="full"} >= 3`, "only warn about a pool that is far too full"},
 	// Mutants of a run's reports about free space in pools.
 	{"snapper/room.go", `min(d.Written, d.RefReservation)`, `d.RefReservation`, "take what is kept free for what a snapshot reserves"},
 	{"snapper/room.go", `d.Available - min(d.Available, d.UsedByRefReservation)`, `d.Available`, "count a volume's own room as free for its snapshots"},

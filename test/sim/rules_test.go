@@ -78,9 +78,10 @@ func (r *record) host(tick int, target string, report checker.Report, owns func(
 	r.set(tick, "snapwatch_time_seconds", target, r.since(report.Now))
 	for _, p := range report.Pools {
 		for _, row := range checker.PoolVerdicts() {
-			r.set(tick, "snapwatch_pool_state", target+fmt.Sprintf(",pool=%q,state=%q", p.Name, row.Name), truth(row.Verdict == p.Verdict))
+			state, holds := p.Holds(row.Verdict)
+			r.set(tick, "snapwatch_pool_state", target+fmt.Sprintf(",pool=%q,state=%q", p.Name, row.Name), truth(holds))
+			r.set(tick, "snapwatch_pool_status", target+fmt.Sprintf(",pool=%q,state=%q", p.Name, row.Name), float64(state))
 		}
-		r.set(tick, "snapwatch_pool_status", target+fmt.Sprintf(",pool=%q", p.Name), float64(p.State))
 	}
 	for _, d := range report.Disks {
 		labels := target + fmt.Sprintf(",pool=%q,dataset=%q,disk=%q,vmid=\"%d\"", zfs.Pool(d.Dataset), d.Dataset, d.Name(), d.VMID)

@@ -169,8 +169,12 @@ func faulty(t *testing.T) string {
 		text = become(text, is.family, is.of, is.state)
 	}
 	return strings.NewReplacer(
-		"snapwatch_pool_status{pool=\"rpool\"} 0\n", "snapwatch_pool_status{pool=\"rpool\"} 1\n",
-		"snapwatch_pool_status{pool=\"tank\"} 0\n", "snapwatch_pool_status{pool=\"tank\"} 2\n",
+		`snapwatch_pool_state{pool="tank",state="degraded"} 0`, `snapwatch_pool_state{pool="tank",state="degraded"} 1`,
+		`snapwatch_pool_state{pool="tank",state="full"} 0`, `snapwatch_pool_state{pool="tank",state="full"} 1`,
+		`snapwatch_pool_status{pool="rpool",state="full"} 0`, `snapwatch_pool_status{pool="rpool",state="full"} 1`,
+		`snapwatch_pool_status{pool="tank",state="degraded"} 0`, `snapwatch_pool_status{pool="tank",state="degraded"} 1`,
+		`snapwatch_pool_status{pool="tank",state="errors"} 0`, `snapwatch_pool_status{pool="tank",state="errors"} 2`,
+		`snapwatch_pool_status{pool="tank",state="full"} 0`, `snapwatch_pool_status{pool="tank",state="full"} 1`,
 	).Replace(text) + `snapwatch_owner_answers{node="pve1"} 0
 snapwatch_disk_comparison{dataset="tank/a/vm-100-disk-0",disk="vm-100-disk-0",outcome="diverged",pool="tank",vmid="100"} 1
 snapwatch_disk_comparison{dataset="tank/b/vm-102-disk-0",disk="vm-102-disk-0",outcome="two owners",pool="tank",vmid="102"} 1
@@ -255,6 +259,8 @@ func TestTemplate(t *testing.T) {
 		"Snapwatch: owner pve1 does not answer (warning)",
 		"Snapwatch: pool rpool is nearly full (warning)",
 		"Snapwatch: pool tank has errors",
+		"Snapwatch: pool tank is nearly full (warning)",
+		"Snapwatch: pool tank lacks a device",
 	}
 	var open []string
 	defer func() { t.Logf("raised %q", open) }()
