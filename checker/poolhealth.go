@@ -184,25 +184,32 @@ func (h *Health) scrub(pool Pool, p PoolPolicy, now time.Time) (match, bool) {
 	s := h.Scrub
 	do := fmt.Sprintf(": zpool scrub %s", pool.Name)
 	limit := fmt.Sprintf(" (limit %s, limits.max_scrub_age)", text.Age(p.MaxScrubAge))
-	old := func(t time.Time) bool { return p.MaxScrubAge > 0 && !t.IsZero() && now.Sub(t) > p.MaxScrubAge }
+	// A time far in the future is from a clock that was wrong, and must not silence the pool until then.
+	old := func(t time.Time) bool { return p.MaxScrubAge > 0 && !t.IsZero() && now.Sub(t).Abs() > p.MaxScrubAge }
+	when := func(t time.Time) string {
+		if t.After(now) {
+			return text.Age(t.Sub(now)) + " in the future by this host's clock"
+		}
+		return text.Age(now.Sub(t)) + " ago"
+	}
 	switch {
 	case h.LastScrubErrors > 0 && h.DataErrors == 0:
 		if s.UnderWay() {
 			do = ", and another is under way"
 		}
 		return match{level: BeyondCritical, reason: fmt.Sprintf("the last scrub found %s that ZFS does not list any more%s", errorCount(h.LastScrubErrors, "error"), do)}, true
-	case s.UnderWay() && now.Sub(s.Start) > longestScrub:
-		return match{reason: fmt.Sprintf("a scrub has been under way for %s (%s)", text.Age(now.Sub(s.Start)), s.State)}, true
-	case s.UnderWay():
+	case s.UnderWay() && !s.Start.IsZero() && now.Sub(s.Start).Abs() > longestScrub:
+		return match{reason: fmt.Sprintf("a scrub is under way that began %s (%s)", when(s.Start), s.State)}, true
+	case s.UnderWay() && !s.Start.IsZero():
 		return match{}, false
 	case old(h.LastScrub):
-		return match{reason: fmt.Sprintf("its last scrub ended %s ago%s%s", text.Age(now.Sub(h.LastScrub)), limit, do)}, true
+		return match{reason: fmt.Sprintf("its last scrub ended %s%s%s", when(h.LastScrub), limit, do)}, true
 	case !h.LastScrub.IsZero():
 		return match{}, false
 	case old(h.Resilver.End):
-		return match{reason: fmt.Sprintf("no scrub is known to have ended since its resilver %s ago%s%s", text.Age(now.Sub(h.Resilver.End)), limit, do)}, true
+		return match{reason: fmt.Sprintf("no scrub is known to have ended since its resilver %s%s%s", when(h.Resilver.End), limit, do)}, true
 	case old(h.Created):
-		return match{reason: fmt.Sprintf("no scrub is known to have ended since it was made %s ago%s%s", text.Age(now.Sub(h.Created)), limit, do)}, true
+		return match{reason: fmt.Sprintf("no scrub is known to have ended since it was made %s%s%s", when(h.Created), limit, do)}, true
 	}
 	return match{}, false
 }

@@ -56,7 +56,7 @@ var poolTable = [...]PoolRow{
 	{PoolDegraded, "degraded", all(Warning),
 		"the pool is DEGRADED, or one of its devices is missing"},
 	{PoolScrub, "scrub", [3]State{Warning, Warning, Critical},
-		"no scrub has ended for longer than max_scrub_age (if no scrub is known, the time counts from the last resilver or from the creation of the pool); or a scrub has run for 14 days; or the last finished scrub found errors that ZFS no longer lists, which is critical until a scrub ends without errors"},
+		"no scrub has ended for longer than max_scrub_age (if no scrub is known, the time counts from the last resilver or from the creation of the pool; a time as far in the future counts, too); or a scrub has run for 14 days; or the last finished scrub found errors that ZFS no longer lists, which is critical until a scrub ends without errors"},
 	{PoolFull, "full", [3]State{OK, Warning, Critical},
 		"the used part of the pool is above fill_warning or fill_critical"},
 	{PoolOK, "ok", all(OK),

@@ -34,7 +34,7 @@ func TestPoolHealthIsAskedInTheBackground(t *testing.T) {
 	r.settle(t)
 	metrics = r.scrape()
 	assert.Equal(t, "0.25", line(metrics, `snapwatch_pool_fill_ratio{pool="tank"}`))
-	assert.Equal(t, "4e+09", line(metrics, `snapwatch_pool_last_scrub_timestamp_seconds{pool="tank"}`))
+	assert.Equal(t, "1.7747e+09", line(metrics, `snapwatch_pool_last_scrub_timestamp_seconds{pool="tank"}`))
 	calls := len(r.fake.ZpoolCalls())
 	r.clock.forward(5*time.Minute - 1)
 	r.restart()

@@ -182,7 +182,7 @@ func TestCheckTellsHowPoolsAre(t *testing.T) {
 	s := newSite(t, vm(100, "hourly", time.Hour), vm(101, "hourly", time.Hour))
 	s.fake.Set(zfstest.World{
 		Datasets: []zfstest.Dataset{{Name: "tank", GUID: 1}, vm(100, "hourly", time.Hour), vm(101, "hourly", time.Hour)},
-		Zpool:    map[string]string{"tank": `"state":"ONLINE","error_count":"1","errlist":["tank/vm-100-disk-0@old:<0x1>"],"scan_stats":{"function":"SCRUB","state":"FINISHED","end_time":"4000000000"}`},
+		Zpool:    map[string]string{"tank": `"state":"ONLINE","error_count":"1","errlist":["tank/vm-100-disk-0@old:<0x1>"],"scan_stats":{"function":"SCRUB","state":"FINISHED","end_time":"1774700000"}`},
 	})
 	status, first := s.check()
 	assert.Equal(t, 2, status)

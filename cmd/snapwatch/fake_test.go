@@ -97,7 +97,8 @@ func playSystemctl(args []string) int {
 }
 
 // playZpool plays zpool for a pool with the files in $WORK/zpool. The file with the pool's name has
-// the inner part of the JSON that zpool status -j prints; a pool without such a file is healthy.
+// the inner part of the JSON that zpool status -j prints; a pool without such a file is healthy. NOW in the JSON is
+// the time of the variable NOW.
 // The file NAME.size has the size and the allocated bytes of pool NAME.
 func playZpool(args []string) int {
 	logCall("zpool", args)
@@ -112,7 +113,12 @@ func playZpool(args []string) int {
 	}
 	switch args[0] {
 	case "status":
-		said := read(pool, `"state":"ONLINE","error_count":"0","scan_stats":{"function":"SCRUB","state":"FINISHED","end_time":"4000000000"}`)
+		said := read(pool, `"state":"ONLINE","error_count":"0","scan_stats":{"function":"SCRUB","state":"FINISHED","end_time":"NOW"}`)
+		now, err := time.Parse(time.RFC3339, os.Getenv("NOW"))
+		if err != nil {
+			panic(err)
+		}
+		said = strings.ReplaceAll(said, "NOW", strconv.FormatInt(now.Unix(), 10))
 		fmt.Printf(`{"pools":{%q:{%s,"vdevs":{%q:{"state":"ONLINE"}}}}}`+"\n", pool, said, pool)
 	case "list":
 		fmt.Println(pool + "\t" + strings.ReplaceAll(read(pool+".size", "1000 250"), " ", "\t"))

@@ -37,7 +37,7 @@ func playZpool(args []string) int {
 	case "status -j -p", "status -j -vp":
 		said := w.Zpool[pool]
 		if said == "" {
-			said = `"state":"ONLINE","error_count":"0","scan_stats":{"function":"SCRUB","state":"FINISHED","start_time":"3999990000","end_time":"4000000000","errors":"0"}`
+			said = `"state":"ONLINE","error_count":"0","scan_stats":{"function":"SCRUB","state":"FINISHED","start_time":"1774690000","end_time":"1774700000","errors":"0"}`
 		}
 		fmt.Printf(`{"pools":{%q:{%s,"vdevs":{%q:{"state":"ONLINE"}}}}}`+"\n", pool, said, pool)
 	case "list -Hp -o name,size,allocated":
