@@ -23,9 +23,10 @@ type Damage struct {
 	// Exact is true if ZFS names every snapshot with an error. Without the feature head_errlog ZFS
 	// names only one of the snapshots, and other snapshots of the disk may contain the same block.
 	Exact bool `json:"exact"`
-	// Unlisted is true if ZFS counts more permanent errors than it lists with their places. Even
-	// with head_errlog ZFS does not find an error in an old snapshot whose block was rewritten
-	// before a newer snapshot was taken.
+	// Unlisted is true if ZFS counts permanent errors and lists no place. Even with head_errlog ZFS
+	// does not find an error in an old snapshot whose block was rewritten before a newer snapshot was
+	// taken. If ZFS lists some places, others may be missing: ZFS counts blocks, and lists objects by
+	// snapshot, so the numbers cannot be compared.
 	Unlisted bool `json:"unlisted,omitempty"`
 	// Counted is the number of the pool's permanent errors when root looked for their places.
 	// Counted is 0 if there were no errors, or if root reads another number than other users
@@ -48,7 +49,7 @@ func (h *Health) where(pool string, now time.Time) string {
 		words += fmt.Sprintf(", %d in no existing dataset (zpool scrub %s)", d.Unresolved, pool)
 	}
 	if d.Unlisted {
-		words += ", and ZFS does not say where all are: any disk of the pool may be damaged"
+		words += ", and ZFS does not say where: any disk of the pool may be damaged"
 	}
 	if words == "" {
 		return unknown // root's report is from before the errors

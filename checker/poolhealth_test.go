@@ -94,7 +94,7 @@ func TestPoolHealth(t *testing.T) {
 		"there were none when root looked": {
 			healthy(damagedAt(ago(hour), true, nil)), PoolErrors, Critical, "3 permanent errors, disks unknown: needs root (snapwatch health)"},
 		"errors of which ZFS does not say where": {
-			healthy(damagedAt(now, true, nil), func(h *Health) { h.Damage.Unlisted = true }), PoolErrors, Critical, "3 permanent errors, and ZFS does not say where all are: any disk of the pool may be damaged"},
+			healthy(damagedAt(now, true, nil), func(h *Health) { h.Damage.Unlisted = true }), PoolErrors, Critical, "3 permanent errors, and ZFS does not say where: any disk of the pool may be damaged"},
 		"a device counts errors": {healthy(func(h *Health) { h.Devices = []zfs.Device{{Name: "sda", State: "ONLINE", Checksum: 5}} }), PoolErrors, Warning, "errors on sda (0 read, 0 write, 5 checksum): find out why, then zpool clear tank"},
 		"degraded":               {healthy(degraded), PoolDegraded, Warning, "ZFS calls it DEGRADED: sdb is UNAVAIL (zpool status tank)"},
 		"degraded just now":      {func() Pool { p := healthy(); p.ZFSState = "DEGRADED"; return p }(), PoolDegraded, Warning, "ZFS calls it DEGRADED (zpool status tank)"},

@@ -235,7 +235,7 @@ func (s Scanner) FindDamage(ctx context.Context, pool string, mounts map[string]
 			return errors.New("zpool status -v does not say where the errors are")
 		}
 		d.Damage = zfs.ResolveDamage(h.Damaged, mounts)
-		d.Unlisted = h.DataErrors > uint64(len(h.Damaged))
+		d.Unlisted = h.DataErrors > 0 && len(h.Damaged) == 0
 		// OpenZFS before 2.2 does not know the feature head_errlog, and this call fails. Before
 		// OpenZFS 2.2 root sees each error counted once, while other users see the error counted
 		// as often as ZFS found it.

@@ -281,3 +281,22 @@ func TestAnotherPoolOfTheSameNameHasNoPast(t *testing.T) {
 	require.NoError(t, os.Remove(filepath.Join(f.Kstat, "tank", "guid")))
 	assert.NotNil(t, s.Health(t.Context(), file, "tank", first).Damage, "before OpenZFS 2.2 only the name is known")
 }
+
+// error_count counts blocks, and errlist has one place for each object and each of its snapshots, so
+// the two numbers cannot be compared.
+func TestErrorsAndTheirPlacesAreNotCompared(t *testing.T) {
+	clock := time.Unix(1774600000, 0)
+	for name, c := range map[string]struct {
+		count, places string
+		unlisted      bool
+	}{
+		"three blocks of one volume":      {"3", `"tank/vm-100-disk-0@a:<0x1>"`, false},
+		"one block in a snapshot and now": {"1", `"tank/vm-100-disk-0@a:<0x1>","tank/vm-100-disk-0:<0x1>"`, false},
+		"no place":                        {"2", ``, true},
+	} {
+		f := zfstest.New(t, tank(`"state":"ONLINE","error_count":"`+c.count+`","errlist":[`+c.places+`],"scan_stats":{"function":"SCRUB","state":"FINISHED","start_time":"1774000000","end_time":"1774000100","errors":"`+c.count+`"}`))
+		d, err := clocked(f, &clock).FindDamage(t.Context(), "tank", nil)
+		require.NoError(t, err)
+		assert.Equal(t, c.unlisted, d.Unlisted, name)
+	}
+}
