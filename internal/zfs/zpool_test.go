@@ -69,6 +69,23 @@ func TestPoolStatusText(t *testing.T) {
 		"and where none has a place": {
 			statusOf("ONLINE", finished, wellDevices, "errors: Permanent errors have been detected in the following files:\n\n"),
 			PoolHealth{State: "ONLINE", Scrub: PoolScan{State: ScanFinished, End: end}, DataErrors: 1, Damaged: []string{}}},
+		"a resilver of one group that was canceled": {
+			statusOf("ONLINE", "  scan: resilver (mirror-0) canceled on Sun Oct 10 00:24:02 2021\n", wellDevices, noErrors),
+			PoolHealth{State: "ONLINE", Resilver: PoolScan{State: ScanCanceled, End: end}}},
+		"a scrub of the known errors only, which is no scrub of the pool": {
+			statusOf("ONLINE", " scrub: scrubbed 3 error blocks in 0 days 00:00:02 on Sun Oct 10 00:24:02 2021\n", wellDevices, noErrors),
+			PoolHealth{State: "ONLINE"}},
+		"such a scrub under way": {
+			statusOf("ONLINE", " scrub: error scrub in progress since Sun Oct 10 00:24:02 2021\n\t10.00% done, issued I/O for 3 error blocks\n", wellDevices, noErrors),
+			PoolHealth{State: "ONLINE"}},
+		"a device in a state that nobody knows": {
+			statusOf("ONLINE", finished, "\ttank  ONLINE  0  0  0\n\t  sdb  SICK  0  7  0\n", noErrors),
+			PoolHealth{State: "ONLINE", Scrub: PoolScan{State: ScanFinished, End: end}, Devices: []Device{{Name: "sdb", State: "SICK", Write: 7}}}},
+		"files with line ends in their names": {
+			statusOf("ONLINE", finished, wellDevices, "errors: Permanent errors have been detected in the following files:\n\n        tank/subvol-1-disk-0:/a\ntank/vm-100-disk-0:<0x1>\n        tank/subvol-1-disk-0:/b\nsee: this\n        tank/subvol-1-disk-0:/c\npool: other\n        tank/vm-2-disk-0:<0x1>\n"),
+			PoolHealth{State: "ONLINE", Scrub: PoolScan{State: ScanFinished, End: end}, DataErrors: 4, Damaged: []string{
+				"tank/subvol-1-disk-0:/a\ntank/vm-100-disk-0:<0x1>", "tank/subvol-1-disk-0:/b\nsee: this", "tank/subvol-1-disk-0:/c\npool: other", "tank/vm-2-disk-0:<0x1>",
+			}}},
 		"what nobody has seen": {
 			statusOf("ONLINE", "  scan: scrub dreamt of on Sunday\nmood: blue\n", wellDevices+"\tsomething else\n", noErrors),
 			PoolHealth{State: "ONLINE", Unknown: []string{"scan: scrub dreamt of on Sunday", "mood: blue", "something else"}}},
@@ -107,15 +124,18 @@ func TestPoolStatusJSON(t *testing.T) {
 		text string
 		want PoolHealth
 	}{
-		"never scrubbed": {pool(`"scan_stats":{"function":"NONE","state":"NONE","start_time":"0","end_time":"0","errors":"0"},`), PoolHealth{}},
-		"a scrub":        {pool(scan("SCRUB", "FINISHED", "0")), PoolHealth{Scrub: PoolScan{ScanFinished, start, end, 3}}},
-		"under way":      {pool(scan("SCRUB", "SCANNING", "0")), PoolHealth{Scrub: PoolScan{State: ScanRunning, Start: start, Errors: 3}}},
-		"paused":         {pool(scan("SCRUB", "SCANNING", "1700000050")), PoolHealth{Scrub: PoolScan{State: ScanPaused, Start: start, Errors: 3}}},
-		"canceled":       {pool(scan("SCRUB", "CANCELED", "0")), PoolHealth{Scrub: PoolScan{ScanCanceled, start, end, 3}}},
-		"a resilver":     {pool(scan("RESILVER", "FINISHED", "0")), PoolHealth{Resilver: PoolScan{ScanFinished, start, end, 3}}},
-		"something new":  {pool(scan("DREAM", "FINISHED", "0")), PoolHealth{Unknown: []string{"scan: DREAM FINISHED"}}},
-		"where":          {pool(`"errlist":["tank/vm-1-disk-0:<0x1>"],`), PoolHealth{Damaged: []string{"tank/vm-1-disk-0:<0x1>"}}},
-		"not for you":    {pool(`"errlist":"Operation not permitted",`), PoolHealth{}},
+		"never scrubbed":          {pool(`"scan_stats":{"function":"NONE","state":"NONE","start_time":"0","end_time":"0","errors":"0"},`), PoolHealth{}},
+		"a scrub":                 {pool(scan("SCRUB", "FINISHED", "0")), PoolHealth{Scrub: PoolScan{ScanFinished, start, end, 3}}},
+		"under way":               {pool(scan("SCRUB", "SCANNING", "0")), PoolHealth{Scrub: PoolScan{State: ScanRunning, Start: start, Errors: 3}}},
+		"paused":                  {pool(scan("SCRUB", "SCANNING", "1700000050")), PoolHealth{Scrub: PoolScan{State: ScanPaused, Start: start, Errors: 3}}},
+		"canceled":                {pool(scan("SCRUB", "CANCELED", "0")), PoolHealth{Scrub: PoolScan{ScanCanceled, start, end, 3}}},
+		"a resilver":              {pool(scan("RESILVER", "FINISHED", "0")), PoolHealth{Resilver: PoolScan{ScanFinished, start, end, 3}}},
+		"something new":           {pool(scan("DREAM", "FINISHED", "0")), PoolHealth{Unknown: []string{"scan: DREAM FINISHED"}}},
+		"ended nobody knows when": {pool(strings.Replace(scan("SCRUB", "FINISHED", "0"), `"end_time":"1700000100"`, `"end_time":"0"`, 1)), PoolHealth{Unknown: []string{"scan: SCRUB FINISHED without a time"}}},
+		"ended, in milliseconds":  {pool(strings.Replace(scan("RESILVER", "FINISHED", "0"), `1700000100"`, `1700000100000"`, 1)), PoolHealth{Unknown: []string{"scan: RESILVER FINISHED without a time"}}},
+		"another format":          {strings.Replace(pool(""), `"vers_major":0`, `"vers_major":9`, 1), PoolHealth{Unknown: []string{"output_version 9"}}},
+		"where":                   {pool(`"errlist":["tank/vm-1-disk-0:<0x1>"],`), PoolHealth{Damaged: []string{"tank/vm-1-disk-0:<0x1>"}}},
+		"not for you":             {pool(`"errlist":"Operation not permitted",`), PoolHealth{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.want.State, c.want.DataErrors, c.want.Devices = "DEGRADED", 2, devices

@@ -2,6 +2,7 @@ package zfs
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -21,6 +22,10 @@ func (n *number) UnmarshalJSON(text []byte) error {
 
 // statusJSON is the output of `zpool status -j -p`, which exists since OpenZFS 2.3.
 type statusJSON struct {
+	// Version is of the output's format; all versions of OpenZFS up to 2.4 print major version 0.
+	Version struct {
+		Major number `json:"vers_major"`
+	} `json:"output_version"`
 	Pools map[string]*poolJSON `json:"pools"`
 }
 
@@ -68,6 +73,9 @@ func parsePoolJSON(text, pool string) (PoolHealth, error) {
 		return PoolHealth{}, unreadable("zpool status -j lacks the state, errors or devices of pool %s: %q", pool, text)
 	}
 	h := PoolHealth{State: stateInText(p.State), DataErrors: uint64(*p.Errors)}
+	if v := status.Version.Major; v != 0 {
+		h.Unknown = append(h.Unknown, fmt.Sprintf("output_version %d", v))
+	}
 	if p.Scan != nil {
 		h.scanned(*p.Scan)
 	}
@@ -102,6 +110,10 @@ func (h *PoolHealth) scanned(s scanJSON) {
 		}
 	case "FINISHED":
 		scan.State, scan.Start, scan.End = ScanFinished, unix(s.Start), unix(s.End)
+		if scan.End.IsZero() { // without a time the scan cannot count as recent
+			h.Unknown = append(h.Unknown, "scan: "+s.Function+" "+s.State+" without a time")
+			return
+		}
 	case "CANCELED":
 		scan.State, scan.Start, scan.End = ScanCanceled, unix(s.Start), unix(s.End)
 	case "NONE":

@@ -12,14 +12,14 @@ import (
 var (
 	statusKey = regexp.MustCompile(`^ {0,2}([a-z]+): ?(.*)$`)
 	// deviceLine matches the line of a device, which begins with a tab; a device name may contain
-	// spaces. The lines of spares have no error counters.
-	deviceLine = regexp.MustCompile(`^\t *(\S.*?)  +(ONLINE|DEGRADED|FAULTED|OFFLINE|REMOVED|UNAVAIL|SPLIT|SUSPENDED|CANT_OPEN|CLOSED) +(\d+) +(\d+) +(\d+)(?: .*)?$`)
+	// spaces. The lines of spares have no error counters. A device in an unknown state is faulty.
+	deviceLine = regexp.MustCompile(`^\t *(\S.*?)  +([A-Z_]+) +(\d+) +(\d+) +(\d+)(?: .*)?$`)
 	spareLine  = regexp.MustCompile(`^\t *(\S.*?)  +(INUSE|AVAIL|FAULTED|UNAVAIL|OFFLINE|REMOVED)(?: .*)?$`)
 	groupLine  = regexp.MustCompile(`^\t(logs|cache|spares|special|dedup)\s*$`)
 	columnLine = regexp.MustCompile(`^\tNAME +STATE +READ +WRITE +CKSUM`)
 
 	scanFinished = regexp.MustCompile(`^(scrub repaired|resilvered) .* with (\d+) errors on (.*)$`)
-	scanCanceled = regexp.MustCompile(`^(scrub|resilver) canceled on (.*)$`)
+	scanCanceled = regexp.MustCompile(`^(scrub|resilver) (?:\(\S+\) )?canceled on (.*)$`)
 	scanRunning  = regexp.MustCompile(`^(scrub|resilver) (?:\(\S+\) )?in progress since (.*)$`)
 	scanPaused   = regexp.MustCompile(`^scrub paused since (.*)$`)
 	scanStarted  = regexp.MustCompile(`^\tscrub started on (.*)$`)
@@ -30,6 +30,7 @@ var (
 const (
 	noDataErrors    = "No known data errors"
 	permanentErrors = "Permanent errors have been detected in the following files:"
+	placeIndent     = "        "
 	// ctime is the format in which ctime(3) prints a time, in the zone of this host.
 	ctime = "Mon Jan _2 15:04:05 2006"
 )
@@ -52,7 +53,7 @@ func parsePoolStatus(text, pool string, zone *time.Location) (PoolHealth, error)
 	s := statusText{zone: zone}
 	for line := range strings.Lines(text) {
 		line = strings.TrimSuffix(line, "\n")
-		if m := statusKey.FindStringSubmatch(line); m != nil {
+		if m := statusKey.FindStringSubmatch(line); m != nil && s.Damaged == nil {
 			s.begin(m[1], m[2], line, pool)
 		} else if strings.TrimSpace(line) != "" {
 			s.next(line)
@@ -78,6 +79,7 @@ func (s *statusText) begin(key, value, line, pool string) {
 		s.begins(value, line)
 	case "errors":
 		s.counts(value, line)
+	case "scrub": // a scrub of the known errors only, which says nothing about the rest of the pool
 	case "status", "action", "see", "remove", "checkpoint", "config", "comment", "dedup", "expand":
 	default:
 		s.unknown(line)
@@ -152,8 +154,18 @@ func (s *statusText) next(line string) {
 			s.unknown(line)
 			return
 		}
-		s.Damaged = append(s.Damaged, strings.TrimSpace(line))
-		s.DataErrors = uint64(len(s.Damaged))
+		// The list of places is the end of the output. A file's name may contain line breaks: a line
+		// without the indent continues the place before.
+		place, begins := strings.CutPrefix(line, placeIndent)
+		switch {
+		case begins:
+			s.Damaged = append(s.Damaged, place)
+		case len(s.Damaged) > 0:
+			s.Damaged[len(s.Damaged)-1] += "\n" + line
+		default:
+			s.unknown(line)
+		}
+		s.DataErrors = max(1, uint64(len(s.Damaged)))
 	case "scan":
 		if m := scanStarted.FindStringSubmatch(line); m != nil && s.scan != nil {
 			if at, err := time.ParseInLocation(ctime, strings.TrimSpace(m[1]), s.zone); err == nil {
