@@ -100,6 +100,9 @@ func (r Runs) late(command string, state State, now time.Time) []Note {
 	case r.Problem != "":
 		kind = "unreadable"
 		words = fmt.Sprintf("the report of %s cannot be read: %s", command, r.Problem)
+	case !known && r.Last != nil && !r.Last.End.IsZero() && !r.Last.End.After(now):
+		kind = "no good run"
+		words = fmt.Sprintf("the last run of %s failed, and no good run is known: snapwatch cron status; snapwatch %s --dry-run -v", command, command)
 	case !known:
 		kind = "no good run"
 		words = fmt.Sprintf("%s is registered here and had no good run yet: snapwatch cron status; snapwatch %s --dry-run", command, command)

@@ -159,7 +159,7 @@ func unitOrNothing(ctx context.Context, env *environment, unit string) (string, 
 // readLastRun reads the report of the last run of snap, and adds to each pool the free space that
 // the run saw there.
 func readLastRun(env *environment, pools []doctor.Pool) doctor.LastRun {
-	last, err := report.Load(env.StateDir)
+	last, err := env.lastRun(report.Name)
 	for i := range pools {
 		pools[i].Short = last.Rooms[pools[i].Name].Short
 	}

@@ -156,11 +156,13 @@ func (o *exporterOwners) ask(ctx context.Context, timeout time.Duration, r check
 	return a.nodes.Ask(ctx, timeout, r, a.origin)
 }
 
-// lastRun returns the report of the last run of snap or prune. If the last success is in the
-// future, lastRun drops it: until that time passed, Prometheus would treat the success as recent.
+// lastRun returns the report of the last run of snap or prune, without facts that are too old. If
+// the last success is in the future, lastRun drops it: until that time passed, Prometheus would
+// treat the success as recent.
 func (e *environment) lastRun(name string) (report.Run, error) {
 	last, err := report.LoadFile(e.StateDir, name)
-	last.LastSuccess = last.SuccessBefore(e.Now())
+	now := e.Now()
+	last.LastSuccess, last.Backlogs, last.Rooms = last.SuccessBefore(now), last.BacklogsAt(now), last.RoomsAt(now)
 	return last, err
 }
 

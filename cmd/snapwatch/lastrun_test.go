@@ -1,12 +1,15 @@
 package main
 
 import (
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"snapwatch/internal/doctor"
 	"snapwatch/internal/report"
 )
 
@@ -22,4 +25,24 @@ func TestNoSuccessOfTheFuture(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, want, last.LastSuccess)
 	}
+}
+
+// What the last run saw of a pool's room and backlog does not count for ever: snap may have been
+// removed from this host, and the pool, too.
+func TestAnOldReportSaysNothingOfRoomAndBacklogs(t *testing.T) {
+	now := time.Date(2026, 7, 15, 12, 0, 0, 0, time.UTC)
+	env := &environment{StateDir: t.TempDir(), Now: func() time.Time { return now }}
+	old := now.Add(-9 * 24 * time.Hour)
+	run := report.Run{
+		Rooms:    map[string]report.Room{"old": {At: old, Short: "no room"}, "new": {At: now, Short: "no room"}},
+		Backlogs: map[string]report.Backlog{"old": {At: old, Due: 7}, "new": {At: now, Due: 7}},
+	}
+	require.NoError(t, run.Save(env.StateDir, report.Name))
+	last, err := env.lastRun(report.Name)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"new"}, slices.Collect(maps.Keys(last.Rooms)))
+	assert.Equal(t, []string{"new"}, slices.Collect(maps.Keys(last.Backlogs)))
+	pools := []doctor.Pool{{Name: "old"}, {Name: "new"}}
+	readLastRun(env, pools)
+	assert.Equal(t, []string{"", "no room"}, []string{pools[0].Short, pools[1].Short})
 }

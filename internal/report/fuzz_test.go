@@ -17,7 +17,7 @@ func FuzzReport(f *testing.F) {
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, text []byte) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, Name), text, 0o600))
-		r, err := Load(dir)
+		r, err := LoadFile(dir, Name)
 		if err != nil {
 			return
 		}

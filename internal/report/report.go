@@ -183,11 +183,8 @@ const (
 	PruneName = "last-prune.json"
 )
 
-// Load reads the report of the last run of snap. If there is no report, the error wraps
-// [fs.ErrNotExist].
-func Load(stateDir string) (Run, error) { return LoadFile(stateDir, Name) }
-
-// LoadFile reads the report in the file of the given name in the state directory.
+// LoadFile reads the report in the file of the given name in the state directory. If there is no
+// report, the error wraps [fs.ErrNotExist].
 func LoadFile(stateDir, name string) (Run, error) {
 	var r Run
 	text, err := os.ReadFile(filepath.Join(stateDir, name))

@@ -13,7 +13,7 @@ import (
 
 func TestSaveAndLoad(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
-	_, err := Load(dir)
+	_, err := LoadFile(dir, Name)
 	require.ErrorIs(t, err, fs.ErrNotExist)
 	_, err = Last(dir, Name)
 	require.NoError(t, err, "the first run has none before it")
@@ -21,7 +21,7 @@ func TestSaveAndLoad(t *testing.T) {
 	run := Run{Node: "pve1", Start: time.Unix(1000, 0).UTC(), Success: true, Counts: map[Event]int{}}
 	run.Add(Warning, "disk %s", "a")
 	require.NoError(t, run.Save(dir, Name))
-	loaded, err := Load(dir)
+	loaded, err := LoadFile(dir, Name)
 	require.NoError(t, err)
 	assert.Equal(t, run, loaded)
 	info, err := os.Stat(filepath.Join(dir, Name))
