@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -35,6 +36,7 @@ func TestChecksAtTheSameTime(t *testing.T) {
 		d.Snapshots[0].Creation = time.Now().Add(-time.Hour).Unix()
 		w.Datasets = append(w.Datasets, d)
 	}
+	w.Zpool = map[string]string{"tank": fmt.Sprintf(`"state":"ONLINE","error_count":"0","scan_stats":{"function":"SCRUB","state":"FINISHED","end_time":"%d"}`, time.Now().Unix())}
 	f := zfstest.New(t, w)
 	self, err := os.Executable()
 	require.NoError(t, err)
