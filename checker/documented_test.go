@@ -54,7 +54,7 @@ the freshest readable dataset counts for the guest, and each dataset has a verdi
 ## Pools
 
 A pool as a whole has a verdict, too. If several of these verdicts apply, the pool has the one with the worst state, and among equal states the
-first in this table; the reason names them all. How often snapwatch reads the health of a pool, and by which commands, is in
+first in this table; the reason names them all, and each has its own alert. How often snapwatch reads the health of a pool, and by which commands, is in
 [check.md](check.md#pools). ` + "`pool_ignore: [scrub]`" + ` in the configuration leaves a verdict out: errors, degraded, scrub or full.
 
 | verdict | applies when | state within the limits | beyond warning | beyond critical |

@@ -60,9 +60,8 @@ func readPool(ctx context.Context, env *environment, name string, roots []string
 }
 
 // addHealth adds to each pool the verdict of check on the health of the pool, without what check
-// remembers of earlier scrubs. addHealth returns the
-// oldest time at which root last searched one of the pools for permanent errors, zero where root
-// never searched one of them.
+// remembers of earlier scrubs. addHealth returns the oldest time at which root last searched one of
+// the pools for permanent errors, zero where root never searched one of them.
 func addHealth(ctx context.Context, env *environment, cfg config.Config, pools []doctor.Pool) time.Time {
 	ctx, cancel := context.WithTimeout(ctx, partTimeout)
 	defer cancel()
