@@ -44,6 +44,7 @@ var poolMutants = []mutant{
 	{"internal/zfs/zpool.go", `h.Scrub.State != ScanFinished &&`, `h.Scrub.State == "" &&`, "let a canceled scrub silence the lack of one"},
 	{"internal/zfs/damage.go", `if !strings.HasPrefix(place, "/") {`, `if !strings.HasPrefix(place, "/") || object.MatchString(place) {`, "mistake a file's name for an object's"},
 	{"internal/zfs/damage.go", `strings.TrimSuffix(point, "/")+"/"`, `point`, "mistake one container's file for another's"},
+	{"exporter/collector.go", `boolValue(holds)`, `boolValue(row.Verdict == p.Verdict)`, "show only the worst fault of a pool"},
 	{"deploy/prometheus/snapwatch.rules.yml", `max by (job, cluster, site, instance, pool) (snapwatch:pool_state:settled{state="full"})
             and on (job, cluster, site, instance, pool) snapwatch:pool_status:settled{state="full"} >= 2`, `max by (job, cluster, site, instance, pool) (snapwatch:pool_state:settled{state="full"})
             and on (job, cluster, site, instance, pool) snapwatch:pool_status:settled{state="full"} >= 3`, "only warn about a pool that is far too full"},
