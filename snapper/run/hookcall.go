@@ -36,6 +36,8 @@ type hookGuest struct {
 	Snapshots []hookSnapshot `json:"snapshots"`
 	// Errors are the reasons why snapshots of the guest were not taken.
 	Errors []string `json:"errors,omitempty"`
+	// failed is true if one of the Errors is a failure, false if the disks were only left alone.
+	failed bool
 }
 
 type hookSnapshot struct {
@@ -80,8 +82,8 @@ func losingIn(p snapper.Plan) []hookGuest {
 	return sorted(guests)
 }
 
-// takenOf returns the guests that got snapshots, or whose snapshots failed: the living guests in
-// live, and the guests that stopped in stopped.
+// takenOf returns the guests that got snapshots, or whose snapshots failed or were left to the next
+// run: the living guests in live, and the guests that stopped in stopped.
 func takenOf(p snapper.Plan, outcomes map[string]snapper.Outcome) (live, stopped []hookGuest) {
 	lives, stops := map[int]*hookGuest{}, map[int]*hookGuest{}
 	for _, g := range p.Guests {
@@ -93,10 +95,10 @@ func takenOf(p snapper.Plan, outcomes map[string]snapper.Outcome) (live, stopped
 			o := outcomes[d.Dataset]
 			switch {
 			case o.Err != nil:
-				guest := entry(guests, d.VMID)
-				if text := o.Err.Error(); !slices.Contains(guest.Errors, text) {
-					guest.Errors = append(guest.Errors, text)
-				}
+				entry(guests, d.VMID).failed = true
+				entry(guests, d.VMID).lacks(o.Err.Error())
+			case o.Left != "":
+				entry(guests, d.VMID).lacks(o.Left)
 			case o.Snapshot != "":
 				entry(guests, d.VMID).add(d.Dataset, o.Snapshot, g.Class)
 			}
@@ -122,6 +124,13 @@ func entry(guests map[int]*hookGuest, vmid int) *hookGuest {
 		guests[vmid] = &hookGuest{VMID: vmid, Snapshots: []hookSnapshot{}}
 	}
 	return guests[vmid]
+}
+
+// lacks records why a snapshot was not taken.
+func (g *hookGuest) lacks(why string) {
+	if !slices.Contains(g.Errors, why) {
+		g.Errors = append(g.Errors, why)
+	}
 }
 
 func (g *hookGuest) add(dataset, name string, class zfs.Class) {

@@ -55,17 +55,19 @@ func (h *hooks) oweStops(plan snapper.Plan) map[int]*turn {
 }
 
 // followStops starts the after_stop hooks of the guests that have all their _stopped snapshots and
-// labels. noted has the turns that oweStops returned. If a _stopped snapshot or label of a guest
-// failed, the guest's after_stop remains owed.
+// labels. noted has the turns that oweStops returned. If a guest lacks _stopped snapshots or labels,
+// its after_stop remains owed. If the guest was only left to the next run and has no _stopped
+// snapshot at all, nothing is owed: the next run decides again whether the guest stopped.
 func (h *hooks) followStops(plan snapper.Plan, outcomes map[string]snapper.Outcome, noted map[int]*turn) {
 	_, stopped := takenOf(plan, outcomes)
 	ready := slices.DeleteFunc(stopped, func(g hookGuest) bool {
-		if len(g.Errors) > 0 && noted[g.VMID] != nil {
-			noted[g.VMID].late = true
-			h.endTurn(noted[g.VMID])
+		done := len(g.Errors) == 0 && len(g.Snapshots) > 0
+		if t := noted[g.VMID]; t != nil && !done && (g.failed || len(g.Snapshots) > 0) {
+			t.late = true
+			h.endTurn(t)
 			delete(noted, g.VMID)
 		}
-		return len(g.Errors) > 0 || len(g.Snapshots) == 0
+		return !done
 	})
 	h.after(afterStop, ready, noted)
 }

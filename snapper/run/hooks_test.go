@@ -42,8 +42,8 @@ func TestTakenForHooks(t *testing.T) {
 		"tank/vm-103-disk-0": {},
 	})
 	assert.Equal(t, []hookGuest{
-		{VMID: 100, Snapshots: []hookSnapshot{{"tank/vm-100-disk-0", name, "hourly"}}, Errors: []string{"no space"}},
-		{VMID: 101, Snapshots: []hookSnapshot{}, Errors: []string{"no space"}},
+		{VMID: 100, Snapshots: []hookSnapshot{{"tank/vm-100-disk-0", name, "hourly"}}, Errors: []string{"no space"}, failed: true},
+		{VMID: 101, Snapshots: []hookSnapshot{}, Errors: []string{"no space"}, failed: true},
 	}, live)
 	assert.Equal(t, []int{102}, vmids(stopped))
 }
