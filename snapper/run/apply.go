@@ -20,7 +20,8 @@ const restTimeout = 30 * time.Second
 // The run holds the guests' locks while the program runs, so the program must end within a second.
 const maxTogether = 50
 
-// carryOut carries out the plan and returns the outcomes of the disks. The order is:
+// carryOut carries out the plan for these pools and returns the outcomes of the disks. The argument
+// read of carryOut has the disks of all pools that the run has read. The order is:
 //
 //  1. Destroy the bookmarks of discarded histories, so that no program sends from one. The
 //     disks of guests that stopped come first, because nothing else is done while such a
@@ -37,15 +38,15 @@ const maxTogether = 50
 //  7. On each pool, bookmark older snapshots, replace local labels by received ones, and
 //     destroy the snapshots that the retention drops. Snapshots that wait beyond the largest
 //     number of a run are destroyed last, if the run may destroy more.
-func (r *run) carryOut(ctx context.Context, view snapper.NodeView, pools []*pool, plan snapper.Plan) map[string]snapper.Outcome {
+func (r *run) carryOut(ctx context.Context, view snapper.NodeView, pools []*pool, plan snapper.Plan, read []snapper.Disk) map[string]snapper.Outcome {
 	pools = readable(pools)
 	r.captures.round(plan, planned(pools))
 
 	eachPool(r.World, pools, func(p *pool) { p.destroyAbandoned(ctx, plan.ForPool(p.name).AbandonedOfStops) })
-	r.hooks.settle(func(o owedHook) string { return stopUndone(o, view, planned(pools), plan) })
+	r.hooks.settle(func(o owedHook) string { return stopUndone(o, view, read, plan) })
 	stopping := r.hooks.oweStops(plan)
 	outcomes := r.takeStops(ctx, view, pools, plan.Stops())
-	r.hooks.followStops(plan, outcomes, stopping)
+	r.hooks.followStops(plan, outcomes, stopping, read)
 	eachPool(r.World, pools, func(p *pool) { p.destroyAbandoned(ctx, plan.ForPool(p.name).Abandoned) })
 
 	failed, owed := r.hooks.before(ctx, r.hooks.due(plan))

@@ -35,6 +35,9 @@ type turn struct {
 	// note owed exists.
 	owed  Note
 	since time.Time
+	// earlier has the _stopped snapshots that earlier runs took or tried to take of the guest, and
+	// that this run does not take again.
+	earlier []hookSnapshot
 	// used is true if a hook was started in this turn. late is true if the hook in the note owed
 	// could not be started yet.
 	used, late bool
@@ -90,7 +93,7 @@ func (h *hooks) owe(t *turn, on hookEvent, guest hookGuest) {
 // newOwed returns a new note for an owed hook, under a number that no other note uses.
 func (h *hooks) newOwed(vmid int, on hookEvent) (n Note, err error) {
 	for i := range maxSameOwed {
-		n, err = h.World.HookNotes().Take(fmt.Sprintf("%d.%s.%d", vmid, on, i))
+		n, err = h.World.HookNotes().Take(owedName(vmid, on, i))
 		switch {
 		case err == nil && n.Left():
 			// The number belongs to a hook that a killed run left to the next run.
@@ -101,6 +104,25 @@ func (h *hooks) newOwed(vmid int, on hookEvent) (n Note, err error) {
 		}
 	}
 	return nil, err
+}
+
+func owedName(vmid int, on hookEvent, number int) string {
+	return fmt.Sprintf("%d.%s.%d", vmid, on, number)
+}
+
+// leftNotes takes the notes about owed hooks of a guest that other rounds and runs left.
+func (h *hooks) leftNotes(vmid int, on hookEvent) (left []Note) {
+	for i := range maxSameOwed {
+		n, err := h.World.HookNotes().Find(owedName(vmid, on, i))
+		switch {
+		case err != nil: // there is no such note, or another run holds it
+		case n.Left():
+			left = append(left, n)
+		default:
+			n.Leave()
+		}
+	}
+	return left
 }
 
 // oweAll writes notes that the hooks of an event must run for guests, and adds a turn for each

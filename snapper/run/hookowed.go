@@ -16,8 +16,13 @@ import (
 // them.
 const maxOwed = 24 * time.Hour
 
-// waits is the reason for leaving a hook to the next run.
-const waits = "waits"
+// waits and retried are reasons for leaving a hook to the next run. A hook that waits is given up
+// after maxOwed. An after_stop is retried, and never given up, while runs try to take the _stopped
+// snapshots of its guest: the failed snapshots are reported.
+const (
+	waits   = "waits"
+	retried = "retried"
+)
 
 // settle runs the hooks that earlier runs did not run, or gives up hooks that can no longer run,
 // and reports these. The argument undone of settle is a function that returns the reason why an
@@ -76,7 +81,7 @@ func (h *hooks) settleOne(n Note, vmid int, undone func(owedHook) string) {
 		}
 	}
 	switch {
-	case why == waits && now.Sub(o.Since) < maxOwed:
+	case why == retried, why == waits && now.Sub(o.Since) < maxOwed:
 		n.Leave()
 	case why != "":
 		if why == waits {
@@ -115,14 +120,89 @@ func stopUndone(o owedHook, view snapper.NodeView, disks []snapper.Disk, plan sn
 	}
 	for _, s := range plan.Stops() {
 		if s.VMID == vmid {
-			return waits // this run tries to take the _stopped snapshots itself
+			return retried
 		}
 	}
-	for _, s := range o.Guest.Snapshots {
-		i := slices.IndexFunc(disks, func(d snapper.Disk) bool { return d.Name == s.Dataset })
-		if i < 0 || disks[i].Running.Own() != zfs.Stopped.String() || !slices.ContainsFunc(disks[i].Snapshots, func(have zfs.Snapshot) bool { return have.Name == s.Name }) {
-			return waits
-		}
+	if !allStopped(o.Guest.Snapshots, disks) {
+		return waits
 	}
 	return ""
+}
+
+// allStopped reports whether all these _stopped snapshots exist, on disks that have the label
+// "stopped".
+func allStopped(snapshots []hookSnapshot, disks []snapper.Disk) bool {
+	return !slices.ContainsFunc(snapshots, func(s hookSnapshot) bool {
+		i := slices.IndexFunc(disks, func(d snapper.Disk) bool { return d.Name == s.Dataset })
+		return i < 0 || disks[i].Running.Own() != zfs.Stopped.String() || !slices.ContainsFunc(disks[i].Snapshots, func(have zfs.Snapshot) bool { return have.Name == s.Name })
+	})
+}
+
+// oweStops writes notes about the after_stop hooks of guests that stop, before any _stopped
+// snapshot exists. If earlier runs left notes for such a guest, oweStops writes into one of them
+// and removes the others, because these notes name snapshots that this run takes again, under
+// other names.
+func (h *hooks) oweStops(plan snapper.Plan) map[int]*turn {
+	noted := map[int]*turn{}
+	guests := stoppingIn(plan)
+	if h.callsFor(afterStop, guests).none() {
+		return noted
+	}
+	var others []Note
+	for i := range guests {
+		g := &guests[i]
+		t := &turn{vmid: g.VMID}
+		for _, n := range h.leftNotes(g.VMID, afterStop) {
+			var o owedHook
+			if n.Read(&o) != nil {
+				n.Leave() // settle gives the hook up
+				continue
+			}
+			for _, s := range o.Guest.Snapshots {
+				if !slices.ContainsFunc(g.Snapshots, func(planned hookSnapshot) bool { return planned.Dataset == s.Dataset }) {
+					t.earlier, g.Snapshots = append(t.earlier, s), append(g.Snapshots, s)
+				}
+			}
+			if t.owed == nil {
+				t.owed, t.since = n, o.Since
+			} else {
+				others = append(others, n)
+			}
+		}
+		noted[g.VMID] = t
+	}
+	h.oweAll(afterStop, guests, noted)
+	for _, n := range others {
+		if n.End() != nil {
+			n.Leave()
+		}
+	}
+	return noted
+}
+
+// followStops starts the after_stop hooks of the guests that have all their _stopped snapshots and
+// labels, including those that earlier runs took, on disks. noted has the turns that oweStops
+// returned. If a guest lacks _stopped snapshots or labels, its after_stop remains owed. If the guest
+// was only left to the next run and has no _stopped snapshot at all, nothing is owed: the next run
+// decides again whether the guest stopped.
+func (h *hooks) followStops(plan snapper.Plan, outcomes map[string]snapper.Outcome, noted map[int]*turn, disks []snapper.Disk) {
+	_, stopped := takenOf(plan, outcomes)
+	var ready []hookGuest
+	for _, g := range stopped {
+		t := noted[g.VMID]
+		done := len(g.Errors) == 0 && len(g.Snapshots) > 0
+		if t != nil {
+			g.Snapshots = append(g.Snapshots, t.earlier...)
+			done = done && allStopped(t.earlier, disks)
+		}
+		switch {
+		case done:
+			ready = append(ready, g)
+		case t != nil && (g.failed || len(g.Snapshots) > 0):
+			t.late = true
+			h.endTurn(t)
+			delete(noted, g.VMID)
+		}
+	}
+	h.after(afterStop, ready, noted)
 }

@@ -46,32 +46,6 @@ func (h *hooks) end() { waitAll(h.running) }
 // due returns the hooks that must end before the snapshots of living guests are taken.
 func (h *hooks) due(plan snapper.Plan) hookWork { return h.callsFor(beforeSnapshot, dueFor(plan)) }
 
-// oweStops writes notes about the after_stop hooks of guests that stop, before any _stopped
-// snapshot exists.
-func (h *hooks) oweStops(plan snapper.Plan) map[int]*turn {
-	noted := map[int]*turn{}
-	h.oweAll(afterStop, stoppingIn(plan), noted)
-	return noted
-}
-
-// followStops starts the after_stop hooks of the guests that have all their _stopped snapshots and
-// labels. noted has the turns that oweStops returned. If a guest lacks _stopped snapshots or labels,
-// its after_stop remains owed. If the guest was only left to the next run and has no _stopped
-// snapshot at all, nothing is owed: the next run decides again whether the guest stopped.
-func (h *hooks) followStops(plan snapper.Plan, outcomes map[string]snapper.Outcome, noted map[int]*turn) {
-	_, stopped := takenOf(plan, outcomes)
-	ready := slices.DeleteFunc(stopped, func(g hookGuest) bool {
-		done := len(g.Errors) == 0 && len(g.Snapshots) > 0
-		if t := noted[g.VMID]; t != nil && !done && (g.failed || len(g.Snapshots) > 0) {
-			t.late = true
-			h.endTurn(t)
-			delete(noted, g.VMID)
-		}
-		return !done
-	})
-	h.after(afterStop, ready, noted)
-}
-
 // follow starts the hooks that follow the snapshots of living guests, as soon as these snapshots
 // exist. noted has the turns of the guests whose before_snapshot was started, and of the guests for
 // which an after_snapshot must run once their snapshots exist.

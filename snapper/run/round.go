@@ -63,7 +63,7 @@ func (r *run) rounds(ctx context.Context, view snapper.NodeView, parents map[str
 		}
 		view = seen
 		if !r.DryRun {
-			maps.Copy(outcomes, r.carryOut(ctx, view, pools, plan))
+			maps.Copy(outcomes, r.carryOut(ctx, view, pools, plan, planned(all)))
 		}
 		whole.Add(plan)
 	}
