@@ -28,7 +28,7 @@ const maxStderr = 64 << 10
 var ErrNotFound = exec.ErrNotFound
 
 // ErrStillRunning is in the chain of errors of [RunUnkillable] if ctx ended before the command
-// ended.
+// ended, and of [RunHook] if a process of the hook still exists although RunHook killed it.
 var ErrStillRunning = errors.New("still running, left behind")
 
 // ErrCut is in the chain of errors for output whose last line has no newline.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -63,6 +64,31 @@ func act(words []string) int {
 		}
 		fmt.Println(os.Getpid(), child.Process.Pid)
 		_ = child.Wait()
+	case "lock": // the actor locks a file, fills much memory, writes to the FIFO, and hangs
+		file, err := os.Create(words[2])
+		if err != nil || syscall.Flock(int(file.Fd()), syscall.LOCK_EX) != nil {
+			return 1
+		}
+		memory := make([]byte, 400<<20)
+		for i := 0; i < len(memory); i += 4096 {
+			memory[i] = 1
+		}
+		_ = os.WriteFile(words[1], []byte("locked"), 0)
+		time.Sleep(time.Hour)
+		runtime.KeepAlive(file)
+	case "stay": // the actor hangs, and another actor that survives does not reap a child in its group
+		other := exec.Command(os.Args[0], "unreaped", words[1], strconv.Itoa(os.Getpid()))
+		other.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		_ = other.Run()
+	case "unreaped": // the actor has a child in the given group, writes its PID to the FIFO, and hangs
+		group, _ := strconv.Atoi(words[2])
+		child := exec.Command("/bin/sleep", "600")
+		child.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pgid: group}
+		if child.Start() != nil {
+			return 1
+		}
+		_ = os.WriteFile(words[1], []byte(strconv.Itoa(os.Getpid())), 0)
+		time.Sleep(time.Hour)
 	case "wait": // the actor waits until the test opens the FIFO for writing
 		file, err := os.Open(words[1])
 		if err == nil {

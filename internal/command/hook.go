@@ -17,13 +17,18 @@ import (
 // outputGrace is short because a background process of the hook may keep the output open.
 const outputGrace = 200 * time.Millisecond
 
+// killGrace is the time for which RunHook waits until the processes that it killed have ended. A
+// process that waits in the kernel, such as for a disk that does not answer, ends later or never.
+const killGrace = 2 * time.Second
+
 // ErrNotStarted is in the chain of errors of [RunHook] if the program could not be started.
 var ErrNotStarted = errors.New("not started")
 
 // RunHook runs a hook, that is, a program of the user, given by its path. RunHook returns the last
 // maxStderr bytes of the program's standard output and standard error together. The program's
 // standard input is c.Stdin, and env is added to its environment. Of the open files, the program
-// inherits c.Inherit only. When ctx ends, RunHook kills the program's process group.
+// inherits c.Inherit only. When ctx ends, RunHook kills the program's process group. If a process of
+// the group still exists after that, the error is an [ErrStillRunning].
 func RunHook(ctx context.Context, c Cmd, env []string) (said string, err error) {
 	output := &tail{}
 	cmd := exec.Command(c.Argv[0], c.Argv[1:]...)
@@ -42,13 +47,31 @@ func RunHook(ctx context.Context, c Cmd, env []string) (said string, err error) 
 	select {
 	case err = <-ended:
 	case <-ctx.Done():
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		return output.String(), &Error{Argv: c.Argv, Err: context.Cause(ctx)}
+		err = context.Cause(ctx)
+		if !killGroup(cmd.Process.Pid) {
+			err = fmt.Errorf("%w (process group %d): %w", ErrStillRunning, cmd.Process.Pid, err)
+		}
+		return output.String(), &Error{Argv: c.Argv, Err: err}
 	}
 	if err != nil && !errors.Is(err, exec.ErrWaitDelay) {
 		return output.String(), &Error{Argv: c.Argv, Err: err}
 	}
 	return output.String(), nil
+}
+
+// killGroup kills the processes of a group and reports whether all of them have ended.
+func killGroup(group int) (ended bool) {
+	_ = syscall.Kill(-group, syscall.SIGKILL)
+	for over := time.After(killGrace); ; {
+		if errors.Is(syscall.Kill(-group, 0), syscall.ESRCH) {
+			return true
+		}
+		select {
+		case <-over:
+			return false
+		case <-time.After(killGrace / 200):
+		}
+	}
 }
 
 // tail is a writer that keeps the last maxStderr bytes of the text written to it.

@@ -83,6 +83,50 @@ func TestHookKillsTheGroup(t *testing.T) {
 	assert.ErrorContains(t, err, "EOF", "its child is gone, too")
 }
 
+// RunHook returns after a killed hook has ended: only then are the hook's files closed, and its
+// locks free for the next hook. The kernel takes back the memory of a process first.
+func TestKilledHookHasEnded(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	_, err := killedActor(t, "lock", path)
+	require.NotErrorIs(t, err, ErrStillRunning)
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	require.NoError(t, err)
+	defer func() { _ = file.Close() }()
+	assert.NoError(t, syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB))
+}
+
+// RunHook reports a process of the hook that still exists although it was killed. In this test the
+// process is a zombie; a process that waits for a disk behaves alike.
+func TestKilledHookStillRuns(t *testing.T) {
+	said, err := killedActor(t, "stay")
+	assert.ErrorIs(t, err, ErrStillRunning)
+	pid, err := strconv.Atoi(said)
+	require.NoError(t, err)
+	require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+}
+
+// killedActor runs an actor as a hook, and kills it after it has written to the FIFO. killedActor
+// returns what the actor wrote, and the error of RunHook.
+func killedActor(t *testing.T, does string, words ...string) (said string, err error) {
+	t.Helper()
+	fifo := stage(t)
+	path, err := Find("actor")
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := RunHook(ctx, Cmd{Argv: append([]string{path, does, fifo}, words...)}, nil)
+		ended <- err
+	}()
+	text, err := os.ReadFile(fifo) // reading the FIFO waits for the actor
+	require.NoError(t, err)
+	cancel()
+	err = <-ended
+	require.ErrorIs(t, err, context.Canceled)
+	return string(text), err
+}
+
 func pidIn(t *testing.T, path string) int {
 	t.Helper()
 	text, err := os.ReadFile(path)

@@ -25,10 +25,14 @@ func (c hookCall) failed(err error, lines []string) error {
 
 // hookError returns an error that says how a hook ended.
 func hookError(err, timeout error, limit time.Duration) error {
+	still := ""
+	if errors.Is(err, command.ErrStillRunning) {
+		still = ", but it is still running: no hook of its guests is started until it has ended"
+	}
 	if errors.Is(timeout, context.Canceled) {
-		return errors.New("killed, because the run was told to end")
+		return errors.New("killed, because the run was told to end" + still)
 	} else if timeout != nil {
-		return fmt.Errorf("killed after its time limit (%s)", limit)
+		return fmt.Errorf("killed after its time limit (%s)%s", limit, still)
 	} else if code := command.ExitCode(err); code >= 0 {
 		return fmt.Errorf("exit status %d", code)
 	}

@@ -41,6 +41,9 @@ type turn struct {
 	// used is true if a hook was started in this turn. late is true if the hook in the note owed
 	// could not be started yet.
 	used, late bool
+	// stuck is true if a hook of this turn is still running although it was killed. Then the lock
+	// is not released: it is held until the hook ends, because the hook inherited it.
+	stuck bool
 }
 
 // owedHook is the content of a note about a hook that must still run for a guest.
@@ -146,7 +149,7 @@ func (h *hooks) endTurn(t *turn) {
 	if t.owed != nil && (t.late || t.owed.End() != nil) {
 		t.owed.Leave()
 	}
-	if t.lock != nil && t.lock.End() != nil {
+	if t.lock != nil && !t.stuck && t.lock.End() != nil {
 		t.lock.Leave()
 	}
 	t.owed, t.lock = nil, nil
@@ -186,6 +189,10 @@ type turns struct {
 // ended.
 func (s *turns) begin(ctx context.Context, g hookGuest) error {
 	t := s.of(g.VMID)
+	if t.stuck {
+		t.late = true
+		return fmt.Errorf("not started: a hook of guest %d that was killed is still running", g.VMID)
+	}
 	if t.lock == nil {
 		var err error
 		if t.lock, err = s.takeLock(ctx, g.VMID); err != nil {
@@ -217,10 +224,12 @@ func (s *turns) end(vmid int) {
 	}
 }
 
-// use records in the turns of the guests that a hook was started for these guests.
-func (s *turns) use(guests []hookGuest) {
+// use records in the turns of the guests that a hook was started for these guests, and whether the
+// hook is stuck.
+func (s *turns) use(guests []hookGuest, stuck bool) {
 	for _, g := range guests {
-		s.of(g.VMID).used = true
+		t := s.of(g.VMID)
+		t.used, t.stuck = true, stuck
 	}
 }
 

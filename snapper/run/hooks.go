@@ -96,7 +96,7 @@ func (h *hooks) after(on hookEvent, guests []hookGuest, noted map[int]*turn) {
 			}
 		})
 		for _, c := range work.once {
-			c.guests = slices.DeleteFunc(c.guests, func(g hookGuest) bool {
+			c.guests = slices.DeleteFunc(slices.Clone(c.guests), func(g hookGuest) bool {
 				err := turns.begin(ctx, g)
 				if err != nil && failed[g.VMID] == nil {
 					h.note(report.ProblemOf(report.Warning, c.failed(err, nil)))
@@ -178,10 +178,10 @@ func (h *hooks) eachGuest(ctx context.Context, each map[int][]hookCall, turns *t
 }
 
 func (h *hooks) oneGuest(ctx context.Context, calls []hookCall, turns *turns) (errs []error) {
-	if err := turns.begin(ctx, calls[0].guests[0]); err != nil {
-		return []error{calls[0].failed(err, nil)}
-	}
 	for i, c := range calls {
+		if err := turns.begin(ctx, c.guests[0]); err != nil {
+			return append(errs, c.failed(err, nil))
+		}
 		started, err := h.startHook(ctx, c, turns)
 		if err != nil {
 			errs = append(errs, err)
@@ -213,7 +213,7 @@ func (h *hooks) startHook(ctx context.Context, c hookCall, turns *turns) (starte
 	if errors.Is(err, command.ErrNotStarted) {
 		return false, c.failed(err, nil)
 	}
-	turns.use(c.guests)
+	turns.use(c.guests, errors.Is(err, command.ErrStillRunning))
 	lines := hookLines(said)
 	for _, line := range lines {
 		h.note(report.Problem{Severity: report.Notice, Text: c.says(line), Kept: new(string)})

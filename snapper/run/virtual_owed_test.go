@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"slices"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -9,6 +10,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
+	"snapwatch/config"
+	"snapwatch/internal/command"
+	"snapwatch/internal/note"
 	"snapwatch/internal/report"
 	"snapwatch/lua"
 )
@@ -137,4 +141,65 @@ func TestStopOwedForPoolsOfTwoRounds(t *testing.T) {
 		assert.Contains(t, w.once(t, "stop begins").what, "ssd/data/vm-100-disk-0")
 		w.nothingOwed(t)
 	})
+}
+
+// stuckWorld is a world in which killed hooks of some programs do not end.
+type stuckWorld struct {
+	*virtualWorld
+	stuck []string
+	// kept are the locks that the stuck hooks inherited.
+	kept *[]Note
+}
+
+func (s stuckWorld) Hook(ctx context.Context, h config.Hook, input string, env []string, locks []Note) (string, error) {
+	if said, err := s.virtualWorld.Hook(ctx, h, input, env, locks); !slices.Contains(s.stuck, h.Argv[0]) {
+		return said, err
+	}
+	*s.kept = append(*s.kept, locks...)
+	return "", command.ErrStillRunning
+}
+
+// A hook that was killed and still runs is still at work: no other hook of its guests is started,
+// neither by this run nor by the next one, until it has ended.
+func TestStuckHookIsStillAtWork(t *testing.T) {
+	for name, test := range map[string]struct {
+		stuck, per string
+		first      string // the hooks that start before and in the run whose hook is stuck
+		last       string // the hooks that start after the stuck hook has ended
+	}{
+		"before the snapshot":          {stuck: "before", first: "before begins, before ends", last: "after begins, after ends, after2 begins, after2 ends, "},
+		"before the snapshots, once":   {stuck: "before", per: "run", first: "before begins, before ends", last: "after begins, after ends, after2 begins, after2 ends, "},
+		"after the snapshot":           {stuck: "after", first: "before begins, before ends, snapshot, after begins, after ends", last: "after begins, after ends, after2 begins, after2 ends, "},
+		"after the snapshots, once":    {stuck: "after", per: "run", first: "before begins, before ends, snapshot, after begins, after ends", last: "after begins, after ends, after2 begins, after2 ends, "},
+		"the last after the snapshots": {stuck: "after2", first: "before begins, before ends, snapshot, after begins, after ends, after2 begins, after2 ends"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newVirtualWorld(t)
+				w.guest(100, true, "tank")
+				hooks := func(o *Options) {
+					hook := func(program string) config.Hook { return config.Hook{Argv: []string{program}, Per: test.per} }
+					o.Config.Hooks = config.Hooks{BeforeSnapshot: []config.Hook{hook("before")}, AfterSnapshot: []config.Hook{hook("after"), hook("after2")}}
+				}
+				var kept []Note
+				stuck := func(o *Options) { o.World = stuckWorld{w, []string{test.stuck}, &kept} }
+				r := w.run(t, hooks, stuck)
+				assert.Equal(t, test.first, w.steps())
+				assert.NotEmpty(t, told(r, report.Warning, "hook"))
+				for range 2 {
+					time.Sleep(15 * time.Minute)
+					assert.NotEmpty(t, told(w.run(t, hooks), report.Warning, "still running"))
+				}
+				assert.Equal(t, test.first, w.steps())
+				for _, lock := range kept {
+					_ = lock.(*note.Note).File().Close() // the stuck hook ends
+				}
+				w.events = nil
+				time.Sleep(15 * time.Minute)
+				assert.Empty(t, told(w.run(t, hooks), report.Warning, ""))
+				assert.Equal(t, test.last+"before begins, before ends, snapshot, after begins, after ends, after2 begins, after2 ends", w.steps())
+				w.nothingOwed(t)
+			})
+		})
+	}
 }

@@ -130,6 +130,7 @@ var mutants = slices.Concat([]mutant{
 	{"snapper/run/hooknotes.go", `(t.late || t.owed.End() != nil)`, `(t.owed.End() != nil)`, "forget a due hook"},
 	{"snapper/run/hooknotes.go", `	h.tell()
 	if t.owed != nil`, `	if t.owed != nil`, "forget a failed hook before the report"},
+	{"snapper/run/hooknotes.go", `!t.stuck && `, ``, "start a hook while a killed hook is still running"},
 	{"snapper/run/hooknotes.go", `list = append(list, s.of(g.VMID).lock)`, `_ = g`, "start a hook while a hook of a killed run works"},
 	{"snapper/run/apply.go", `	r.hooks.oweAll(afterSnapshot, dueFor(ready), owed)
 `, ``, "forget after_snapshot where a run is killed between the snapshot and the hook"},
