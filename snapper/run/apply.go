@@ -80,7 +80,7 @@ func (r *run) carryOut(ctx context.Context, view snapper.NodeView, pools []*pool
 	maps.Copy(taken, refused)
 	r.hooks.follow(plan, taken, owed)
 	waitAll(rest)
-	r.destroyMore(ctx, pools)
+	r.destroyMore(ctx, pools, func([]snapper.Destroy) {})
 	maps.Copy(outcomes, taken)
 	for _, p := range pools {
 		p.carriedOut = true

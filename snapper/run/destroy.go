@@ -47,8 +47,8 @@ func (r *run) mayDestroy(before snapper.Plan) int {
 // destroy, the oldest of all pools first. Waiting snapshots take the place of snapshots that have a
 // hold or a clone: each run tries to destroy held and cloned snapshots, but these do not count as
 // destroyed. After half of the time, the run first destroys snapshots of disks without holds and
-// clones.
-func (r *run) destroyMore(ctx context.Context, pools []*pool) {
+// clones. destroyMore calls before with the snapshots that it will try to destroy next.
+func (r *run) destroyMore(ctx context.Context, pools []*pool, before func(next []snapper.Destroy)) {
 	end := r.World.Now().Add(moreTimeout)
 	half := end.Add(-moreTimeout / 2)
 	for r.World.Now().Before(end) && ctx.Err() == nil {
@@ -72,6 +72,7 @@ func (r *run) destroyMore(ctx context.Context, pools []*pool) {
 		if n == 0 {
 			return
 		}
+		before(due[:n])
 		now, later := byPool(due[:n]), byPool(due[n:])
 		eachPool(r.World, pools, func(p *pool) {
 			if len(now[p.name]) > 0 {

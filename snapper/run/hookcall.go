@@ -72,16 +72,6 @@ func stoppingIn(p snapper.Plan) []hookGuest {
 	return sorted(guests)
 }
 
-// losingIn returns the guests of whose disks a plan destroys snapshots.
-func losingIn(p snapper.Plan) []hookGuest {
-	guests := map[int]*hookGuest{}
-	for _, d := range p.Destroys {
-		class, _ := zfs.Snapshot{Name: d.Name}.Class()
-		entry(guests, snapper.VmidOf(d.Dataset)).add(d.Dataset, d.Name, class)
-	}
-	return sorted(guests)
-}
-
 // takenOf returns the guests that got snapshots, or whose snapshots failed or were left to the next
 // run: the living guests in live, and the guests that stopped in stopped.
 func takenOf(p snapper.Plan, outcomes map[string]snapper.Outcome) (live, stopped []hookGuest) {
@@ -107,14 +97,21 @@ func takenOf(p snapper.Plan, outcomes map[string]snapper.Outcome) (live, stopped
 	return sorted(lives), sorted(stops)
 }
 
-// destroyed returns the guests whose snapshots were destroyed on the pools.
-func destroyed(pools []*pool) []hookGuest {
+// losing returns the guests of whose disks snapshots were destroyed on the pools, or will be
+// destroyed next.
+func losing(pools []*pool, next []snapper.Destroy) []hookGuest {
 	guests := map[int]*hookGuest{}
+	lose := func(dataset, name string) {
+		class, _ := zfs.Snapshot{Name: name}.Class()
+		entry(guests, snapper.VmidOf(dataset)).add(dataset, name, class)
+	}
 	for _, p := range pools {
 		for _, s := range p.destroyed {
-			class, _ := s.Class()
-			entry(guests, snapper.VmidOf(s.Dataset)).add(s.Dataset, s.Name, class)
+			lose(s.Dataset, s.Name)
 		}
+	}
+	for _, d := range next {
+		lose(d.Dataset, d.Name)
 	}
 	return sorted(guests)
 }

@@ -76,9 +76,10 @@ func (r *run) prune(ctx context.Context) (snapper.Plan, error) {
 		plan := snapper.PlanPrune(planned(some), policy, r.report.Interrupted, r.start)
 		whole.Add(plan)
 		if !r.DryRun {
-			r.hooks.oweAll(afterPrune, losingIn(whole), owed)
+			owe := func(next []snapper.Destroy) { r.hooks.oweAll(afterPrune, losing(pools, next), owed) }
+			owe(plan.Destroys)
 			eachPool(r.World, readable(some), func(p *pool) { p.finishPlan(ctx, plan.ForPool(p.name), nil) })
-			r.destroyMore(ctx, readable(some))
+			r.destroyMore(ctx, readable(some), owe)
 		}
 	}
 	var problems []report.Problem
@@ -96,7 +97,7 @@ func (r *run) prune(ctx context.Context) (snapper.Plan, error) {
 	r.keepInterrupted(pools)
 	r.reportDue(pools, whole)
 	r.succeeded(r.World.Now())
-	r.hooks.after(afterPrune, destroyed(pools), owed)
+	r.hooks.after(afterPrune, losing(pools, nil), owed)
 	return whole, nil
 }
 

@@ -418,6 +418,35 @@ func TestPruneIsOwed(t *testing.T) {
 	})
 }
 
+// The note of after_prune is written also before prune destroys other snapshots in place of those
+// that have holds.
+func TestPruneInPlaceOfHeldIsOwed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		w.plain = true
+		p := w.pool("tank")
+		p.addDisk("tank/data/vm-100-disk-0", 1)
+		p.older("tank/data/vm-100-disk-0", 300, 90*time.Hour)
+		p.addDisk("tank/data/vm-101-disk-0", 2)
+		p.older("tank/data/vm-101-disk-0", 30, 20*time.Hour)
+		p.onDestroy = func(dataset, name string) syscall.Errno {
+			if dataset == "tank/data/vm-100-disk-0" {
+				return syscall.EBUSY
+			}
+			var o owedHook
+			assert.NoError(t, w.hookNotes.Read("101.after_prune.0", &o))
+			assert.Contains(t, o.Guest.Snapshots, hookSnapshot{dataset, name, "frequently"})
+			return 0
+		}
+		r := w.prune(t, destroying(20), func(o *Options) {
+			o.Config.Hooks.AfterPrune = []config.Hook{{Argv: []string{"pruned"}}}
+		})
+		assert.Equal(t, 20, r.Counts[report.DidDestroy])
+		assert.Contains(t, w.once(t, "pruned begins").what, `"vmid":101`)
+		w.nothingOwed(t)
+	})
+}
+
 // All after_snapshot hooks of a guest are started even if one of them fails, because each may undo
 // what a before_snapshot hook did. If a guest's before_snapshot hook never ran, there is nothing to
 // undo, and no after_snapshot hook is started.

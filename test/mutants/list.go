@@ -134,8 +134,10 @@ var mutants = slices.Concat([]mutant{
 	{"snapper/run/hooknotes.go", `list = append(list, s.of(g.VMID).lock)`, `_ = g`, "start a hook while a hook of a killed run works"},
 	{"snapper/run/apply.go", `	r.hooks.oweAll(afterSnapshot, dueFor(ready), owed)
 `, ``, "forget after_snapshot where a run is killed between the snapshot and the hook"},
-	{"snapper/run/prune.go", `			r.hooks.oweAll(afterPrune, losingIn(whole), owed)
+	{"snapper/run/prune.go", `			owe(plan.Destroys)
 `, ``, "forget after_prune where prune is killed"},
+	{"snapper/run/destroy.go", `		before(due[:n])
+`, ``, "forget after_prune for snapshots that are destroyed in place of held ones"},
 	{"snapper/run/captures.go", `newPacking(look.Config, c.node, view.Cluster.Storages)`, `newPacking(config, c.node, view.Cluster.Storages)`, "keep the configuration from the start of the run"},
 	{"snapper/outcome.go", `return o.Err == nil && o.Left == "" || o.NoSpace`, `return o.Left == ""`, "destroy a bookmark after a failed snapshot"},
 	{"snapper/due.go", `plan.Bookmark = class == zfs.Stopped || firstOfDay(`, `plan.Bookmark = firstOfDay(`, "bookmark no _stopped snapshot"},
@@ -153,7 +155,7 @@ var mutants = slices.Concat([]mutant{
 	{"snapper/retention.go", `if i < n || isOwn && own <= n {`, `if i < n {`, "let buckets without a snapshot of the class displace buckets with one"},
 	{"snapper/retention.go", `if !seen || m.counts(class) && !list[before].counts(class) {`, `if !seen || false && list[before].counts(class) {`, "keep a shorter class in a bucket that has the class itself"},
 	{"snapper/plan.go", `OldestFirst(p.plan.Destroys)`, ``, "destroy on the same first disks in each run"},
-	{"snapper/run/apply.go", `r.destroyMore(ctx, pools)`, ``, "let snapshots with holds use up the limit of destroys"},
+	{"snapper/run/apply.go", `r.destroyMore(ctx, pools, func([]snapper.Destroy) {})`, ``, "let snapshots with holds use up the limit of destroys"},
 	{"internal/report/interrupted.go", `i.Token == next.Token &&`, `true &&`, "mistake a healthy receive for the interrupted one"},
 	{"internal/report/interrupted.go", `return !i.Ahead(now) &&`, `return true &&`, "count from a time in the future"},
 	{"internal/report/sighting.go", `age <= sightingFor`, `true`, "mistake two short locks, days apart, for one long lock"},
