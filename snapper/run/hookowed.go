@@ -2,6 +2,7 @@ package run
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,6 +37,8 @@ func (h *hooks) settle(undone func(owedHook) string) {
 	if err != nil {
 		h.problem(report.Warning, "it is unknown which hooks earlier runs owe: %v", err)
 	}
+	ready := map[hookEvent][]hookGuest{}
+	noted := map[hookEvent]map[int]*turn{}
 	for _, name := range names {
 		number, _, owed := strings.Cut(name, ".")
 		vmid, err := strconv.Atoi(number)
@@ -46,18 +49,29 @@ func (h *hooks) settle(undone func(owedHook) string) {
 		switch {
 		case err != nil: // the hook is running, or has just ended
 		case owed && n.Left():
-			h.settleOne(n, vmid, undone)
+			if o, t := h.settleOne(n, vmid, undone); t != nil {
+				if noted[o.On] == nil {
+					noted[o.On] = map[int]*turn{}
+				}
+				ready[o.On] = append(ready[o.On], o.Guest)
+				noted[o.On][vmid] = t
+			}
 		default: // the note is the lock of a killed run, not an owed hook
 			_ = n.End()
 		}
 	}
+	for _, on := range slices.Sorted(maps.Keys(ready)) {
+		slices.SortFunc(ready[on], func(a, b hookGuest) int { return a.VMID - b.VMID })
+		h.after(on, ready[on], noted[on])
+	}
 }
 
-func (h *hooks) settleOne(n Note, vmid int, undone func(owedHook) string) {
-	var o owedHook
+// settleOne returns an owed hook that can run now, with the turn for it. The turn is nil if the
+// hook was given up or left to the next run.
+func (h *hooks) settleOne(n Note, vmid int, undone func(owedHook) string) (o owedHook, t *turn) {
 	if err := n.Read(&o); err != nil {
 		h.giveUp(n, "guest %d: the hooks that an earlier run owes it are unknown, and are given up: %v", vmid, err)
-		return
+		return o, nil
 	}
 	now := h.World.Now()
 	if o.Since.After(now) {
@@ -73,7 +87,7 @@ func (h *hooks) settleOne(n Note, vmid int, undone func(owedHook) string) {
 	case o.On == afterStop:
 		why = undone(o)
 	}
-	t := &turn{vmid: vmid, owed: n, since: o.Since}
+	t = &turn{vmid: vmid, owed: n, since: o.Since}
 	if why == "" {
 		var err error
 		if t.lock, err = h.World.HookNotes().Take(strconv.Itoa(vmid)); err != nil {
@@ -83,17 +97,17 @@ func (h *hooks) settleOne(n Note, vmid int, undone func(owedHook) string) {
 	switch {
 	case why == retried, why == waits && now.Sub(o.Since) < maxOwed:
 		n.Leave()
+		return o, nil
 	case why != "":
 		if why == waits {
 			why = fmt.Sprintf("it could not run for %s", maxOwed)
 		}
 		h.giveUp(n, "hook %s, for guest %d: owed since %s, and given up: %s", o.On, vmid, o.Since.Local().Format(time.DateTime), why)
-	default:
-		if o.On != afterStop {
-			o.Guest.Errors = append(o.Guest.Errors, "the run that began this ended before this hook did")
-		}
-		h.after(o.On, []hookGuest{o.Guest}, map[int]*turn{vmid: t})
+		return o, nil
+	case o.On != afterStop:
+		o.Guest.Errors = append(o.Guest.Errors, "the run that began this ended before this hook did")
 	}
+	return o, t
 }
 
 // giveUp reports that no run will start an owed hook any more, and only then removes the hook's

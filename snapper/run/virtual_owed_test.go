@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -202,4 +203,30 @@ func TestStuckHookIsStillAtWork(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A hook that starts once for all guests starts once also for the guests to which a killed run owes
+// it.
+func TestPerRunHookIsOwedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		once := func(o *Options) {
+			o.Config.Hooks.AfterSnapshot = []config.Hook{{Argv: []string{"after"}, Per: "run"}}
+		}
+		h := &hooks{journal: testJournal(), Options: w.options(once)}
+		for _, vmid := range []int{1000, 101, 100} {
+			w.guest(vmid, true, "tank")
+			killed := &turn{vmid: vmid}
+			h.owe(killed, afterSnapshot, hookGuest{VMID: vmid, Snapshots: []hookSnapshot{}})
+			killed.owed.Leave()
+		}
+		w.onHook = func(context.Context, string, string) (string, error) {
+			time.Sleep(time.Second)
+			return "", nil
+		}
+		w.run(t, once)
+		assert.Equal(t, "after begins, after ends, after begins, after ends", strings.Replace(w.steps(), "snapshot, ", "", 1), "for the killed run, and for this run")
+		assert.Regexp(t, `"vmid":100,.*"vmid":101,.*"vmid":1000,`, w.happened("after begins")[0].what)
+		w.nothingOwed(t)
+	})
 }
