@@ -31,8 +31,9 @@ type UnblockRequest struct {
 
 // Unblock destroys the snapshots and bookmarks that prevent a rollback of a guest by Proxmox.
 // Unblock returns the snapshots and bookmarks that prevent or prevented the rollback, and the
-// report. Unblock holds the locks of the pools, so that no run takes a snapshot at the same time,
-// and the lock of the guest. An error of Unblock means that nothing was changed.
+// report. Unblock holds the locks of the pools, so that no run takes a snapshot at the same time.
+// Unblock takes the lock of the guest only to destroy, and holds it for maxLocked at most, because
+// reading and destroying may take minutes. An error of Unblock means that nothing was changed.
 func Unblock(ctx context.Context, o Options, request UnblockRequest) (snapper.Unblocking, report.Run, error) {
 	o.DryRun = !request.Remove
 	r := newRun(o, report.Name)
@@ -40,8 +41,7 @@ func Unblock(ctx context.Context, o Options, request UnblockRequest) (snapper.Un
 	if r.state, err = r.signs(); err != nil {
 		return snapper.Unblocking{}, r.report, err
 	}
-	cluster, release, err := r.lockedGuest(ctx, request)
-	defer release()
+	cluster, err := r.clusterOf(ctx, request.VMID)
 	if err != nil {
 		return snapper.Unblocking{}, r.report, err
 	}
@@ -51,7 +51,8 @@ func Unblock(ctx context.Context, o Options, request UnblockRequest) (snapper.Un
 		return snapper.Unblocking{}, r.report, err
 	}
 	u := snapper.PlanUnblock(planned(pools), request.Snapshot)
-	u.Kind = cluster.Guests[request.VMID].Kind
+	guest := cluster.Guests[request.VMID]
+	u.Kind = guest.Kind
 	for _, p := range pools {
 		pins, err := p.Pinned(ctx, u.Names(p.name))
 		if err != nil {
@@ -72,48 +73,65 @@ func Unblock(ctx context.Context, o Options, request UnblockRequest) (snapper.Un
 	if len(u.Refusals) > 0 {
 		return u, r.report, nil
 	}
+	lease, err := r.lockUnchanged(ctx, guest)
+	if err != nil {
+		return u, r.report, err
+	}
+	defer lease.giveUp()
 	for _, p := range pools {
 		p.unblock(ctx, u, request.Snapshot)
 	}
 	return u, r.report, nil
 }
 
-// lockedGuest takes the guest's lock and returns the cluster's configuration. The result release of
-// lockedGuest is a function that releases the guest's lock.
-func (o Options) lockedGuest(ctx context.Context, request UnblockRequest) (c pve.Cluster, release func(), err error) {
-	release = func() {}
+// clusterOf returns the cluster's configuration. The error of clusterOf is the reason why a guest
+// must be left alone, such as that Proxmox works on it.
+func (o Options) clusterOf(ctx context.Context, vmid int) (c pve.Cluster, err error) {
 	timeout, cancel := o.World.Timeout(ctx, configTimeout)
 	defer cancel()
 	if c, err = o.World.Cluster(timeout); err != nil {
-		return c, release, err
+		return c, err
 	}
-	guest, here := c.Guests[request.VMID]
-	if node, elsewhere := c.Elsewhere[request.VMID]; elsewhere {
-		return c, release, fmt.Errorf("guest %d is on node %s: run this there", request.VMID, node)
+	guest, here := c.Guests[vmid]
+	if node, elsewhere := c.Elsewhere[vmid]; elsewhere {
+		return c, fmt.Errorf("guest %d is on node %s: run this there", vmid, node)
 	}
-	if !here {
-		return c, release, fmt.Errorf("no guest %d is configured on node %s", request.VMID, c.Node)
-	}
-	unlock, err := o.World.LockGuest(guest.ID)
-	if err != nil {
-		return c, release, fmt.Errorf("guest %d: Proxmox works on it: %w", request.VMID, err)
-	}
-	release = unlock
-	// The guest's configuration is read again, because it may have changed before the guest's lock
-	// was taken.
-	if c, err = o.World.Cluster(timeout); err != nil {
-		return c, release, err
-	}
-	guest, here = c.Guests[request.VMID]
 	switch {
 	case !here:
-		return c, release, fmt.Errorf("guest %d is gone from node %s", request.VMID, c.Node)
+		return c, fmt.Errorf("no guest %d is configured on node %s", vmid, c.Node)
 	case guest.Problem != "":
-		return c, release, fmt.Errorf("the configuration of guest %d could not be read: %s", request.VMID, guest.Problem)
+		return c, fmt.Errorf("the configuration of guest %d could not be read: %s", vmid, guest.Problem)
 	case guest.Lock != "":
-		return c, release, fmt.Errorf("guest %d is locked (%s): wait until Proxmox is done, or qm unlock %d", request.VMID, guest.Lock, request.VMID)
+		return c, fmt.Errorf("guest %d is locked (%s): wait until Proxmox is done, or qm unlock %d", vmid, guest.Lock, vmid)
 	}
-	return c, release, nil
+	release, err := o.World.LockGuest(guest.ID)
+	if err != nil {
+		return c, fmt.Errorf("guest %d: Proxmox works on it: %w", vmid, err)
+	}
+	release()
+	return c, nil
+}
+
+// lockUnchanged takes the lock of a guest, for maxLocked at most. The error of lockUnchanged is the
+// reason why the plan for the guest, which was made from the configuration before, may be wrong by
+// now: Proxmox changes the configuration when it takes a snapshot, rolls back, or moves a disk.
+func (o Options) lockUnchanged(ctx context.Context, before pve.Config) (*lease, error) {
+	release, err := o.World.LockGuest(before.ID)
+	if err != nil {
+		return nil, fmt.Errorf("guest %d: Proxmox works on it: %w", before.VMID, err)
+	}
+	lease := newLease(o.World, maxLocked, []func(){release}, func() {})
+	timeout, cancel := o.World.Timeout(ctx, maxLook)
+	defer cancel()
+	now, err := o.World.GuestConfig(timeout, before.ID)
+	if err == nil && now.Text != before.Text {
+		err = errors.New("Proxmox changed it meanwhile, try again")
+	}
+	if err != nil {
+		lease.giveUp()
+		return nil, fmt.Errorf("the configuration of guest %d: %w", before.VMID, err)
+	}
+	return lease, nil
 }
 
 // openGuest locks and reads the pools of the storages, and keeps the disks that belong to the guest

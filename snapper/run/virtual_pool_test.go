@@ -250,6 +250,13 @@ func (p *virtualPool) Destroy(_ context.Context, disks []lua.DestroyRequest) (ma
 	}
 	got := map[string]lua.Destroyed{}
 	for _, d := range disks {
+		if d.Check { // nothing prevents the destroys
+			got[d.Dataset] = lua.Destroyed{Gone: map[string]syscall.Errno{}}
+			for _, name := range d.Destroy {
+				got[d.Dataset].Gone[name] = 0
+			}
+			continue
+		}
 		i := slices.IndexFunc(p.heads, func(h zfs.Dataset) bool { return h.Name == d.Dataset })
 		changed := lua.ListChange{Before: p.heads[i].SnapshotsChanged, After: time.Now().Unix()}
 		p.heads[i].SnapshotsChanged = changed.After
