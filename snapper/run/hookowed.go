@@ -1,6 +1,7 @@
 package run
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -63,6 +64,17 @@ func (h *hooks) settle(undone func(owedHook) string) {
 	for _, on := range slices.Sorted(maps.Keys(ready)) {
 		slices.SortFunc(ready[on], func(a, b hookGuest) int { return a.VMID - b.VMID })
 		h.after(on, ready[on], noted[on])
+	}
+}
+
+// settleWithoutPlan is settle for a run that cannot begin, such as while /etc/pve cannot be read. A
+// guest that was prepared for its snapshot must not wait until Proxmox works again. An after_stop
+// waits, because it is unknown whether its guest is off. settleWithoutPlan returns when the hooks
+// have ended. It does nothing if ctx has ended.
+func (h *hooks) settleWithoutPlan(ctx context.Context) {
+	if ctx.Err() == nil {
+		h.settle(func(owedHook) string { return waits })
+		h.end()
 	}
 }
 

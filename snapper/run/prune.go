@@ -15,7 +15,7 @@ import (
 )
 
 // Prune destroys the snapshots that the retention drops of copies on this host, and returns the
-// plan and the report of the run. An error of Prune means that the run could not begin and changed
+// plan and the report of the run. An error of Prune means that the run could not begin and destroyed
 // nothing. The end of ctx stops the run between two steps, never within a channel program.
 func Prune(ctx context.Context, o Options) (snapper.Plan, report.Run, error) {
 	r := newRun(o, report.PruneName)
@@ -24,6 +24,9 @@ func Prune(ctx context.Context, o Options) (snapper.Plan, report.Run, error) {
 		r.takeOver(ctx, r.World)
 	}
 	plan, err := r.prune(ctx)
+	if err != nil {
+		r.hooks.settleWithoutPlan(ctx)
+	}
 	r.tell()
 	if err == nil && !o.DryRun {
 		r.save()

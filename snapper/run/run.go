@@ -88,8 +88,8 @@ type run struct {
 
 // Run makes one run of snap and returns its plan and its report. An error of Run means that the
 // run could not begin. A run that could not begin changed nothing, except that it thawed guests
-// that an earlier run left frozen; the report always lists these guests. The end of ctx stops the
-// run between two steps, never within a channel program.
+// that an earlier run left frozen, which the report always lists, and started the hooks that an
+// earlier run left. The end of ctx stops the run between two steps, never within a channel program.
 func Run(ctx context.Context, o Options) (snapper.Plan, report.Run, error) {
 	r := newRun(o, report.Name)
 	defer r.tell()
@@ -105,6 +105,7 @@ func Run(ctx context.Context, o Options) (snapper.Plan, report.Run, error) {
 	}
 	plan, err := r.do(ctx)
 	if err != nil {
+		r.hooks.settleWithoutPlan(ctx)
 		return plan, r.report, err
 	}
 	r.tell()
@@ -157,6 +158,7 @@ func newRun(o Options, name string) *run {
 	if r.previous, err = o.World.LastReport(name); err != nil {
 		r.problem(report.Notice, "the report of the last run is not used: %v", err)
 	}
+	r.hooks.node = r.previous.Node
 	r.report.LastSuccess, r.report.Sightings = r.previous.SuccessBefore(r.start), r.previous.SightingsAt(r.start)
 	return r
 }

@@ -16,6 +16,7 @@ import (
 	"snapwatch/internal/note"
 	"snapwatch/internal/report"
 	"snapwatch/lua"
+	"snapwatch/snapper"
 )
 
 // failing returns a channel program that fails with errno for each disk.
@@ -229,4 +230,36 @@ func TestPerRunHookIsOwedOnce(t *testing.T) {
 		assert.Regexp(t, `"vmid":100,.*"vmid":101,.*"vmid":1000,`, w.happened("after begins")[0].what)
 		w.nothingOwed(t)
 	})
+}
+
+// A run that cannot begin, because /etc/pve cannot be read, starts the hooks that a killed run owes,
+// except after_stop: it is unknown whether the guest is off.
+func TestOwedIsRunWithoutProxmox(t *testing.T) {
+	for name, run := range map[string]func(context.Context, Options) (snapper.Plan, report.Run, error){"snap": Run, "prune": Prune} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newVirtualWorld(t)
+				w.guest(100, true, "tank")
+				w.last.Node = "pve1"
+				w.clusterErr = errTest
+				h := &hooks{journal: testJournal(), Options: w.options(hooking)}
+				for _, on := range []hookEvent{afterSnapshot, afterStop} {
+					killed := &turn{vmid: 100}
+					h.owe(killed, on, hookGuest{VMID: 100, Snapshots: []hookSnapshot{}})
+					killed.owed.Leave()
+				}
+				ended, end := context.WithCancel(t.Context())
+				end()
+				_, _, err := run(ended, h.Options)
+				assert.Error(t, err)
+				assert.Empty(t, w.steps(), "the run was told to end")
+				_, r, err := run(t.Context(), h.Options)
+				assert.ErrorIs(t, err, errTest)
+				assert.Empty(t, told(r, report.Warning, ""))
+				assert.Equal(t, "after begins, after ends", w.steps())
+				assert.Contains(t, w.once(t, "after begins").what, `"node":"pve1"`)
+				assert.Equal(t, []string{"100.after_stop.0"}, w.owed(t))
+			})
+		})
+	}
 }

@@ -121,6 +121,8 @@ var mutants = slices.Concat([]mutant{
 	{"internal/quiesce/owned.go", `endNote(t.note, t.Err == nil || errors.Is(t.Err, ErrGone))`, `endNote(t.note, true)`, "forget a guest that is left frozen"},
 	{"internal/quiesce/watchdog.go", `		if err := h.another(id, o); err != nil {`, `		if err := h.another(id, o); false {`, "believe in a freeze of a guest that was started again"},
 	{"internal/quiesce/owned.go", `process == o.Process:`, `process != "":`, "wait for ever for the agent of a guest that was started again"},
+	{"snapper/run/run.go", `		r.hooks.settleWithoutPlan(ctx)
+`, ``, "owe a hook while /etc/pve cannot be read"},
 	{"snapper/run/hookowed.go", `case view.Evidence[vmid].Alive():`, `case false:`, "run after_stop of a guest that runs again"},
 	{"snapper/run/hookowed.go", `case why == retried, why == waits && now.Sub(o.Since) < maxOwed:`, `case why == retried, why == waits:`, "keep a due hook for ever"},
 	{"snapper/run/hookowed.go", `	h.problem(report.Warning, format, args...)
