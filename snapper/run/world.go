@@ -34,7 +34,8 @@ type World interface {
 	Trusted(h config.Hook) error
 	// Hook runs a hook until it ends or ctx ends, and returns the hook's output. The hook inherits
 	// the locks of its guests, so that the locks remain taken if this process is killed. The error
-	// is a [command.ErrNotStarted] if the hook was never started.
+	// is a [command.ErrNotStarted] if the hook was never started, and a [command.ErrStillRunning] if
+	// the hook was killed and has not ended.
 	Hook(ctx context.Context, h config.Hook, input string, env []string, locks []Note) (string, error)
 }
 
