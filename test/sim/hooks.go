@@ -151,9 +151,15 @@ func (h heldNote) Leave() {
 	}
 }
 
-// Trusted implements [run.World].
+// Trusted implements [run.World]. A hook that is not trusted is not started, so each guest of the
+// node may get no snapshot in this run.
 func (m *machine) Trusted(config.Hook) error {
 	if m.chance.IntN(32) == 0 {
+		for _, g := range m.w.guests {
+			if m.w.nodes[g.home] == m.n {
+				g.disturb()
+			}
+		}
 		return errFailed
 	}
 	return m.call()
