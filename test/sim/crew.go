@@ -10,17 +10,17 @@ import (
 )
 
 // crew runs the parallel tasks of a simulated run of snap, one task at a time. At each call of
-// [run.World] another task may continue instead: the seed decides the order of all calls.
+// [run.World] crew may let another task continue; the seed decides which task.
 type crew struct {
 	chance *rand.Rand
 	tasks  []*task
-	// late is true if each function given to Gather ends too late to be collected together with
-	// the function before it.
+	// late is true if Gather collects its functions one by one, as if each ended long after the
+	// previous one.
 	late bool
 	// at is the task that is running now; nil means the run itself.
 	at *task
-	// idle are the coroutines of tasks that ended, also in earlier runs. The next tasks use them,
-	// because the stack of a new coroutine is small and must grow first.
+	// idle has the coroutines whose tasks have ended, in this run or in an earlier run. New tasks
+	// use these coroutines, because the stack of a new coroutine is small and must grow first.
 	idle *[]*coroutine
 }
 
@@ -50,7 +50,8 @@ func newCoroutine() *coroutine {
 	return c
 }
 
-// turn lets other tasks of the run continue; the seed decides which tasks continue.
+// turn interrupts the running task and lets other tasks of the run continue; the seed decides which
+// tasks.
 func (c *crew) turn() {
 	if c.at != nil {
 		c.at.on.yield(struct{}{})
@@ -84,7 +85,8 @@ func (c *crew) await(so func() bool) {
 	}
 }
 
-// start adds a task to the crew that calls do when it is resumed for the first time.
+// start adds a task to the crew. The task calls the function do when the task is resumed for the
+// first time.
 func (c *crew) start(do func()) *task {
 	t := &task{do: do}
 	if n := len(*c.idle); n > 0 {
@@ -97,7 +99,8 @@ func (c *crew) start(do func()) *task {
 	return t
 }
 
-// lanes starts tasks of a crew, at most a given number at the same time.
+// lanes runs tasks of a crew. The field most is the greatest number of these tasks that run at the
+// same time, 0 for no limit.
 type lanes struct {
 	crew        *crew
 	most, inUse int
@@ -116,8 +119,8 @@ func (l *lanes) Go(do func()) (wait func()) {
 // Lanes implements [run.Time].
 func (c *crew) Lanes(n int) run.Lanes { return &lanes{crew: c, most: n} }
 
-// Gather implements [run.Time]. Either all functions end in time to be collected together, or
-// each function is collected alone.
+// Gather implements [run.Time]. If late is false, next returns the indices of all functions
+// together; if late is true, next returns one index at a time.
 func (c *crew) Gather(_ time.Duration, work ...func()) (next func() []int) {
 	var ended []int
 	for i, do := range work {

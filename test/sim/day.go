@@ -8,7 +8,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// dayKinds are the kinds of steps that only [LabDay] has: random weeks do not have them.
+// dayKinds has the kinds of steps that the day of [LabDay] has and that random weeks do not have.
 var dayKinds = map[string]kind{
 	"resize": {"a disk of guest GUEST grows", true, true, func(w *World, g *guest, _ *node, _ Step) {
 		if d := w.source(g, g.disks[0]); d != nil && w.up(g) {
@@ -52,13 +52,13 @@ var dayKinds = map[string]kind{
 	}},
 }
 
-// DayTicks is the number of ticks, of a quarter of an hour each, in the day of [LabDay].
+// DayTicks is the length of the day of [LabDay], in ticks of a quarter of an hour.
 const DayTicks = 29
 
 // LabDay returns a node's day for [World.PlayIn]: the work of Proxmox from an evening to the next
-// morning, with a replication every quarter of an hour. The work is pressed into seven hours,
-// because the lab plays each quarter slowly. Guest 102 is off at first and then becomes a
-// template; guest 103 is a linked clone of that template.
+// morning, with a replication every quarter of an hour. The work of the night is compressed into
+// seven hours, because the lab takes long to play each quarter of an hour. Guest 102 is off at
+// first and then becomes a template; guest 103 is a linked clone of that template.
 func LabDay() (Setup, []Step) {
 	s := Setup{
 		// The day is in winter, so no clock changes to or from summer time. The time zone of the

@@ -12,7 +12,8 @@ import (
 	"snapwatch/snapper/run"
 )
 
-// shutdown ends a node in order: the node's guests are stopped, then snapwatch finalize runs.
+// shutdown plays an orderly shutdown of a node: the node's guests are stopped, then snapwatch
+// finalize runs.
 func (w *World) shutdown(i, ticks int) {
 	n := w.nodes[i]
 	if w.tick < max(n.down, n.booting) {
@@ -33,8 +34,8 @@ func (w *World) shutdown(i, ticks int) {
 	w.underway = underway{planned: n.clock(w.now), before: map[string][]zfs.Snapshot{}, unmarked: map[string]bool{}}
 	_, done, err := run.Run(context.Background(), options)
 	w.underway = other
-	// Only the pool's history proves which disks a killed run changed. finalize has no time to
-	// read the pool's history, so it does not change these disks and reports them.
+	// After a run was killed, only the pool's history proves which disks this run changed. finalize
+	// has no time to read the pool's history, so it does not change these disks and reports them.
 	switch clean := w.tick >= max(n.pveshBad, n.ignored, n.lacking) && n.skew == 0 && !n.disturbed; {
 	case err != nil:
 		w.broken("finalize on %s could not begin: %v", n.name, err)
@@ -107,8 +108,8 @@ func (w *World) unblock(g *guest, back int) {
 			}
 		}
 		w.stats.Unblocked++
-		// A person requested this rollback, so a copy may lose its common snapshots with the
-		// disk.
+		// A person requested this rollback, so the promise that disk and copy have a snapshot in
+		// common does not hold for this disk any more.
 		for key, p := range w.pairs {
 			if p.source == d.guid {
 				delete(w.pairs, key)

@@ -78,8 +78,8 @@ type window struct {
 	guests []pve.ID
 }
 
-// Freeze implements [run.Window]. A guest that is off has no agent. Sometimes another program
-// thaws the guest immediately.
+// Freeze implements [run.Window]. A guest that is off has no agent. Sometimes another program thaws
+// a guest immediately after the freeze.
 func (f *window) Freeze() map[pve.ID]string {
 	failed := map[pve.ID]string{}
 	for _, id := range f.guests {
@@ -99,8 +99,8 @@ func (f *window) Freeze() map[pve.ID]string {
 	return failed
 }
 
-// Thaw implements [run.Window]. Sometimes the thaw of a guest fails. If the run was killed, its
-// watchdog may have been killed, too.
+// Thaw implements [run.Window]. Sometimes the thaw of a guest fails. If the run was killed, the
+// run's watchdog may have been killed, too.
 func (f *window) Thaw() quiesce.Ended {
 	ended := quiesce.Ended{Frozen: map[pve.ID]time.Duration{}, Left: map[pve.ID]string{}, Lapsed: map[pve.ID]string{}}
 	for _, id := range f.guests {
@@ -124,10 +124,10 @@ func (f *window) Thaw() quiesce.Ended {
 	return ended
 }
 
-// thawed checks the freezes of guests after a run. The run must report guests that it left
-// frozen, and the second run after it must have thawed these guests. A snapshot may be called
-// consistent only if its guest was frozen while all disks were snapshotted. After a killed run
-// the watchdog thaws the guests, unless the watchdog was killed too.
+// thawed checks the freezes of guests after a run. If a run leaves a guest frozen, the run must
+// report the guest, and one of the next two runs must thaw the guest. A run may call a guest's
+// snapshot consistent only if the guest was frozen while the run snapshotted all disks of the
+// guest. After the kill of a run the watchdog thaws the guests, unless the watchdog was killed too.
 func (w *World) thawed(n *node, m *machine, done report.Run) {
 	for _, vmid := range w.order {
 		g := w.guests[vmid]
@@ -161,8 +161,8 @@ func (w *World) thawed(n *node, m *machine, done report.Run) {
 	}
 }
 
-// kept checks that the configuration kept with a snapshot is the guest's current one at the time of
-// the channel program.
+// kept checks that a channel program stores with a snapshot the configuration that the guest has at
+// the time of this program.
 func (p *machinePool) kept(dataset, snapshot, value string) {
 	g := p.w.guests[p.w.parse(dataset).vmid]
 	now := pve.Capture(pve.ID{VMID: g.vmid, Kind: g.kind}, p.n.name, g.text(), nil)

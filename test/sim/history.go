@@ -37,7 +37,8 @@ func (w *World) setBack(d *dataset, base uint64, received string) {
 	}
 }
 
-// kept returns the newest records of a history, because ZFS has overwritten the older records.
+// kept returns the records of a history that ZFS has not overwritten: the newest records, at most
+// as many as [Setup.History] says.
 func (w *World) kept(list []event) []event {
 	if w.History == 0 {
 		return list
@@ -45,8 +46,8 @@ func (w *World) kept(list []event) []event {
 	return list[max(0, len(list)-w.History):]
 }
 
-// reach returns the transaction group of the oldest record that is left in the history of a
-// dataset's pool, 1 if no record was overwritten.
+// reach returns the transaction group of the oldest record in the history of a dataset's pool, 1 if
+// ZFS has overwritten no record.
 func (w *World) reach(d *dataset) uint64 {
 	list := w.histories[historyOf(d)]
 	if kept := w.kept(list); len(kept) < len(list) {
@@ -55,7 +56,8 @@ func (w *World) reach(d *dataset) uint64 {
 	return 1
 }
 
-// history returns the output of zpool history -i as snap parses it.
+// history returns the history of a simulated pool, parsed as snap parses the output of zpool
+// history -i.
 func (w *World) history(n *node, pool string, bookmarks []zfs.Snapshot) zfs.History {
 	print := func(_ context.Context, _ command.Cmd, each func(string) error) error {
 		list := w.histories[n.name+":"+pool]
@@ -104,9 +106,9 @@ func (w *World) unmark(d *dataset, name string) {
 	})
 }
 
-// abandoned checks the bookmarks that a run destroyed because their history was discarded. Each
-// destroyed bookmark must belong to a discarded history, or the run must create the bookmark
-// again immediately.
+// abandoned checks the bookmarks that a run judged to be of a discarded history. If the run
+// destroyed one of these bookmarks and did not create it again, this bookmark must really belong to
+// a discarded history.
 func (w *World) abandoned(n *node, list []snapper.JudgedBookmark) {
 	for _, j := range list {
 		discarded, gone := w.unmarked[j.Dataset+"#"+j.Name]
@@ -119,9 +121,9 @@ func (w *World) abandoned(n *node, list []snapper.JudgedBookmark) {
 	}
 }
 
-// nothingLeft checks that a run leaves no bookmark of a discarded history on the disks that the
-// run looked at, except bookmarks that the run reports as unproven. The argument after is the
-// state that the run saved for the next run. If a bookmark's snapshot was received again, the
+// nothingLeft checks that a run leaves no bookmark of a discarded history on the disks that the run
+// looked at, except bookmarks that the run reports as unproven. The argument after is the state
+// that the run saved for the next run. After the disk has received a bookmark's snapshot again, the
 // bookmark belongs to the disk's history again.
 func (w *World) nothingLeft(n *node, after report.State, done report.Run) {
 	if w.tick < n.ignored {

@@ -19,8 +19,8 @@ import (
 	"snapwatch/snapper/run"
 )
 
-// hooksOf returns the hooks that are configured in a simulated week; each hook runs for each
-// guest, or once a run.
+// hooksOf returns the hooks that are configured in a simulated week. Each hook runs either once for
+// each guest or once a run, as Setup.Hooks says.
 func (s Setup) hooksOf() config.Hooks {
 	if s.Hooks == "" {
 		return config.Hooks{}
@@ -33,16 +33,16 @@ func (s Setup) hooksOf() config.Hooks {
 
 // hooking is the state of the hooks on a simulated host.
 type hooking struct {
-	// notes are the notes about started hooks that runs left on the host, by name.
+	// notes has, by the note's name, the notes about started hooks that are on the host.
 	notes map[string]*hookNote
-	// atWork counts a guest's running hooks, by VMID. outlived is the tick at which a hook ends
-	// that survived the kill of its run.
+	// atWork has, by VMID, the number of the guest's running hooks. If a guest's hook survives the
+	// kill of its run, outlived has, by VMID, the tick at which this hook ends.
 	atWork, outlived map[int]int
-	// prepared counts the runs since before_snapshot was started for a guest, while no other hook
-	// has followed. stopped counts the runs since a guest got its _stopped snapshot, while the
-	// after_stop hook has not run.
+	// prepared has, by VMID, the number of runs since the start of the guest's hook
+	// before_snapshot, until the hook after_snapshot has run. stopped has, by VMID, the number of
+	// runs since the guest's _stopped snapshot, until the hook after_stop has run.
 	prepared, stopped map[int]int
-	// told are the problems that runs have reported since the last run without an error.
+	// told has the problems that the host's runs have reported since the last run without an error.
 	told []report.Problem
 }
 
@@ -53,8 +53,8 @@ func newHooking() hooking {
 // hookNote is a note about a started hook on a simulated host.
 type hookNote struct {
 	text []byte
-	// holder is the run that has locked the note. outlived is the tick at which the hook of a
-	// killed run ends, which keeps the note locked.
+	// holder is the run that has locked the note. If the run was killed, its hook keeps the note
+	// locked until the hook ends, at the tick outlived.
 	holder   *machine
 	outlived int
 }
@@ -165,8 +165,8 @@ func (m *machine) Trusted(config.Hook) error {
 	return m.call()
 }
 
-// Hook implements [run.World]. Some hooks fail, some cannot be started, some are slow. A hook
-// that is running when its run is killed continues.
+// Hook implements [run.World]. Some hooks fail, some cannot be started, some are slow. If a run is
+// killed while one of its hooks is running, the hook continues.
 func (m *machine) Hook(_ context.Context, _ config.Hook, input string, _ []string, locks []run.Note) (string, error) {
 	if err := m.change(); err != nil {
 		return "", fmt.Errorf("%w: %w", command.ErrNotStarted, err)
@@ -251,8 +251,8 @@ func (m *machine) stopHooked(vmid int) {
 	}
 }
 
-// hooked checks the hooks after a run without an error: within a few runs each due after_snapshot
-// and after_stop hook has run, or a run reported a warning that the hook was given up.
+// hooked checks the hooks after a run without an error. Within a few runs, each due after_snapshot
+// and after_stop hook must have run, or a run must have warned that it gave up the hook.
 func (w *World) hooked(n *node) {
 	const runs = 3
 	aloud := func(event string, vmid int) bool {

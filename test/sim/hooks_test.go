@@ -7,8 +7,9 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// Runs are killed repeatedly while hooks are running, at any change of the run: the next run
-// starts no second hook for a guest while an old hook is running, and each due hook finally runs.
+// Run after run is killed before one of its changes, while hooks are running. The next run starts
+// no second hook for a guest while an old hook of the guest is running. In the end each due hook
+// runs.
 func TestHooksOfKilledRuns(t *testing.T) {
 	hooks := 0
 	for order := range uint64(30) {

@@ -40,10 +40,11 @@ func (p *machinePool) SaveIndex(x *index.Index) error {
 
 var fingerprints = maphash.MakeSeed()
 
-// listChanged returns the time of the last change of a dataset's list of snapshots, as ZFS
-// reports it: in whole seconds of the host's clock, 0 if the dataset never had a snapshot. A
-// change is noticed at the next call and dated secondsAgo earlier, but at least one second after
-// the previous change.
+// listChanged returns the time of the last change of a dataset's list of snapshots, as ZFS reports
+// it: in whole seconds of the host's clock, 0 if the dataset never had a snapshot. listChanged
+// compares the dataset's snapshots with those at the previous call of listChanged. If they differ,
+// listChanged dates the change secondsAgo before the present, but at least one second after the
+// previous change.
 func (m *machine) listChanged(d *dataset, secondsAgo int64) int64 {
 	var h maphash.Hash
 	h.SetSeed(fingerprints)
@@ -59,8 +60,8 @@ func (m *machine) listChanged(d *dataset, secondsAgo int64) int64 {
 	return d.listChanged
 }
 
-// watched calls do. If watch is true, watched returns the times of the last change of the disk's
-// list of snapshots before and after the call.
+// watched calls the function do. If watch is true, watched returns two times of the last change of
+// the disk's list of snapshots: the time read before the call of do, and the time read after it.
 func (m *machine) watched(d *dataset, watch bool, do func()) (change lua.ListChange) {
 	if watch && d != nil {
 		change.Before = m.listChanged(d, 5)

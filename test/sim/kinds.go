@@ -77,13 +77,13 @@ func stepKinds() map[string]kind {
 			if !g.gone {
 				return
 			}
-			// Proxmox reuses the name of a destroyed volume only if the storage has no volume of
-			// this name.
+			// Proxmox gives a new volume a name that no volume in the storage has; so the old
+			// guest's volumes must be destroyed first.
 			for _, name := range g.disks {
 				delete(w.nodes[0].sets, name)
 			}
 			var disks []string
-			for _, name := range g.disks { // a new disk gets no template's name
+			for _, name := range g.disks { // a new disk does not get the name of a template's disk
 				disks = append(disks, strings.NewReplacer("/base-", "/vm-", "/basevol-", "/subvol-").Replace(name))
 			}
 			w.addGuest(g.vmid, g.kind, disks...)

@@ -24,30 +24,30 @@ var siteNames = [...]string{nodeNames[SiteA], nodeNames[SiteB], "c"}
 // event before the model plays the event; at this moment [World.Guests] and [World.Disks] show
 // the result of all earlier events.
 type Lab interface {
-	// Run is a run of snap that cron starts on a node. Killed is a run that is killed before it
-	// changes anything.
+	// Run repeats a run of snap that cron starts on a node. Killed repeats a run of snap that is
+	// killed before its first change.
 	Run(node int)
 	Killed(node int)
 	// TimePasses is called before the model's clock moves forward by minutes. When TimePasses
 	// returns, the lab must have finished all earlier events.
 	TimePasses()
-	// Send is one run of syncoid for one disk. Sent is called after the model has played this
+	// Send repeats one run of syncoid for one disk. Sent is called after the model has played this
 	// replication.
 	Send(Sending)
 	Sent(Sending)
-	// Rotated names snapshots that another program's rotation has just destroyed on a receiving
-	// site.
+	// Rotated repeats the destroys of another program's rotation on a receiving site; snapshots are
+	// the names of the destroyed snapshots.
 	Rotated(site int, name string, snapshots []string)
-	// Prune is a run of snapwatch prune on C, with the retention of [Setup.VaultKeeps].
+	// Prune repeats a run of snapwatch prune on C, with the retention of [Setup.VaultKeeps].
 	Prune()
 	// Looked is called at the end of a tick, when the command check runs on C.
 	Looked()
 }
 
-// Sending is one disk that a node replicates to another site. As is the disk's name at the
-// target. Anew is true if the disk is sent in full, because the target had no common base with
-// the source and a person destroyed the target. Proxmox is true if Proxmox's own replication
-// sends the disk.
+// Sending is one disk that a node replicates to another site. The field As is the disk's name at
+// the target. Anew is true if the disk is sent in full, because the target had no common base with
+// the source and a person destroyed the target. Proxmox is true if Proxmox's own replication sends
+// the disk.
 type Sending struct {
 	From, To      int
 	Name, As      string
@@ -99,9 +99,10 @@ func (w *World) Guests() []Guest {
 	return all
 }
 
-// Disk is a dataset of a simulated site. Content numbers the state of the disk's data. Size
-// counts how often the simulated disk was enlarged. Origin is the snapshot that the disk was
-// cloned from. RolledBack is the guid of the snapshot of the disk's last rollback.
+// Disk is a dataset of a simulated site. Content is a number for the state of the disk's data:
+// equal numbers mean equal data. Size counts how often the simulated disk was enlarged. Origin is
+// the snapshot that the disk was cloned from. RolledBack is the guid of the snapshot of the disk's
+// last rollback.
 type Disk struct {
 	Name                 string
 	GUID, RolledBack     uint64
@@ -127,7 +128,8 @@ func (w *World) Disks(site int) map[string]Disk {
 	return all
 }
 
-// Content returns the number of the state of the data in the snapshot with the given guid.
+// Content returns the number for the data in the snapshot with the given guid: equal numbers mean
+// equal data.
 func (w *World) Content(guid uint64) int { return w.taken[guid].content }
 
 // Now returns the true time of the model, whatever the sites' clocks show.
@@ -156,7 +158,7 @@ func (w *World) Verdicts() map[string]checker.Verdict {
 	return all
 }
 
-// siteOf returns the site's number of a node; the node nil means C.
+// siteOf returns the site number of a node. If the node is nil, siteOf returns the number of C.
 func (w *World) siteOf(n *node) int {
 	switch n {
 	case w.nodes[SiteA]:

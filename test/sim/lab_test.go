@@ -13,8 +13,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// The random weeks that are made for the lab break no promise of docs/reliability.md in the
-// model, and contain every kind of step.
+// The random weeks that are made for the lab break no promise of docs/reliability.md in the model,
+// and contain every kind of step that a lab can play.
 func TestLabWeeks(t *testing.T) {
 	happened := map[string]bool{}
 	var sum Stats
@@ -36,8 +36,8 @@ func TestLabWeeks(t *testing.T) {
 	assert.Greater(t, sum.Based, 1000)
 }
 
-// The day that is made for the lab breaks no promise of docs/reliability.md in the model, and
-// each step of the day has its effect.
+// The day that is made for the lab breaks no promise of docs/reliability.md in the model, and each
+// step of the day changes the model as the step requires.
 func TestLabDay(t *testing.T) {
 	setup, plan := LabDay()
 	w := NewWorld(setup)
@@ -62,16 +62,17 @@ func TestLabDay(t *testing.T) {
 	t.Logf("%+v", w.stats)
 }
 
-// replicated returns a test world of simulated sites in which B has a copy of each disk on A, and
-// the name of the first disk.
+// replicated returns a simulated world, the world's nodes A and B, and the name of the first disk
+// on A. In the returned world, B has a copy of each disk on A.
 func replicated() (w *World, a, b *node, disk string) {
 	w = NewWorld(plain(properties))
 	w.replicateFirst()
 	return w, w.nodes[SiteA], w.nodes[SiteB], w.guests[w.order[0]].disks[0]
 }
 
-// A copy that a person destroys and receives in full again is a new dataset: the new copy has all
-// sent snapshots, and no snapshot or bookmark of the old copy (seed 900001 on real ZFS).
+// If a person destroys a copy and receives the copy in full again, the new copy is a new dataset:
+// the new copy has all sent snapshots, but no bookmark and no unsent snapshot of the old copy (seed
+// 900001 on real ZFS).
 func TestStartedOver(t *testing.T) {
 	w, a, b, name := replicated()
 	src, dst := a.sets[name], b.sets[name]
@@ -106,9 +107,9 @@ func TestNothingToSend(t *testing.T) {
 	assert.Equal(t, w.now, w.pairs["pve-b "+name].last)
 }
 
-// If a disk was written on its node before a snapshot, the first increment received on top of
-// that snapshot counts as written; the second increment does not (seeds 900022, 900023 and 900027
-// on real ZFS, 900101 for a container's disk).
+// If a disk was written on its node before a snapshot, ZFS counts the first increment that the node
+// receives on top of that snapshot as a write, but not the second increment (seeds 900022, 900023
+// and 900027 on real ZFS, 900101 for a container's disk).
 func TestAnIncrementDropsTheLog(t *testing.T) {
 	for _, name := range []string{"tank/data/vm-100-disk-0", "tank/data/subvol-101-disk-0"} {
 		t.Run(name, func(t *testing.T) {

@@ -8,17 +8,17 @@ import (
 	"snapwatch/internal/pve"
 )
 
-// labKinds are the kinds of steps of simulated weeks that a lab can play, too. A lab cannot play
-// clocks that differ between hosts, full or broken pools, and receives that break off. Frequent
-// steps are listed more than once.
+// labKinds are the kinds of steps of simulated weeks that a lab can play, too. A lab can play
+// neither clocks that differ between hosts, nor full or broken pools, nor receives that break off.
+// A kind that is listed more than once is drawn more often.
 var labKinds = []string{
 	"start", "start", "start", "stop", "stop", "blink", "flash", "crash", "pause", "migrate", "migrate", "failover", "failover",
 	"death", "hostreboot", "destroy", "newdisk", "backup", "backup", "rollback", "hibernate", "pvesh fails", "pvesh lies",
 	"pvesh nobody", "cut", "long cut", "kill", "cron", "foreign", "foreign",
 }
 
-// LabWeek returns a setup with two guests and one random step for each tick of five hours, for
-// [World.PlayIn]. LabWeek always returns the same steps for the same seed.
+// LabWeek returns, for [World.PlayIn], a setup with two guests, and one random step for each tick
+// of five hours. LabWeek always returns the same steps for the same seed.
 func LabWeek(seed uint64, steps int) (Setup, []Step) {
 	r := rand.New(rand.NewPCG(seed, 0))
 	one := func(of ...string) string { return of[r.IntN(len(of))] }

@@ -46,8 +46,8 @@ type machine struct {
 	crew
 	w *World
 	n *node
-	// between is called once for each phase of the tick that the run reaches, and plays the steps
-	// of the phase.
+	// The machine calls the function between once for each phase of the tick that the run reaches.
+	// The function plays the steps of this phase.
 	between func(phase int)
 	reached int
 	// kill counts down the run's changes: the run dies before the change at which kill becomes 0. A
@@ -57,31 +57,32 @@ type machine struct {
 	// ended is true when the run is over. unindexed is true for a run that does not use the index
 	// of snapshots.
 	ended, unindexed bool
-	// holds counts the run's locks on each guest, by VMID. refused are the guests that the run
-	// snapshots without their lock: either another program holds the lock, or the run released
-	// the lock because the guest's channel programs took long.
+	// holds has, by VMID, the number of locks that the run holds on the guest. refused is true, by
+	// VMID, if the run snapshots the guest without the guest's lock: either another program holds
+	// the lock, or the run released the lock because the guest's channel programs took long.
 	holds   map[int]int
 	refused map[int]bool
 	// replica is true on C, because C is not a Proxmox node.
 	replica bool
-	// looks is true for a dry run, which changes nothing and which no step disturbs. seenStopped
-	// are the guests that were off when the previous run read their states.
+	// looks is true for a dry run: the run changes nothing, and no step happens during the run.
+	// seenStopped has, for a dry run, the VMIDs of the guests that an earlier run found off.
 	looks       bool
 	seenStopped []int
 	// final is true for a run of the command finalize. unblocks is true for a run of the command
 	// unblock, which rotates no snapshot.
 	final, unblocks bool
-	// timers are the functions that the machine calls at a later time.
+	// timers has the functions that the machine must call at a later time.
 	timers []*timer
-	// snapped are the datasets that this run has snapshotted. whileFrozen records for each
-	// snapshot of the run whether its guest was frozen.
+	// snapped is true, by dataset, if this run has snapshotted the dataset. whileFrozen has, by
+	// full snapshot name, an entry for each snapshot of this run: true if the snapshot's guest was
+	// frozen.
 	snapped, whileFrozen map[string]bool
 }
 
 var _ run.World = &machine{}
 
-// call is called first by each method of [run.World]: it lets other tasks continue and fails if
-// the run is over.
+// call is the first step of each method of [run.World]: call lets other tasks continue, and returns
+// an error if the run is over.
 func (m *machine) call() error {
 	m.turn()
 	return m.alive()
@@ -95,14 +96,14 @@ func (m *machine) alive() error {
 	return m.dead
 }
 
-// change is called first by each method that changes a pool or file; it may kill the run. At the
-// run's first change, the plan is complete.
+// change is the first step of each method that changes a pool or file. change may kill the run. At
+// the run's first change, the plan is complete.
 func (m *machine) change() error {
 	if err := m.call(); err != nil {
 		return err
 	}
 	m.planMade()
-	m.w.planned = m.n.clock(m.w.now) // a later round of the run makes a later plan
+	m.w.planned = m.n.clock(m.w.now) // each round of the run makes its own plan
 	if m.kill--; m.kill == 0 {
 		m.dead = errKilled
 	}
@@ -139,8 +140,8 @@ func (m *machine) begins(what, dataset string) {
 // Now implements [run.Time].
 func (m *machine) Now() time.Time { return m.n.clock(m.w.now) }
 
-// Wait implements [run.Time]: a run waits between its two looks at a guest, and for the hooks of
-// other rounds and runs.
+// Wait implements [run.Time]. A run waits between its two looks at a guest; a run also waits for
+// the end of hooks that other rounds or other runs started.
 func (m *machine) Wait(ctx context.Context, d time.Duration) error {
 	if err := m.call(); err != nil || m.looks {
 		return err
@@ -155,7 +156,7 @@ func (m *machine) Wait(ctx context.Context, d time.Duration) error {
 	return m.call()
 }
 
-// deadline is the key in a context of the time at which the run's waiting ends.
+// deadline is a context key. Its value is the time at which a wait of the run must end.
 type deadline struct{}
 
 // maxWait is the longest time for which a simulated run may wait.
@@ -189,7 +190,7 @@ func (m *machine) pass(d time.Duration) {
 // slowAnswer is the duration of a pvesh call on a slow node.
 const slowAnswer = 20 * time.Second
 
-// ask is called first by each method that asks Proxmox. While a run asks Proxmox, the run must
+// ask is the first step of each method that asks Proxmox. While a run asks Proxmox, the run must
 // not hold any guest's lock.
 func (m *machine) ask(what string) error {
 	if err := m.call(); err != nil {
@@ -202,8 +203,8 @@ func (m *machine) ask(what string) error {
 	return nil
 }
 
-// Timeout implements [run.Time]. Timeout limits only the run's waiting, because a simulated
-// program that hangs returns an error itself.
+// Timeout implements [run.Time]. A timeout limits the waits of a run. Simulated programs need no
+// timeout: a simulated program that hangs returns an error immediately.
 func (m *machine) Timeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithValue(ctx, deadline{}, m.w.now.Add(min(d, maxWait))), func() {}
 }
@@ -396,7 +397,7 @@ func (m *machine) SaveReport(_ string, r *report.Run) error {
 	return nil
 }
 
-// save is called first by each method that writes a file of the run.
+// save is the first step of each method that writes a file of the run.
 func (m *machine) save() error {
 	if err := m.change(); err != nil {
 		return err
@@ -428,8 +429,8 @@ func (m *machine) SaveState(s report.State) error {
 	return nil
 }
 
-// noted updates the node's knowledge after a run saved its state: which disks belong to guests of
-// the node, and which to guests of the other node.
+// noted records, after a run has saved its state, whether the guest of each disk in this state is
+// on the other node.
 func (m *machine) noted(s report.State) {
 	for name, d := range m.n.sets {
 		g := m.w.guests[m.w.parse(name).vmid]
@@ -444,7 +445,7 @@ func (m *machine) noted(s report.State) {
 	}
 }
 
-// options returns the options with which cron starts snap or prune on a simulated host.
+// options returns the options of a run of snap or prune that cron starts on a simulated host.
 func (w *World) options(n *node, at run.World, words string) run.Options {
 	keep, err := config.ParseKeep(strings.Fields(words))
 	if err != nil {
@@ -514,7 +515,7 @@ func (w *World) machineOn(n *node) *machine {
 	return &machine{holds: map[int]int{}, refused: map[int]bool{}, crew: crew{chance: w.chance, late: w.tick < n.slow, idle: &w.idle}, w: w, n: n}
 }
 
-// again returns the plan of a dry run of snap immediately after another run.
+// again returns the plan of a dry run of snap that immediately follows a run.
 func (w *World) again(n *node, seenStopped []int) (snapper.Plan, error) {
 	m := w.machineOn(n)
 	m.looks, m.seenStopped, m.reached = true, seenStopped, AfterRun
@@ -524,8 +525,8 @@ func (w *World) again(n *node, seenStopped []int) (snapper.Plan, error) {
 	return plan, err
 }
 
-// complete reports whether a run took all due snapshots of all pools, and postponed no guest to
-// the next run.
+// complete reports whether a run took all due snapshots on all pools and postponed no guest to the
+// next run.
 func complete(done report.Run) bool {
 	return !slices.ContainsFunc(done.Pools, func(p report.Pool) bool { return !p.LockedSince.IsZero() }) &&
 		!slices.ContainsFunc(done.Disks, func(d report.Disk) bool {

@@ -24,8 +24,8 @@ type machinePool struct {
 
 func (p *machinePool) state() *poolState { return p.n.pools[p.name] }
 
-// read is called first by each method that reads the simulated pool; it fails if the pool cannot
-// be read.
+// read is the first step of each method that reads the simulated pool; read returns an error if the
+// pool cannot be read.
 func (p *machinePool) read() error {
 	if err := p.call(); err != nil {
 		return err
@@ -58,8 +58,8 @@ func (p *machinePool) Unlock() {
 	}
 }
 
-// write is called first by each method that changes the simulated pool. On a suspended pool the
-// changing program never ends.
+// write is the first step of each method that changes the simulated pool. On a suspended pool, a
+// program that changes the pool never ends.
 func (p *machinePool) write() error {
 	if err := p.change(); err != nil {
 		return err
@@ -103,7 +103,8 @@ func (p *machinePool) heads(wanted func(name string) bool) ([]zfs.Dataset, error
 	return list, nil
 }
 
-// lacksDisk reports whether the node's simulated listings leave out disk number i, as a fault.
+// lacksDisk reports whether, because of a simulated fault, the node's listings leave out disk
+// number i.
 func (n *node) lacksDisk(tick, i int) bool { return tick < n.lacking && i == n.lacks%len(n.sets) }
 
 // head returns the dataset as zfs get shows it: a local value hides the received value of the same
@@ -215,7 +216,8 @@ func (p *machinePool) Snapshot(_ context.Context, guests []lua.Guest, bookmarks 
 	return outcomes, nil
 }
 
-// snapshots takes the snapshots of all of a guest's disks, or no snapshot if one of them fails.
+// snapshots takes a snapshot of each disk of a guest. If one of these snapshots fails, the guest
+// gets no snapshot.
 func (p *machinePool) snapshots(g lua.Guest, outcomes map[string]lua.Outcome) bool {
 	var made []lua.Disk
 	for _, k := range g.Disks {
@@ -387,8 +389,8 @@ func (p *machinePool) DestroyBookmark(_ context.Context, b zfs.Snapshot) error {
 	return nil
 }
 
-// SetConsistent checks that a run marks a snapshot as consistent only if the snapshot's guest was
-// frozen.
+// SetConsistent checks, for each snapshot that a run marks as consistent, that the snapshot's guest
+// was frozen.
 func (p *machinePool) SetConsistent(_ context.Context, snapshots []string) error {
 	if err := p.write(); err != nil {
 		return err

@@ -16,7 +16,7 @@ var (
 // stages of CI play many.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	debug.SetGCPercent(-1)        // collect no garbage while little memory is used:
-	debug.SetMemoryLimit(1 << 30) // simulated worlds are small, 1 GiB suffices for long
+	debug.SetGCPercent(-1)        // collect garbage only near the memory limit:
+	debug.SetMemoryLimit(1 << 30) // simulated worlds are small, so 1 GiB is rarely reached
 	os.Exit(m.Run())
 }

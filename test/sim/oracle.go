@@ -10,9 +10,8 @@ import (
 	"snapwatch/snapper"
 )
 
-// stopTaken checks each _stopped snapshot that a run takes: the disk's guest must be off. All
-// promises about silence depend on the promise that a _stopped snapshot is never taken while the
-// guest runs.
+// stopTaken checks each _stopped snapshot that a run takes: the disk's guest must be off. A wrong
+// _stopped snapshot would silence the alarms about a running guest.
 func (w *World) stopTaken(n *node, vmid int, dataset string) {
 	w.stats.Stops++
 	g := w.guests[vmid]
@@ -24,16 +23,18 @@ func (w *World) stopTaken(n *node, vmid int, dataset string) {
 	}
 }
 
-// noBase handles a replication that finds no common snapshot or bookmark as a base. A promise of
-// docs/reliability.md is broken if the copy was away for fewer days than the bookmarks cover.
+// noBase handles a replication that finds no common snapshot or bookmark as a base. If the copy has
+// received nothing for fewer days than the bookmarks cover, a promise of docs/reliability.md is
+// broken.
 func (w *World) noBase(src, dst *dataset, site string) {
 	p := w.pairs[site+" "+dst.name]
 	away := "never replicated"
 	if p != nil && p.source == src.guid && p.target == dst.guid {
 		away = w.now.Sub(p.last).String()
-		// The newest common bookmark may be one day older than the copy, and a clock that jumps
-		// adds days. A copy that was away at every midnight has no newer base, even if it
-		// received snapshots between two midnights.
+		// The newest common bookmark may be one day older than the copy's last receive, and each
+		// jump of a clock may add a day. Only the first snapshot of each day has a bookmark. So if
+		// a copy receives some snapshots but never the first one of a day, the newest common
+		// bookmark is older than the copy's last receive.
 		horizon := time.Duration(w.Bookmarks-2-w.jumps) * 24 * time.Hour
 		if w.now.Sub(p.last) < horizon && w.now.Sub(p.based) < horizon+24*time.Hour && !w.turnsOver() && !dst.blocked.After(p.last) {
 			w.broken("%s no longer has a common base with %s, which was away for %s", src.name, dst.name, away)
@@ -45,11 +46,10 @@ func (w *World) noBase(src, dst *dataset, site string) {
 	w.receive(dst, src.snaps)
 }
 
-// turnsOver reports whether a snapshot that was sent may be destroyed at its source before the
-// next replication continues from it. If the source destroys the sent snapshot, syncoid continues
-// from an older snapshot, rolls the copy back, and may destroy the first snapshot of the day on
-// the copy. Sanoid's snapshots count among the newest snapshots of a disk: one for each four of
-// snapwatch (docs/replication.md).
+// turnsOver reports whether the retention keeps so few snapshots that the source may destroy a sent
+// snapshot before the next replication. Then syncoid continues from an older snapshot, rolls the
+// copy back, and may destroy the first snapshot of the day on the copy. If sanoid runs too, one
+// fifth of a disk's newest snapshots are snapshots by sanoid (docs/replication.md).
 func (w *World) turnsOver() bool {
 	newest := w.retention[zfs.Frequently]
 	if w.Sanoid {
@@ -75,7 +75,7 @@ func bucketName(class zfs.Class, t time.Time) string {
 	return t.Format("2006")
 }
 
-// mayGo checks for each snapshot that a run of snap destroys that the retention allows this.
+// mayGo checks that a run of snap was allowed to destroy the named snapshot of a disk.
 func (w *World) mayGo(n *node, d *dataset, name string) {
 	now := w.planned
 	s := d.snaps[d.find(name)]
@@ -106,9 +106,9 @@ func (w *World) mayGo(n *node, d *dataset, name string) {
 	}
 }
 
-// mustNotRotate returns why a node must not rotate a disk's snapshots because of the disk's
-// guest, "" if the node may rotate them. A run cannot know of events of the guest during the run,
-// so after an event during the run the model allows every rotation.
+// mustNotRotate returns the fact about a disk's guest that forbids a node to rotate the disk's
+// snapshots, "" if the node may rotate them. If something happens to the guest during the run, the
+// model allows every rotation, because the run cannot know of this event.
 func (w *World) mustNotRotate(n *node, d *dataset) string {
 	g := w.guests[w.parse(d.name).vmid]
 	switch {
@@ -128,8 +128,9 @@ func (w *World) mustNotRotate(n *node, d *dataset) string {
 	return ""
 }
 
-// hasRoom reports whether the retention of bookmarks would keep the bookmark of a disk's _stopped
-// snapshot: as one of the ten newest bookmarks of _stopped snapshots, or as the first of its day.
+// hasRoom reports whether the retention of bookmarks would keep a bookmark of a disk's _stopped
+// snapshot: either as one of the disk's ten newest bookmarks of _stopped snapshots, or as the day's
+// first bookmark of a _stopped snapshot.
 func (w *World) hasRoom(d *dataset, s zfs.Snapshot) bool {
 	day := func(s zfs.Snapshot) string { return s.Name[:len("autosnap_2006-01-02")] }
 	newer, later, first := 0, map[string]bool{}, true
@@ -183,8 +184,8 @@ func (w *World) keptBy(d *dataset, s zfs.Snapshot, now time.Time) string {
 	return ""
 }
 
-// idempotent checks that a run directly after another run would only take the snapshot that every
-// run takes.
+// idempotent checks that a second run directly after a run would change nothing, except that it
+// takes the snapshot that every run takes.
 func (w *World) idempotent(n *node, plan snapper.Plan, complete bool, plansAgain func() (snapper.Plan, error)) {
 	labels := len(plan.InheritReceived) > 0 || slices.ContainsFunc(plan.Guests, func(g snapper.GuestPlan) bool { return g.Class == zfs.Stopped })
 	if !complete || n.disturbed || !labels && w.tick%16 != 0 {
@@ -202,14 +203,15 @@ func (w *World) idempotent(n *node, plan snapper.Plan, complete bool, plansAgain
 			}
 		}
 	}
-	// If a clock was set back, the days of the snapshots' names are not in the order of the
-	// snapshots: a destroyed bookmark may leave room for another bookmark of its day.
+	// If a clock was set back, the days in the snapshots' names are not in the order in which the
+	// snapshots were taken. After the destroy of a bookmark, the second run may then make a
+	// bookmark of the same day.
 	if w.jumps > 0 && len(plan.DestroyBookmarks) > 0 {
 		again.CreateBookmarks = nil
 	}
-	// The plan for a pool that answered early is older than the second look at a guest of a late
-	// pool, and hooks and a busy ZFS take time, too. Snapshots that expire between the plan and
-	// the end of a run are destroyed by the next run.
+	// If a pool is late, or hooks run, or ZFS is busy, a run ends some time after its plan. The
+	// second run destroys the snapshots that expire between the first run's plan and the end of the
+	// first run.
 	if w.tick < n.slow || w.Hooks != "" || w.Again {
 		again.FullDestroys = nil
 	}
@@ -218,14 +220,14 @@ func (w *World) idempotent(n *node, plan snapper.Plan, complete bool, plansAgain
 	}
 }
 
-// stranger reports whether snap may label a stopped guest's disk only with the consent of a
-// person (snap --adopt): the disk was received without a label, or a receive of the disk is
-// pending. The node may remember the receive although no snapshot shows it.
+// stranger reports whether snap may label a stopped guest's disk only with the consent of a person
+// (snap --adopt): the disk was received without a label, or a receive of the disk is pending. The
+// node's saved state may prove the receive even if no snapshot of the disk proves it.
 func (w *World) stranger(d *dataset) bool {
 	newest, any := d.newestManaged()
 	label := d.running.Own()
 	if class, _ := newest.Class(); label == "stopped" && d.running.Source == zfs.SourceReceived && class != zfs.Stopped {
-		return true // sanoid took a snapshot after our _stopped one, and then the guest moved
+		return true // sanoid took a snapshot after snap's _stopped one, and then the guest moved
 	}
 	if d.running.Source == zfs.SourceLocal && d.received {
 		return true // nothing proves that the label is newer than the receive
@@ -262,7 +264,7 @@ func (w *World) labels() {
 }
 
 // announced compares a disk's newest snapshot with the true state of the disk's guest. The newest
-// snapshot of a stopped guest's disk must be a _stopped snapshot of the disk's last data; the
+// snapshot of a stopped guest's disk must be a _stopped snapshot with the disk's present data; the
 // newest snapshot of a running guest's disk must not be a _stopped one.
 func (w *World) announced(g *guest, d *dataset) {
 	newest, any := d.newestManaged()

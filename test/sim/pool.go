@@ -25,20 +25,21 @@ type dataset struct {
 	// properties, ZFS treats its local properties as received ones, and the first properties that
 	// arrive replace the local ones.
 	labelled bool
-	// log is true if the disk was written on this site since the last receive: the dataset then
-	// has an intent log in addition to its data. logged are the guids of the snapshots that have
-	// an intent log, because they were taken of a dataset with an intent log. An increment
-	// received on top of a snapshot with an intent log drops the intent log, and ZFS counts that
-	// as written (1 KiB, seen on OpenZFS 2.3.9). dropped is the txg of the latest increment that
-	// dropped an intent log, 0 if none did.
+	// log is true if the disk was written on this site since the last receive: the dataset then has
+	// an intent log in addition to its data. logged has the guids of the snapshots with an intent
+	// log: such a snapshot was taken while the dataset had an intent log. An increment received on
+	// top of a snapshot with an intent log drops the intent log, and ZFS counts that as written (1
+	// KiB, seen on OpenZFS 2.3.9). dropped is the txg of the latest increment that dropped an
+	// intent log, 0 if none did.
 	log     bool
 	logged  []uint64
 	dropped uint64
-	// discarded are the bookmarks of the dataset's discarded history, by transaction group.
+	// discarded is true, by transaction group, for each bookmark of the dataset's discarded
+	// history.
 	discarded map[uint64]bool
-	// blocked is the time at which a receive into the dataset last failed because a snapshot of
-	// the same name existed, after the clock of a node was ahead. The source continues to rotate
-	// until a person repairs the copy.
+	// blocked is the time of the last receive into the dataset that failed because the dataset had
+	// another snapshot of the same name: this happens after a node's clock was ahead. Until a
+	// person repairs the copy, the source continues to destroy expired snapshots.
 	blocked time.Time
 	// unseen is true if the dataset was rolled back to a state older than its bookmarks and no
 	// run has read the dataset since.
@@ -62,13 +63,13 @@ type dataset struct {
 	// listChanged is the time of the last change of the list of snapshots.
 	list        uint64
 	listChanged int64
-	changed     time.Time // the last change of the list of snapshots, by the host's clock
-	// unannounced is the time of the last run that should have snapshotted and labelled the disk
-	// after its guest's start, and could not.
+	changed     time.Time // the time of the last change of the list of snapshots, by the host's clock
+	// unannounced is the time of the last run after the guest's start that had to label and
+	// snapshot the disk and could not.
 	unannounced time.Time
 }
 
-// taken is the data of a snapshot that only the model knows.
+// taken has the facts about a snapshot that the model knows and ZFS does not show.
 type taken struct {
 	content int
 	at      time.Time // the true time when the snapshot was taken
@@ -93,7 +94,7 @@ type diskName struct {
 	disk bool
 }
 
-// parse splits a dataset's name into its parts. The parts are cached, because a simulated week
+// parse splits a dataset's name into its parts. parse caches the parts, because a simulated week
 // parses the same names very often.
 func (w *World) parse(name string) diskName {
 	n, known := w.parsed[name]

@@ -40,8 +40,8 @@ func (w *World) cloned(g *guest) bool {
 // replicatePrefix returns the prefix of the names of Proxmox's replication snapshots of a guest.
 func replicatePrefix(g *guest) string { return fmt.Sprintf("__replicate_%d-0_", g.vmid) }
 
-// pvesr replicates a guest to the other node: it takes a snapshot of each disk and sends that
-// snapshot with all snapshots since the last replication. pvesr destroys the copies of disks that
+// pvesr replicates a guest to the other node: it takes a snapshot of each disk, and sends this
+// snapshot and all snapshots since the last replication. pvesr destroys the copies of disks that
 // the guest no longer has. pvesr returns false if a copy differs from its source.
 func (w *World) pvesr(g *guest) bool {
 	home, other := w.nodes[g.home], w.nodes[1-g.home]
@@ -69,7 +69,8 @@ func (w *World) pvesr(g *guest) bool {
 	return same
 }
 
-// dropReplicated destroys on both nodes all of a guest's replication snapshots except the newest.
+// dropReplicated destroys on both nodes a guest's replication snapshots, except the newest one of
+// each disk.
 func (w *World) dropReplicated(g *guest) {
 	for _, n := range w.nodes {
 		for _, disk := range g.disks {

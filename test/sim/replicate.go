@@ -9,13 +9,13 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// pair is a disk and one of its copies, for checking the promise that disk and copy have a common
-// base for the next send.
+// pair is a disk and one of its copies. The model checks the promise that disk and copy have a
+// common base for the next send.
 type pair struct {
 	source, target uint64 // the guids of the disk's and the copy's datasets
 	last           time.Time
-	// based is the time of the newest snapshot of the copy of which the disk had a bookmark at
-	// the last replication; zero if there was none.
+	// At the last replication, the disk had bookmarks of some snapshots of the copy. based is the
+	// time of the newest of these snapshots, zero if the disk had no such bookmark.
 	based time.Time
 }
 
@@ -41,8 +41,8 @@ func (w *World) replicate() {
 			if w.Relay {
 				from = w.nodes[0]
 			}
-			// A node that received a disk sends the disk on only after snap has run there
-			// (docs/replication.md, "B takes over", step 3).
+			// After a node has received a disk, the node may send the disk only after a run of snap
+			// on the node (docs/replication.md, "B takes over", step 3).
 			d := from.sets[name]
 			waits := from != home && d != nil && d.unseen
 			if w.tick >= max(from.down, from.cut, w.c.cut) && !waits {
@@ -52,9 +52,9 @@ func (w *World) replicate() {
 	}
 }
 
-// send replicates one disk as syncoid does: from the newest common snapshot, else from the newest
-// bookmark whose snapshot the target has. If the target has neither a common snapshot nor the
-// snapshot of a bookmark, there is no base.
+// send replicates one disk as syncoid does: from the newest common snapshot or, if there is none,
+// from the newest bookmark whose snapshot the target has. If the target has neither a common
+// snapshot nor the snapshot of a bookmark, there is no base.
 func (w *World) send(from *node, name string, to map[string]*dataset, as string, at *node, breaks bool) {
 	src := from.sets[name]
 	pool := from.pools[zfs.Pool(name)]
@@ -132,8 +132,9 @@ func (w *World) seed(src *dataset, to map[string]*dataset, as, on string, host t
 	return dst
 }
 
-// increment sends the snapshots of the source that the target lacks. increment returns false if
-// the receive broke off or there was nothing to send: then no property arrives either.
+// increment sends the snapshots of the source that the target lacks. increment returns false if the
+// receive broke off, or if there was nothing to send. In both cases no property arrives at the
+// target.
 func (w *World) increment(src, dst *dataset, sending Sending, breaks bool) bool {
 	site := siteNames[sending.To]
 	base, ok := commonBase(src, dst)
@@ -201,9 +202,9 @@ func (w *World) txgOf(src *dataset, guid uint64) uint64 {
 	return 0
 }
 
-// receive adds the source's snapshots to the target, with new txgs. receive stops and returns
-// false at a snapshot if the target has another snapshot of the same name, which happens after a
-// clock was set back.
+// receive adds the source's snapshots to the target, with new txgs. If the target has another
+// snapshot of the same name, receive stops there and returns false; this happens after a clock was
+// set back.
 func (w *World) receive(dst *dataset, list []zfs.Snapshot) bool {
 	for _, s := range list {
 		dst.ever, dst.received = true, true
@@ -223,8 +224,8 @@ func (w *World) receive(dst *dataset, list []zfs.Snapshot) bool {
 	return true
 }
 
-// commonBase returns the guid of the base for an incremental send: the newest common snapshot,
-// else the newest of the target's snapshots of which the source has a bookmark.
+// commonBase returns the guid of the base for an incremental send: the newest common snapshot or,
+// if there is none, the newest bookmark of the source whose snapshot the target has.
 func commonBase(src, dst *dataset) (guid uint64, ok bool) {
 	for _, s := range slices.Backward(dst.snaps) {
 		if hasGUID(src.snaps, s.GUID) {

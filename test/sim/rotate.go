@@ -11,9 +11,9 @@ import (
 )
 
 // rotated plays another program's rotation on a receiving site and returns the names of the
-// destroyed snapshots. On a node this rotation keeps the newest snapshots and the first snapshot
-// of each day. On all sites it destroys the snapshots that syncoid made for sending to other
-// sites.
+// destroyed snapshots. On a node, the other program's rotation keeps the newest snapshots and the
+// first snapshot of each day. On all sites, the rotation destroys the snapshots that syncoid made
+// for sending to other sites.
 func rotated(d *dataset, to int) (gone []string) {
 	const newest = 6
 	days := map[string]bool{}
@@ -61,7 +61,7 @@ func (w *World) prune() {
 	}
 }
 
-// mayPrune checks for each snapshot that prune destroys that the retention on C allows this.
+// mayPrune checks that prune on C was allowed to destroy the named snapshot of a disk.
 func (w *World) mayPrune(d *dataset, name string) {
 	w.stats.Pruned++
 	s, any := d.newestManaged()
@@ -73,8 +73,8 @@ func (w *World) mayPrune(d *dataset, name string) {
 	}
 }
 
-// dropSyncs destroys all snapshots of a dataset that syncoid made for sending to a site, except
-// the newest.
+// dropSyncs destroys the snapshots of a dataset that syncoid made for sending to a site, except the
+// newest of them.
 func dropSyncs(d *dataset, site string) {
 	newest := true
 	for i := len(d.snaps) - 1; i >= 0; i-- {

@@ -24,23 +24,24 @@ import (
 // value at this tick.
 type samples map[string][]float64
 
-// record is a simulated week as Prometheus scrapes the exporters, together with the verdicts of
-// check.
+// record is the record of a simulated week: the values that Prometheus scrapes from the exporters,
+// and the verdicts of check.
 type record struct {
 	w      *World
 	ticks  int
 	series samples
 	tests  []string
-	// stale counts the consecutive runs of check for which a disk was stale. wait is the number
-	// of runs of check within the "for" of the alert rule, before the alert fires. blind counts
-	// down the runs of check after a clock error, during which the test cannot know whether the
-	// alert fires.
+	// stale has, by disk and severity, the number of consecutive runs of check that found the disk
+	// stale. wait is the number of runs of check in the time "for" of the alert rule, after which
+	// the alert fires. After a clock error the test cannot know for some runs of check whether the
+	// alert fires: blind is the number of such runs that are left.
 	stale       map[string]int
 	wait, blind int
-	// silent are the disks that did not alarm when they could last be read.
+	// silent is true, by dataset, if the rules raised no alert about the disk when the disk was
+	// last read. While the disk cannot be read, the rules then raise no alert either.
 	silent map[string]bool
-	// stopped records, for each disk whose newest snapshot is a _stopped one, this snapshot and
-	// the first run of check that saw it.
+	// stopped has, by dataset, for each disk whose newest snapshot is a _stopped one, this snapshot
+	// and the tick of the first run of check that saw this snapshot.
 	stopped map[string]stoppedSince
 }
 
@@ -129,7 +130,7 @@ func (w *World) lookAt(n *node) checker.Report {
 func (r *record) tick(report checker.Report) {
 	w, tick := r.w, r.w.tick
 	if w.now.Before(r.begin()) {
-		return // this look at C happened before the week begins
+		return // this check of C happened before the recorded week begins
 	}
 	vault := `instance="c",cluster="vault",site="vault",role="replica"`
 	r.set(tick, "up", vault, 1)
@@ -151,8 +152,8 @@ func (r *record) tick(report checker.Report) {
 	r.expect(tick, report)
 }
 
-// owned returns the newest snapshot of the owner's disk from which a copy comes, nil if there is
-// none.
+// owned returns the newest managed snapshot of the disk of which d is a copy, nil if the owner does
+// not have that disk.
 func (w *World) owned(d checker.Disk) *zfs.Snapshot {
 	src := w.source(w.guests[d.VMID], strings.TrimPrefix(d.Dataset, "vault/"))
 	if src == nil {
@@ -181,7 +182,7 @@ func (r *record) seen(tick int, d checker.Result) bool {
 	return tick-known.tick > limit
 }
 
-// expect records which alerts must fire by the alert rules, given the report of check.
+// expect records which alerts of the alert rules must fire, to agree with the report of check.
 func (r *record) expect(tick int, report checker.Report) {
 	w := r.w
 	if w.c.skew != 0 {
@@ -209,8 +210,9 @@ func (r *record) expect(tick int, report checker.Report) {
 		case d.Verdict == checker.Receiving && d.Level > checker.Within:
 			other = append(other, `alertname="SnapwatchReceivingLong",`+dataset)
 		}
-		// The command check knows since when a copy has lagged, and the alert rules know only the
-		// length of the lag: the rules do not alarm for a guest that ran only briefly.
+		// The command check knows since when a copy has lagged. The alert rules know only the
+		// difference in age between the owner's newest snapshot and the copy's newest snapshot, so
+		// the rules do not alarm for a guest that ran for only a few hours.
 		src := w.owned(d.Disk)
 		if d.Compared.Outcome == checker.Lagging && src != nil && src.Creation.Sub(d.Newest.Creation) > 6*time.Hour && r.seen(tick, d) {
 			r.ask(tick, fmt.Sprintf(`count by (severity) (ALERTS{alertname="SnapwatchLag",instance="c",%s,severity="warning"})`, dataset), []string{`severity="warning"`})
@@ -237,8 +239,8 @@ func (r *record) expect(tick int, report checker.Report) {
 	r.stale = count
 }
 
-// isSilent reports whether the alert rules may raise no alert about a disk. A disk that cannot be
-// read, or whose age cannot be trusted, keeps its previous state.
+// isSilent reports whether the alert rules raise no alert about the disk's age. A disk that cannot
+// be read, or whose age cannot be trusted, keeps its previous state.
 func (r *record) isSilent(d checker.Result) bool {
 	switch d.Verdict {
 	case checker.Missing, checker.Receiving, checker.Excluded, checker.Stopped, checker.Orphaned:
@@ -290,8 +292,9 @@ func runs(values []float64) string {
 	return strings.Join(words, " ")
 }
 
-// The command check and the alert rules agree on every disk on C at every run of check, apart
-// from the time that the rules wait before they fire. Prometheus' own engine evaluates the rules.
+// At every run of check on C, the command check and the alert rules agree about every disk, except
+// that the alert rules wait for some time before they fire. Prometheus' own engine evaluates the
+// rules.
 func TestRulesAgree(t *testing.T) {
 	rules, err := filepath.Abs("../../deploy/prometheus/snapwatch.rules.yml")
 	require.NoError(t, err)

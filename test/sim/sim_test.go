@@ -47,7 +47,8 @@ func anySetup(t *rapid.T) Setup {
 }
 
 // anySteps draws the random steps of a simulated week, in order. Some drawn steps are of kind
-// [Nothing], so that shortening a failing week keeps the times of the other steps.
+// [Nothing]: when a failing week is shortened, such a step can replace a step without moving the
+// other steps.
 func anySteps(t *rapid.T) []Step {
 	kinds := append([]string{Nothing}, Kinds()...)
 	gaps := []int{0, 1, 2, 3, 5, 9, 20, 60}
@@ -83,8 +84,8 @@ func anyWeek(seed int) (Setup, []Step) {
 	return one.setup, one.steps
 }
 
-// In no random week a promise of docs/reliability.md is broken. The test plays as many weeks at
-// the same time as there are processors. The test shortens a week that breaks a promise and
+// No random week breaks a promise of docs/reliability.md. The test plays as many weeks at the same
+// time as there are processors. If a week breaks a promise, the test shortens this week and
 // describes its events; -seed N -weeks 1 plays this week again.
 func TestWeeks(t *testing.T) {
 	t.Logf("%d weeks from seed %d on", *manyWeeks, *firstSeed)

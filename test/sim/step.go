@@ -27,8 +27,8 @@ type Step struct {
 	// Tick and Phase are the time of the step in the week.
 	Tick, Phase int
 	Kind        string
-	// Guest is the index of the guest, Node the number of the node. N is a duration in ticks, or an
-	// amount, as the kind of step defines.
+	// Guest is the index of the guest, Node the number of the node. N is a duration in ticks, or a
+	// number of other things, as the kind of step defines.
 	Guest, Node, N int
 }
 
@@ -83,9 +83,9 @@ func (w *World) step(s Step) {
 	if k.guest && g.gone && s.Kind != "reuse" {
 		return
 	}
-	// The model plays no clock jump between a run's plan and its channel program. A run that
-	// reads the guests' states only once has made its plan before the steps that the model plays
-	// between a run's two readings.
+	// The model plays no clock jump between a run's plan and the run's channel program. If a run
+	// reads the guests' states only once, the run has already made its plan when the steps of the
+	// phase betweenLooks happen.
 	clock := (s.Kind == "clock" || s.Kind == "skew") && (s.Phase == beforeProgram || s.Phase == betweenLooks && !w.planned.IsZero())
 	if clock || k.locks && (w.held[g.vmid] > 0 || g.flocked) {
 		w.later = append(w.later, s)
@@ -147,8 +147,9 @@ func (w *World) writeAll(g *guest) {
 	}
 }
 
-// move gives a guest's configuration to the other node, which then uses its copies of the guest's
-// disks. move returns false if the other node does not have all copies.
+// move gives a guest's configuration to the other node. After the move, the copies of the guest's
+// disks on the other node are the guest's disks. move returns false if the other node does not have
+// a copy of each disk.
 func (w *World) move(g *guest) bool {
 	other := w.nodes[1-g.home]
 	for _, name := range g.disks {

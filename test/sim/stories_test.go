@@ -119,8 +119,8 @@ func TestStories(t *testing.T) {
 	}
 }
 
-// The simulated weeks really check the promises of docs/reliability.md: many lagging copies must
-// alarm, and many stopped guests must not alarm.
+// The simulated weeks really check the promises of docs/reliability.md: in the weeks many copies
+// lag so that check must alarm, and many guests are stopped so that check must not alarm.
 func TestPromisesAreAsked(t *testing.T) {
 	w := NewWorld(plain())
 	w.Play(weeks, []Step{{Kind: "stop", Tick: 5, Guest: 1}, {Kind: "long cut", Tick: 20, N: 12}, {Kind: "start", Tick: 300, Guest: 1}})
@@ -142,9 +142,9 @@ func TestEveryStepHappens(t *testing.T) {
 	}
 }
 
-// A run passes the result of its second reading of the guests' states to the next run: if a guest
-// that high availability wants started went down between the two readings, the next run accepts
-// that the guest is off.
+// A run reads the guests' states twice and passes the result of the second reading to the next run.
+// So if a guest that high availability wants started goes down between the two readings, the next
+// run accepts that the guest is off.
 func TestTheSecondLookIsWhatTheNextRunIsTold(t *testing.T) {
 	w := NewWorld(plain())
 	w.Play(6, []Step{{Kind: "stop", Tick: 4, Guest: 1}, {Kind: "crash", Tick: 4, Phase: betweenLooks, Guest: 2}})

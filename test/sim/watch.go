@@ -8,13 +8,13 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// runLate is the time without a good run of snap after which a node alarms, including the "for"
-// of the alert rule.
+// runLate is the time since the last good run of snap after which an alarm about the node is due,
+// including the time "for" of the alert rule.
 const runLate = 50 * time.Minute
 
-// slack is the time by which an alarm may come later than the limit of the disk's age: for the
-// run that notices the guest's start, for the next check on C, and for the greatest difference of
-// clocks that does not count as skew.
+// slack is the longest allowed time from the moment when a disk's age passes the limit to the
+// alarm. slack covers the wait for the run that notices the guest's start, the wait for the next
+// check on C, and the greatest difference of clocks that does not count as skew.
 func (w *World) slack() time.Duration { return 2*w.Tick + 5*time.Minute }
 
 // maxSkew is the greatest difference between the sites' clocks for which the promises hold.
@@ -44,7 +44,7 @@ func (w *World) assemble() checker.Report {
 	return checker.Assemble(pools, w.policy, now)
 }
 
-// lookAtC returns the report of check and of the exporter on C, which ask the disks' owners.
+// lookAtC returns the report on C if check or the exporter asks the disks' owners.
 func (w *World) lookAtC() checker.Report {
 	report := w.assemble()
 	said := map[string][]checker.Evidence{}
@@ -66,7 +66,7 @@ func later(times ...time.Time) time.Time {
 	return last
 }
 
-// answer returns a node's answer about a disk, as the node's exporter gives it.
+// answer returns the answer that a node's exporter gives about a disk.
 func (w *World) answer(i int, asked checker.Disk) checker.Evidence {
 	n := w.nodes[i]
 	e := evidence{checker.Evidence{Node: n.name, Owned: checker.NotOwned}}
@@ -102,11 +102,11 @@ func (w *World) answer(i int, asked checker.Disk) checker.Evidence {
 	return e.Evidence
 }
 
-// evidence is a node's answer about a disk while the model builds the answer.
+// evidence is a node's answer about a disk; the model adds one fact after another to the answer.
 type evidence struct{ checker.Evidence }
 
-// hold records whether a node's disk has the requested snapshot, as a snapshot or as a bookmark,
-// and since when the asker's copy has lagged.
+// hold adds two facts to a node's answer: whether the node's disk has the requested snapshot, as a
+// snapshot or as a bookmark; and since when the asker's copy has lagged.
 func (e *evidence) hold(d *dataset, asked zfs.Snapshot) {
 	var txg uint64
 	for _, m := range d.marks {
@@ -161,7 +161,7 @@ func (w *World) mustAlarm(g *guest, src, copied *dataset, r checker.Result) {
 		return
 	}
 	since := later(g.since, src.created)
-	for _, n := range w.nodes { // also a node where the guest was started and left before a run could announce the start
+	for _, n := range w.nodes { // the guest may have started on the other node, and moved away before a run there announced the start
 		if d := n.sets[src.name]; d != nil {
 			since = later(since, d.unannounced)
 		}

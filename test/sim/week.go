@@ -69,7 +69,7 @@ func (w *World) play() {
 	w.lab.Looked()
 }
 
-// afterRun plays the steps of the phase after the run and the steps that waited for a lock.
+// afterRun plays the steps that happen after the run of snap, and the steps that waited for a lock.
 // afterRun also completes the starts of guests.
 func (w *World) afterRun() {
 	waited := w.later
@@ -87,7 +87,7 @@ func (w *World) afterRun() {
 	}
 }
 
-// over ends all simulated faults and locks whose time is over.
+// over ends each simulated fault and lock at the tick at which it must end.
 func (w *World) over() {
 	for i, n := range w.nodes {
 		if n.skew != 0 && w.tick >= n.skewEnd {
@@ -146,8 +146,9 @@ func (w *World) settle() {
 		g := w.guests[vmid]
 		n := w.nodes[g.home]
 		w.unannounced(g)
-		// If channel programs are slow, the program of a guest's second pool, or one that a busy
-		// ZFS delayed, may begin only after the run has released the guest's lock.
+		// If channel programs are slow, a run may release the guest's lock before the channel
+		// program of the guest's second pool begins, or before the second attempt of a channel
+		// program that a busy ZFS refused.
 		busy := g.disturbed || n.disturbed || g.lock != "" || g.flocked || w.tick < g.rebooting ||
 			w.tick < max(n.down, n.booting, n.cronOff, n.pveshBad, n.ignored, n.unsaved, n.lacking, n.unread, n.slowPrograms) || w.now.Sub(n.booted) < 5*time.Minute
 		for _, p := range n.pools {
@@ -162,8 +163,8 @@ func (w *World) settle() {
 }
 
 // unannounced records the disks of a running guest that no run could label or snapshot since the
-// guest's start. [World.labels] checks that the disks are labelled and snapshotted within two
-// undisturbed runs.
+// guest's start. [World.labels] checks that two undisturbed runs are enough to label and snapshot
+// the disks.
 func (w *World) unannounced(g *guest) {
 	for _, name := range g.disks {
 		if d := w.source(g, name); d != nil && g.alive && (d.running.Own() != w.nodes[g.home].name || w.olderThanStart(g, d)) {
@@ -229,8 +230,8 @@ func (w *World) Story() string {
 	return b.String()
 }
 
-// Shorten finds a shorter week that also breaks a promise, by leaving out steps and settings that
-// the failure does not need.
+// Shorten returns a shorter week that still breaks a promise: Shorten leaves out the steps and
+// settings that the failure does not need.
 func Shorten(ticks int, setup Setup, plan []Step) (Setup, []Step) {
 	fails := func(s Setup, p []Step) bool {
 		w := NewWorld(s)

@@ -1,13 +1,13 @@
-// Package sim is a model of three sites over weeks: A and B are nodes of one cluster, host C only
-// receives. Guests start, stop, move and die, hosts and pools fail, clocks jump. Cron starts the
+// Package sim is a model of three sites over weeks: A and B are nodes of one cluster, host C has
+// only copies. Guests start, stop, move and die, hosts and pools fail, clocks jump. Cron starts the
 // real run of snap ([run.Run]), and a monitoring system asks for the real verdicts of check. The
 // model knows the true state of all guests and disks; it checks that snap and check keep the
 // promises of docs/reliability.md.
 //
 // The model imitates ZFS with our channel programs, syncoid, Proxmox and cron. All decisions and
-// the whole run of snap are real code: the run calls the model through a [machine], which may
-// kill the run before any change and chooses the order of the run's parallel tasks. The verdicts
-// on a copy on C and the alert rules are real, too.
+// the whole run of snap are real code: the run calls the model through a [machine], which may kill
+// the run before any change and chooses the order of the run's parallel tasks. The code that judges
+// the copies on C, and the alert rules, are real, too.
 package sim
 
 import (
@@ -39,8 +39,8 @@ type Setup struct {
 	Properties bool
 	// SyncSnaps is true if syncoid makes its own snapshots for sending.
 	SyncSnaps bool
-	// RollsBack is true if replication is syncoid before 2.2, which itself rolls a copy back and
-	// thereby destroys the copy's newer bookmarks.
+	// RollsBack is true if syncoid is older than 2.2: such a syncoid rolls a copy back itself, and
+	// this destroys the copy's newer bookmarks.
 	RollsBack bool
 	// Pvesr is true if Proxmox replicates between the nodes A and B after each run of snap.
 	Pvesr bool
@@ -51,11 +51,11 @@ type Setup struct {
 	// Whole is true if replication sends with -R, so that a copy loses each snapshot that its
 	// source has lost.
 	Whole bool
-	// History is the number of records that a pool's history can contain, 0 for any number.
+	// History is the largest number of records in a pool's history, 0 for no limit.
 	History int
 	// Sanoid is true if sanoid runs on A in addition to snapwatch, on all disks.
 	Sanoid bool
-	// Frozen are the VMIDs of guests that snap freezes while it takes their snapshots.
+	// Frozen lists the VMIDs of the guests that snap freezes while it takes their snapshots.
 	Frozen []int
 	// Configs is true if the guests' configurations are kept with their snapshots.
 	Configs bool
@@ -67,13 +67,13 @@ type Setup struct {
 	// Again is true if channel programs sometimes fail with an error after which snap must try
 	// again.
 	Again bool
-	// Off are the VMIDs of the guests that are off when the week begins.
+	// Off lists the VMIDs of the guests that are off when the week begins.
 	Off []int
 	// Order is the random seed for the order of a run's parallel tasks.
 	Order uint64
 	// Tick is the time between two runs of cron, 0 for the usual time.
 	Tick time.Duration
-	// Guests are the guests at the beginning of the week, nil for the usual three.
+	// Guests lists the guests at the beginning of the week; nil means the usual three guests.
 	Guests []Owner
 }
 
@@ -102,11 +102,12 @@ type node struct {
 	pools  map[string]*poolState
 	report recorded
 	hooks  hooking
-	// states are the states that the node's runs saved for the next run, oldest first.
+	// states lists the states that the node's runs have saved for later runs, oldest first.
 	states []report.State
 	// ignored is the tick until which the node's snapwatch configuration leaves out all disks.
 	ignored int
-	// For each kind of fault, the tick until which the node has the fault.
+	// Each of these fields is about one kind of fault: the value is the tick until which the node
+	// has this fault.
 	down, booting, cronOff, cut, pveshBad, unsaved, lacking, slow, slowPrograms, unread int
 
 	lacks     int    // number of the disk that no listing has
@@ -122,12 +123,12 @@ type node struct {
 type recorded struct {
 	last  report.Run
 	state report.State
-	// indexes are the saved indexes of snapshots of each pool, oldest first.
+	// indexes has, by pool, the indexes of snapshots that runs have saved, oldest first.
 	indexes map[string][]string
 }
 
-// poolState contains the ticks until which a simulated pool is full, suspended, or locked by
-// another run.
+// poolState has, for each of three states of a simulated pool, the tick until which the pool has
+// this state. A locked pool is locked by another run.
 type poolState struct{ full, suspended, locked int }
 
 func (n *node) clock(now time.Time) time.Time { return now.Add(n.skew).In(zone) }
@@ -144,8 +145,8 @@ type guest struct {
 	prelaunch  bool // true while the process exists only for a backup
 	paused     bool
 	frozen     bool // true while a run has frozen the guest
-	// owned is the time of a run's note about the guest's freeze, nil without a note. refuses is
-	// the number of thaws that the guest's agent will still refuse. runsFrozen counts the runs
+	// owned is the time of a run's note about the guest's freeze, nil if there is no note. refuses
+	// is the number of thaws that the guest's agent will still refuse. runsFrozen counts the runs
 	// that have left the guest frozen.
 	owned      *time.Time
 	refuses    int
@@ -174,8 +175,8 @@ type World struct {
 	tick  int
 	nodes [2]*node
 	c     vault
-	// guests are all simulated guests by VMID; order lists the VMIDs, because the same seed must
-	// play the same week.
+	// guests has all simulated guests by VMID. order lists the VMIDs in a fixed order, because the
+	// same seed must play the same week.
 	guests   map[int]*guest
 	order    []int
 	taken    map[uint64]taken
@@ -187,7 +188,7 @@ type World struct {
 	byProxmox             bool            // true while Proxmox's own replication sends
 	cutMid                bool            // true if the next replication to C breaks off in the middle
 	held                  map[int]int     // number of locks that runs hold on each guest, by VMID
-	busy                  map[string]bool // the pools that a run has locked, by host and name
+	busy                  map[string]bool // true, by host and pool, if a run has locked the pool
 	chance, aside         *rand.Rand
 	plan                  []Step
 	later                 []Step // steps that wait for a guest's lock
@@ -205,8 +206,8 @@ type World struct {
 	idle                  []*coroutine // see crew
 }
 
-// Stats counts the checks of each promise of docs/reliability.md, to show that the promises were
-// really checked.
+// Stats counts how often the model checked each promise of docs/reliability.md, to show that the
+// model really checks all promises.
 type Stats struct {
 	Histories, Abandoned                                                                                                                       int
 	Runs, Stops, Starts, Destroyed, Pruned, MustAlarm, MustBeSilent, Based, Labels, Idempotent, Consistent, Configs, Unblocked, Hooks, Indexed int
@@ -216,11 +217,11 @@ type Stats struct {
 type underway struct {
 	// planned is the time of the run's plan by the node's clock, zero before the plan is made.
 	planned time.Time
-	// before holds, for each disk that loses a _stopped snapshot in this run, the disk's earlier
-	// snapshots and bookmarks.
+	// before has, by dataset, the snapshots and bookmarks that a disk had before this run destroyed
+	// the first _stopped snapshot of the disk.
 	before map[string][]zfs.Snapshot
-	// unmarked are the bookmarks that the run destroyed; the value is true for a bookmark of a
-	// discarded history.
+	// unmarked has, by DATASET#NAME, the bookmarks that the run destroyed; the value is true for a
+	// bookmark of a discarded history.
 	unmarked map[string]bool
 }
 
@@ -328,7 +329,8 @@ func (w *World) say(format string, args ...any) {
 	w.story = append(w.story, fmt.Sprintf("%s  %s", w.now.In(zone).Format("Mon 02.01. 15:04:05"), fmt.Sprintf(format, args...)))
 }
 
-// broken records a broken promise of docs/reliability.md; only the first is kept.
+// broken records a broken promise of docs/reliability.md. If a promise was broken before, broken
+// changes nothing.
 func (w *World) broken(format string, args ...any) {
 	if w.Fail == "" {
 		w.Fail = fmt.Sprintf(format, args...)
@@ -336,8 +338,8 @@ func (w *World) broken(format string, args ...any) {
 	}
 }
 
-// disturb records an event of a guest: until two more runs are over, a run may have wrong facts
-// about the guest.
+// disturb records an event of a guest: in the next two runs, snap may have outdated facts about the
+// guest.
 func (g *guest) disturb() { g.quiet, g.disturbed = 0, true }
 
 // forgets plays the effect of a lost or old state file: the node no longer knows which disks
