@@ -16,10 +16,10 @@ import (
 	"snapwatch/test/site"
 )
 
-// TestAgentFreezesDatabases: two virtual machines have a database each, a shop and a ledger; the
-// ledger must not contain an order that the shop lacks. Real guest agents freeze the two virtual
-// machines while a program writes to their databases. In the snapshots neither database needs a
-// repair, and the ledger contains no order that the shop lacks.
+// TestAgentFreezesDatabases: two virtual machines have a database each, a shop and a ledger. A
+// program writes each order first to the shop and then to the ledger, while real guest agents
+// freeze the two virtual machines. In the snapshots neither database needs a repair, and the ledger
+// contains no order that the shop lacks.
 func TestAgentFreezesDatabases(t *testing.T) {
 	w := newWorld(t)
 	disks := map[int]string{101: "ta/data/vm-101-disk-0", 102: "ta/data/vm-102-disk-0"}
@@ -34,7 +34,8 @@ func TestAgentFreezesDatabases(t *testing.T) {
 		w.machine(fmt.Sprintf("mkdir -p /tmp/vm-%d && mount /dev/zvol/%s /tmp/vm-%d && sqlite3 /tmp/vm-%d/db 'create table entries(n integer primary key, text)'", vmid, disk, vmid, vmid))
 		t.Cleanup(func() { require.NoError(t, syscall.Unmount(fmt.Sprintf("/tmp/vm-%d", vmid), syscall.MNT_DETACH)) })
 	}
-	// The writing program adds each order to the shop's database first, then to the ledger's.
+	// The writing program adds each order to the shop's database first, then to the ledger's
+	// database.
 	writer := exec.Command("sh", "-ec", `n=0
 while :; do
 	n=$((n+1))
@@ -73,7 +74,7 @@ done`)
 	t.Logf("%d orders, %d in the ledger", entries[0], entries[1])
 	assert.Contains(t, []int{0, 1}, entries[0]-entries[1], "the ledger matches the shop")
 	assert.Positive(t, entries[1])
-	w.until(func() bool { return written() > at }) // both databases are written to again
+	w.until(func() bool { return written() > at }) // the program writes to both databases again
 	w.nobodyThaws()
 }
 

@@ -23,8 +23,8 @@ func TestSameTransaction(t *testing.T) {
 	w.vm(100, "vm-100-disk-0", "vm-100-disk-1")
 	w.start(w.a, 100)
 	second := "ta/data/vm-100-disk-1"
-	// The test takes the unmanaged snapshot inside snap's first channel program, because only there
-	// the snapshot is certainly in the same transaction group as snap's snapshot.
+	// The test takes the unmanaged snapshot inside snap's first channel program: only there both
+	// snapshots of the disk are certainly due in one transaction group.
 	require.NoError(t, w.a.Install("zfs", `#!/bin/sh
 if [ "$1" = program ] && mkdir /run/met 2>/dev/null; then
 	{ echo 'zfs.sync.snapshot("`+second+`@foreign")'; cat; } | /usr/sbin/zfs "$@" | tee /run/answer
@@ -44,10 +44,10 @@ exec /usr/sbin/zfs "$@"
 	assert.Equal(t, "pve-a", w.label(second))
 }
 
-// TestManyDestroys: a run of snap destroys at most the allowed number of snapshots, in batches that
-// begin small, and the next run destroys more.
+// TestManyDestroys: a run of snap destroys at most max_destroys snapshots, in batches, of which the
+// first ones are small; the next run destroys the snapshots that are left.
 func TestManyDestroys(t *testing.T) {
-	const had, most = 50, 200 // had: snapshots on each disk; most: destroys in a run
+	const had, most = 50, 200 // had: snapshots on each disk; most: max_destroys
 	w := newWorld(t)
 	var disks []string
 	for i := range 6 {
@@ -83,8 +83,8 @@ func TestManyDestroys(t *testing.T) {
 
 var destroyed = regexp.MustCompile(`\[txg:(\d+)\] destroy ta/data/vm-100-disk-\d@`)
 
-// destroysByTXG returns the numbers of snapshots that were destroyed in each transaction group, in
-// the order of the transaction groups.
+// destroysByTXG returns, for each transaction group in order, the number of snapshots that were
+// destroyed in this group.
 func (w *world) destroysByTXG() string {
 	w.t.Helper()
 	history, err := w.a.Output(w.ctx, "zpool", "history", "-i", "ta")
@@ -117,8 +117,9 @@ func TestHighAvailability(t *testing.T) {
 	w.final(t, disk)
 }
 
-// TestRefreshStopped: snap renews a stopped guest's last snapshot every day, so that a replica can
-// see that replication works; snap destroys older _stopped snapshots once they have expired.
+// TestRefreshStopped: snap takes a new _stopped snapshot of a stopped guest every day, so that a
+// replica can see that replication works. snap destroys older _stopped snapshots after they have
+// expired.
 func TestRefreshStopped(t *testing.T) {
 	w := newWorld(t)
 	require.NoError(t, w.a.WriteFile("/etc/snapwatch/config.yaml", quick+"refresh_stopped: 24h\n"))

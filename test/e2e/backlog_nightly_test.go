@@ -47,8 +47,8 @@ func TestBacklog(t *testing.T) {
 	assert.Zero(t, left)
 }
 
-// TestPruneForLonger: host C keeps monthly snapshots of a copy whose source takes only daily
-// snapshots. A second run of prune destroys no snapshot that the first run kept.
+// TestPruneForLonger: prune on C keeps the first snapshots of months of a copy, although the source
+// takes only daily snapshots. A second run of prune destroys no snapshot that the first run kept.
 func TestPruneForLonger(t *testing.T) {
 	const months, keeps = 26, 24
 	w := newWorld(t)

@@ -33,8 +33,8 @@ func (w *world) expired(n int, disks ...string) (names []string) {
 	return names
 }
 
-// TestHeldTakeNobodysTurn: each run tries to destroy expired snapshots that have holds; these
-// failed attempts do not count towards the number of snapshots that a run may destroy.
+// TestHeldTakeNobodysTurn: each run tries to destroy expired snapshots that have holds. ZFS refuses
+// these destroys, and they do not count towards max_destroys.
 func TestHeldTakeNobodysTurn(t *testing.T) {
 	const each, most = heldSnapshots / heldDisks, 20
 	w := newWorld(t)
@@ -67,10 +67,10 @@ func TestHeldTakeNobodysTurn(t *testing.T) {
 	}
 }
 
-// TestPruneOnANode: prune leaves alone a copy that Proxmox replicates to this node, but rotates a
-// copy of a guest that Proxmox replicates to another node. In a copy in a storage of the node,
-// prune destroys a snapshot only after snap has bookmarked the snapshot; in a copy outside every
-// storage, prune waits for no bookmarks.
+// TestPruneOnANode: if Proxmox replicates a guest to this node, prune leaves the guest's copy
+// alone. If Proxmox replicates the guest to a different node, prune rotates the copy. prune
+// destroys a snapshot of a copy in a storage of the node only after snap has bookmarked the
+// snapshot. If the copy is in no storage, prune does not wait for bookmarks.
 func TestPruneOnANode(t *testing.T) {
 	w := newWorld(t)
 	w.zfs("create", "tb/in")

@@ -26,9 +26,9 @@ const slowPrograms = "#!/bin/sh\n[ \"$1\" != program ] || sleep 0.5\nexec /usr/s
 // a call of Proxmox's programs.
 const longestFreezeHere = 6 * time.Second
 
-// beside is a cluster on whose two nodes one run of snap follows the other while the test calls
-// Proxmox's programs. Guest 100 is a virtual machine with an agent, guest 200 a container; snap on
-// A freezes both guests for their snapshots.
+// beside is a cluster of two nodes. snap runs on its nodes in turn, again and again, while the test
+// calls Proxmox's programs. Guest 100 is a virtual machine with an agent, guest 200 a container;
+// snap on A freezes both guests for their snapshots.
 type beside struct {
 	*standins
 	met  int // number of calls of Proxmox that waited for a lock
@@ -64,7 +64,7 @@ func newBeside(t *testing.T) *beside {
 	return b
 }
 
-// runAgain runs snap on A and B again and again until ctx ends.
+// runAgain runs snap in turn on A and on B until ctx ends.
 func (b *beside) runAgain(ctx context.Context, t *testing.T) {
 	for ctx.Err() == nil {
 		for _, s := range []*site.Site{b.a, b.b} {
@@ -174,9 +174,9 @@ func (b *beside) waited(most time.Duration) {
 	}
 }
 
-// A program of Proxmox may wait for the time mostFrozen if the guest is frozen, otherwise for the
-// time most. The time most covers the work of a run of snap for one guest, and the slowness of the
-// emulated machine.
+// A program of Proxmox may wait at most for the time mostFrozen if the guest is frozen, otherwise
+// at most for the time most. The time most is enough for the work of a run of snap for one guest on
+// the slow, emulated machine.
 const (
 	most       = 3 * time.Second
 	mostFrozen = longestFreezeHere + most
@@ -186,7 +186,7 @@ const (
 var kinds = map[int]string{100: "qm", 200: "pct"}
 
 // TestBesideProxmox: while snap runs every few seconds, no call of Proxmox's programs fails, and no
-// call waits longer than snap needs for one guest.
+// call waits longer than snap's work for one guest takes.
 func TestBesideProxmox(t *testing.T) {
 	b := newBeside(t)
 	for _, story := range []struct {
@@ -222,7 +222,7 @@ func TestBesideProxmox(t *testing.T) {
 	}
 }
 
-// starts starts guests at the moment when a run of snap has found these guests off.
+// starts starts guests just after a run of snap has found these guests off.
 func (b *beside) starts() {
 	for range 2 {
 		for vmid, program := range kinds {
@@ -320,7 +320,8 @@ func (b *beside) migrates() {
 	b.takes("copy", "")
 }
 
-// TestLongMigration: during a migration of three hours, each run still takes the guest's snapshot.
+// TestLongMigration: each run of snap during a migration of three hours takes a snapshot of the
+// migrating guest.
 func TestLongMigration(t *testing.T) {
 	const disk, runs = "ta/data/vm-100-disk-0", 12
 	s := &standins{newWorld(t)}

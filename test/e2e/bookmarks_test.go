@@ -40,7 +40,7 @@ func TestReceivesFromABookmark(t *testing.T) {
 	w.same(a, c)
 
 	// The bookmark of a _stopped snapshot is a send base, too: the guest stops, starts again, and
-	// runs until its first newer snapshot is a day old.
+	// runs until the first snapshot after the start is a day old.
 	w.stop(w.a, 100)
 	w.snap(w.a, "f2")
 	w.sent(a, c)
@@ -54,10 +54,10 @@ func TestReceivesFromABookmark(t *testing.T) {
 	w.same(a, c)
 }
 
-// TestAwayWhileAGuestIsOff: because another program snapshots a guest that is off, snap takes a new
-// _stopped snapshot each hour, more than the number of bookmarks that snap keeps. C has received
-// only the first of these _stopped snapshots. After the guest runs again and A has destroyed all
-// _stopped snapshots, A can still send to C from a bookmark.
+// TestAwayWhileAGuestIsOff: another program snapshots a guest that is off, so snap takes a new
+// _stopped snapshot each hour. So on one day snap takes more _stopped snapshots than it keeps
+// bookmarks. C has received only the first of these _stopped snapshots. After the guest runs again
+// and A has destroyed all _stopped snapshots, A can still send to C from a bookmark.
 func TestAwayWhileAGuestIsOff(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0")
@@ -95,8 +95,8 @@ func TestAwayWhileAGuestIsOff(t *testing.T) {
 }
 
 // TestOthersBookmarksStay: syncoid --create-bookmark gives its bookmarks the names of snap's
-// snapshots. If a day has two bookmarks, snap destroys neither, whatever the limit for the number
-// of bookmarks is.
+// snapshots. If there are two bookmarks of one day, snap destroys neither of them, even if this is
+// more than the configured number of bookmarks.
 func TestOthersBookmarksStay(t *testing.T) {
 	w := newWorld(t)
 	w.configure(quick + "bookmarks: 1\n")

@@ -14,12 +14,13 @@ import (
 
 const bootUnit = "/run/systemd/system/pve-guests.service"
 
-// TestSystemdBootUnit: the unit that starts the guests at boot and stops them at shutdown shows
-// whether a guest that is off has stopped or is not started yet.
+// TestSystemdBootUnit: pve-guests.service starts the guests at boot and stops the guests at
+// shutdown. If a guest is off, the state of this unit shows whether the guest has stopped or has
+// not been started yet.
 func TestSystemdBootUnit(t *testing.T) {
 	w := newWorld(t)
 	t.Cleanup(func() { require.NoError(t, removeBootUnit()) })
-	// A host with an uptime of ten minutes: longer than boot_grace, but short enough that snap
+	// This host has an uptime of ten minutes: longer than boot_grace, but so short that snap
 	// accepts no stop if pve-guests.service failed.
 	young, err := site.Start(w.ctx, site.Config{Name: "D", Node: "pve-d", Cluster: "young", Pool: "ta", Uptime: 10 * time.Minute})
 	require.NoError(t, err)

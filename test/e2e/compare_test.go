@@ -51,8 +51,9 @@ func (r *replay) comparePools() {
 	require.Len(r.t, pools, known, "there are disks that are not in the model")
 }
 
-// sameGUIDs asserts that a snapshot with one guid in the model has one guid on the pools of all
-// sites, too: only then can replication continue from the snapshot.
+// sameGUIDs asserts that a snapshot that has the same guid on all sites of the model also has the
+// same guid on all sites of the lab. Replication can continue from a snapshot only if the snapshot
+// has the same guid on source and target.
 func (r *replay) sameGUIDs(disk string, model, pool []zfs.Snapshot) {
 	for i, m := range model {
 		guid, known := r.guids[m.GUID]
@@ -96,8 +97,8 @@ func inWords(sign string, list []zfs.Snapshot) []string {
 	return words
 }
 
-// readPools reads label, snapshots and bookmarks of all disks from the pools, and returns them by
-// dataset.
+// readPools returns, by dataset, the label, the snapshots and the bookmarks of each disk on the
+// pools.
 func (r *replay) readPools() map[string]onPool {
 	roots := []string{"ta", "tb", "tc"}
 	all := map[string]onPool{}

@@ -13,7 +13,8 @@ import (
 	"snapwatch/test/site"
 )
 
-// keptOn returns the configuration that a snapshot itself keeps, "-" if it keeps none.
+// keptOn returns the guest's configuration from the property of a snapshot, "-" if the snapshot has
+// no such property of its own.
 func (w *world) keptOn(snapshot string) string {
 	w.t.Helper()
 	value, source, err := site.Property(w.ctx, snapshot, zfs.GuestConfig)

@@ -16,8 +16,8 @@ import (
 	"snapwatch/test/site"
 )
 
-// standby returns a node of another cluster that has the name of A, a pool tb, and copies of the
-// configurations of A's guests.
+// standby returns a node of another cluster. The node has the same name as A, a pool tb, and copies
+// of the configurations of A's guests.
 func (w *world) standby(vmids ...int) *site.Site {
 	w.t.Helper()
 	s, err := site.Start(w.ctx, site.Config{Name: "S", Node: "pve-a", Cluster: "standby", Pool: "tb"})
@@ -30,7 +30,8 @@ func (w *world) standby(vmids ...int) *site.Site {
 	return s
 }
 
-// changes runs snap on a site and returns the changes of the disks in the history of pool tb.
+// changes runs snap on a site and returns the records that the run has added to the history of pool
+// tb, of the disks that match the argument disks.
 func (w *world) changes(s *site.Site, disks *regexp.Regexp, args ...string) []string {
 	w.t.Helper()
 	events := func() []string { return strings.Split(strings.TrimSpace(w.zpoolHistory("tb")), "\n") }
@@ -60,8 +61,9 @@ func (w *world) sendAs(from, to, name, last string) {
 	w.pipe("zfs send " + base + from + "@" + name + " | zfs receive -F " + to)
 }
 
-// sendByAll replicates each of A's disks to the standby in a different way: under the snapshot
-// names of three tools, and by syncoid without properties, with received and with local properties.
+// sendByAll replicates each of A's disks to the standby in a different way: three disks under the
+// snapshot names of three other tools, and four disks by syncoid, two of them without properties,
+// one with received properties and one with local properties.
 func (w *world) sendByAll(round int) {
 	w.t.Helper()
 	for i, name := range []string{"zrepl_20260715_%04d00_000", "auto-2026-07-15_10-%02d", "rep_default_2026-07-15_10:%02d:00"} {
@@ -91,10 +93,10 @@ func (w *world) types(s *site.Site, line string) site.Result {
 	return r
 }
 
-// TestCopiesOnAStandby: a node has configurations of guests that run elsewhere, and copies of their
-// disks. snap on the standby node leaves such copies alone, whichever program sends to them, and
-// also leaves alone another cluster's copy with the VMID of a local guest. snap handles only the
-// guest that is started on that node.
+// TestCopiesOnAStandby: a standby node has configurations of guests that run elsewhere, and copies
+// of the disks of these guests. snap on the standby node leaves the copies alone, whichever program
+// sends to them. snap also leaves alone a copy from another cluster that has the VMID of a local
+// guest. Of all these guests, snap handles only the one that is started on the standby node.
 func TestCopiesOnAStandby(t *testing.T) {
 	w := newWorld(t)
 	for vmid := 101; vmid <= 107; vmid++ {
@@ -176,14 +178,14 @@ func TestCopyAgainAfterAFailback(t *testing.T) {
 		w.stop(w.a, 101)
 		w.snap(w.a, "f4")
 	}
-	// A person may make snap treat a copy as an own disk by --adopt.
+	// With --adopt, a person makes snap treat a copy as this node's own disk.
 	require.Zero(t, w.types(s, "snap f4 --no-cron --adopt 101").Code)
 	assert.Equal(t, "stopped", w.label(back))
 }
 
 // TestAdopt: snap treats an unknown disk as this node's own without --adopt only if a guest's
-// configuration names the disk and the disk has no snapshot. snap --adopt lists other unknown
-// disks, and takes over those that it is given.
+// configuration names the disk and all snapshots of the disk. snap --adopt lists all other unknown
+// disks, and snap --adopt with VMIDs takes over the disks of these guests.
 func TestAdopt(t *testing.T) {
 	w := newWorld(t)
 	for vmid := 101; vmid <= 103; vmid++ {
@@ -207,10 +209,10 @@ func TestAdopt(t *testing.T) {
 	assert.Equal(t, "stopped", w.label(byHand))
 }
 
-// TestCameBackWhileOff: a guest moved to the other node and came back while it was off. The guest's
-// disk was received without properties and has A's old label. Node A treats the disk as its own
-// again: snap takes one _stopped snapshot if the disk was written between two runs, and C does not
-// alarm.
+// TestCameBackWhileOff: a guest moved to the other node, and came back while the guest was off. The
+// guest's disk was received without properties and has A's old label. Node A treats the disk as its
+// own again: snap takes one _stopped snapshot if the disk was written between two runs, and C does
+// not alarm.
 func TestCameBackWhileOff(t *testing.T) {
 	w := newWorld(t)
 	const diskA, diskB, diskC = "ta/data/vm-100-disk-0", "tb/data/vm-100-disk-0", "tc/vm-100-disk-0"

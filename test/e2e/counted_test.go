@@ -12,7 +12,8 @@ import (
 )
 
 // Tests named TestCounted… compare times. A test named TestCounted… needs a machine whose clock
-// counts instructions, so that other work on this host does not matter: make test-counted.
+// counts instructions, so that other programs on this host do not change the measured times: make
+// test-counted.
 
 // TestCountedFreeze: ten containers are frozen for less than twice as long as one container, on a
 // disk that needs 5 ms for a write. The lab's own disks need no time for a write, unlike real ones;

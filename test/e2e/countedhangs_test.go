@@ -13,9 +13,9 @@ import (
 	"snapwatch/internal/report"
 )
 
-// TestCountedAgentHangs: a guest agent that hangs at any of its calls delays a run of snap at most
-// by the time budget for freezes; all guests get their snapshots, and the guests with working
-// agents are frozen for them.
+// TestCountedAgentHangs: a guest agent that hangs at any of its calls delays a run of snap by no
+// more than the time budget for freezes. All guests get their snapshots, and snap freezes the
+// guests with working agents for these snapshots.
 func TestCountedAgentHangs(t *testing.T) {
 	w := newWorld(t)
 	const budget = 10 * time.Second

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestCron: a run at a terminal registers itself in cron, and the real cron daemon takes the next
-// snapshot by that line.
+// TestCron: a run of snap at a terminal writes a line for snap into cron's file. The real cron
+// daemon then starts snap by this line, and snap takes the next snapshot.
 func TestCron(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0")
@@ -35,8 +35,8 @@ func TestCron(t *testing.T) {
 	require.NoError(t, err)
 	assert.Contains(t, line, "*/15 * * * * root "+installed+" snap f9\n")
 	require.Len(t, w.snapshots("ta/data/vm-100-disk-0"), 2)
-	// A run of snap with another retention destroys no snapshot that the retention in cron's line
-	// keeps, and does not change this line.
+	// A run of snap with a different retention does not change cron's line, and destroys no
+	// snapshot that the retention in this line keeps.
 	r, err = w.a.Run(w.ctx, "script", "-qec", installed+" snap f1", "/dev/null")
 	require.NoError(t, err)
 	require.Zero(t, r.Code, r.Stdout)

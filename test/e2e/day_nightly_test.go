@@ -9,8 +9,8 @@ import (
 	"snapwatch/test/sim"
 )
 
-// TestDayOfANode plays a node's day as TestRandomSteps plays random weeks: the work of Proxmox from
-// an evening to the next morning, with its replication, and a run of snap every quarter of an hour.
+// TestDayOfANode plays a node's day in the lab and in the model: the work of Proxmox from an
+// evening to the next morning, Proxmox's replication, and a run of snap every quarter of an hour.
 // After each run the test compares the pools with the model.
 func TestDayOfANode(t *testing.T) {
 	usual := *storyTime

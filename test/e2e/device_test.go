@@ -63,13 +63,14 @@ func (d device) remove(pool string) {
 	})
 }
 
-// detach detaches the device from a pool that has another device, and removes the device.
+// detach detaches the device from a pool that also has a second device, and then removes the
+// detached device.
 func (d device) detach(pool string) {
 	d.free(func() string { return "zpool detach " + pool + " /dev/mapper/" + d.name })
 }
 
-// free runs the command line that the argument without returns, and removes the device: after that
-// command line, the pool no longer uses the device.
+// free runs a command line after which the pool no longer uses the device, and then removes the
+// device. The argument without is a function that returns this command line.
 func (d device) free(without func() string) {
 	var cancel context.CancelFunc
 	d.w.ctx, cancel = context.WithTimeout(context.Background(), time.Minute) // the test's own context has ended

@@ -33,8 +33,8 @@ func (w *world) onFailingDevice(failmode string) device {
 
 // TestSnapOnAFailingDevice: the device of one pool fails at the moment when a channel program
 // writes. Guests on a pool whose device works get their snapshots in this run of snap and in the
-// next ones. After the failed device works again, no snapshot is missing that must be kept, no
-// running guest has a _stopped snapshot, and the next run reports nothing.
+// next ones. After the failed device works again, every snapshot that must be kept exists, no
+// running guest has a _stopped snapshot, and the next run of snap reports nothing.
 func TestSnapOnAFailingDevice(t *testing.T) {
 	for _, failmode := range []string{"wait", "continue"} {
 		t.Run(failmode, func(t *testing.T) {

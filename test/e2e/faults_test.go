@@ -17,8 +17,9 @@ import (
 	"snapwatch/test/site"
 )
 
-// flakyProgram is a script that replaces a real program and calls the real program. All flaky
-// programs of a site count their calls together; the call with the chosen number fails.
+// flakyProgram is a script that replaces a real program and calls the real program. The flaky
+// programs of a site share one count of their calls. The call that the test has chosen by its
+// number fails.
 const flakyProgram = `#!/bin/sh
 real=%s
 n=0
@@ -38,8 +39,9 @@ esac
 // faultKinds are the ways in which a program can fail.
 var faultKinds = []string{"dies", "is cut", "ends badly", "hangs", "is slow"}
 
-// faultsOf returns the ways in which a test lets call n of a program fail: all faultKinds in the
-// nightly tests, otherwise one of the faultKinds in turn, beginning with number first.
+// faultsOf returns the ways in which a test lets call n of a program fail. The nightly tests play
+// all faultKinds for each call. The usual tests play one of the faultKinds for each call: number
+// first for call 0, the next kind for call 1, and so on.
 func faultsOf(first, n int) []string {
 	if everyKind {
 		return faultKinds
@@ -62,7 +64,8 @@ func (w *world) flaky(s *site.Site, programs ...string) flaky {
 	return f
 }
 
-// set makes one call of a flaky program fail; calls are counted from 0, starting now.
+// set chooses the next call of a flaky program that fails, and the way in which this call fails.
+// The argument turn is the call's number, counted from 0, or "every" or "never".
 func (f flaky) set(turn, how string) {
 	f.t.Helper()
 	require.NoError(f.t, os.RemoveAll("/tmp/flaky"))
@@ -110,7 +113,7 @@ func (f flaky) run(how string, args ...string) site.Result {
 	return <-ended
 }
 
-// mustStay asserts that no snapshot is missing that the retention "f2 d2" keeps: the last two
+// mustStay asserts that all snapshots exist that the retention "f2 d2" keeps: the last two
 // snapshots, the first snapshot of each day, and all _stopped snapshots.
 func mustStay(t *testing.T, when string, before, after []string) {
 	t.Helper()
@@ -127,8 +130,8 @@ func mustStay(t *testing.T, when string, before, after []string) {
 	}
 }
 
-// TestFaultsOfSnap: in each round another call of zfs or pvesh fails. Whichever call fails, no
-// snapshot is destroyed that must be kept, no running guest is treated as stopped, and the next run
+// TestFaultsOfSnap: in each round a different call of zfs or pvesh fails. Whichever call fails,
+// snap destroys no snapshot that must be kept, and treats no running guest as stopped. The next run
 // repairs everything and reports nothing.
 func TestFaultsOfSnap(t *testing.T) {
 	w := newWorld(t)
@@ -178,9 +181,9 @@ func TestFaultsOfSnap(t *testing.T) {
 	}
 }
 
-// TestFaultsOfCheck: in each round another call of zfs fails. check never reports an old copy as
-// fresh or a fresh copy as old: a copy that check cannot read is unknown. A check after the failed
-// call gives the right verdicts.
+// TestFaultsOfCheck: in each round a different call of zfs fails. check never reports an old copy
+// as fresh or a fresh copy as old. If check cannot read a copy, check reports the copy as unknown.
+// The check after the failed call gives the right verdicts.
 func TestFaultsOfCheck(t *testing.T) {
 	w := newWorld(t)
 	disks := []string{"vm-100-disk-0", "vm-100-disk-1"}

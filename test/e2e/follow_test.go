@@ -50,8 +50,9 @@ func (r *replay) goOn(g going, on *site.Site, argv ...string) {
 	r.going = append(r.going, g)
 }
 
-// beside prepares the lab for a command of the given kind: unless commands of this kind are
-// running, beside waits for the end of all commands and brings the lab to the model's state.
+// beside prepares the lab for a command of the given kind. If commands of the given kind are
+// running, beside does nothing. If not, beside waits for the end of all running commands and brings
+// the lab to the model's state.
 func (r *replay) beside(kind string) {
 	r.t.Helper()
 	if len(r.going) == 0 || r.going[0].what != kind {
@@ -114,13 +115,15 @@ func (r *replay) follow() {
 // lives reports whether a guest has a process.
 func lives(g sim.Guest) bool { return g.Alive || g.Prelaunch }
 
-// goesOn reports whether a guest still has the process that the guest had before.
+// goesOn reports whether a guest still has the process that the guest had at the last call of
+// follow. The first argument is the guest's state at that call, the second argument the present
+// state.
 func goesOn(was, is sim.Guest) bool {
 	return lives(was) && lives(is) && was.Node == is.Node && was.Prelaunch == is.Prelaunch && was.Since.Equal(is.Since) && !is.Gone
 }
 
-// end ends a guest's process in the lab if the guest has another process or none in the model now;
-// sometimes end kills the process as a crash would.
+// end ends a guest's process in the lab if in the model the guest's process has ended, even if a
+// new process has started. Sometimes end kills the process as a crash would.
 func (r *replay) end(g sim.Guest) {
 	was := r.guests[g.VMID]
 	if !lives(was) || goesOn(was, g) {
@@ -133,8 +136,8 @@ func (r *replay) end(g sim.Guest) {
 	require.NoError(r.t, end(g.VMID))
 }
 
-// datasets creates and destroys disks on the lab's nodes as the model has created and destroyed
-// guests.
+// datasets creates and destroys disks on the lab's nodes: those of the guests that the model has
+// created and destroyed.
 func (r *replay) datasets() {
 	for at := range 2 {
 		is := r.model.Disks(at)
@@ -162,7 +165,7 @@ func (r *replay) datasets() {
 	}
 }
 
-// firstSize is the size of a new disk in MiB. Each time a disk grows, it grows by one MiB.
+// firstSize is the size of a new disk in MiB. Each enlargement of a disk adds one MiB.
 const firstSize = 8
 
 // renamed renames the disks in the lab that the model has renamed.
@@ -182,8 +185,8 @@ func (r *replay) renamed(at int, is map[string]sim.Disk) {
 	}
 }
 
-// written repeats in the lab the model's writes to disks and its unmanaged snapshots, in the
-// model's order.
+// written repeats in the lab, in the model's order, the writes to disks and the unmanaged snapshots
+// of the model.
 func (r *replay) written(guests []sim.Guest) {
 	r.t.Helper()
 	if script := r.unwritten(guests); script != "" {
@@ -245,7 +248,8 @@ func (r *replay) writeTo(script *strings.Builder, dataset string) {
 	fmt.Fprintf(script, "i=0; until [ -b /dev/zvol/%[1]s ]; do sleep 0.1; i=$((i + 1)); [ $i -lt 300 ] || { ls -lR /dev/zvol >&2; ls /dev/zd* >&2; ps ax | grep -i udev >&2; exit 1; }; done\ndd if=/dev/urandom of=/dev/zvol/%[1]s bs=4k count=4 conv=notrunc,fsync status=none\n", dataset)
 }
 
-// configure writes a guest's configuration file in the lab as the model's guest is configured.
+// configure writes a guest's configuration file in the lab with the configuration that the guest
+// has in the model.
 func (r *replay) configure(g sim.Guest) {
 	was, known := r.guests[g.VMID]
 	known = known && !was.Gone

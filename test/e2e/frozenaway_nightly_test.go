@@ -13,9 +13,9 @@ import (
 	"snapwatch/test/site"
 )
 
-// whileFrozen starts a run of snap and calls do after the freeze, before the channel program starts:
-// the channel program waits for the end of do. whileFrozen returns when the run and the channel
-// program have ended; the channel program also ends if the run is killed.
+// whileFrozen starts a run of snap and calls the function do between the freeze and the channel
+// program: the channel program waits for the end of do. whileFrozen returns after the run and the
+// channel program have ended; the channel program also ends if the run is killed.
 func (p proofs) whileFrozen(do func()) site.Result {
 	p.t.Helper()
 	p.before(p.a, "guest", "touch /run/held; while [ -e /run/held ]; do sleep 0.05; done")
@@ -61,9 +61,9 @@ func (p proofs) notes() string {
 	return left
 }
 
-// TestFrozenResetAndSuspended: the snapshot of a guest that is reset, restarted without its agent,
-// or suspended while it is frozen never counts as consistent, and the guest is not frozen at the
-// end.
+// TestFrozenResetAndSuspended: while a guest is frozen, the guest is reset, suspended, or restarted
+// without its agent. The guest's snapshot never counts as consistent, and at the end the guest is
+// not frozen.
 func TestFrozenResetAndSuspended(t *testing.T) {
 	p := newProofs(t)
 
@@ -97,7 +97,8 @@ func TestFrozenResetAndSuspended(t *testing.T) {
 	vm, _ = p.worth("resumed")
 	assert.Equal(t, report.Application, vm)
 
-	// Without its agent the guest cannot say whether it is frozen, but its process is a new one.
+	// After the restart the guest has no agent that could say whether the guest is frozen. But the
+	// guest has a new process, and a new process is not frozen.
 	restart := func() {
 		p.endAgent()
 		require.NoError(t, p.a.KillGuest(proofVM))

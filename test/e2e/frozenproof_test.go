@@ -17,8 +17,9 @@ import (
 	"snapwatch/test/site"
 )
 
-// proofs is a test cluster with a container whose processes write, and with a virtual machine whose
-// real agent freezes a file system in use.
+// proofs is a test cluster with two guests. The first guest is a container with processes that
+// write. The second guest is a virtual machine: a real guest agent freezes the machine's file
+// system, which is in use.
 type proofs struct {
 	*world
 	box site.Cgroup
@@ -57,7 +58,9 @@ func (p proofs) frozen() bool {
 	return box
 }
 
-// worth checks that snap calls no snapshot consistent whose file system has a journal to replay.
+// worth returns snap's statements about the consistency of the last snapshots of the virtual
+// machine and of the container. If snap calls the virtual machine's snapshot consistent, the file
+// system in this snapshot must have no journal to replay.
 func (p proofs) worth(trial string) (vm, box report.Consistency) {
 	p.t.Helper()
 	all := p.quiesced()
@@ -74,8 +77,8 @@ func (p proofs) worth(trial string) (vm, box report.Consistency) {
 	return all[proofVM].Consistent, all[proofBox].Consistent
 }
 
-// TestFreezeProven: whatever thaws a guest between the freeze and the snapshot, and whatever
-// process is killed or hangs meanwhile, no snapshot is wrongly called consistent, and no guest is
+// TestFreezeProven: between the freeze and the snapshot, other programs thaw a guest, or a process
+// is killed, or a process hangs. Still no run wrongly calls a snapshot consistent, and no guest is
 // frozen after the next run.
 func TestFreezeProven(t *testing.T) {
 	p := newProofs(t)

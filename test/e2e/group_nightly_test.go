@@ -16,9 +16,9 @@ import (
 // slowAgents is a script in place of pvesh: each guest agent takes two seconds longer to answer.
 const slowAgents = "#!/bin/sh\ncase $2 in */agent/*) sleep 2 ;; esac\nexec /usr/bin/pvesh \"$@\"\n"
 
-// TestGroupOfTwelve: the 12 guests of a group are frozen together within max_freeze, or none of
-// them is frozen and only the first run reports that. All 12 guests of the group get their
-// snapshots, whether the group is frozen or not.
+// TestGroupOfTwelve: either snap freezes the 12 guests of a group together within max_freeze, or
+// snap freezes none of them. If the group is not frozen, only the first run reports this. All 12
+// guests get their snapshots, whether the group is frozen or not.
 func TestGroupOfTwelve(t *testing.T) {
 	w := newWorld(t)
 	w.boxes(201, 212)

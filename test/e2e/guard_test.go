@@ -50,8 +50,8 @@ func TestProgramsGuard(t *testing.T) {
 	disk := "ta/data/subvol-101-disk-0"
 	w.start(w.a, 101)
 
-	// Another program destroys a newer snapshot just before snap would destroy an older one, which
-	// may be destroyed only while the newer one exists.
+	// A run of snap takes a new snapshot and may then destroy the old one, but only while the new
+	// one exists. Just before the destroy, another program destroys the new snapshot.
 	w.snap(w.a, "f1")
 	old := w.snapshots(disk)
 	w.before(w.a, "keeper", `/usr/sbin/zfs list -Ho name -t snapshot `+disk+` | grep -v `+old[0]+` | xargs -n 1 /usr/sbin/zfs destroy`)

@@ -15,8 +15,8 @@ import (
 	"snapwatch/test/site"
 )
 
-// TestGuestNames: two storages each have a disk named vm-100-disk-0, and these two disks are
-// different; C has an old copy of one of the disks next to a fresh copy of it.
+// TestGuestNames: two storages each have a disk named vm-100-disk-0, and the two disks are
+// different. C has two copies of one of the disks: an old one and a fresh one.
 func TestGuestNames(t *testing.T) {
 	w := newWorld(t)
 	for _, fs := range []string{"ta/ssd", "tc/hdd", "tc/ssd", "tc/old"} {
@@ -49,9 +49,10 @@ func TestGuestNames(t *testing.T) {
 	assert.Equal(t, "stale", g.Verdict, "the other storage's disk is the guest's, too: %s", g.Reason)
 }
 
-// TestGuestStartsWhileReplicationIsDead: by its copies alone, C concludes that the guest is off. A
-// check that asks the guest's owner reports that the guest runs, and so do the exporter's metrics,
-// without Prometheus. Even if the owner's exporter hangs, no scrape takes a second longer.
+// TestGuestStartsWhileReplicationIsDead: the copies on C show a guest that is off, but the guest
+// runs. A check that asks the guest's owner reports that the guest runs. The metrics of an exporter
+// that asks the owner also say that the guest runs. Even if the owner's exporter hangs, no scrape
+// is delayed by a second.
 func TestGuestStartsWhileReplicationIsDead(t *testing.T) {
 	w := newNetwork(t)
 	w.vm(100, "vm-100-disk-0")

@@ -47,12 +47,12 @@ func (w *world) counterOf(volume string) string {
 	return out
 }
 
-// TestGuestTorn: the three disks of a guest, on two pools, are replicated independently. The only
-// disk on the guest's second pool gets other snapshots than the two disks on the first pool: each
-// disk is fresh, and the guest can be started as of the newest time of which all three disks have a
-// snapshot. Clones of the three snapshots of that time hold one state of the guest. The pool with
-// the third disk is encrypted and its key is not loaded: explain prints a command that loads the
-// key.
+// TestGuestTorn: the three disks of a guest are replicated independently, to two pools. The copy of
+// the third disk, on the second pool, gets other snapshots than the copies of the first two disks.
+// Each copy is fresh, but the guest can only be started as of its restore point: the newest time of
+// which all three copies have a snapshot. Clones of the three snapshots of the restore point hold
+// one state of the guest. The pool with the third disk is encrypted and its key is not loaded:
+// explain prints a command that loads the key.
 func TestGuestTorn(t *testing.T) {
 	w := newWorld(t)
 	w.newPools([]string{"td"})
@@ -154,8 +154,8 @@ func (w *world) asker() (metrics func() string, from func() said) {
 	return metrics, func() said { return w.judged("--from=http://127.0.0.1:10195") }
 }
 
-// TestGuestAbsent: a check that asks the owner immediately reports a guest that was never sent to
-// C, and no longer reports the guest after C's configuration ignores it.
+// TestGuestAbsent: a check that asks the owner reports a guest that was never sent to C, from the
+// first check on. After C's configuration ignores the guest, check no longer reports the guest.
 func TestGuestAbsent(t *testing.T) {
 	w := newNetwork(t)
 	w.vm(100, "vm-100-disk-0")

@@ -11,8 +11,8 @@ import (
 	"snapwatch/test/site"
 )
 
-// stopped creates a guest on A that ran, has snapshots, and has stopped; no run of snap has seen
-// the stop yet. The result is the dataset of the guest's disk.
+// stopped creates a guest on A that ran, has snapshots, and has stopped since the last run of snap.
+// stopped returns the dataset of the guest's disk.
 func (w *world) stopped(vmid int, disk string) string {
 	w.t.Helper()
 	w.vm(vmid, disk)
@@ -22,7 +22,8 @@ func (w *world) stopped(vmid int, disk string) string {
 	return "ta/data/" + disk
 }
 
-// untouched asserts that a run of snap changes nothing on a stopped guest's disk.
+// untouched asserts that a run of snap does not change the label and the snapshots of a stopped
+// guest's disk.
 func (w *world) untouched(t *testing.T, dataset string) {
 	t.Helper()
 	before, label := w.snapshots(dataset), w.label(dataset)
@@ -190,8 +191,8 @@ func TestFullHostname(t *testing.T) {
 	w.final(t, disk)
 }
 
-// TestMove: snap on the first node leaves alone a guest that moved to the second node; after the
-// guest has moved back, its disk's label names the first node again.
+// TestMove: after a guest has moved to the second node, snap on the first node leaves the guest
+// alone. After the guest has moved back, the label of the guest's disk names the first node again.
 func TestMove(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0")

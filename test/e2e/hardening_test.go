@@ -30,9 +30,9 @@ mount -t tmpfs tmpfs /mnt
 touch /run/hook.done
 `
 
-// TestSystemdHardening: the systemd units grant only the rights that they list, and snap with its
-// hooks and pings works under these rights. TestSystemdExporter tests the exporter's unit,
-// TestSystemdShutdown tests finalize.
+// TestSystemdHardening: the systemd units grant snapwatch only the rights that are listed in the
+// units. snap, its hooks and its pings work with these rights. TestSystemdExporter tests the
+// exporter's unit, TestSystemdShutdown tests finalize.
 func TestSystemdHardening(t *testing.T) {
 	const disk = "ta/data/vm-100-disk-0"
 	w := newWorld(t)

@@ -20,8 +20,8 @@ import (
 
 // TestPoolHealth tests the verdicts on pools that follow from zpool's output: a mirror loses a
 // device, a scrub finds a damaged byte under a snapshot, the last scrub was 50 days ago, and the
-// only device of a pool is lost. All these tests run again with a zpool that prints no JSON, as
-// before OpenZFS 2.3.
+// only device of a pool is lost. The test plays all this twice: with the zpool of the machine, and
+// with a zpool that prints no JSON, as before OpenZFS 2.3.
 func TestPoolHealth(t *testing.T) {
 	for name, zpool := range map[string]string{
 		"as it is": `exec /usr/sbin/zpool "$@"`,
@@ -56,8 +56,9 @@ func (w *world) pools() (map[string]checker.PoolDocument, checker.Document) {
 	return s.pools, doc
 }
 
-// breakAByte damages, on the device itself, a block that only an old snapshot of a disk contains:
-// first a snapshot that is the disk's newest one, then a snapshot with a newer one after it.
+// breakAByte damages, on the device itself, a block that belongs only to a snapshot and no longer
+// to the disk's present data. The first damaged snapshot is the newest one of its disk; the second
+// damaged snapshot is not the newest one.
 func (w *world) breakAByte() {
 	t := w.t
 	const disk, other, hidden = "tc/data/vm-100-disk-0", "tc/data/vm-101-disk-0", "tc/data/vm-102-disk-0"
@@ -111,8 +112,8 @@ func (w *world) breakAByte() {
 		assert.Equal(t, map[int]string{100: "damaged", 101: "whole", 102: "whole"}[g.VMID], g.Verdict)
 	}
 
-	// After the destroy of the damaged snapshot, zpool lists errors that belong to no dataset until
-	// a scrub has checked the pool again.
+	// After the destroy of the damaged snapshot, zpool lists errors that belong to no dataset. A
+	// scrub removes these errors from the list.
 	w.zfs("destroy", disk+"@"+old)
 	snapshot(disk, 0)
 	w.scrubTwice()
@@ -123,7 +124,7 @@ func (w *world) breakAByte() {
 		assert.Equal(t, "fresh", d.Verdict, d.Dataset)
 	}
 
-	// If a damaged snapshot has a newer snapshot after it, OpenZFS with the feature head_errlog
+	// If a damaged snapshot is not the newest one of its disk, OpenZFS with the feature head_errlog
 	// counts the error but does not name the dataset, so the pool is critical.
 	write(hidden)
 	at = w.onDevice()
@@ -162,8 +163,8 @@ func (w *world) scrubTwice() { w.pipe("zpool scrub -w tc; zpool scrub -w tc; zpo
 
 const brokenVdev = "/tmp/tc.vdev"
 
-// onDevice returns all places of the last written block on the device of pool tc; the intent log
-// may have a copy of the block.
+// onDevice searches the device of pool tc for the block that was written last, and returns all
+// places where the block is: it may also be in the intent log.
 func (w *world) onDevice() (places []int64) {
 	w.t.Helper()
 	block, err := w.c.Output(w.ctx, "head", "-c", "4096", "/tmp/block")
@@ -197,8 +198,8 @@ func (w *world) breakAt(places []int64) {
 	require.NoError(w.t, file.Close())
 }
 
-// saysWhichSnapshot checks that the reason of a damaged disk names the snapshot, if the pool's
-// features allow ZFS to find the snapshot.
+// saysWhichSnapshot checks that the reason in a damaged disk's verdict names the damaged snapshot,
+// if the pool's features allow ZFS to find this snapshot.
 func (w *world) saysWhichSnapshot(reason, damaged string) {
 	feature, err := w.c.Run(w.ctx, "zpool", "get", "-H", "-o", "value", "feature@head_errlog", "tc")
 	require.NoError(w.t, err)
@@ -209,7 +210,7 @@ func (w *world) saysWhichSnapshot(reason, damaged string) {
 	}
 }
 
-// loseADevice makes one device of a mirror fail, and then the only device of another pool.
+// loseADevice makes one device of a mirror fail, and then the only device of a second pool.
 func (w *world) loseADevice() {
 	t := w.t
 	single := w.newDevice("single", 128, sound)
@@ -273,8 +274,8 @@ func (w *world) waitForAScrub() {
 	assert.Equal(w.t, "ok", pools["tc"].Verdict)
 }
 
-// TestFullPool: check reports a pool's fill level, and alarms if the level exceeds its limits. On a
-// node, snap warns about a full pool, too.
+// TestFullPool: check reports the fill level of a pool, and alarms if the fill level exceeds the
+// configured limits. On a node, snap also warns about a full pool.
 func TestFullPool(t *testing.T) {
 	w := newWorld(t)
 	require.NoError(t, site.NewPool(w.ctx, "tf", 2048))

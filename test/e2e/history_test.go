@@ -52,8 +52,8 @@ func (w *world) histories(run func()) int {
 }
 
 // TestGoodBookmarksStay: while C receives nothing, the last snapshots that A shares with C are
-// destroyed on A, on each disk in another way, but never by a set-back. snap keeps the bookmarks of
-// these snapshots, and replication to C continues from the bookmarks.
+// destroyed on A, on each disk in a different way, but never by a set-back. snap keeps the
+// bookmarks of these snapshots, and replication to C continues from the bookmarks.
 func TestGoodBookmarksStay(t *testing.T) {
 	w := newWorld(t)
 	ways := map[string]func(disk string){
@@ -105,7 +105,7 @@ func TestGoodBookmarksStay(t *testing.T) {
 	assert.Equal(t, 1, w.histories(func() { w.snap(w.a, "f2") }), "it is read where it is needed")
 	stay("snapshots destroyed by hand", had)
 	w.later(900e9)
-	w.snap(w.a, "f2") // for a disk without snapshots the state has no lasting proof
+	w.snap(w.a, "f2") // state.json cannot prove anything about a disk without snapshots, so this run may read the history again
 	w.later(900e9)
 	assert.Zero(t, w.histories(func() { w.snap(w.a, "f2") }), "and then no more")
 	stay("the runs after", had)
@@ -139,8 +139,8 @@ func TestGoodBookmarksStay(t *testing.T) {
 }
 
 // TestGoodBookmarksOfARelayStay: B sends to A, and A to C. The link from B to A is down for longer
-// than the retention, so that first the next receive and then prune destroy the snapshots that A
-// had before.
+// than the retention keeps snapshots. So the next receive, and then prune, destroy the snapshots
+// that A had before.
 func TestGoodBookmarksOfARelayStay(t *testing.T) {
 	w := newWorld(t)
 	w.ownPools("")
@@ -214,9 +214,9 @@ func (w *world) sh(line string) {
 	require.NoError(w.t, err)
 }
 
-// TestBookmarkedAndKilled: on relay A, a run of snap makes a bookmark of a new snapshot from B, and
-// is killed before the run can save its state. After the kill, B's disk is rolled back, and B sends
-// new snapshots.
+// TestBookmarkedAndKilled: on relay A, a run of snap makes a bookmark of a new snapshot from B. The
+// run is killed before it can save its state. Then B's disk is rolled back, and B sends new
+// snapshots.
 func TestBookmarkedAndKilled(t *testing.T) {
 	w := newWorld(t)
 	w.ownPools("")
@@ -279,7 +279,7 @@ func (w *world) copyIn(pool string, mib int) (disk, good, lost string) {
 
 // TestHistoryThatDoesNotReachBack: ZFS overwrites the oldest records of a small pool's history, so
 // that snap cannot judge a bookmark by them. snap keeps a bookmark that it cannot judge, and each
-// run reports that.
+// run reports this bookmark.
 func TestHistoryThatDoesNotReachBack(t *testing.T) {
 	w := newWorld(t)
 	disk, good, lost := w.copyIn("small", 64)

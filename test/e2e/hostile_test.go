@@ -44,7 +44,7 @@ func (s *sum) put(b []byte) {
 	}
 }
 
-// payload returns the number of bytes that follow a record.
+// payload returns the number of data bytes that follow a record in a send stream.
 func payload(r []byte) int {
 	at := func(offset int) int { return int(binary.LittleEndian.Uint32(r[offset:])) }
 	const object, write, spill, embedded = 1, 3, 7, 8
@@ -70,7 +70,8 @@ func payload(r []byte) int {
 	return 0
 }
 
-// createdAt returns the stream of one snapshot with another creation time.
+// createdAt returns a copy of a snapshot's send stream in which the snapshot has the given creation
+// time, in Unix seconds.
 func createdAt(stream []byte, seconds uint64) []byte {
 	const creation, end = 24, 5
 	stream = append([]byte(nil), stream...)
@@ -96,7 +97,8 @@ func createdAt(stream []byte, seconds uint64) []byte {
 	return stream
 }
 
-// hostile creates on C one dataset of each kind that could confuse a program that reads the pool.
+// hostile creates hostile datasets on C: one of each kind that could confuse a program while the
+// program reads the pool.
 func (w *world) hostile() {
 	w.t.Helper()
 	w.pipe("zfs create tc/hostile && zfs create -V 1M ta/seed")
@@ -198,8 +200,8 @@ func (w *world) slow(lists string) {
 	require.NoError(w.t, w.c.Install("zfs", fmt.Sprintf(slowLists, lists)))
 }
 
-// slowCalls returns the calls of zfs since the last call of slow, if they begin with the given
-// words.
+// slowCalls returns the calls of zfs since the last call of slow whose arguments begin with the
+// given words.
 func (w *world) slowCalls(begin string) (calls []string) {
 	w.t.Helper()
 	text, err := os.ReadFile("/tmp/slow-calls")
@@ -221,9 +223,10 @@ func (w *world) cacheOfNobody() string {
 }
 
 // TestNoTimeForLists: replication makes snapshots of its own, and check has no time to list each
-// disk's snapshots. Without a list, check calls a disk fresh if the newest snapshot that check knew
-// still exists and is young, and unknown if this snapshot is old or gone. A check that has time to
-// list all snapshots gives the right verdicts.
+// disk's snapshots. check remembers the newest snapshot that its last list of the disk showed.
+// Without a new list, check calls the disk fresh if this snapshot still exists and is young, and
+// unknown if this snapshot is old or gone. A check that has time to list all snapshots gives the
+// right verdicts.
 func TestNoTimeForLists(t *testing.T) {
 	w := newWorld(t)
 	disks := []string{"vm-100-disk-0", "vm-100-disk-1"}
@@ -250,8 +253,8 @@ func TestNoTimeForLists(t *testing.T) {
 	w.slow("0.2")
 	assert.Equal(t, 1, w.check("-t", "60s", cache).Code)
 
-	// A rollback destroys the newest snapshot that check knew, so this snapshot no longer proves
-	// that the disk is fresh.
+	// A rollback destroys the newest snapshot that an earlier check listed, so check can no longer
+	// prove that the disk is fresh.
 	w.snap(w.a, "f4")
 	w.replicate(disks...)
 	require.Zero(t, w.check("-t", "60s", cache).Code)

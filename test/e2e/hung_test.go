@@ -16,8 +16,8 @@ import (
 )
 
 // TestPoolOfAFailingDevice: the device of one pool hangs and then fails. check and the exporter
-// still report about a second pool, and however often check and the exporter are called, at most
-// one zfs process hangs.
+// still report about a second pool. However often check and the exporter are called, at most one
+// zfs process hangs.
 func TestPoolOfAFailingDevice(t *testing.T) {
 	w := newWorld(t)
 	failing := w.newDevice("failing", 256, sound)

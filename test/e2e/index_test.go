@@ -109,7 +109,7 @@ func TestIndex(t *testing.T) {
 		},
 	}
 	for what, do := range others {
-		w.later(2 * time.Second) // snap does not notice a change in the same second as its own last one
+		w.later(2 * time.Second) // snap cannot notice a change that happens in the same second as snap's last change
 		do()
 		w.sameWithout(keep...)
 		assert.Equal(t, 2, listings(run()), "%s: what changed is listed", what)
@@ -117,8 +117,8 @@ func TestIndex(t *testing.T) {
 	}
 	w.sameWithout(keep...)
 
-	// snap ignores an index file that snap cannot have written, and lists all snapshots again once
-	// the index is a day old.
+	// snap ignores an index file that snap cannot have written. When the index is a day old, snap
+	// lists all snapshots again.
 	require.NoError(t, w.a.WriteFile("/var/lib/snapwatch/index-ta", "nonsense"))
 	w.later(15 * time.Minute)
 	r := w.run(w.a, append([]string{"snap"}, keep...)...)

@@ -17,7 +17,7 @@ import (
 )
 
 // installed is a host with its own systemd, network and files: a container with an overlay over the
-// machine's files, which sees all pools of the machine.
+// machine's files. The container sees all pools of the machine.
 type installed struct {
 	w      *world
 	name   string
@@ -119,7 +119,8 @@ func (h *installed) follows(line string) string {
 	return h.types(strings.TrimPrefix(line, "sudo ")) // the shell is root's already
 }
 
-// terminal types a line of the README at a terminal, where snap registers itself in cron.
+// terminal types a line of the README at a terminal, because snap writes its line into cron's file
+// only if a person starts snap at a terminal.
 func (h *installed) terminal(line string) string {
 	h.w.t.Helper()
 	h.follows(line + " --dry-run")

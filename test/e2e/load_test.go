@@ -16,7 +16,7 @@ import (
 	"snapwatch/test/site"
 )
 
-// gauges are an exporter's metrics about its own process.
+// gauges has an exporter's metrics about the exporter's own process.
 type gauges struct{ goroutines, fds, rss float64 }
 
 // loaded starts an exporter on C, whose pool has two fresh disks.
@@ -65,9 +65,9 @@ var (
 	wrkRequests  = regexp.MustCompile(`(\d+) requests in`)
 )
 
-// TestExporterUnderLoad: while zfs is slow, and while it hangs, sixteen clients at a time get their
-// answers within their timeouts, and the number of goroutines, open files and processes does not
-// grow. When zfs works again, the exporter works too.
+// TestExporterUnderLoad: zfs is slow, and then zfs hangs. In both cases sixteen clients at a time
+// get their answers within their timeouts, and the numbers of goroutines, open files and processes
+// do not grow. When zfs works again, the exporter works too.
 func TestExporterUnderLoad(t *testing.T) {
 	w := newWorld(t)
 	w.loaded("--scan-timeout=4s")
@@ -111,8 +111,8 @@ func TestExporterUnderLoad(t *testing.T) {
 	w.until(func() bool { return w.children() == 0 })
 }
 
-// bounded waits until the exporter has at most as many goroutines and open files as before, plus
-// the number more of each.
+// bounded waits until the exporter again has few goroutines and open files: of each at most the
+// earlier number, from before, plus the number more.
 func (w *world) bounded(before gauges, more float64) {
 	w.t.Helper()
 	var now gauges

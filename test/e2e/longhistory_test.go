@@ -48,9 +48,9 @@ func (w *world) peak(run func()) (mib int) {
 	}
 }
 
-// TestLongHistory: snap reads a history of 200 000 lines within a minute, and needs no more memory
-// than for a short history. If reading a pool's history takes too long, snap concludes nothing from
-// the history, and does not read the history again for hours.
+// TestLongHistory: snap reads a pool history of 200 000 lines within a minute, and needs no more
+// memory for this history than for a short history. If reading a pool's history takes too long,
+// snap concludes nothing from the history, and does not read the history again for hours.
 func TestLongHistory(t *testing.T) {
 	w := newWorld(t)
 	disk, good, lost := w.copyIn("large", 128<<10) // the pool's file is sparse: almost nothing of it is written

@@ -61,7 +61,8 @@ func (w *world) startMachineGuest(vmid int, disk string) {
 	})
 }
 
-// startReady starts a stand-in of a guest and returns when the guest runs.
+// startReady starts a stand-in for a guest's process and returns after this process has reported
+// that it runs.
 func (w *world) startReady(argv ...string) *exec.Cmd {
 	w.t.Helper()
 	guest := exec.Command(argv[0], argv[1:]...)
@@ -75,8 +76,9 @@ func (w *world) startReady(argv ...string) *exec.Cmd {
 	return guest
 }
 
-// surviveShutdown keeps the test's own service running during a shutdown, and allows a test to
-// start shutdown.target, with which all units conflict, without switching the machine off.
+// surviveShutdown keeps the test's own service running during a shutdown. surviveShutdown also
+// allows the test to start shutdown.target. All other units conflict with this target, so its start
+// stops them, but does not switch the machine off.
 func (w *world) surviveShutdown() {
 	w.t.Helper()
 	const job = "/run/systemd/system/lab-job.service"

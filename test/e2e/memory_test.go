@@ -13,8 +13,9 @@ import (
 	"snapwatch/test/site"
 )
 
-// TestTwoCopiesOnOneHost: check and the metrics judge each of two copies of one disk by its own
-// limits; after the owner has moved the disk to another storage, the old copy is orphaned.
+// TestTwoCopiesOnOneHost: C has two copies of one disk. check and the metrics judge each copy by
+// the limits for this copy. After the owner has moved the disk to a different storage, the copy
+// from the old storage is orphaned.
 func TestTwoCopiesOnOneHost(t *testing.T) {
 	w := newNetwork(t)
 	const disk, other, gone = "vm-104-disk-0", "vm-105-disk-0", "vm-106-disk-0"
@@ -86,7 +87,7 @@ owners:
 
 // TestSnapThatIsNotRegistered: the guests were off and have _stopped snapshots; then the package is
 // removed and installed again, and the guests run again. The node reports that snap is not
-// registered, and so does C, which asks the node.
+// registered. C asks the node and reports this, too.
 func TestSnapThatIsNotRegistered(t *testing.T) {
 	w := newNetwork(t)
 	const disk, c = "vm-100-disk-0", "tc/vm-100-disk-0"
@@ -123,9 +124,9 @@ func TestSnapThatIsNotRegistered(t *testing.T) {
 	assert.Zero(t, w.compared().Code)
 }
 
-// TestMemory: the exporter's list of known disks remains right while a script destroys and forgets
-// disks during the scrapes of two clients, while a pool is imported under another name and then
-// under its old name, and after the list's file was cut short.
+// TestMemory: the exporter's list of known disks remains right in three situations: a script
+// destroys and forgets disks during the scrapes of two clients; a pool is imported under a new name
+// and then under its old name again; the file of the list is cut short.
 func TestMemory(t *testing.T) {
 	w := newNetwork(t)
 	const disks = 6

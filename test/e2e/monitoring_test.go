@@ -34,7 +34,8 @@ func shipped[T any](t *testing.T, name string) T {
 
 type entry = map[string]any
 
-// shorten divides the times under the given keys, at any depth.
+// shorten divides by quicker each duration that has one of the given keys, at any depth of the YAML
+// file.
 func shorten(t *testing.T, below any, keys ...string) {
 	t.Helper()
 	switch x := below.(type) {
@@ -87,7 +88,8 @@ func (w *world) webhook() (url string, notices <-chan notice) {
 	return "http://" + listener.Addr().String(), arrived
 }
 
-// awaitNotice reads notices until the wanted one arrives, and returns all notices up to then.
+// awaitNotice reads notices until the wanted notice arrives, and returns all notices that it has
+// read.
 func (w *world) awaitNotice(notices <-chan notice, wanted func(notice) bool) (all []notice) {
 	w.t.Helper()
 	for {
@@ -106,9 +108,9 @@ func (w *world) awaitNotice(notices <-chan notice, wanted func(notice) bool) (al
 	}
 }
 
-// prometheus starts Prometheus and Alertmanager on B with the shipped files, but other addresses
-// and shorter times. Prometheus scrapes C twice, as a host with the copies of two clusters would be
-// listed twice: each alert must still fire only once.
+// prometheus starts Prometheus and Alertmanager on B with the shipped files, but with the lab's
+// addresses and with shorter times. Prometheus scrapes C twice, because a host with the copies of
+// two clusters is listed twice. Still each alert must fire once and not twice.
 func (w *world) prometheus(webhook string) {
 	w.t.Helper()
 	rules := shipped[entry](w.t, "prometheus/snapwatch.rules.yml")
@@ -196,8 +198,9 @@ func (w *world) nrpe() (check func() (string, int)) {
 	}
 }
 
-// TestMonitoring: the programs of Nagios and Prometheus deliver the alarm once, for the guest whose
-// copy lags, and no alarm for the guest that is off.
+// TestMonitoring: the programs of Nagios and the programs of Prometheus each deliver one alarm,
+// about the guest whose copy lags. Neither Nagios nor Prometheus delivers an alarm about the guest
+// that is off.
 func TestMonitoring(t *testing.T) {
 	w := newNetwork(t)
 	w.vm(100, "vm-100-disk-0")
@@ -239,8 +242,8 @@ func TestMonitoring(t *testing.T) {
 	last := came[len(came)-1]
 	assert.Equal(t, "default", last.Receiver)
 	assert.Equal(t, "warning", last.Labels["severity"])
-	// In Prometheus the alert for the stale copy fires, too, but Alertmanager sends no second
-	// message.
+	// In Prometheus the alert about the stale copy fires, too, but Alertmanager sends no second
+	// message about the guest.
 	var fire []string
 	w.until(func() bool { fire = w.firing(); return len(fire) >= 2 })
 	assert.ElementsMatch(t, []string{"SnapwatchLag tc/vm-100-disk-0 warning", "SnapwatchStale tc/vm-100-disk-0 warning"}, fire)

@@ -22,8 +22,9 @@ const (
 	webAuth = "basic_auth_users:\n  replica: " + replicaHash + "\n"
 )
 
-// owners starts exporters on A and B, each for its own pool, and configures C's check to ask both
-// over the network. The exporters send names of guests and disks only to clients with the password.
+// owners starts an exporter on A for A's pool and an exporter on B for B's pool, and configures
+// check on C to ask both exporters over the network. The exporters send names of guests and disks
+// only to clients with the password.
 func (w *world) owners() (exporters []*site.Process) {
 	w.t.Helper()
 	for _, node := range []*site.Site{w.a, w.b} {
@@ -74,7 +75,8 @@ func (w *world) judgedWithin(timeout string, args ...string) said {
 // compared runs check on C like judged, but with a configuration by which check asks the owners.
 func (w *world) compared() said { return w.judged("--config=/etc/snapwatch/compare.yaml") }
 
-// toldAlike asserts that status and explain report the same about a disk on C as check did.
+// toldAlike asserts that the commands status and explain report the same verdict on a disk on C as
+// the command check.
 func (w *world) toldAlike(disk string, checked said) {
 	w.t.Helper()
 	d := checked.disks[disk]
@@ -97,9 +99,9 @@ func (w *world) toldAlike(disk string, checked said) {
 }
 
 // TestOwnerAfterFailover: replication fails while the guest is off, and then the guest starts
-// again. Only the guest's owner knows of the start; after a failover from A to B, the owner is B.
-// After the failover, A only relays B's snapshots and has no newer snapshot than C, so A's answer
-// does not count.
+// again. Only the guest's owner knows of the start. Then the guest fails over from A to B, so B is
+// the owner. After the failover A is only a relay for B's snapshots and has no newer snapshot than
+// C, so A's answer does not count.
 func TestOwnerAfterFailover(t *testing.T) {
 	w := newNetwork(t)
 	const disk, c = "vm-100-disk-0", "tc/vm-100-disk-0"
@@ -115,9 +117,9 @@ func TestOwnerAfterFailover(t *testing.T) {
 	assert.Equal(t, "192.0.2.1:10191", proven.Owner)
 	assert.True(t, proven.Proven)
 
-	// The guest was off for long, so immediately after its start the age of the copy is not a fault
-	// of replication. The owner has destroyed the newest snapshot that C has, but kept the
-	// snapshot's bookmark: the bookmark also proves that C has the owner's last state.
+	// The guest was off for long, so immediately after the guest's start an old copy does not yet
+	// prove that replication fails. The owner has destroyed the newest snapshot that C has, but
+	// kept the snapshot's bookmark: the bookmark also proves that C has the owner's last state.
 	w.zfs("destroy", a+"@"+w.snapshots(a)[1])
 	w.later(7 * time.Hour)
 	w.start(w.a, 100)

@@ -47,7 +47,7 @@ func (w *world) shown() *shown {
 }
 
 // block returns the block of a page that begins with the given text, and marks the block as played.
-// words are pairs: a text of the page, and its replacement in the lab.
+// words has pairs: a text of the page, and the text that replaces it in the lab.
 func (s *shown) block(page, begins string, words ...string) string {
 	s.t.Helper()
 	for i, b := range s.blocks {
@@ -63,8 +63,8 @@ func (s *shown) block(page, begins string, words ...string) string {
 	return ""
 }
 
-// terminal installs the program on a site at its usual place, and a replacement for ssh to the
-// other sites.
+// terminal installs snapwatch on a site at the program's usual place, and also a script that
+// replaces ssh to the other sites.
 func (w *world) terminal(s *site.Site, ssh string) {
 	w.t.Helper()
 	_, err := s.Output(w.ctx, "sh", "-c", "install -D -o root -m 755 "+program(w.t)+" "+site.BinDir+"/snapwatch")
@@ -132,7 +132,8 @@ func TestPages(t *testing.T) {
 	t.Log("README.md: on C")
 	lines := strings.Split(shown.block("README.md", "snapwatch check"), "\n")
 	assert.Contains(t, w.typed(w.c, lines[0]), "OK")
-	// The commands exporter and status --watch in this block of the page do not end by themselves.
+	// This block of the page has two commands that do not end by themselves: exporter and status
+	// --watch.
 	exporter, err := w.c.Start(w.ctx, "sh", "-c", "PATH="+site.BinDir+":$PATH; exec "+lines[1])
 	require.NoError(t, err)
 	require.NoError(t, exporter.WaitFor(w.ctx, "Listening on"))
@@ -209,8 +210,8 @@ func TestPages(t *testing.T) {
 	assert.Equal(t, []string{""}, made[3:])
 }
 
-// answersByTLS starts an exporter on A with TLS, and configures C to ask it by the name a, as the
-// pages describe.
+// answersByTLS starts an exporter on A with TLS, and configures C to ask this exporter under the
+// host name a, as the pages describe.
 func (w *world) answersByTLS(shown *shown) *site.Process {
 	w.t.Helper()
 	w.typed(w.a, shown.block("docs/exporter.md", "openssl req", "snapwatch-exporter", "root"))

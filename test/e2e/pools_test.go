@@ -27,7 +27,8 @@ func TestNoSpace(t *testing.T) {
 	w.start(w.a, 100)
 	w.start(w.a, 101)
 	w.snap(w.a, "f100")
-	// A snapshot would have to double the volume's reservation, for which the pool has no room.
+	// A snapshot would double the space that the volume reserves, and the pool does not have that
+	// much free space.
 	thick := "ta/data/vm-100-disk-1"
 	w.zfs("set", "volsize=300M", thick)
 	w.zfs("set", "refreservation=300M", thick)
@@ -85,7 +86,7 @@ func TestRoom(t *testing.T) {
 	assert.InDelta(t, before, room().Free>>20, 4)
 	assert.Empty(t, room().Short)
 
-	// The pool has enough free space for one snapshot that reserves as much as this one, but not
+	// Each snapshot reserves space. The pool has enough free space for one more snapshot, but not
 	// for two.
 	w.pipe(fmt.Sprintf("zfs create -o compression=off -o mountpoint=/tmp/ta-fill ta/fill && dd if=/dev/urandom of=/tmp/ta-fill/data bs=1M count=%d status=none && zpool sync ta", free()-60))
 	write(40)
@@ -114,8 +115,8 @@ func TestRoom(t *testing.T) {
 	w.zfs("destroy", "ta/fill")
 }
 
-// TestKept: snap does not destroy a snapshot with a hold or a clone, destroys the others, and
-// prints nothing, so that cron sends no mail.
+// TestKept: snap destroys the expired snapshots, except those with a hold or a clone. snap prints
+// nothing, so that cron sends no mail.
 func TestKept(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0")
@@ -137,7 +138,7 @@ func TestKept(t *testing.T) {
 	assert.Len(t, w.snapshots(disk), 1)
 }
 
-// TestEncrypted: a disk whose key is not loaded is snapshotted like any other.
+// TestEncrypted: snap also snapshots an encrypted disk whose key is not loaded.
 func TestEncrypted(t *testing.T) {
 	w := newWorld(t)
 	_, err := w.a.Output(w.ctx, "sh", "-c", "head -c 32 /dev/urandom >/tmp/key && zfs create -s -V 16M -o encryption=on -o keyformat=raw -o keylocation=file:///tmp/key ta/data/vm-100-disk-0 && udevadm settle && zfs unload-key ta/data/vm-100-disk-0")
@@ -163,8 +164,8 @@ func TestNameTaken(t *testing.T) {
 	assert.Len(t, w.snapshots(disk), before+1)
 }
 
-// gatedRun starts a run of snap on A; the run's channel program on the given pool does not begin
-// until the process gate is killed. gatedRun returns when the channel program waits for that.
+// gatedRun starts a run of snap on A. The run's channel program on the given pool waits until the
+// test kills the process gate. gatedRun returns after the channel program has begun to wait.
 func (w *world) gatedRun(pool string, args ...string) (run, gate *site.Process) {
 	w.t.Helper()
 	require.NoError(w.t, w.a.Install("zfs", "#!/bin/sh\nif [ \"$1$3\" = program"+pool+" ] && [ -p /run/gate ]; then read x </run/gate; fi\nexec /usr/sbin/zfs \"$@\"\n"))
@@ -180,9 +181,9 @@ func (w *world) gatedRun(pool string, args ...string) (run, gate *site.Process) 
 	return run, gate
 }
 
-// TestTwoRuns: a second run of snap names the process of the first run, but prints nothing if cron
-// started the second run. A killed run's channel program keeps the pool locked until the program
-// ends.
+// TestTwoRuns: if a run of snap is at work, a second run prints the process number of the first
+// run; if cron started the second run, the second run prints nothing. A killed run's channel
+// program keeps the pool locked until the program ends.
 func TestTwoRuns(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0")
@@ -248,8 +249,8 @@ func TestMissingPool(t *testing.T) {
 
 var kills = flag.Int("kills", 6, "how often TestKilled starts a guest, and stops it")
 
-// TestKilled: at whatever moment a run of snap is killed, after the next runs each label is right,
-// each stop has one _stopped snapshot, and each bucket has at most one snapshot of a class.
+// TestKilled kills runs of snap at random moments. After the next runs each label is right, each
+// stop has one _stopped snapshot, and each bucket has at most one snapshot of its class.
 func TestKilled(t *testing.T) {
 	w := newWorld(t)
 	disks := []string{"vm-100-disk-0", "vm-100-disk-1", "vm-100-disk-2"}
@@ -287,8 +288,8 @@ func (w *world) killedRun() {
 	w.t.Logf("killed: %s", strings.TrimSpace(p.Wait().Stdout))
 }
 
-// TestHungPool: while zfs hangs on one pool, the guests on the other pool get their snapshots, and
-// the hung zfs keeps its pool locked.
+// TestHungPool: while zfs hangs on one pool, the guests on the other pool get their snapshots. The
+// hung zfs keeps the lock of its pool.
 func TestHungPool(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0")

@@ -44,7 +44,8 @@ func (w *world) busy(vmid int) bool {
 }
 
 // TestPmxcfsHangs: while processes wait in the kernel for pmxcfs, doctor and snap end at their
-// timeouts and keep no lock; afterwards none of their processes is left.
+// timeouts and keep no lock. After pmxcfs has ended, none of the processes of doctor and snap is
+// left.
 func TestPmxcfsHangs(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0")

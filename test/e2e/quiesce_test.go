@@ -16,9 +16,9 @@ import (
 	"snapwatch/internal/report"
 )
 
-// TestContainersHeldStill: ten containers whose processes write are frozen at the same time, get
-// their snapshots in one transaction group, and continue; afterwards the test packs the files of
-// the snapshots into archives.
+// TestContainersHeldStill: ten containers have processes that write. snap freezes all ten at the
+// same time, takes their snapshots in one transaction group, and thaws them. Then the test packs
+// the files of the snapshots into archives.
 func TestContainersHeldStill(t *testing.T) {
 	w := newWorld(t)
 	boxes := w.boxes(201, 210)
@@ -79,8 +79,8 @@ func TestWrittenBeforeTheFreeze(t *testing.T) {
 	assert.Greater(t, most, uint64(waiting/2), "bytes in one before it: else nothing waited, and this proves nothing")
 }
 
-// TestKilledWhileFrozen: at whatever moment and in whatever way a run of snap is killed, no guest
-// remains frozen.
+// TestKilledWhileFrozen kills runs of snap in several ways and at many moments. No guest remains
+// frozen.
 func TestKilledWhileFrozen(t *testing.T) {
 	w := newWorld(t)
 	w.configure(still + "groups: [{name: shop, vmid: '100,101', quiesce: agent}]\nquiesce: [{vmid: 200, how: cgroup}]\n")

@@ -21,11 +21,12 @@ import (
 	"snapwatch/test/site"
 )
 
-// still is a configuration with a max_freeze of 20 seconds, because the emulated machine is slow.
+// still is a configuration of snapwatch with a max_freeze of 20 seconds, because the emulated
+// machine is slow.
 const still = quick + "max_freeze: 20s\n"
 
-// machine runs a shell's command line on the machine itself, where the disks are mounted: only on
-// the machine the kernel mounts the snapshots below .zfs/snapshot.
+// machine runs a shell's command line on the machine itself and not in a site. There the disks are
+// mounted, so the kernel also mounts their snapshots below .zfs/snapshot.
 func (w *world) machine(line string) string {
 	w.t.Helper()
 	out, err := exec.CommandContext(w.ctx, "sh", "-ec", line).CombinedOutput()
@@ -33,8 +34,9 @@ func (w *world) machine(line string) string {
 	return string(out)
 }
 
-// box makes a container on A with a file system on /tmp/ct-VMID and a process that writes each line
-// first into the file a there and then into the file b.
+// box makes a container on A with a file system on /tmp/ct-VMID, and returns the container's
+// cgroup. A process of the container writes each line first into the file a and then into the file
+// b of this file system.
 func (w *world) box(vmid int) site.Cgroup {
 	w.t.Helper()
 	disk := fmt.Sprintf("subvol-%d-disk-0", vmid)
@@ -48,7 +50,8 @@ func (w *world) box(vmid int) site.Cgroup {
 	return c
 }
 
-// boxes makes, by box, the containers with the VMIDs from first to last.
+// boxes makes a container like box for each VMID from first to last, and returns the containers'
+// cgroups by VMID.
 func (w *world) boxes(first, last int) map[int]site.Cgroup {
 	w.t.Helper()
 	all := map[int]site.Cgroup{}

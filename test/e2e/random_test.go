@@ -28,10 +28,10 @@ var (
 // weekSteps is the number of steps after which the sites are created again.
 const weekSteps = 40
 
-// TestRandomSteps plays random steps in the model of test/sim and on real sites, with real syncoid.
-// After each step the test compares labels, snapshots, bookmarks, common snapshots, and the
-// verdicts of check on C. The model's tests of thousands of weeks prove something only if the model
-// agrees with real ZFS.
+// TestRandomSteps plays random steps in the model of test/sim and on real sites with real syncoid.
+// After each step the test compares the real sites with the model: labels, snapshots, bookmarks,
+// common snapshots, and the verdicts of check on C. The thousands of weeks that tests play in the
+// model prove something only if the model agrees with real ZFS.
 func TestRandomSteps(t *testing.T) {
 	for begun := 0; begun < *randomSteps; begun += weekSteps {
 		steps := min(weekSteps, *randomSteps-begun)
@@ -45,15 +45,16 @@ func playWeek(t *testing.T, seed uint64, steps int) {
 	playInLab(t, setup, plan, steps)
 }
 
-// playInLab plays steps in the model and on real sites, and compares the sites with the model after
-// each step.
+// playInLab plays steps in the model and on real sites, and compares the real sites with the model
+// after each step.
 func playInLab(t *testing.T, setup sim.Setup, plan []sim.Step, ticks int) {
 	w := newWorld(t)
 	w.secondStorage()
 	setup.RollsBack = !w.laterSyncoid()
 	w.backToday()
 	w.later(time.Until(setup.Start))
-	// In the model, a guest that is down remains down.
+	// In the model, a guest that is off does not start again during a run, so a short confirm_stop
+	// is enough.
 	settings := fmt.Sprintf("confirm_stop: 100ms\nbookmarks: %d\nstopped_grace: %s\nadopt_peer_labels: true\n", setup.Bookmarks, setup.Grace)
 	for _, s := range []*site.Site{w.a, w.b} {
 		require.NoError(t, s.WriteFile("/etc/snapwatch/config.yaml", settings))
@@ -89,22 +90,23 @@ type replay struct {
 	model *sim.World
 	setup sim.Setup
 	sites [3]*site.Site
-	// guests has the guests of the real sites by VMID, and sets the datasets by the model's names,
-	// both as the model had them when the lab last followed.
+	// guests has, by VMID, the model's guests in the state that the lab took over at the last call
+	// of follow. sets has, by site and name, the model's datasets in this state.
 	guests map[int]sim.Guest
 	sets   [3]map[string]sim.Disk
 	// guids maps the model's snapshot guids to the real guids. names maps the model's names of
-	// managed snapshots to the real names, which have other seconds.
+	// managed snapshots to the names in the lab: the two differ in the seconds.
 	guids map[uint64]uint64
 	names map[string]string
 	begun time.Time
 	// going has the commands that are running on the real sites.
 	going []going
-	// spent holds the total waiting time for each kind of work.
+	// spent has, by kind of work, the total time that the test waited for this work.
 	spent map[string]time.Duration
 }
 
-// took starts to measure the time of some work, until the returned function is called.
+// took starts to measure the time of some work. The returned function ends the measurement and adds
+// the time to spent.
 func (r *replay) took(what string) func() {
 	begun := time.Now()
 	return func() { r.spent[what] += time.Since(begun) }
@@ -135,8 +137,8 @@ func real(at int, name string) string {
 	return parents[at] + path.Base(name)
 }
 
-// Run repeats on a real node a run of snap that cron starts. Runs on the two nodes happen at the
-// same time.
+// Run repeats on a real node a run of snap that cron starts. The runs on A and on B take place at
+// the same time.
 func (r *replay) Run(node int) {
 	s := r.sites[node]
 	r.beside("runs")
@@ -163,7 +165,7 @@ func (r *replay) Send(s sim.Sending) {
 	from, to := real(s.From, s.Name), real(s.To, s.As)
 	r.beside("syncoid")
 	r.settle(func(g going) bool { return g.writes == from || g.writes == to || g.reads == to })
-	r.written(r.model.Guests()) // a migration takes its snapshots of the disks one after the other
+	r.written(r.model.Guests()) // a migration snapshots the guest's disks one after the other
 	_, there := r.sets[s.To][s.As]
 	if s.Anew {
 		require.NoError(r.t, site.DestroyDataset(r.ctx, to))
@@ -190,8 +192,8 @@ func (r *replay) Send(s sim.Sending) {
 	}}, r.c, append(argv, from, to)...)
 }
 
-// pvesr returns the command line with which Proxmox sends a disk: from the snapshot of its last
-// replication to the snapshot of the present replication.
+// pvesr returns the command line with which Proxmox replicates a disk: it sends the snapshots from
+// the disk's last replication up to the present replication.
 func (r *replay) pvesr(s sim.Sending) string {
 	newest := func(at int, name string) string {
 		for _, s := range slices.Backward(r.model.Disks(at)[name].Snapshots) {

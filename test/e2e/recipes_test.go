@@ -23,7 +23,7 @@ func TestRecipes(t *testing.T) {
 		require.NoError(t, err)
 	}
 
-	// Each way to replicate sends the disk for the first time.
+	// Here each way to replicate sends the disk for the first time, in full.
 	w.sent(a, "tc/plain")
 	w.sent(a, "tc/p", "--sendoptions=p")
 	arrived := map[string]string{
@@ -46,7 +46,7 @@ func TestRecipes(t *testing.T) {
 		assert.Empty(t, w.bookmarks(dataset), "%s: no bookmark is ever sent", dataset)
 	}
 
-	// The guest stops, after the oldest snapshots were destroyed.
+	// snap destroys the oldest snapshots, and then the guest stops.
 	w.fill(a, 100)
 	w.days(w.a, 1, 2, "f3")
 	w.stop(w.a, 100)
@@ -77,7 +77,7 @@ func TestRecipes(t *testing.T) {
 	w.days(w.a, 2, 2, "f2")
 	require.Contains(t, w.bookmarks(a), newest, "the _stopped one is gone, its bookmark is there")
 	require.Empty(t, w.common(a, "tc/p"))
-	base := newest // C has this snapshot, and A its bookmark
+	base := newest // C has this snapshot, and A has its bookmark
 	_, kib := w.sent(a, "tc/p", "--sendoptions=p")
 	assert.Less(t, kib, 600.0)
 	assert.Contains(t, w.labelSource("tc/p"), "received")

@@ -12,9 +12,9 @@ import (
 	"snapwatch/test/site"
 )
 
-// TestReplicaVerdicts plays situations in which a copy could be misjudged: a first receive, a
-// receive that broke off after an old _stopped snapshot, a reused VMID, a moved disk, a deleted
-// guest.
+// TestReplicaVerdicts plays situations in which check could give a copy a wrong verdict: a first
+// receive, a receive that broke off after an old _stopped snapshot, a reused VMID, a moved disk, a
+// deleted guest.
 func TestReplicaVerdicts(t *testing.T) {
 	w := newNetwork(t)
 	const seeded, broken, reused, moved, deleted = "vm-101-disk-0", "vm-102-disk-0", "vm-103-disk-0", "vm-104-disk-0", "vm-105-disk-0"
@@ -90,10 +90,10 @@ func TestReplicaVerdicts(t *testing.T) {
 	verdict("tc/"+seeded, "receiving", "OK", "not compared")
 	verdict("tc/"+broken, "stale", "CRITICAL", "lagging")
 	assert.Contains(t, then.disks["tc/"+broken].Reason, "a receive is pending")
-	verdict("tc/"+reused, "stale", "CRITICAL", "lagging") // its owner reports that the guest runs
+	verdict("tc/"+reused, "stale", "CRITICAL", "lagging") // the disk's owner reports that the guest runs
 	verdict("tc/"+moved, "stale", "CRITICAL", "lagging")
 	verdict("tc/new/"+moved, "fresh", "OK", "in sync")
-	verdict("tc/"+deleted, "stopped", "UNKNOWN", "no owner") // no trace is left on A to show that A had the guest
+	verdict("tc/"+deleted, "stopped", "UNKNOWN", "no owner") // nothing on A shows that A had the guest
 
 	require.NoError(t, w.c.WriteFile("/etc/snapwatch/config.yaml", "datasets: [tc]\nlimits: {max_initial_receive: 1h}\n"))
 	late := w.judged("--disk", seeded)

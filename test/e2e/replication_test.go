@@ -71,7 +71,8 @@ while (sysread STDIN, my $data, 65536) { $n += length $data; print $data }
 print $out "$n\n";
 `
 
-// sent replicates with syncoid, and returns syncoid's output and the number of sent KiB.
+// sent replicates a dataset with syncoid, and returns syncoid's output and the amount of sent data
+// in KiB.
 func (w *world) sent(from, to string, flags ...string) (said string, kib float64) {
 	w.t.Helper()
 	require.NoError(w.t, w.c.Install("pv", pv))
@@ -94,8 +95,8 @@ func (w *world) sent(from, to string, flags ...string) (said string, kib float64
 	return said, kib
 }
 
-// days runs snap on a node on each of the next days, from 8 o'clock on, as many times a day as the
-// argument runs says.
+// days runs snap on a node on each of the next days, from 8 o'clock on. The argument days is the
+// number of days, the argument runs the number of runs on each day.
 func (w *world) days(s *site.Site, days, runs int, words ...string) {
 	w.t.Helper()
 	for range days {
@@ -182,7 +183,7 @@ func (w *world) ownPools(more string) {
 	}
 }
 
-// TestRelay: B sends to A, and A, which only relays, sends to C. While C is cut off, A destroys all
+// TestRelay: B sends to A, and A is a relay that sends to C. While C is cut off, A destroys all
 // snapshots that C has; then C continues from a bookmark that A made of a received snapshot.
 func TestRelay(t *testing.T) {
 	w := newWorld(t)
@@ -273,8 +274,8 @@ func TestPruneOnAReplica(t *testing.T) {
 	require.Equal(t, before["vm-100-disk-2"], w.snapshots(third))
 	left := w.snapshots(c)
 	was := before["vm-100-disk-0"]
-	// prune keeps two snapshots of each day, among them a _stopped one on the second day, and also
-	// the snapshots with a hold or a clone.
+	// prune keeps two snapshots of each day; on the second day, one of the two is a _stopped
+	// snapshot. prune also keeps the snapshots with a hold or a clone.
 	assert.Equal(t, []string{was[1], was[2], was[4], was[5], was[7], was[9], was[10], "manual"}, left, "of %v", was)
 
 	// Another receive is cut off: because of its resume token, prune leaves the disk alone.
@@ -298,7 +299,7 @@ func TestPruneOnAReplica(t *testing.T) {
 	require.Contains(t, r.Stderr, third+": a receive is running, or was interrupted and waits to be resumed since")
 	require.Equal(t, before["vm-100-disk-2"], w.snapshots(third))
 
-	// On node A, prune leaves the disks alone, since the disks belong to a guest of the node.
+	// On node A, prune leaves the disks alone, because the disks belong to a guest of A.
 	r = w.run(w.a, "prune", "f1", "-v")
 	require.Zero(t, r.Code)
 	require.Contains(t, r.Stdout, "not a copy: it belongs to guest 100 of this node")
@@ -334,8 +335,8 @@ func (w *world) killChildren(p *site.Process) error {
 	return err
 }
 
-// TestUnblock: unblock destroys newer snapshots and bookmarks, so that a plain zfs rollback works;
-// after the rollback, replication to C continues.
+// TestUnblock: unblock destroys all snapshots and bookmarks that are newer than the target of a
+// rollback, so that a plain zfs rollback works. After the rollback, replication to C continues.
 func TestUnblock(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0", "vm-100-disk-1")
@@ -373,8 +374,8 @@ func TestUnblock(t *testing.T) {
 	unchanged()
 	w.zfs("destroy", both[1]+"@manual")
 
-	// If unblock cannot destroy one snapshot of a guest's two disks, unblock destroys no snapshot
-	// of either disk.
+	// A guest has two disks. If unblock cannot destroy one of the snapshots that it must destroy,
+	// unblock destroys no snapshot of either disk.
 	last := both[1] + "@" + w.snapshots(both[1])[len(w.snapshots(both[1]))-1]
 	refused := func(why string) {
 		t.Helper()
@@ -397,8 +398,8 @@ func TestUnblock(t *testing.T) {
 	require.NoError(t, err)
 	sends.Wait()
 
-	// The test makes a bookmark as syncoid --create-bookmark does; neither snap's index nor a
-	// listing of heads shows such a bookmark.
+	// The test makes a bookmark in the way of syncoid --create-bookmark. Neither snap's index nor a
+	// head list shows this bookmark.
 	newest := w.snapshots(a)[len(w.snapshots(a))-1]
 	w.zfs("bookmark", a+"@"+newest, a+"#"+newest)
 	require.NotContains(t, had[1], newest)

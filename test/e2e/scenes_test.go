@@ -17,9 +17,9 @@ import (
 // ssh.
 var pathHere = []string{"PATH=/usr/sbin", "PATH=" + site.BinDir + ":/usr/sbin"}
 
-// TestSceneCopyContainers: each running container is copied as of one moment, with its
-// configuration, and only the snapshot remains on the node. A copy that failed at any point does
-// not prevent the next copy.
+// TestSceneCopyContainers: a copy of each running container has the data of one moment and the
+// container's configuration. On the node nothing remains of the work except the snapshot. If a copy
+// fails at any point, the next copy still succeeds.
 func TestSceneCopyContainers(t *testing.T) {
 	w := newWorld(t)
 	shown := w.shown()
@@ -63,8 +63,9 @@ func TestSceneCopyContainers(t *testing.T) {
 		assert.Contains(t, []string{"0\n", "-\n", "\n"}, line, "a hold or a clone")
 	}
 
-	// First the destroy of a guest's old copy fails; then the hook ends between the two steps by
-	// which the new copy replaces the old one.
+	// Two attempts to copy a guest fail: in the first attempt, the destroy of the guest's old copy
+	// fails; in the second attempt, the hook ends between the two steps by which the new copy
+	// replaces the old copy.
 	const source, there = "ta/data/subvol-200-disk-0", "tc/subvol-200-disk-0"
 	old := there + "@" + w.snapshots(there)[0]
 	w.zfs("hold", "mine", old)
@@ -87,8 +88,8 @@ func TestSceneCopyContainers(t *testing.T) {
 	assert.Equal(t, "subvol-201-disk-0\n", w.machine("zstd -dc /tmp/ct-201.tar.zst | tar -xOf - ./file"))
 }
 
-// TestSceneMove moves a guest to a node of another cluster: most data while the guest runs, and the
-// rest by a hook after the guest has stopped.
+// TestSceneMove moves a guest to a node of another cluster: most data is sent while the guest runs,
+// and a hook sends the rest after the guest has stopped.
 func TestSceneMove(t *testing.T) {
 	w := newWorld(t)
 	w.newPools([]string{"td"})
@@ -106,9 +107,8 @@ func TestSceneMove(t *testing.T) {
 	w.terminal(d, "exit 1")
 	words := []string{"rpool/", "ta/"}
 	const recipes = "docs/recipes.md"
-	// Proxmox must be able to start a guest while hooks run, also while another guest's hooks run.
-	// Proxmox takes the guest's lock exclusively, so the test's two hooks try the lock one after
-	// the other.
+	// Proxmox must be able to start a guest while hooks of this or of another guest run. Proxmox
+	// takes the guest's lock exclusively, so the test's two hooks try the lock one after the other.
 	const free = "mkdir -p /run/lock/qemu-server\nflock /run/lock/trying flock -n /run/lock/qemu-server/lock-100.conf true || exit 9\n"
 	require.NoError(t, w.a.Install("send-rest", shown.block(recipes, "#!/bin/sh", append(pathHere, "set -eu\n", "set -eu\n"+free)...)))
 	require.NoError(t, w.a.Install("other", "#!/bin/sh\nset -eu\n"+free+"zfs get -H -o value label:running "+here+" >/etc/snapwatch/seen\n"))

@@ -60,7 +60,8 @@ func TestLabelThatGarblesTheList(t *testing.T) {
 	assert.Equal(t, "pve-a", w.label(garbled))
 }
 
-// TestUnnamedClassesStay: the retention "f4" rotates only snapshots of the class frequently.
+// TestUnnamedClassesStay: the retention "f4" names only the class frequently, so snap destroys no
+// snapshot of any other class.
 func TestUnnamedClassesStay(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0")

@@ -47,8 +47,9 @@ func (w *world) failedOver(disks ...string) (good, lost string) {
 	return good, lost
 }
 
-// TestDiscardedBookmarksGo: A receives disks with -F. Whatever happened to snap's state, the next
-// run that looks at a disk destroys the bookmark of the discarded history, and no other bookmark.
+// TestDiscardedBookmarksGo: A receives disks with -F. The next run that looks at a disk destroys
+// the bookmark of the discarded history and no other bookmark, even if snap's state file is old,
+// missing or damaged.
 func TestDiscardedBookmarksGo(t *testing.T) {
 	w := newWorld(t)
 	ignore := func(disk string) {
@@ -107,8 +108,8 @@ func TestDiscardedBookmarksGo(t *testing.T) {
 	}
 }
 
-// TestSetBackOtherwise plays set-backs of disks by a resumed receive, before a rename, before a
-// promotion, which snap cannot follow, and after two failovers.
+// TestSetBackOtherwise plays further set-backs of disks: by a resumed receive, before a rename of
+// the disk, before a promotion of a clone (which snap cannot follow), and after two failovers.
 func TestSetBackOtherwise(t *testing.T) {
 	w := newWorld(t)
 	disks := []string{"vm-100-disk-0", "vm-100-disk-1", "vm-100-disk-2", "vm-100-disk-3"}

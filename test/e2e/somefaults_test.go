@@ -2,8 +2,8 @@
 
 package e2e
 
-// everyKind is false: the tests let each call of a program fail in only one way; the nightly tests
-// play all ways.
+// everyKind is false in the usual tests: these tests let each call of a program fail in one way,
+// and the nightly tests let it fail in every way.
 const everyKind = false
 
 // feeds is the number of times that a test sends new snapshots to a copy.

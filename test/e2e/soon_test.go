@@ -26,9 +26,9 @@ func (w *world) killMachineGuest(vmid int) {
 	w.until(func() bool { return syscall.Kill(pid, 0) != nil })
 }
 
-// TestSystemdStopSoon: when guests stop, Proxmox's hookscript requests a run, one for all guests
-// that stop together, with the retention of cron's line. The guests' _stopped snapshots exist soon
-// after the stop.
+// TestSystemdStopSoon: when guests stop, snapwatch's hookscript requests one run of snap for all
+// guests that stop together, with the retention of cron's line. So the guests' _stopped snapshots
+// exist soon after the stop.
 func TestSystemdStopSoon(t *testing.T) {
 	const first, second = "ta/data/vm-100-disk-0", "ta/data/vm-101-disk-0"
 	w := newWorld(t)
@@ -72,7 +72,7 @@ func TestSystemdStopSoon(t *testing.T) {
 	assert.Equal(t, 1, strings.Count(log, "Finished "), log)
 	assert.Empty(t, w.host("systemctl", "list-units", "--all", "--plain", "--no-legend", "snapwatch-soon*"), "nothing is left")
 
-	// If a guest stops during a run that the hookscript requested, another run follows for that
+	// If a guest stops during a run that the hookscript requested, a second run follows for that
 	// guest.
 	w.startMachineGuest(100, "vm-100-disk-0")
 	w.host("snapwatch", "snap", "f4")

@@ -15,8 +15,8 @@ import (
 )
 
 // TestStandinsAreLikeProxmox: the stand-ins of Proxmox's programs take the locks that
-// docs/proxmox-contract.md lists, wait for a lock as long as this page says, and act in the order
-// that this page gives.
+// docs/proxmox-contract.md lists, wait for a lock as long as this page says, and take their steps
+// in the order of this page.
 func TestStandinsAreLikeProxmox(t *testing.T) {
 	s := &standins{newWorld(t)}
 	for _, of := range []struct {
@@ -64,7 +64,8 @@ func (s *standins) held(vmid int, do func()) {
 	require.NoError(s.t, release())
 }
 
-// begun starts a call of a stand-in, and returns while the call is in the middle of the given step.
+// begun starts a call of a stand-in and returns after the call has begun the given step. The call
+// remains in this step until the test calls the method ended.
 func (s *standins) begun(step string, argv ...string) *site.Process {
 	s.t.Helper()
 	s.takes(step, "1h")
@@ -74,7 +75,8 @@ func (s *standins) begun(step string, argv ...string) *site.Process {
 	return p
 }
 
-// ended ends the step in which begun has left a call, and waits for the end of the call.
+// ended lets a call that the method begun has started complete its step, and waits for the end of
+// the call.
 func (s *standins) ended(step string, p *site.Process) {
 	s.t.Helper()
 	s.takes(step, "")

@@ -9,8 +9,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestNoStopOnAGuess: only a guest that is proven to be off gets a _stopped snapshot. In no case
-// does snap change the labels or snapshots of a guest without a process.
+// TestNoStopOnAGuess: only a guest that is proven to be off gets a _stopped snapshot. If a guest
+// has no process, but nothing proves that the guest is off, snap changes neither the labels nor the
+// snapshots of the guest's disks.
 func TestNoStopOnAGuess(t *testing.T) {
 	cases := []struct {
 		name  string

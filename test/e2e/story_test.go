@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestStory plays the main purpose of the program: a guest runs, stops and starts, its replication
-// breaks, and the guest moves to the other node.
+// TestStory plays snapwatch's main task: a guest runs, stops and starts, its replication breaks,
+// and the guest moves to the other node.
 func TestStory(t *testing.T) {
 	w := newWorld(t)
 	disks := []string{"vm-100-disk-0", "vm-100-disk-1"}
@@ -35,7 +35,8 @@ func TestStory(t *testing.T) {
 	w.snap(w.a, "f4", "h2", "d2")
 	require.Equal(t, []string{"daily", "frequently"}, w.classes("ta/data/vm-100-disk-0"))
 
-	// The guest stops: snap takes one last snapshot and sets the label, and then does nothing more.
+	// The guest stops: snap takes one last snapshot and sets the label. The next runs of snap
+	// change nothing.
 	w.stop(w.a, 100)
 	w.snap(w.a, "f4", "h2", "d2")
 	for _, d := range disks {

@@ -19,8 +19,8 @@ import (
 )
 
 // Tests named TestSystemd… need a machine that runs systemd: make test-systemd. A service belongs
-// to the machine and not to a site, so files that a service shares with others are on the machine's
-// own root file system.
+// to the machine and not to a site. So a file that a service and other programs use must be on the
+// machine's own root file system.
 
 // host runs a command on the machine itself and returns the command's output.
 func (w *world) host(argv ...string) string {
@@ -72,9 +72,9 @@ func (w *world) hostCheck(args ...string) string {
 	return out
 }
 
-// TestSystemdExporter: the exporter works in the shipped unit without any privilege, and a check of
-// another user can read the exporter's list of known disks: check alarms if a pool is not imported
-// after a reboot.
+// TestSystemdExporter: the exporter works in the shipped unit without any privilege. A check that
+// another user runs can read the exporter's list of known disks, so check alarms if a pool is not
+// imported after a reboot.
 func TestSystemdExporter(t *testing.T) {
 	w := newWorld(t)
 	require.NoError(t, site.CreateZvol(w.ctx, "tc/vm-100-disk-0", 8))
@@ -112,8 +112,8 @@ func TestSystemdExporter(t *testing.T) {
 	assert.Contains(t, gone, "tc is not imported")
 	w.host("zpool", "import", "-d", "/tmp", "tc")
 
-	// With DynamicUser everything works, except that a check of another user cannot read the
-	// exporter's state.
+	// With DynamicUser everything works, except that a check that another user runs cannot read the
+	// exporter's list of known disks.
 	w.place("/run/systemd/system/snapwatch-exporter.service.d/dynamic.conf", "[Service]\nDynamicUser=yes\nUser=snapwatch-dynamic\nStateDirectory=\nStateDirectory=snapwatch-dynamic\n")
 	w.host("systemctl", "daemon-reload")
 	metrics = scrape()

@@ -12,9 +12,9 @@ import (
 	"snapwatch/test/site"
 )
 
-// hog is a script for another user: the script creates each lock file that does not exist yet, and
-// locks each file of snapwatch and each lock file that the user can open, except Proxmox's locks of
-// guests.
+// hog is a script that another user runs. The script first creates the lock files that do not exist
+// yet. Then the script locks all files of snapwatch and all lock files that the user can open,
+// except Proxmox's locks of guests.
 const hog = `for pool in ta tc; do touch /run/lock/snapwatch-$pool.lock /run/lock/snapwatch-list-$pool@0.lock; done 2>/dev/null
 find /run /var/lib/snapwatch /var/lib/snapwatch-exporter -type f -not -path '*/qemu-server/*' -not -path '*/lxc/*' 2>/dev/null | while read -r file; do
 	( exec 9<"$file" && flock -x -n 9 && echo "holds $file" && exec sleep infinity ) 2>/dev/null &
@@ -24,9 +24,9 @@ echo that is everything
 exec sleep infinity
 `
 
-// TestAnotherUserHoldsEverything: whatever files another user of the machine opens and locks, nodes
-// take their snapshots, check and the exporter work, and missing disks are noticed. snapwatch
-// reports each lock for which it did not wait.
+// TestAnotherUserHoldsEverything: another user of the machine locks all files of snapwatch, and all
+// lock files, that this user can open. Still nodes take their snapshots, check and the exporter
+// work, and check notices missing disks. snapwatch reports each lock for which it did not wait.
 func TestAnotherUserHoldsEverything(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0", "vm-100-disk-1")
@@ -58,8 +58,8 @@ func TestAnotherUserHoldsEverything(t *testing.T) {
 	assert.Zero(t, r.Code, "nothing is blinded")
 	assert.Regexp(t, "/run/lock/snapwatch-list-tc.lock is locked by .*: not waited for", r.Stdout)
 
-	// A disk that is first seen while the other user holds all locks is also added to the list of
-	// known disks.
+	// If a disk appears while the other user holds all locks, the disk is still added to the list
+	// of known disks.
 	w.zfs("create", "-V", "1M", "tc/vm-102-disk-0")
 	assert.Contains(t, scrape(), `disk="vm-102-disk-0"`)
 	w.zfs("destroy", "tc/vm-102-disk-0")

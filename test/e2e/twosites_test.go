@@ -118,7 +118,8 @@ func (w *twoSites) cron(file string) site.Result {
 	return r
 }
 
-// TestTwoSites types docs/two-sites.md from an empty start to the alarm, and to the page's end.
+// TestTwoSites types all commands of docs/two-sites.md, from two hosts without snapwatch to the
+// alarm and to the page's end.
 func TestTwoSites(t *testing.T) {
 	const a = "ta/data/vm-100-disk-0"
 	w := &twoSites{world: newNetwork(t)}

@@ -28,9 +28,10 @@ exec %[2]s "$@"
 
 var vmidInName = regexp.MustCompile(`subvol-(\d+)-disk`)
 
-// TestOnlyOwnProgramsUnderLocks: 40 guests have just failed over to A, where their disks have 200
-// bookmarks of the discarded history, and one more guest has stopped. While a run of snap holds the
-// lock of a guest, the run starts only channel programs for the locked guests.
+// TestOnlyOwnProgramsUnderLocks: 40 guests have just failed over to A. There the disks of these
+// guests have 200 bookmarks of the discarded history. One further guest has stopped. While a run of
+// snap holds locks of guests, the run starts no programs except channel programs for the locked
+// guests.
 func TestOnlyOwnProgramsUnderLocks(t *testing.T) {
 	const guests, lost = 40, 5
 	w := newWorld(t)
@@ -82,7 +83,7 @@ func TestOnlyOwnProgramsUnderLocks(t *testing.T) {
 	assert.Len(t, under, guests+1, "each guest was locked, or this proves nothing")
 }
 
-// left returns the number of bookmarks on A whose names are in lostNames.
+// left returns the number of bookmarks of the discarded history that A still has.
 func (w *world) left(lost int) (n int) {
 	w.t.Helper()
 	bookmarks := w.zfs("list", "-H", "-r", "-t", "bookmark", "-o", "name", "ta/data")
@@ -92,8 +93,8 @@ func (w *world) left(lost int) (n int) {
 	return n
 }
 
-// lostNames returns the names of n snapshots that A had and B never had; their bookmarks are left
-// on A.
+// lostNames returns the names of n snapshots that A had and B never received. A still has the
+// bookmarks of these snapshots.
 func lostNames(n int) (names []string) {
 	day := time.Date(2026, 7, 1, 9, 0, 0, 0, time.UTC)
 	for i := range n {
@@ -102,9 +103,9 @@ func lostNames(n int) (names []string) {
 	return names
 }
 
-// failsOver lets A receive the disks below tb/all again, which A had before: the receive discards a
-// part of the history of each disk on A, of which A has as many bookmarks as the argument lost
-// says.
+// failsOver lets A receive the disks below tb/all again. This receive discards a part of the
+// history of each disk on A. For each disk A keeps bookmarks of the discarded history; the argument
+// lost is the number of these bookmarks.
 func (w *world) failsOver(lost int, disks []string) {
 	w.t.Helper()
 	each := func(line string) {

@@ -64,8 +64,8 @@ func (w *world) tellsChanges(dataset string) bool {
 	return r.Code == 0
 }
 
-// appends reports whether a user with only the permission to append can receive an increment of the
-// disk, but cannot roll the copy back in order to receive.
+// appends reports whether ZFS has a permission for appending: a user with only this permission can
+// receive an increment of the disk, but cannot receive with a rollback of the copy.
 func (w *world) appends(disk, copied string) bool {
 	w.t.Helper()
 	sh := func(user, script string) int {
@@ -94,8 +94,8 @@ func (w *world) program(lua string) bool {
 	return r.Code == 0 && regexp.MustCompile(`"return":\s*0`).MatchString(r.Stdout)
 }
 
-// columnOf returns one column of the table in docs/zfs-versions.md, by the entries of the first
-// column.
+// columnOf returns the column of one version in the table in docs/zfs-versions.md: the entry of
+// each row, by the row's first entry.
 func columnOf(t *testing.T, page, version string) map[string]string {
 	t.Helper()
 	answers := map[string]string{}

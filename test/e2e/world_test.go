@@ -31,10 +31,11 @@ type world struct {
 	a, b, c *site.Site
 }
 
-// quick makes snap accept a stop after one second instead of twenty.
+// quick is a configuration with which snap accepts a stop after one second instead of twenty
+// seconds.
 const quick = "confirm_stop: 1s\n"
 
-// storyTime is the longest duration of one test; it is long because the lab's machine may be
+// storyTime is the longest duration of one test. This time is long because the lab's machine may be
 // emulated.
 var storyTime = flag.Duration("story", 15*time.Minute, "end a test after this time")
 
@@ -76,8 +77,8 @@ func newWorldOf(t *testing.T, a, b, c string) *world {
 	return w
 }
 
-// morning sets the clock forward to the next morning if midnight is near: if the day ended in the
-// middle of a story, other snapshots would be due.
+// morning sets the clock forward to the next morning if midnight is near, because a midnight in the
+// middle of a test would make further snapshots due.
 func (w *world) morning() {
 	w.t.Helper()
 	const early, late = 2, 14 // hours, UTC
@@ -88,8 +89,8 @@ func (w *world) morning() {
 	}
 }
 
-// newPools creates pools and at the same time runs the other steps; at the end of the test the
-// pools are destroyed last.
+// newPools creates pools and at the same time runs the functions others. At the end of the test the
+// pools are destroyed after everything else.
 func (w *world) newPools(names []string, others ...func() error) {
 	w.t.Helper()
 	steps := others
@@ -184,8 +185,8 @@ func (w *world) check(args ...string) site.Result {
 	return r
 }
 
-// send replicates a disk with syncoid without snapshots of its own; flags decide whether properties
-// are sent.
+// send replicates a disk with syncoid, which makes no snapshots of its own. The argument flags has
+// further flags of syncoid, for example to send properties.
 func (w *world) send(from, to string, flags ...string) {
 	w.t.Helper()
 	argv := append([]string{"syncoid", "--no-sync-snap", "--quiet"}, flags...)
@@ -286,7 +287,8 @@ func (w *world) pipe(line string) {
 	require.NoError(w.t, err)
 }
 
-// until waits until reached returns true, for states that no event announces.
+// until calls the function reached again and again until reached returns true, for states that no
+// event announces.
 func (w *world) until(reached func() bool) {
 	w.t.Helper()
 	for !reached() {
