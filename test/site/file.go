@@ -34,9 +34,9 @@ func (s *Site) Inside(do func() error) error {
 	return err
 }
 
-// apart calls the function do in a separate thread that ends afterwards, because do may change
-// the thread's namespaces. apart never uses the main thread, which cannot end, and whose state
-// /proc shows as the state of the whole process.
+// apart calls the function do in a separate thread that ends afterwards, because do may change the
+// thread's namespaces. apart never uses the main thread: the main thread cannot end, and /proc
+// shows the main thread's state as the state of the whole process.
 func apart(do func()) {
 	done := make(chan struct{})
 	go func() {
@@ -58,7 +58,8 @@ func (s *Site) WriteFile(path, content string) error {
 	return s.Inside(func() error { return write(path, content, 0o644) })
 }
 
-// Install puts a script into the site, where it is found before all other programs of its name.
+// Install puts a script into BinDir of the site. After Install the site's processes run the script
+// instead of the program with the same name.
 func (s *Site) Install(name, script string) error {
 	return s.Inside(func() error { return write(filepath.Join(BinDir, name), script, 0o755) })
 }

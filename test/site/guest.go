@@ -164,8 +164,7 @@ func (s *Site) StartGuest(ctx context.Context, vmid int) error {
 // StopGuest ends the guest's process in an orderly way.
 func (s *Site) StopGuest(vmid int) error { return s.endGuest(vmid, (*Process).Stop) }
 
-// KillGuest ends the guest's process as a crash does, so that the pid file of a virtual machine
-// remains.
+// KillGuest ends the guest's process as a crash does. The pid file of a virtual machine remains.
 func (s *Site) KillGuest(vmid int) error { return s.endGuest(vmid, (*Process).Kill) }
 
 func (s *Site) endGuest(vmid int, end func(*Process) Result) error {

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// streams contains the pipes to which a process writes. Unlike package exec, streams reports
-// whether another process still has the pipes open after the process has ended.
+// streams contains the pipes to which a process writes. After the process has ended, streams
+// reports whether another process still has the pipes open; package exec does not report that.
 type streams struct {
 	readers, writers []*os.File
 	copies           sync.WaitGroup

@@ -27,8 +27,8 @@ func NewPool(ctx context.Context, name string, mib int) error {
 	return err
 }
 
-// busyFor is the longest time for which a pool or dataset may be busy before it can be destroyed,
-// because udev opens each new volume.
+// busyFor is the longest time for which destroy tries again while a pool or dataset is busy: udev
+// opens each new volume, so a new volume is busy for some time.
 const busyFor = time.Minute
 
 // DestroyPool destroys a pool that NewPool created.
@@ -67,8 +67,8 @@ func CreateZvol(ctx context.Context, dataset string, mib int) error {
 	return WaitZvol(ctx, dataset)
 }
 
-// WaitZvol waits for the device of a volume, also of a received one, because udev creates the
-// device some time after ZFS creates the volume.
+// WaitZvol waits for the device of a new or received volume, because udev creates the device some
+// time after ZFS creates the volume.
 func WaitZvol(ctx context.Context, dataset string) error {
 	_, err := run(ctx, "udevadm", "wait", "--timeout=60", "/dev/zvol/"+dataset)
 	return err

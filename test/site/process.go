@@ -79,9 +79,9 @@ func (s *Site) as(name string, argv []string) ([]string, error) {
 	return append(as, argv...), nil
 }
 
-// environment returns the environment variables of every process of a site. systemctl treats a
-// root other than that of process 1 as a chroot and does nothing there, unless
-// SYSTEMD_IGNORE_CHROOT is set.
+// environment returns the environment variables of every process of a site. A site's root directory
+// is not the root directory of process 1, so systemctl treats the site as a chroot and does
+// nothing, unless SYSTEMD_IGNORE_CHROOT is set.
 func environment() []string {
 	return []string{"PATH=" + searchPath, "SYSTEMD_IGNORE_CHROOT=1"}
 }

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// standinDir is the directory in which the stand-ins for Proxmox's programs read which faults
-// they must show; test/standin lists the kinds of faults.
+// standinDir is the directory with the files by which a test requests faults of the stand-ins for
+// Proxmox's programs; test/standin lists the kinds of faults.
 const standinDir = "/run/standin"
 
 // SetPveshFault makes pvesh fail until ClearPveshFault is called. The kind of fault is fail,

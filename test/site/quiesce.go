@@ -30,7 +30,7 @@ func (s *Site) StartAgent(ctx context.Context, vmid int, dataset string) (*Proce
 		return nil, err
 	}
 	for {
-		// The guest agent listens as soon as its socket exists.
+		// When the socket of the guest agent exists, the agent listens.
 		if _, err := s.ReadFile(fmt.Sprintf("/run/qemu-server/%d.qga", vmid)); errors.Is(err, syscall.ENXIO) {
 			return p, nil
 		}

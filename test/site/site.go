@@ -32,8 +32,8 @@ type Config struct {
 	Node string
 	// Cluster is the name of the node's cluster; a node with an empty Cluster is in no cluster.
 	Cluster string
-	// Pool is the node's pool for Proxmox's storage local-zfs, which has its disks below
-	// POOL/data. Each node of a cluster has another pool.
+	// Pool is the node's pool for Proxmox's storage local-zfs, which has its disks below POOL/data.
+	// Each node of a cluster must have a pool of its own.
 	Pool string
 	// Storage is the content of the site's /etc/pve/storage.cfg; empty for the usual content.
 	Storage string
@@ -42,8 +42,8 @@ type Config struct {
 	Address string
 	// Uptime is the uptime that the site shows at its start; 0 means a day.
 	Uptime time.Duration
-	// Bin holds scripts by name. In the site a script of Bin runs in place of the real program of
-	// that name; the script can call the real program by its path.
+	// Bin has scripts, by program name. In the site each script runs in place of the real program
+	// of this name; the script can call the real program by its path.
 	Bin map[string]string
 	// Env contains additional environment variables of each process of the site.
 	Env []string
@@ -100,9 +100,9 @@ func Start(ctx context.Context, c Config) (*Site, error) {
 	return s, nil
 }
 
-// namespaces are the kinds of namespaces that each site has for itself, by their names in
-// unshare(1) and nsenter(1). Files of these names in the site's directory keep the site's
-// namespaces alive.
+// namespaces lists the kinds of namespaces that each site has for itself, under their names in
+// unshare(1) and nsenter(1). For each kind, a file in the site's directory keeps the site's
+// namespace of this kind alive.
 var namespaces = [...]string{"mount", "uts", "net", "time"}
 
 func (s *Site) namespace(name string) string { return filepath.Join(s.dir, name) }

@@ -1,11 +1,12 @@
 //go:build e2e
 
-// Package site_test tests in the lab's machine that sites behave as package site describes:
+// Package site_test tests, in the lab's machine, that sites behave as package site describes. Build
+// the tests by:
 //
 //	CGO_ENABLED=0 go build -o JOB/standin ./test/standin
 //	CGO_ENABLED=0 go test -c -tags e2e -o JOB/site.test ./test/site
 //
-// and a JOB/run that starts ./site.test; then test/lab/boot JOB.
+// Write a script JOB/run that starts ./site.test, and start the machine by test/lab/boot JOB.
 package site_test
 
 import (
@@ -138,8 +139,8 @@ func succeeded(t *testing.T, r site.Result) string {
 }
 
 func testNetwork(t *testing.T, ctx context.Context, l lab) {
-	// The test's HTTP server reads the request first, because closing a connection with unread
-	// input resets the connection.
+	// The test's HTTP server reads the request before it closes the connection: a close with unread
+	// input would reset the connection.
 	server := must[*site.Process](t)(l.a.Start(ctx, "perl", "-MIO::Socket::INET", "-e", `
 		my $s = IO::Socket::INET->new(LocalPort => 9999, Listen => 1, ReuseAddr => 1) or die $!;
 		$| = 1; print "listening\n";
