@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// agentCommands are the commands of a guest agent that the stand-in for pvesh supports.
+// agentCommands lists the commands of a guest agent that the stand-in for pvesh supports.
 var agentCommands = []string{"ping", "fsfreeze-status", "fsfreeze-freeze", "fsfreeze-thaw"}
 
 // pingTimeout is the time for which Proxmox waits for the first answer of a guest agent.

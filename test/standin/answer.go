@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// fields are the fields of a JSON object about a guest; different guests have different fields.
+// fields is a JSON object about a guest: its values by field name. Different guests have different
+// fields.
 type fields map[string]any
 
 // list returns the answer to pvesh get /nodes/localhost/qemu and /nodes/localhost/lxc.
@@ -69,8 +70,8 @@ func (n node) current(id string) (fields, error) {
 	return nil, fmt.Errorf("configuration file 'nodes/%s/qemu-server/%s.conf' does not exist", n.name, id)
 }
 
-// resources returns the answer to pvesh get /cluster/resources. The status of other nodes' guests
-// is unknown, because Proxmox's pvestatd broadcasts the status and the lab has no pvestatd.
+// resources returns the answer to pvesh get /cluster/resources. The status of guests on other nodes
+// is unknown: on real nodes pvestatd broadcasts the status, but the lab has no pvestatd.
 func (n node) resources(kind string) ([]fields, error) {
 	all := []fields{}
 	if kind == "" || kind == "node" {

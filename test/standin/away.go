@@ -12,13 +12,13 @@ import (
 	"snapwatch/test/standin/contract"
 )
 
-// migrate moves a guest to another node, while it holds the guest's configuration lock and
-// migration lock. migrate first stops a container; then it writes the lock word migrate, moves
-// the disks and the configuration, and at last ends the guest's process and destroys the disks on
-// this node. If /run/standin/migrate.to names the dataset of the other node's storage, migrate
-// sends the disks there; the disks of a running virtual machine arrive without snapshots. Without
-// the file migrate.to the disks are not moved, as if the other node had replicated copies. The
-// test itself starts the guest on the other node.
+// migrate moves a guest to another node. The caller must hold the guest's configuration lock and
+// migration lock. If the guest is a container, migrate stops it first. Then migrate writes the lock
+// word migrate, sends the disks, moves the configuration, ends the process of a virtual machine,
+// and destroys the disks on this node. If /run/standin/migrate.to names the dataset of the other
+// node's storage, migrate sends the disks there; the disks of a running virtual machine arrive
+// without snapshots. Without the file migrate.to the disks are not moved, as if the other node had
+// replicated copies. The test itself starts the guest on the other node.
 func (l local) migrate(node string, restart bool) error {
 	if _, err := l.checkLock(); err != nil {
 		return err
@@ -71,8 +71,8 @@ func (l local) migrate(node string, restart bool) error {
 	return c.save()
 }
 
-// there returns the dataset of the storage to which a migration sends disks, if the test has
-// named one in /run/standin/migrate.to.
+// there returns the content of /run/standin/migrate.to: the dataset below which a migration must
+// create the guest's disks. sends is false if a test has not written this file.
 func there() (parent string, sends bool) {
 	text, err := os.ReadFile(filepath.Join(faultDir, "migrate.to"))
 	return strings.TrimSpace(string(text)), err == nil
@@ -161,8 +161,8 @@ func (l local) prelaunched(do func() error) error {
 	return errors.Join(err, l.held(l.stop), os.Remove(state))
 }
 
-// pvesr does what Proxmox's replication of a guest does with locks, freeze and snapshots (pvesr
-// ID), but sends no data.
+// pvesr plays Proxmox's replication of a guest (pvesr ID): it takes the same locks, freezes the
+// guest and takes snapshots in the same order, but sends no data.
 func pvesr(args []string) error {
 	if len(args) != 1 {
 		return errors.New("want a guest")

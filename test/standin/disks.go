@@ -52,9 +52,10 @@ func (l local) template() error {
 	return c.save()
 }
 
-// clone makes a new guest: a linked clone of a template, else a full clone without copied data. A
-// virtual machine is locked during the whole clone, with a shared lock if it is off; for a
-// container only the lock word disk is set.
+// clone makes a new guest from an old one: a linked clone if the old guest is a template, otherwise
+// a full clone without copied data. If the old guest is a virtual machine, clone holds the old
+// guest's lock to the end: a shared lock if the machine is off, an exclusive lock otherwise. If the
+// old guest is a container, clone only sets the lock word disk.
 func (l local) clone(id string) error {
 	if l.kind == "lxc" {
 		if err := l.setLock("disk"); err != nil {
@@ -76,8 +77,8 @@ func (l local) clone(id string) error {
 	})
 }
 
-// cloneTo makes the new guest of a clone; its configuration has the lock word until the clone is
-// complete.
+// cloneTo makes the new guest of a clone. The new guest's configuration has the lock word until the
+// clone is complete.
 func (l local) cloneTo(id, word string) error {
 	c, err := openConfig(l.path())
 	if err != nil {
@@ -120,7 +121,7 @@ func (l local) cloneTo(id, word string) error {
 	return to.save()
 }
 
-// freeName returns the first unused name for a disk of the guest.
+// freeName returns the first disk name of the guest that no dataset below parent has.
 func freeName(parent, kind, id string) (string, error) {
 	for n := range 100 {
 		name := fmt.Sprintf("%s-%s-disk-%d", map[string]string{"qemu": "vm", "lxc": "subvol"}[kind], id, n)
@@ -143,9 +144,10 @@ func allocate(like, dataset string) error {
 	return zfs("create", dataset)
 }
 
-// moveDisk copies a disk to another storage and writes the copy's name into the configuration; the
-// old disk becomes unused. A virtual machine is locked during the whole move, without a lock word.
-// A container must be off and gets the lock word disk.
+// moveDisk copies a disk to another storage and writes the copy's name into the guest's
+// configuration; the old disk becomes unused. For a virtual machine, moveDisk holds the guest's
+// lock to the end and sets no lock word. A container must be off, and moveDisk sets the lock word
+// disk in its configuration.
 func (l local) moveDisk(key, storage string) error {
 	if l.kind == "qemu" {
 		return l.held(func() error {
@@ -228,8 +230,8 @@ func (l local) resize(key, size string) error {
 	return c.save()
 }
 
-// destroy removes a guest that is off, with all its disks; destroy writes the lock word destroyed
-// after the disks are gone. The caller must hold the lock of the guest's configuration.
+// destroy removes a guest that is off: first its disks, then it writes the lock word destroyed,
+// then it removes the configuration. The caller must hold the lock of the guest's configuration.
 func (l local) destroy() error {
 	c, err := l.checkLock()
 	if err != nil {

@@ -14,9 +14,9 @@ import (
 )
 
 // local is a guest of this node that a stand-in for qm, pct, vzdump or pvesr changes, with the
-// steps in Proxmox's order (see package contract). Files in /run/standin hold the durations of
-// the slow steps: stop.takes for the end of the guest, copy.takes for copying the data of a
-// backup, a replication, a migration, a clone or a moved disk.
+// steps in Proxmox's order (see package contract). Two files in /run/standin hold the durations of
+// slow steps: stop.takes the duration of the guest's stop, copy.takes the duration of each copy of
+// data, for a backup, a replication, a migration, a clone or a moved disk.
 type local struct {
 	guest
 	id string
@@ -40,7 +40,8 @@ func findLocal(kind, id string) (local, error) {
 	return local{guest: n.guests[i], id: id}, nil
 }
 
-// configDirs are the directories of the guests' configuration files, by the kind of guest.
+// configDirs has, by the kind of guest, the name of the directory of the guests' configuration
+// files.
 var configDirs = map[string]string{"qemu": "qemu-server", "lxc": "lxc", "": "qemu-server"}
 
 func (l local) path() string { return "/etc/pve/local/" + configDirs[l.kind] + "/" + l.id + ".conf" }
@@ -117,7 +118,7 @@ func (l local) start() error {
 	return l.run(c)
 }
 
-// run starts the guest, for any lock word in its configuration.
+// run starts the guest, even if its configuration has a lock word.
 func (l local) run(c *configFile) error {
 	if l.pid() != 0 {
 		return fmt.Errorf("%s %s already running", l.word(), l.id)
@@ -148,8 +149,8 @@ func (l local) run(c *configFile) error {
 	return cmd.Process.Release()
 }
 
-// within waits, at most the given time, until the function reached returns true, and returns
-// whether reached returned true.
+// within waits until the function reached returns true, at most for the given time. within returns
+// false if this time has passed.
 func within(wait time.Duration, reached func() bool) bool {
 	for end := time.Now().Add(wait); !reached(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
@@ -184,9 +185,8 @@ func (l local) stop() error {
 	return nil
 }
 
-// frozen calls the function do while the guest's agent, if the guest has one, has frozen the
-// guest. frozen always thaws the guest afterwards, even if the freeze failed or another program
-// froze the guest.
+// frozen freezes a guest that has an agent, calls the function do, and thaws the guest. frozen
+// thaws the guest even if the freeze failed or another program froze the guest.
 func (l local) frozen(do func() error) error {
 	if l.pid() == 0 || !strings.HasPrefix(l.config["agent"], "1") {
 		return do()

@@ -7,7 +7,7 @@
 //	kvm        behaves like the process of a virtual machine: writes its pid file
 //	           and holds its disks open
 //	lxc-start  behaves like the process of a container: holds its command socket
-//	pmxcfs     is the file system of the cluster when it hangs
+//	pmxcfs     plays a file system of the cluster that hangs
 //	qm, pct    change virtual machines and containers, with Proxmox's locks, its
 //	           waits for them and its order (package contract)
 //	vzdump     backs up a guest, with the same locks, waits and order

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// faultDir is the directory for the logs of the stand-ins and for the faults that a test requests
-// from the stand-ins. pvesh.log contains the arguments of each call of pvesh, one call per line.
+// faultDir is the directory for the logs of the stand-ins, and for the files by which a test
+// requests faults. pvesh.log contains the arguments of each call of pvesh, one call per line.
 // waits.log contains each lock for which a stand-in had to wait, with the wait in milliseconds. A
 // file pvesh.KIND requests a fault for all calls of pvesh, pvesh.KIND.WHAT for one sort of calls
 // (qemu, lxc, current, resources, or a call of agent.go). A file whose name ends in .once is used
@@ -28,7 +28,7 @@ import (
 // The file pvesh.takes contains the duration of each call of pvesh, such as 20s.
 const faultDir = "/run/standin"
 
-// fault returns the content of the file that requests a fault of this kind from pvesh.
+// fault returns the content of the file by which a test requests a fault of this kind of pvesh.
 func fault(kind, what string) (content string, found bool) {
 	base := filepath.Join(faultDir, "pvesh."+kind)
 	for _, path := range []string{base + "." + what, base} {

@@ -70,7 +70,8 @@ func (l local) do(program, word string, rest []string) error {
 	}
 }
 
-// end stops a container, and for a reboot starts the container again, all under one lock.
+// end stops a container; for a reboot, end then starts the container again. end holds the lock of
+// the container's configuration from begin to end.
 func (l local) end(word string) error {
 	if word == "reboot" {
 		if l.pid() == 0 {
@@ -92,8 +93,8 @@ func (l local) end(word string) error {
 	return l.stop()
 }
 
-// wish returns the path of the file that requests a new start of the virtual machine after its
-// end.
+// wish returns the path of a file. If this file exists when the virtual machine ends, the stand-in
+// starts the virtual machine again.
 func (l local) wish() string { return "/run/qemu-server/" + l.id + ".reboot" }
 
 // stopAndCleanUp stops a virtual machine and then does the work of Proxmox's daemon qmeventd.

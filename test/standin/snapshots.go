@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// snapshot takes a snapshot of all of a guest's disks. The configuration's lock is held while the
-// lock word snapshot is written, and again while this word is removed, but not while the
-// snapshots are taken.
+// snapshot takes a snapshot of all of a guest's disks. snapshot holds the lock of the guest's
+// configuration while it writes the lock word snapshot, and again while it removes this word, but
+// not while it takes the snapshots of the disks.
 func (l local) snapshot(name string) error {
 	var disks []volume
 	err := l.held(func() error {
@@ -65,8 +65,8 @@ func (l local) deleteSnapshot(name string) error {
 	}))
 }
 
-// rollback rolls a guest back: it checks that the snapshot is each disk's newest, then stops the
-// guest, then writes the lock word rollback, in that order.
+// rollback rolls a guest back. rollback checks that the snapshot is the newest snapshot of each
+// disk, then stops the guest, then writes the lock word rollback, and then rolls the disks back.
 func (l local) rollback(name string) error {
 	var disks []volume
 	err := l.held(func() (err error) {

@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// activeTasks is the file in which Proxmox lists its tasks: the active tasks, and the latest
-// ended tasks with time and status.
+// activeTasks is the file in which Proxmox lists the active tasks, and the tasks that ended last
+// with the time and status of each.
 const activeTasks = "/var/log/pve/tasks/active"
 
-// task calls the function do and lists it as an active task of Proxmox meanwhile.
+// task calls the function do. While do runs, Proxmox's list of tasks shows an active task.
 func task(kind, id string, do func() error) error {
 	node, err := os.Hostname()
 	if err != nil {

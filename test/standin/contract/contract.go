@@ -1,5 +1,5 @@
-// Package contract describes how Proxmox VE answers and which locks it takes, call by call, as far
-// as snapwatch relies on it. The stand-ins follow this description, docs/proxmox-contract.md is
+// Package contract describes the calls of Proxmox VE on which snapwatch relies: for each call the
+// answer and the locks. The stand-ins follow this description, docs/proxmox-contract.md is
 // generated from it, and tools/probe-node compares it with a real node.
 package contract
 
@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// Proxmox waits for a lock for one of these times before it prints "got timeout".
+// When Proxmox waits for a lock, it prints "got timeout" after one of these times; the time depends
+// on the call.
 const (
 	ConfigWait    = 10 * time.Second
 	MigrateWait   = 10 * time.Second
@@ -31,7 +32,7 @@ const (
 	Migrate Lock = "pve-migrate"
 )
 
-// Seen says how the content of a row of the contract is known.
+// Seen is the kind of evidence for a row of the contract.
 type Seen string
 
 // These are the kinds of evidence for a row of the contract, the most reliable first.
@@ -52,7 +53,7 @@ type Row struct {
 	Call, State string
 	// Answer is the output of the call, and its actions in order.
 	Answer string
-	// Locks are the locks that the call takes, in the order in which it takes them.
+	// Locks lists the locks that the call takes, in the order in which the call takes them.
 	Locks []Held
 	// File, Function and Version name the place in Proxmox's source that the row describes, and
 	// are empty in a guessed row.
@@ -78,8 +79,8 @@ const (
 	storage     = "libpve-storage-perl 9.1.7"
 )
 
-// Timeout returns Proxmox's message after it waited for a lock in vain; the call ends with exit
-// status 255.
+// Timeout returns the message that Proxmox prints when it gives up waiting for a lock; the call
+// then ends with exit status 255.
 func Timeout(path string) string { return fmt.Sprintf("can't lock file '%s' - got timeout", path) }
 
 func config(until string) []Held { return []Held{{Config, ConfigWait, until}} }
