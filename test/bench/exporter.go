@@ -34,7 +34,8 @@ func (r *rig) startExporter(root string) error {
 	if err != nil {
 		return err
 	}
-	// The second scrape still looks up the disks that changed a moment before the first one.
+	// If a disk changed a moment before the first scrape, the second scrape looks up the disk's
+	// newest snapshot again, so the measurement begins after the second scrape.
 	err = errors.Join(outlive(), counted.scrape())
 	before, countErr := execs(log)
 	err = errors.Join(err, countErr, outlive(), counted.scrape())

@@ -1,6 +1,6 @@
 // Bench compares, in the lab's machine, the cost of scans and runs of snapwatch with the cost of
-// other programs for the same purpose. All contenders work on one pool and take turns, because the
-// machine is emulated and noisy. Bench prints tables and writes them to /out.
+// other programs that do the same work. All these contenders work on one pool and take turns,
+// because the speed of the emulated machine varies. Bench prints tables and writes them to /out.
 //
 // usage: bench [DISKSxSNAPSHOTS...]
 package main
@@ -14,8 +14,8 @@ import (
 	"strings"
 )
 
-// usual are the levels that bench measures by default: the number of disks, and of snapshots of
-// each disk.
+// usual lists the levels that bench measures by default. A level is the number of disks and the
+// number of snapshots of each disk.
 var usual = []string{"20x10", "20x100", "20x200", "200x10", "20x1000"}
 
 func main() {
@@ -31,8 +31,8 @@ type rig struct {
 	program  string
 	page     strings.Builder
 	exporter *exporter
-	// counted holds the number of programs that a contender starts, by the number of disks and the
-	// contender's name.
+	// counted has, by the number of disks and the contender's name, the number of programs that a
+	// contender starts.
 	counted map[string]int
 }
 
@@ -51,7 +51,7 @@ func bench(ctx context.Context, levels []string) error {
 	defer func() { r.exporter.end() }()
 	var failed error
 	for _, l := range levels {
-		// If one level fails, the others are still measured.
+		// If the measurement of one level fails, bench still measures the other levels.
 		if err := r.level(l); err != nil {
 			failed = errors.Join(failed, fmt.Errorf("%s: %w", l, err))
 		}
@@ -75,14 +75,14 @@ func (r *rig) level(level string) error {
 	return errors.Join(r.foreign(root, disks), r.runs(disks, snapshots))
 }
 
-// say prints a line and keeps it for the page.
+// say prints a line and keeps the line for the file that save writes.
 func (r *rig) say(format string, args ...any) {
 	fmt.Printf(format+"\n", args...)
 	fmt.Fprintf(&r.page, format+"\n", args...)
 }
 
-// save writes all lines so far into a file, so that a machine that is switched off early leaves the
-// measurements up to then.
+// save writes all lines so far into a file: if the machine is switched off early, the finished
+// measurements are in the file.
 func (r *rig) save() error {
 	if err := os.MkdirAll("/out", 0o755); err != nil {
 		return err

@@ -14,19 +14,22 @@ import (
 // contender is one of the measured ways to do the same work.
 type contender struct {
 	name string
-	// before prepares each turn and is not measured; it may be nil.
+	// before prepares each turn; bench does not measure the time of before. If before is nil, the
+	// contender's turns need no preparation.
 	before func() error
 	run    func() error
-	// words are the command line that run starts; bench uses words to count the command's
-	// processes. If words is nil, processes is that number.
+	// words is the command line that the function run starts; bench also starts this command line
+	// to count its processes. If words is nil, processes is the number of processes that the
+	// contender starts.
 	words     []string
 	processes int
 
 	took []time.Duration
 }
 
-// rounds is the number of turns of a quick contender; slower contenders have fewer turns. Few turns
-// suffice, since the machine's clock counts instructions and turns differ little.
+// rounds is the number of turns in which bench measures a quick contender; slower contenders have
+// fewer turns. Few turns suffice: the machine's clock counts instructions, so a contender takes
+// nearly the same time in each turn.
 const rounds = 7
 
 // turns returns the contender's number of turns, which depends on its slowest turn so far.
@@ -71,8 +74,8 @@ func (c *contender) median() time.Duration {
 	return sorted[len(sorted)/2]
 }
 
-// command returns a contender that runs a program. The program's exit status is its verdict, so a
-// status other than 0 is an error only if the program printed nothing.
+// command returns a contender for the measurement: a program with arguments. The program's exit
+// status is its verdict, so a status other than 0 is an error only if the program printed nothing.
 func command(name string, words ...string) *contender {
 	return &contender{name: name, words: words, run: func() error { return start(words) }}
 }
@@ -125,7 +128,8 @@ func execs(log string) (int, error) {
 	return n, nil
 }
 
-// table prints the contenders' times, also as multiples of the first contender's time.
+// table prints the time of each contender, and the quotient of this time and the first contender's
+// time.
 func (r *rig) table(disks int, title string, contenders []*contender) error {
 	r.say("\n### %s\n\n| | median | against the first | programs started |\n|---|---:|---:|---:|", title)
 	floor := contenders[0].median()

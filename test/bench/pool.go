@@ -18,14 +18,16 @@ import (
 // pool is the name of the pool for all measurements.
 const pool = "tank"
 
-// configurationOf returns the path of snapwatch's configuration for scanning the root.
+// configurationOf returns the path of the snapwatch configuration that selects the disks below
+// root.
 func configurationOf(root string) string { return "/tmp/bench-" + filepath.Base(root) + ".yaml" }
 
 func (r *rig) prepare() error {
 	if err := site.NewPool(r.ctx, pool, 2048); err != nil {
 		return err
 	}
-	// The volumes of a replica are closed; without devices, udev does not disturb the measurement.
+	// On a replica no program opens the volumes, so the volumes of the bench need no devices;
+	// without devices, udev does not disturb the measurement.
 	if err := r.zfs("set", "volmode=none", pool); err != nil {
 		return err
 	}

@@ -16,8 +16,8 @@ const (
 	sanoidCache = "/tmp/sanoid-cache"
 )
 
-// sanoidConfiguration configures sanoid so that it keeps all snapshots of the disks below root that
-// the measured runs make.
+// sanoidConfiguration configures sanoid for the disks below root. sanoid keeps all snapshots that
+// the measured runs take of these disks.
 func sanoidConfiguration(root string) error {
 	if err := os.MkdirAll(sanoidDir, 0o755); err != nil {
 		return err
@@ -53,8 +53,8 @@ func freshCache() error {
 	return os.MkdirAll(sanoidCache, 0o755)
 }
 
-// runs compares a run of snap in the steady state, with one snapshot and one destroy for each disk,
-// with a run of sanoid that takes a snapshot of each disk.
+// runs compares two programs in the steady state: a run of snap, which takes one snapshot and
+// destroys one snapshot of each disk, and a run of sanoid, which takes one snapshot of each disk.
 func (r *rig) runs(disks, snapshots int) error {
 	if err := freshCache(); err != nil {
 		return err
@@ -90,9 +90,9 @@ func (r *rig) runs(disks, snapshots int) error {
 	changed := &contender{name: "`snapwatch snap`, after sanoid changed every disk", run: snap, before: steady.before}
 	cron := sanoid("`sanoid --cron`", "--cron")
 	cron.before = steady.before
-	// Two runs before the measurement fill snapwatch's index and bring the disks to their number of
-	// snapshots. If a disk changed a moment before the previous run, the next run lists the disk
-	// again.
+	// Two runs before the measurement fill snapwatch's index and bring each disk to the number of
+	// snapshots that the retention keeps. The second run is needed because a run lists a disk's
+	// snapshots again if the disk changed a moment before the previous run.
 	for range 2 {
 		if err := errors.Join(steady.before(), snap()); err != nil {
 			return err
@@ -130,7 +130,7 @@ func (r *rig) zfsPrograms(node *site.Site, snap func() error) (int, error) {
 	return n, err
 }
 
-// later moves the clock forward, so that the next run is due.
+// later moves the machine's clock forward by d.
 func later(d time.Duration) error {
 	to := syscall.NsecToTimeval(time.Now().Add(d).UnixNano())
 	return syscall.Settimeofday(&to)

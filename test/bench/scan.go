@@ -10,12 +10,13 @@ import (
 	"snapwatch/test/site"
 )
 
-// slowest is the number of snapshots above which bench leaves out the contenders that list all
-// snapshots: on the emulated machine each of them would take many minutes.
+// slowest is the greatest number of snapshots, on all disks together, at which bench measures the
+// contenders that list all snapshots: at higher numbers, each of these contenders would take many
+// minutes on the emulated machine.
 const slowest = 4000
 
-// many is the number of snapshots of each disk from which bench also measures a scan of disks with
-// few snapshots, for comparison.
+// many is the smallest number of snapshots of each disk at which bench also measures a scan of
+// disks with few snapshots, for comparison.
 const many = 1000
 
 // scans compares the ways to find the age of each disk's newest snapshot.
@@ -49,8 +50,8 @@ func (r *rig) scans(root string, disks, snapshots int) error {
 	return r.table(disks, fmt.Sprintf("%d disks, %d snapshots each", disks, snapshots), contenders)
 }
 
-// checkOfFew returns a contender that checks the same number of disks with few snapshots each, on
-// the same pool as the disks with many snapshots.
+// checkOfFew returns a contender for comparison with the check of disks with many snapshots: it
+// checks the same number of disks, on the same pool, but with only 10 snapshots each.
 func (r *rig) checkOfFew(disks int) (*contender, error) {
 	const few = 10
 	root := pool + "/few"
@@ -65,7 +66,7 @@ func (r *rig) checkOfFew(disks int) (*contender, error) {
 	return c, nil
 }
 
-// configure configures snapwatch and sanoid to scan the root.
+// configure configures snapwatch and sanoid to scan the disks below root.
 func (r *rig) configure(root string) error {
 	if err := os.WriteFile(configurationOf(root), []byte("datasets: ["+root+"]\n"), 0o644); err != nil {
 		return err
@@ -73,7 +74,7 @@ func (r *rig) configure(root string) error {
 	return sanoidConfiguration(root)
 }
 
-// cacheOf returns the path of check's cache for the root.
+// cacheOf returns the path of the cache file of a check of the disks below root.
 func cacheOf(root string) string { return "/tmp/cache-" + filepath.Base(root) }
 
 func (r *rig) check(root string) *contender {
@@ -114,13 +115,13 @@ func (r *rig) foreign(root string, disks int) error {
 	if err := r.take(root, disks, foreign); err != nil {
 		return err
 	}
-	// A scan does not cache a disk that changed a moment ago; after this scrape the exporter has
-	// the disk's listing in its cache.
+	// If a disk changed a moment ago, a scan does not cache the disk's list of snapshots. So bench
+	// waits before this scrape: then the exporter caches the lists of all disks.
 	if err := errors.Join(outlive(), r.exporter.scrape()); err != nil {
 		return err
 	}
 	cold := r.coldCheck(root)
-	cold.name += " by others" // this check lists disks and starts more programs than the plain one, so it needs a name of its own for the count
+	cold.name += " by others" // this check starts more programs than the check without foreign snapshots, so it needs a name of its own in counted
 	contenders := []*contender{
 		command("`zfs list -H -o name` of the disks, the floor", "zfs", "list", "-H", "-o", "name", "-r", root),
 		cold, r.check(root), r.scrape(), listing(root), sanoidMonitor(root),
