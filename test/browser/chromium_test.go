@@ -20,8 +20,8 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// chromium is the browser that all tests share. path is the file of Chromium, and search the value
-// of PATH before a test puts its fake zfs first in PATH.
+// chromium is the browser that all tests share. path is the path of Chromium's program. search is
+// the value of PATH at the start, before a test puts the directory of its fake zfs first in PATH.
 var chromium struct {
 	context.Context
 	path, search string
@@ -39,8 +39,8 @@ func TestMain(m *testing.M) {
 	zfstest.Main(m)
 }
 
-// start starts the browser at the first call; later calls return the same error. The browser ends
-// with the tests.
+// start starts the browser at the first call; each later call only returns the error of the first
+// call. The browser ends with the tests.
 var start = sync.OnceValue(func() error {
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(chromium.path), chromedp.Env("PATH="+chromium.search), chromedp.WSURLReadTimeout(time.Minute),
@@ -58,7 +58,8 @@ type tab struct {
 	t   *testing.T
 	ctx context.Context
 	url string
-	// forgives is a text in the console messages that the test expects.
+	// forgives is a text: if a console message contains this text, the message does not fail the
+	// test.
 	forgives string
 }
 
@@ -97,7 +98,7 @@ func newTab(t *testing.T, url string) *tab {
 	return b
 }
 
-// do runs actions in the browser, each for at most the time timeout.
+// do runs actions in the browser; the test fails if an action takes longer than timeout.
 func (b *tab) do(actions ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, timeout)
@@ -133,7 +134,7 @@ func (b *tab) open(path string) {
 	b.do(chromedp.Navigate(b.url + path))
 }
 
-// refresh makes the page refresh immediately, as it does regularly.
+// refresh triggers the refresh that the page otherwise makes at intervals.
 func (b *tab) refresh() {
 	b.t.Helper()
 	eval[bool](b, "refresh().then(() => true)")

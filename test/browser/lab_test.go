@@ -74,7 +74,8 @@ func boot(t *testing.T) machine {
 	}
 }
 
-// do makes test/page in the machine do the thing named deed, for example change a pool.
+// do makes the program test/page in the machine carry out the action with the name deed, for
+// example a change of a pool.
 func (m machine) do(deed string) {
 	m.t.Helper()
 	response, err := http.Post(m.control+"/"+deed, "", nil)

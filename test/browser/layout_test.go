@@ -16,19 +16,19 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// widths has the widths in pixels of a phone, of a small window and of usual screens.
+// widths lists widths of windows in pixels: of a phone, of a small window and of usual screens.
 var widths = []int64{390, 900, 1280, 1920}
 
-// outside is a script that returns the page's elements that reach beyond the right edge of the
-// window, or of the card that contains them.
+// outside is a script for the page. The script returns each element that reaches beyond the right
+// edge of the window or of the element's card.
 const outside = `[...document.querySelectorAll('main *, header *')].filter(e => {
 	const right = e.getBoundingClientRect().right, card = e.closest('#table, .card');
 	return right > innerWidth + .5 || card && right > card.getBoundingClientRect().right + .5;
 }).map(e => e.outerHTML.slice(0, 80)).slice(0, 5)`
 
-// eachSite calls look for each path of two sites: a site with 14 disks and all kinds of faults, and
-// a site with 300 disks that asks four nodes. The sites are tested one after the other, because
-// each needs its own fake zfs.
+// eachSite calls the function look for each path of two sites: a site with 14 disks and all kinds
+// of faults, and a site with 300 disks that asks four nodes. The two sites do not run at the same
+// time, because each of them needs its own fake zfs.
 func eachSite(t *testing.T, look func(t *testing.T, b *tab, s *site, path string)) {
 	for name, c := range map[string]struct {
 		world  zfstest.World
@@ -60,8 +60,8 @@ func (b *tab) openAt(path string, width int64) {
 	}
 }
 
-// No element of the page reaches beyond the window or its card, whatever the width of the window
-// is.
+// At every width of the window, no element of the page reaches beyond the right edge of the window
+// or of the element's card.
 func TestItFitsEveryWidth(t *testing.T) {
 	eachSite(t, func(t *testing.T, b *tab, _ *site, path string) {
 		for _, width := range append([]int64{320, 360, 600, 896, 897, 960, 1024, 1074, 1075}, widths...) {
@@ -79,8 +79,8 @@ func TestItFitsPaper(t *testing.T) {
 	assert.Equal(t, "rgb(255, 255, 255)", eval[string](b, "getComputedStyle(document.body).backgroundColor"))
 }
 
-// On a phone the row of a healthy guest has two lines, and the links that sort the table are within
-// the window.
+// On a phone the row of a healthy guest takes two lines. All links that sort the table are inside
+// the phone's window.
 func TestItSuitsAPhone(t *testing.T) {
 	b := newTab(t, newSite(t, estate(), watched, asked).url)
 	b.do(chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile))

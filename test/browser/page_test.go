@@ -17,8 +17,8 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// guests returns the guests in the page's table, in order; disks returns the disks of the guests
-// whose rows are open.
+// guests returns the guests in the page's table, in the table's order. disks returns the disks that
+// the table shows: those of the guests whose rows are open.
 func (b *tab) guests() []string {
 	b.t.Helper()
 	return b.text(".guests .who b")
@@ -29,7 +29,8 @@ func (b *tab) disks() []string {
 	return b.text(".guests .name b")
 }
 
-// press clicks on the link that contains the given text, and waits for the next page.
+// press clicks on a link and waits until the next page is loaded. The link is the first one that
+// contains the given text, inside the elements that the selector within selects.
 func (b *tab) press(within, text string) {
 	b.t.Helper()
 	eval[bool](b, `(() => { window.leaving = true; const all = [...document.querySelectorAll('`+within+` a')];
@@ -97,8 +98,8 @@ func TestGuestsOpenAndFold(t *testing.T) {
 	assert.Len(t, b.guests(), 4)
 }
 
-// If a guest is off according to its copies here, but its owner says that it runs, the page shows
-// that in red.
+// If the copies of a guest say that the guest is off, but the guest's owner says that the guest
+// runs, the page shows this contradiction in red.
 func TestTheBlindSpotIsRed(t *testing.T) {
 	silent := newTab(t, newSite(t, estate(), watched).url)
 	silent.open("/?guest=120")
@@ -113,8 +114,8 @@ func TestTheBlindSpotIsRed(t *testing.T) {
 	}
 }
 
-// A row of the page names a fault once: the column of ages has age and limit, and the column of
-// reasons does not repeat them.
+// A row of the page names a fault once: the column of ages has the age and the limit of the age,
+// and the column of reasons does not repeat these two times.
 func TestARowRepeatsNothing(t *testing.T) {
 	b := newTab(t, newSite(t, estate(), watched).url)
 	b.open("/?ok=show")
@@ -129,7 +130,8 @@ func TestARowRepeatsNothing(t *testing.T) {
 	}
 }
 
-// A disk becomes stale and then fresh again on a page that a person leaves open and does not touch.
+// While a person leaves the page open and does not touch it, the page shows that a disk becomes
+// stale and then fresh again.
 func TestADiskGoesStaleAndBack(t *testing.T) {
 	w := estate()
 	s := newSite(t, w)
@@ -203,8 +205,8 @@ func TestFiveThousandDisks(t *testing.T) {
 	assert.Len(t, b.disks(), 3)
 }
 
-// The page that shows five hundred guests is small enough, whether all guests are healthy or all
-// alarm.
+// The page with five hundred guests has less than 300 kB, both if all guests are healthy and if all
+// guests alarm.
 func TestFiveHundredGuests(t *testing.T) {
 	s := newSite(t, many(1500))
 	b := newTab(t, s.url)

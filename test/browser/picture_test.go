@@ -27,7 +27,7 @@ import (
 )
 
 // pictures is the directory for the pictures of make pictures. Without the flag -pictures, the test
-// makes the pictures and writes no file.
+// makes the pictures but writes no file.
 var pictures = flag.String("pictures", "", "write the README's pictures into this directory")
 
 // maxPicture is the greatest size of a picture in the README, in bytes.
@@ -83,8 +83,8 @@ func savePages(t *testing.T, b *tab, name, path string) {
 	}
 }
 
-// saveTerminal makes the picture of snapwatch status at a terminal. After saveTerminal, the
-// browser's tab no longer shows the site.
+// saveTerminal makes the picture of snapwatch status at a terminal. After the call of saveTerminal,
+// the browser's tab shows the picture's page and no longer the site.
 func saveTerminal(t *testing.T, b *tab, s *site) {
 	t.Helper()
 	var table bytes.Buffer
@@ -115,8 +115,8 @@ pre { margin: 0; font: inherit; } b { font-weight: 400; } .red { color: #ff7b72;
 </style><pre>` + strings.TrimSpace(text) + "</pre>"
 }
 
-// quantized returns the picture with 256 colours: the file is a third as large, and nobody sees a
-// difference. Of similar shades, all become the most frequent one.
+// quantized returns the picture with at most 256 colours, in a file of a third of the size; a
+// person sees no difference. quantized replaces similar shades by the most frequent one of them.
 func quantized(t *testing.T, shot []byte) []byte {
 	t.Helper()
 	full, err := png.Decode(bytes.NewReader(shot))
@@ -161,8 +161,8 @@ func quantized(t *testing.T, shot []byte) []byte {
 	return out.Bytes()
 }
 
-// maxFrequent returns the most frequent colours of a picture, at most as many as the argument most
-// says, always in the same order.
+// maxFrequent returns the most frequent colours of a picture, the most frequent one first. The
+// argument most is the greatest number of returned colours.
 func maxFrequent(counts map[color.RGBA]int, most int) []color.RGBA {
 	all := slices.Collect(maps.Keys(counts))
 	slices.SortFunc(all, func(a, b color.RGBA) int {

@@ -21,7 +21,7 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// playing reports whether this process plays zfs or zpool for a test.
+// playing reports whether this process is a test's fake zfs or fake zpool.
 func playing() bool { return slices.Contains([]string{"zfs", "zpool"}, filepath.Base(os.Args[0])) }
 
 // noon is the time on the site's clock at the begin of each test.
@@ -77,8 +77,8 @@ func (s *site) forward(d time.Duration) {
 	s.at = s.at.Add(d)
 }
 
-// read makes the exporter read the pools as a scrape does, after the readings that pages have
-// started.
+// read makes the exporter read the pools as a scrape does. read first waits for the end of the
+// readings that pages have started.
 func (s *site) read() {
 	s.t.Helper()
 	require.Eventually(s.t, s.store.Quiet, timeout, time.Millisecond)
@@ -107,7 +107,7 @@ func guid(name string) (sum uint64) {
 	return sum
 }
 
-// grown returns the disk with a year of snapshots before its newest one.
+// grown returns a copy of the disk d that also has older snapshots, from a whole year.
 func grown(d zfstest.Dataset) zfstest.Dataset {
 	newest := time.Unix(d.Snapshots[0].Creation, 0).UTC()
 	var all []zfstest.Snapshot
@@ -127,7 +127,7 @@ func grown(d zfstest.Dataset) zfstest.Dataset {
 	return d
 }
 
-// copied returns another copy of the disk d, which lacks the newest snapshot of d.
+// copied returns a second copy of the disk d, without the newest snapshot of d.
 func copied(d zfstest.Dataset, name string) zfstest.Dataset {
 	d.Name, d.GUID, d.Snapshots = name, guid(name), d.Snapshots[1:]
 	return d
@@ -160,7 +160,8 @@ func estate() zfstest.World {
 	}}
 }
 
-// watched sets the configuration and the report of the last run for the host of estate.
+// watched sets, for the exporter of the host of estate, the configuration and the report of the
+// last run.
 func watched(s *exporter.Settings) {
 	s.Config.Maintenance = []config.Maintenance{{
 		Selector: config.Selector{Disk: "archive/pve/vm-101-*"}, Until: noon.Add(30 * time.Hour), Reason: "moves to new disks",
@@ -180,7 +181,7 @@ func watched(s *exporter.Settings) {
 	}
 }
 
-// many returns n disks, three for each guest; every 167th guest is stale.
+// many returns n disks, three for each guest. The disks of every 167th guest are stale.
 func many(n int) zfstest.World {
 	w := zfstest.World{Datasets: []zfstest.Dataset{{Name: "tank", GUID: 1}}}
 	for i := range n {
