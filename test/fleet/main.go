@@ -23,8 +23,8 @@ type fleet struct {
 	dir          string
 }
 
-// perCluster is the number of nodes with guests from which each simulated replica receives
-// copies.
+// perCluster is the number of nodes with guests in each simulated cluster; one replica receives the
+// copies from these nodes.
 const perCluster = 4
 
 func main() {

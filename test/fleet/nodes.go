@@ -21,7 +21,7 @@ func (f fleet) serve() (address string, err error) {
 		return "", err
 	}
 	mux := http.NewServeMux()
-	turn := make(chan struct{}, 1) // one scrape at a time, because zfs reads the node's number from the environment
+	turn := make(chan struct{}, 1) // only one scrape runs at any time, because the simulated zfs reads the node's number from the environment
 	for node := range f.nodes {
 		handler, err := f.node(node)
 		if err != nil {

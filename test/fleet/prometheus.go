@@ -68,8 +68,8 @@ func (p *server) end() {
 	_ = p.cmd.Wait()
 }
 
-// timeout is the time, in addition to two intervals, within which every node must be scraped and
-// have read its pool.
+// timeout limits the wait for the first scrapes: within this time plus two scrape intervals,
+// Prometheus must scrape every node, and every node must read its pool.
 const timeout = 2 * time.Minute
 
 // await waits until every simulated node has read its pool, so that the measurement includes only
@@ -131,7 +131,7 @@ func (p *server) measure(f fleet) error {
 	return nil
 }
 
-// own returns the sums of Prometheus' metrics about itself, by name.
+// own returns, by metric name, the sums of the metrics that Prometheus has about itself.
 func (p *server) own() (map[string]float64, error) {
 	text, err := p.get("/metrics")
 	if err != nil {
