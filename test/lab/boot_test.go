@@ -25,8 +25,8 @@ type result struct {
 	code           int
 }
 
-// boot runs a shell script as the job of a machine that may show no sign of life for 24 s, more
-// than twice the 10 s between two signs of life of a healthy machine.
+// boot runs a shell script as the job of a machine. After 24 s without a sign of life,
+// test/lab/boot ends this machine; a healthy machine gives a sign of life every 10 s.
 func boot(t *testing.T, job string, options ...string) result {
 	t.Helper()
 	dir := t.TempDir()
@@ -43,8 +43,8 @@ func boot(t *testing.T, job string, options ...string) result {
 	return r
 }
 
-// TestHangsOnce: if a machine hangs at boot, test/lab/boot starts the machine again and the job
-// runs; the output has only one line more.
+// TestHangsOnce: if a machine hangs at boot, test/lab/boot starts the machine again, and the job
+// runs. Compared with a machine that does not hang, the output has one more line.
 func TestHangsOnce(t *testing.T) {
 	r := boot(t, "echo done; exit 7", "--hang", "1")
 	assert.Equal(t, 7, r.code)
