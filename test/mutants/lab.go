@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// labMutant is a break of a channel program, which only ZFS can run, with the end-to-end tests that
-// must fail because of the break.
+// labMutant is a break of a channel program, with the end-to-end tests that must fail because of
+// the break. These tests need ZFS.
 type labMutant struct {
 	mutant
 	tests string
@@ -30,7 +30,7 @@ var labMutants = []labMutant{
 	{mutant{"lua/destroy.lua", `gone[name] = zfs.sync.destroy(disk.name .. "@" .. name)`, `gone[name] = 0`, "report a snapshot as destroyed that still exists"}, "TestKept"},
 }
 
-// labScript runs end-to-end tests, each time with another broken channel program.
+// labScript runs end-to-end tests with one broken channel program after another.
 const labScript = `#!/bin/sh
 mkdir /tmp/mutants && cp e2e.test standin /tmp/mutants || exit
 failed=0

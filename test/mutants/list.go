@@ -16,15 +16,16 @@ var suites = []suite{
 	{"deploy/", [][]string{{"-short", "-tags", "deploy", "-run", "Rules|EveryAlert", "./deploy"}, {"-tags", "deploy", "-run", "TestTheSameAlerts.*/faults,_plain$", "./deploy"}, {"-tags", "deploy", "-run", "RulesAgree", "./test/sim", "-weeks", "2"}}},
 }
 
-// mutants has all breaks of the code that the tests must catch; a person could make each break by
-// mistake.
+// mutants lists the breaks of the code that the tests must catch. Each is a mistake that a person
+// could make.
 var mutants = slices.Concat([]mutant{
 	// Mutants of the choice between the old and the changed configuration of the exporter.
 	{"exporter/configfile.go", `if !reflect.DeepEqual(last.config, config.Default()) {`, `if false {`, "not report that the configuration file is gone"},
 	{"exporter/configfile.go", `return ago < 0 || ago >= configSettled`, `return ago < 0 || ago >= 0`, "read a file that is being written"},
 	{"exporter/configfile.go", `if f.current.Load().problem == "" && sameFile`, `if sameFile`, "not read a refused file again"},
 	{"exporter/store.go", ` && slices.Equal(roots, p.roots)`, ``, "serve the state of other datasets"},
-	// Mutants of the state that is kept of a disk or node that can no longer be read or asked.
+	// Mutants of the last known states, which the exporter keeps for disks that it can no longer
+	// read and nodes that no longer answer.
 	{"exporter/kept.go", `if failed(*d) && was != nil`, `if false && was != nil`, "end an alert because a disk cannot be read"},
 	{"exporter/asking.go", `				e.Failure = node.Failure
 `, ``, "trust the last answer about a copy for ever"},

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The old text of each mutant occurs exactly once in the mutant's file. A mutant whose old text no
-// longer occurs changes nothing, and without this test only the nightly tests would notice that.
+// The old text of each mutant occurs exactly once in the mutant's file. If the old text no longer
+// occurs, the mutant changes nothing; without this test, only the nightly tests would notice that.
 func TestEachMutantApplies(t *testing.T) {
 	all := slices.Clone(mutants)
 	for _, m := range labMutants {

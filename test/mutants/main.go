@@ -1,8 +1,8 @@
 // Command mutants breaks the planner, the verdicts and the alert rules on purpose, one line at a
 // time, in a copy of the tree, and runs the tests: for each break, at least one test must fail. The
 // command fails if all tests pass in spite of a break, or if a break no longer applies to the code.
-// The breaks of the channel programs need ZFS: -lab DIR writes these breaks into DIR, for the lab's
-// machine.
+// Tests of breaks in channel programs need ZFS: -lab DIR writes the programs with these breaks into
+// DIR, for the lab's machine.
 package main
 
 import (
@@ -22,8 +22,8 @@ type mutant struct {
 	what string
 }
 
-// suite has the tests of which one must fail for each mutant of a directory, in the order in which
-// the tests run.
+// suite has the tests for the mutants of the directory dir, in the order in which the tests run.
+// For each of these mutants at least one test must fail.
 type suite struct {
 	dir   string
 	tests [][]string
@@ -36,7 +36,8 @@ func main() {
 	}
 }
 
-// run tests the mutants whose description matches args, or all mutants.
+// run runs the tests on each mutant whose description matches args, or on every mutant if args is
+// empty.
 func run(args []string) error {
 	if len(args) == 2 && args[0] == "-lab" {
 		return forLab(args[1])
