@@ -18,8 +18,8 @@ import (
 	"snapwatch/test/site"
 )
 
-// The constants are the machine's address in QEMU's network, and the ports that QEMU forwards:
-// one for the exporter, one for this program.
+// These constants are the machine's address in QEMU's network, and the two ports that QEMU forwards
+// to the machine: one to the exporter, one to this program.
 const (
 	address      = "10.0.2.15"
 	exporterPort = ":10191"
@@ -193,8 +193,8 @@ func await(ctx context.Context, is func() bool) error {
 	return errors.New("the awaited state was not reached within a minute")
 }
 
-// control carries out each action that a POST of the browser test requests, until a POST requests
-// "end".
+// control is the server for the browser test. control carries out each action that a POST requests,
+// until a POST requests the action "end".
 func control(ctx context.Context) error {
 	end := make(chan struct{})
 	mux := http.NewServeMux()
