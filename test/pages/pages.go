@@ -1,5 +1,5 @@
-// Package pages finds the commands and files that the project's pages show, so that tests use the
-// pages themselves and no copies.
+// Package pages finds the commands and files that the project's pages show. Tests read these texts
+// from the pages, so that no test has a second version of a text.
 //
 // A block is a part of a page that is indented as code. Before each block the page has a mark, a
 // comment that readers do not see:
@@ -22,8 +22,8 @@ type Block struct {
 	Line int // number of the block's first line
 	// Text is the block without its indentation.
 	Text string
-	// PlayedBy is the name of the test that plays the block, or Because is the reason why no test
-	// does. Without a mark, PlayedBy and Because are empty.
+	// PlayedBy is the name of the test that plays the block. If no test plays the block, Because is
+	// the reason. If the block has no mark, PlayedBy and Because are empty.
 	PlayedBy, Because string
 }
 

@@ -74,7 +74,8 @@ func TestConfigurationsOfPages(t *testing.T) {
 	}
 }
 
-// Each block of a page is played by a test, or its mark says why not.
+// Each block of a page has a mark that names the test that plays the block, or that says why no
+// test plays it.
 func TestEachBlockIsPlayedOrSaysWhyNot(t *testing.T) {
 	all, err := All()
 	require.NoError(t, err)
@@ -108,7 +109,8 @@ func TestTheTestsThatPagesNameAreThere(t *testing.T) {
 	}
 }
 
-// The row of each promise in the page's table, found by the promise's number, names a test.
+// Each promise of docs/reliability.md has a row in this page's table, with the promise's number,
+// and the row names a test.
 func TestEachPromiseNamesItsTests(t *testing.T) {
 	text, err := fs.ReadFile(snapwatch.Pages, "docs/reliability.md")
 	require.NoError(t, err)
