@@ -1,5 +1,5 @@
 // Package retention compares snapwatch's rotation with a second implementation of the rules in
-// docs/replication.md, which shares no code with the first.
+// docs/replication.md. The two implementations share no code.
 package retention
 
 import (
@@ -32,7 +32,7 @@ func classOf(s zfs.Snapshot) int {
 	return slices.Index(lengths, name[1])
 }
 
-// period returns a name for the hour, day, week, month or year of a time.
+// period returns a name for the hour, day, week, month or year that contains the time t.
 func period(class int, t time.Time) string {
 	switch lengths[class] {
 	case "hourly":
@@ -48,7 +48,7 @@ func period(class int, t time.Time) string {
 	return t.Format("2006")
 }
 
-// goes returns the names of the snapshots that the retention destroys, oldest first.
+// goes returns the names of the snapshots that must be destroyed by the retention, oldest first.
 func goes(words map[string]int, list []zfs.Snapshot, now time.Time) (names []string) {
 	var counted []zfs.Snapshot // managed snapshots, except _stopped ones and ones from the future
 	newest := ""
@@ -82,7 +82,8 @@ func goes(words map[string]int, list []zfs.Snapshot, now time.Time) (names []str
 	return names
 }
 
-// keeps reports whether a class of the retention keeps a snapshot.
+// keeps reports whether the retention keeps the snapshot s for a class of which it keeps n
+// snapshots.
 func keeps(class, n int, s zfs.Snapshot, counted []zfs.Snapshot, zone *time.Location) bool {
 	mine := period(class, s.Creation.In(zone))
 	var first, firstLong *zfs.Snapshot // the first snapshots in the period of s
@@ -194,7 +195,7 @@ func said(list []zfs.Snapshot) string {
 	return strings.Join(lines, "\n     ")
 }
 
-// anyCopy draws a copy and a retention for prune.
+// anyCopy draws a random copy and a random retention for prune.
 func anyCopy(t *rapid.T, now time.Time) (snapper.Disk, map[string]int) {
 	keep, words := anyWords(t)
 	d := snapper.Disk{State: snapper.Replica, Retention: snapper.RetentionOf(keep), Bookmarking: rapid.Bool().Draw(t, "bookmarking")}
@@ -207,9 +208,9 @@ func anyCopy(t *rapid.T, now time.Time) (snapper.Disk, map[string]int) {
 	return d, words
 }
 
-// always returns the snapshots that prune keeps whatever the retention is: the newest 3 _stopped
-// snapshots, and the newest 3 snapshots that are the first of their day by the day in their names.
-// Snapshots from the future and _stopped snapshots do not count as the first of a day.
+// always returns the snapshots that prune keeps with any retention: the newest 3 _stopped
+// snapshots, and the first snapshot of each of the newest 3 days, by the day in the snapshot's
+// name. Snapshots from the future and _stopped snapshots do not count as the first of a day.
 func always(list []zfs.Snapshot, now time.Time) map[string]bool {
 	stays := map[string]bool{}
 	var days, stopped []string // the names of _stopped snapshots and of the first snapshots of their days
@@ -233,8 +234,8 @@ func always(list []zfs.Snapshot, now time.Time) map[string]bool {
 	return stays
 }
 
-// TestPruneNeverTakesMore: prune destroys no snapshot that the page promises to keep, and never the
-// newest snapshot.
+// TestPruneNeverTakesMore: prune destroys no snapshot that docs/replication.md promises to keep,
+// and never the newest snapshot of a copy.
 func TestPruneNeverTakesMore(t *testing.T) {
 	now := time.Date(2026, 7, 15, 12, 7, 0, 0, time.UTC)
 	destroyed := 0
