@@ -1,4 +1,5 @@
-// Package ranges compares the thresholds of check with another implementation's.
+// Package ranges compares two implementations of threshold ranges: the one of check, and the one of
+// another project.
 package ranges
 
 import (
@@ -20,8 +21,8 @@ import (
 // other implementation is wrong.
 func wrong(text string) bool { return strings.HasPrefix(text, "@~") || text == "~:" }
 
-// number draws a value, or an end of a range. number often draws one of a few numbers, so that a
-// value often equals an end of its range, and often draws a fraction.
+// number draws a value or an end of a range. number often draws from a few fixed numbers, so that a
+// value often equals an end of a range. number also often draws a fraction.
 func number(t *rapid.T, what string) float64 {
 	n := float64(rapid.OneOf(rapid.Int64Range(-3, 3), rapid.Int64Range(-1e6, 1e6)).Draw(t, what))
 	return n + rapid.SampledFrom([]float64{0, 0, 0.5}).Draw(t, what+"'s fraction")
