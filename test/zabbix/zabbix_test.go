@@ -79,7 +79,8 @@ func freePort(t *testing.T) int {
 	return listener.Addr().(*net.TCPAddr).Port
 }
 
-// until waits until the function reached returns true, because Zabbix works by its own clock.
+// until calls the function reached again and again until reached returns true, because no event
+// announces when Zabbix has done its work.
 func (s *server) until(what string, reached func() bool) {
 	s.t.Helper()
 	for !reached() {
@@ -152,8 +153,8 @@ func (s *server) problems() []string {
 	return names
 }
 
-// faulty returns the metrics of an exporter with many faults at the same time: each state, and each
-// outcome of a comparison, belongs to another alert.
+// faulty returns the metrics of an exporter with many faults at the same time. Each of these faults
+// belongs to a different alert.
 func faulty(t *testing.T) string {
 	t.Helper()
 	served, err := os.ReadFile("../../exporter/testdata/metrics.prom")
@@ -181,8 +182,9 @@ snapwatch_disk_comparison{dataset="tank/b/vm-102-disk-0",disk="vm-102-disk-0",ou
 `
 }
 
-// become changes the lines of a metric family that contain the text of: the line with the given
-// state gets the value 1, the lines with other states get 0.
+// become returns an exporter's metrics after a disk, guest or pool has changed to the given state.
+// The argument of selects the lines of this disk, guest or pool in the metric family: the line with
+// the given state gets the value 1, the lines with all other states get the value 0.
 func become(text, family, of, state string) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
