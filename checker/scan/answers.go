@@ -9,27 +9,26 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// answers contains the results of a scan about the snapshots of one pool's heads.
+// answers contains the facts about the snapshots of one pool's heads that a scan found.
 type answers struct {
 	heads  []zfs.Dataset
 	readAt time.Time
 	// found contains the newest managed snapshot of each dataset, by the dataset's name.
 	found map[string]*zfs.Snapshot
-	// unanswered contains the datasets for which zfs gave no complete answer in time, with the
-	// reason for each dataset.
+	// unanswered has, by dataset, the reason why zfs gave no complete answer in time.
 	unanswered map[string]string
-	// unlisted contains the datasets for which no time was left to list newer snapshots, with the
-	// reason for each dataset. For these datasets found contains the newest managed snapshot of
-	// an earlier scan, which still exists.
+	// unlisted has, by dataset, the reason why no time was left to list newer snapshots. For such a
+	// dataset found has the newest managed snapshot of an earlier scan; this snapshot still exists.
 	unlisted map[string]string
 
-	// bounds are the newest managed snapshots that an earlier scan found and that still exist.
-	// list contains the heads whose snapshots must be listed. names are the names of newest
-	// managed snapshots that must be looked up.
+	// bounds has, by dataset, the newest managed snapshot that an earlier scan found and that still
+	// exists. list has, by dataset, the heads whose snapshots must be listed. names has, by
+	// dataset, the name of a newest managed snapshot that must be looked up.
 	bounds map[string]*zfs.Snapshot
 	list   map[string]zfs.Dataset
 	names  map[string]string
-	// ofAny contains the newest snapshot, managed or not, of each dataset that was listed.
+	// ofAny has, by dataset, the name of the newest snapshot, managed or not, if the dataset's
+	// snapshots were listed.
 	ofAny  map[string]string
 	faults zfs.Faults
 }
@@ -45,7 +44,7 @@ func (a *answers) digests() map[string]string {
 	return all
 }
 
-// disks returns the heads with all that is known about their snapshots.
+// disks returns a disk for each head, with all known facts about the disk's snapshots.
 func (a *answers) disks() []checker.Disk {
 	var all []checker.Disk
 	for _, h := range a.heads {
@@ -75,8 +74,8 @@ func (a *answers) disks() []checker.Disk {
 }
 
 // hostClock returns the latest time that this host's clock wrote into a dataset's properties. The
-// dataset's creation time counts only while the dataset has no snapshot, because a clock that was
-// ahead may have set it.
+// dataset's creation time counts only while the dataset has no snapshot, because the clock may have
+// been ahead when the dataset was made.
 func (a *answers) hostClock(h zfs.Dataset) time.Time {
 	clock := latest(a.readAt, time.Unix(h.SnapshotsChanged, 0))
 	if a.found[h.Name] == nil {

@@ -25,8 +25,8 @@ type played struct {
 	mu    sync.Mutex
 	world zfstest.World
 	hang  []string
-	// calls has the command lines of zfs; listed has the datasets whose snapshots were listed to
-	// the end.
+	// calls has the command line of each call of zfs. listed has the datasets whose snapshots were
+	// listed to the end.
 	calls, listed []string
 }
 
@@ -65,9 +65,9 @@ func (p *played) within(t *testing.T, cache *Cache) checker.Pool {
 }
 
 // If there is no time to list a disk's newer snapshots, the scan uses the newest managed snapshot
-// from an earlier scan, also from another process's scan, and also on a ZFS that does not report
-// changes. The scan does not use an earlier newest snapshot that no longer exists: the disk was
-// rolled back, perhaps to an earlier time.
+// that an earlier scan found. The earlier scan may be another process's, and ZFS need not report
+// changes. If this snapshot no longer exists, the scan does not use it: the disk was rolled back,
+// perhaps to an earlier time.
 func TestWhatWasTheNewestBefore(t *testing.T) {
 	const name = "tank/vm-1-disk-0"
 	for version, old := range map[string]bool{"OpenZFS 2.1": true, "OpenZFS 2.2": false} {
@@ -115,9 +115,9 @@ func TestABoundIsOfThisDataset(t *testing.T) {
 	assert.Contains(t, p.within(t, cache).Disks[0].Problem, "took too long")
 }
 
-// A scan first reads the lists of snapshots that matter most for verdicts, and last a list that
-// took all the time of a scan: such a list must not prevent the reading of other lists, in this
-// scan or in the next.
+// A scan reads first the lists of snapshots on which verdicts depend most. A list that took all the
+// time of an earlier scan is read last, so that no scan lacks time for the other lists because of
+// this one.
 func TestTheOrderOfLists(t *testing.T) {
 	with := func(id int, newest string, txg uint64) zfstest.Dataset {
 		return disk(fmt.Sprintf("tank/vm-%d-disk-0", id), uint64(id), snapshot(newest, txg))

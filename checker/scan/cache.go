@@ -15,12 +15,11 @@ import (
 type Cache struct {
 	mu     sync.Mutex
 	newest map[string]entry
-	// pending are the receives that were pending at the last scan, by dataset.
+	// pending has, by dataset, the receive that was pending at the last scan.
 	pending map[string]pendingReceive
 	// guests contains the results of looking up snapshots of guests' disks.
 	guests guestCache
-	// slow contains the datasets whose listing alone took nearly all the available time, with the
-	// time of this listing.
+	// slow has, by dataset, the time of a listing that alone took nearly all the time of its scan.
 	slow map[string]time.Time
 	// learnt lists the entries of the cache that this process changed since the last Save.
 	learnt learnt
@@ -48,7 +47,7 @@ type entry struct {
 	readAt time.Time
 }
 
-// Key is the facts on which a disk's list of snapshots depends.
+// Key contains the facts on which a disk's list of snapshots depends.
 type Key struct {
 	GUID    uint64
 	Origin  string
@@ -111,8 +110,8 @@ func (c *Cache) keep(h zfs.Dataset, readAt time.Time, ofAny, name string, newest
 // snapshot was the newest at an earlier scan.
 func noKey(guid uint64) Key { return Key{GUID: guid} }
 
-// managedBefore returns the name of the newest managed snapshot that the dataset had before, ""
-// if none is known. The dataset may have newer snapshots by now, and the returned snapshot may be
+// managedBefore returns the name of the dataset's newest managed snapshot at an earlier scan, "" if
+// none is known. The dataset may have newer snapshots by now, and the returned snapshot may be
 // gone.
 func (c *Cache) managedBefore(h zfs.Dataset) string {
 	c.mu.Lock()
@@ -123,12 +122,12 @@ func (c *Cache) managedBefore(h zfs.Dataset) string {
 	return ""
 }
 
-// slowFor is the time for which a dataset with a slow listing is listed last. slowFor is limited
-// because the cause of the slowness may end.
+// slowFor is the time for which a dataset with a slow listing is listed after all other datasets.
+// After this time the cause of the slowness may have ended.
 const slowFor = 2 * time.Hour
 
-// isSlow reports whether listing the dataset took nearly all the available time, less than slowFor
-// ago.
+// isSlow reports whether, within the last slowFor, a listing of the dataset took nearly all the
+// time of its scan.
 func (c *Cache) isSlow(dataset string, now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -136,7 +135,7 @@ func (c *Cache) isSlow(dataset string, now time.Time) bool {
 	return marked && !at.After(now) && now.Sub(at) < slowFor
 }
 
-// tookAll records that the listing of a dataset took nearly all the available time.
+// tookAll records that the listing of a dataset took nearly all the time of its scan.
 func (c *Cache) tookAll(dataset string, readAt time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -144,7 +143,7 @@ func (c *Cache) tookAll(dataset string, readAt time.Time) {
 	c.slow[dataset], c.learnt.slow[dataset] = readAt, readAt
 }
 
-// wasListed records that the datasets were listed within the available time.
+// wasListed records that the listing of the datasets did not take nearly all the time of the scan.
 func (c *Cache) wasListed(datasets []string, readAt time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -163,8 +162,8 @@ func (c *Cache) Unsaved() bool {
 	return c.unsaved
 }
 
-// forget drops the cache entry of a dataset, because the entry is wrong. The name of the newest
-// managed snapshot is kept, because it is used only if the snapshot still exists.
+// forget drops the wrong cache entry of a dataset. The name of the newest managed snapshot is kept,
+// because a scan uses the name only if the snapshot still exists.
 func (c *Cache) forget(dataset string, readAt time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -174,9 +173,9 @@ func (c *Cache) forget(dataset string, readAt time.Time) {
 	}
 }
 
-// retain drops the cache entries of datasets below the roots that are not in datasets. Entries of
-// datasets outside of the roots are kept, because a scan with other roots may have made these
-// entries.
+// retain drops the cache entries of all datasets that lie below the roots and that the argument
+// datasets lacks. Entries of datasets outside of the roots are kept, because a scan with other
+// roots may have made these entries.
 func (c *Cache) retain(roots []string, datasets map[string]bool, readAt time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -29,7 +29,7 @@ type cacheLine struct {
 	Origin string `json:"origin,omitempty"`
 	Newest string `json:"newest_of_any"`
 	// Listed is the name of the dataset's newest snapshot, managed or not, if only a list of the
-	// snapshots showed which one is the newest.
+	// dataset's snapshots showed which snapshot is the newest.
 	Listed  string `json:"newest_listed,omitempty"`
 	Changed int64  `json:"snapshots_changed"`
 	Managed string `json:"newest_managed"`

@@ -99,8 +99,8 @@ func (g *garbler) answer(argv []string) (out, complaints string, status int) {
 	return out, complaints, status
 }
 
-// garbage is a list of wrong values for a column. No value of garbage is a number or word that zfs
-// could print in the column, because no program could detect such a wrong value.
+// garbage is a list of wrong values for a column of zfs's output. zfs never prints these values in
+// the column: no program could detect a wrong value that zfs may also print.
 var garbage = []string{
 	"", " ", "-1", "+1", "1.5", "1e9", "0x10", "18446744073709551616", "９", "1 2", "nan", "\x00", "\xff\xfe", "tank", "tank@", "@", "#",
 	"autosnap_2026-03-29_11:00:00_hourly", "tank/vm-1-disk-0@", "a\tb", "a\nb", "\n", "tank/vm-9-disk-0\tguid\t1\t-\t-", strings.Repeat("x", 70_000),

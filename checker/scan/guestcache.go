@@ -14,13 +14,13 @@ import (
 // guestCache contains the results of looking up snapshots of guests' disks, with the facts on which
 // each result depends.
 type guestCache struct {
-	// Commons are the newest snapshots that the disks of a guest have in common, by the names of
-	// the disks' datasets.
+	// Commons has, by the names of the datasets of a guest's disks, the newest snapshots that these
+	// disks have in common.
 	Commons map[string]commonEntry `json:"commons,omitempty"`
 	// Pairs says, for two datasets identified by their guids, whether both are copies of one
 	// disk.
 	Pairs map[string]pairEntry `json:"pairs,omitempty"`
-	// Configs are the guest configurations that are kept with snapshots, by dataset.
+	// Configs has, by dataset, the guest configuration that is kept with the dataset's snapshots.
 	Configs map[string]configEntry `json:"configs,omitempty"`
 }
 
@@ -30,7 +30,7 @@ type guestCache struct {
 const guestCacheAge = 90 * 24 * time.Hour
 
 type commonEntry struct {
-	// Disks are the facts about each disk on which the entry depends, by dataset.
+	// Disks has, by dataset, the facts about each disk on which the cache entry depends.
 	Disks map[string]commonDisk `json:"disks"`
 	// Used is the day on which the cache entry was last used.
 	Used time.Time `json:"used"`
@@ -42,11 +42,11 @@ type commonDisk struct {
 	Managed uint64 `json:",string"`
 	// Lasting is true if the disk's key changes with every change of the disk's snapshots.
 	Lasting bool
-	// Point is the disk's snapshot of the newest time that the snapshots of all disks of the
-	// guest have in common, nil if there is no such time.
+	// Point is the disk's snapshot at the newest time at which all disks of the guest have a
+	// snapshot, nil if there is no such time.
 	Point *checker.SnapshotDocument `json:",omitempty"`
-	// Oldest is true if the disk's newest managed snapshot was older than the newest of every other
-	// disk.
+	// Oldest is true if this disk's newest managed snapshot was the oldest among the newest managed
+	// snapshots of the guest's disks.
 	Oldest bool `json:",omitempty"`
 	// Ahead has the meaning of the same field in [checker.Looked]. Asked is true if the value of
 	// Ahead was looked up.
@@ -88,8 +88,8 @@ func (e *commonEntry) holds(disks []checker.Disk) bool {
 	return true
 }
 
-// snapshots returns one snapshot of each disk, of the newest time that the snapshots of all disks
-// have in common, nil if there is no such time.
+// snapshots returns each disk's snapshot at the newest time at which all the disks have a snapshot,
+// nil if there is no such time.
 func (e *commonEntry) snapshots(disks []checker.Disk) []zfs.Snapshot {
 	var row []zfs.Snapshot
 	for _, d := range disks {
@@ -107,8 +107,8 @@ func (e *commonEntry) snapshots(disks []checker.Disk) []zfs.Snapshot {
 	return row
 }
 
-// sensible reports whether a scan can have written the cache entry: with one snapshot of each
-// disk, all of one time, or without any snapshot.
+// sensible reports whether a scan can have written the cache entry. A scan writes one snapshot of
+// each disk, all of one time, or no snapshot of any disk.
 func (e *commonEntry) sensible(disks []checker.Disk) bool {
 	if !slices.ContainsFunc(disks, func(d checker.Disk) bool { return e.Disks[d.Dataset].Point != nil }) {
 		return true
@@ -123,7 +123,7 @@ func (e *commonEntry) sensible(disks []checker.Disk) bool {
 	return checker.CommonPoint(lists) != nil
 }
 
-// ahead returns the time since when the disk of snapshot s has had newer snapshots, zero if
+// ahead returns the time since when the disk of snapshot s has had snapshots newer than s, zero if
 // unknown, and whether this time was looked up.
 func (e *commonEntry) ahead(s zfs.Snapshot) (since time.Time, asked bool) {
 	if e == nil {
@@ -135,9 +135,10 @@ func (e *commonEntry) ahead(s zfs.Snapshot) (since time.Time, asked bool) {
 	return since, false
 }
 
-// limits reports whether the disk's newest managed snapshot was the oldest among those of the
-// guest's disks, and is still the disk's newest. Then the disks have no newer time in common than
-// before: the other disks have newer snapshots already and receive no older ones.
+// limits reports whether the disk's newest managed snapshot is the same as at the last lookup, and
+// was then the oldest among the newest managed snapshots of the guest's disks. If so, the disks
+// have no newer time in common than at the last lookup: the guest's other disks had newer snapshots
+// already and receive no older ones.
 func (e *commonEntry) limits(d checker.Disk) bool {
 	if e == nil || d.GUID == 0 {
 		return false
@@ -154,9 +155,9 @@ func commonName(disks []checker.Disk) string {
 	return strings.Join(names, "\n")
 }
 
-// recallCommon returns the cache entry about the snapshots in common of these disks. The result
-// is nil if there is no entry, if the entry is not sensible, or if one of the disks is another
-// dataset by now.
+// recallCommon returns the cache entry about the snapshots that the given disks have in common. The
+// result is nil if there is no such entry, if the entry is not sensible, or if the dataset of one
+// of the disks was replaced by a new one.
 func (c *Cache) recallCommon(disks []checker.Disk) *commonEntry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -226,7 +227,7 @@ func (p pair) keys() (keys [2]Key, lasting bool) {
 }
 
 // recallPair reports whether two datasets are copies of one disk according to the cache, and
-// whether the cache has a valid entry about the two.
+// whether the cache has a valid entry about the two datasets.
 func (c *Cache) recallPair(p pair) (same, known bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -257,8 +258,8 @@ func (c *Cache) keepPair(p pair) {
 	c.unsaved = true
 }
 
-// lasting returns the entries of the guest cache that are written to disk: all that were used
-// within guestCacheAge of the last use of any entry.
+// lasting returns the entries of the guest cache that are written to disk: all entries except those
+// that were last used more than guestCacheAge before the last use of any entry.
 func (g guestCache) lasting() guestCache {
 	kept := guestCache{Commons: maps.Clone(g.Commons), Pairs: maps.Clone(g.Pairs), Configs: maps.Clone(g.Configs)}
 	var last time.Time

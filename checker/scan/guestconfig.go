@@ -18,11 +18,11 @@ type configEntry struct {
 	Config checker.KeptConfig `json:"config"`
 }
 
-// configs finds the guest configurations that are kept with the wanted disks' snapshots. The
-// newest snapshot of a disk is enough if it keeps a configuration, if it refers to the known
-// configuration, or if no snapshot ever kept one. Otherwise configs lists all snapshots of the
-// disk. If reading fails, or another process reads the pool now, the configuration that was known
-// before is used until the next scan.
+// configs finds the guest configurations that are kept with the wanted disks' snapshots. The newest
+// snapshot of a disk is enough if this snapshot keeps a configuration or refers to the known
+// configuration, or if no snapshot of the disk ever kept a configuration. Otherwise configs lists
+// all snapshots of the disk. If reading fails, or another process reads the pool now, the
+// configuration known from an earlier scan is used until the next scan.
 func (g *guests) configs(ctx context.Context) {
 	disks := map[string]checker.Disk{} // by the newest snapshot's full name
 	var names, lists []string
@@ -68,8 +68,8 @@ func (g *guests) configs(ctx context.Context) {
 	})
 }
 
-// configured sets the guest configuration of a disk to the one that the disk's newest snapshot
-// keeps or refers to. The result is false if the newest snapshot alone does not show which
+// configured sets the guest configuration of a disk to the configuration that the disk's newest
+// snapshot keeps or refers to. The result is false if the newest snapshot alone does not show which
 // configuration counts.
 func (g *guests) configured(d checker.Disk, newest zfs.KeptConfig) bool {
 	sum, known := sumOf(newest.Value), g.scanner.Cache.recallConfig(d)
@@ -145,7 +145,7 @@ func sumOf(value string) string {
 
 func newKeptConfig(c pve.Captured) checker.KeptConfig {
 	config, others := c.Config(), c.Others()
-	k := checker.KeptConfig{Sum: c.Sum(), Name: text.Clip(text.Plain(config.Name), 100)} // as an owner's
+	k := checker.KeptConfig{Sum: c.Sum(), Name: text.Clip(text.Plain(config.Name), 100)} // a name in an owner's answer has the same limit
 	for _, v := range config.Volumes {
 		if _, _, disk := zfs.ParseDiskName(v.Name); disk && v.Storage != "" && !v.Unused() && !slices.Contains(others, v.Storage) {
 			k.Volumes = append(k.Volumes, v.String())

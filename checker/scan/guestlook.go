@@ -11,9 +11,9 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// names returns the names of snapshots that a guest's disks may have in common: snapshots of
-// every class from the time of the oldest of the disks' newest snapshots, and snapshots of the
-// last time that was found in common.
+// names returns the names of snapshots that a guest's disks may have in common, in every class and
+// of two times: the time of the oldest among the disks' newest snapshots, and the time that the
+// last lookup found in common.
 func (c *common) names() []string {
 	var names []string
 	at := c.disks[c.oldest].Newest.Name
@@ -34,10 +34,11 @@ func (c *common) names() []string {
 	return names
 }
 
-// match finds the newest time that the snapshots of all disks have in common from the snapshots
-// that were looked up, or requests a list of every disk's snapshots. The common time cannot be
-// newer than the oldest of the disks' newest snapshots. If the same disk had the oldest one at
-// the last lookup and has not changed, the common time of the last lookup is still the newest.
+// match finds the newest time at which all disks have a snapshot, from the snapshots that were
+// looked up. If these snapshots do not show the time, match requests a list of every disk's
+// snapshots. The common time cannot be newer than the oldest among the disks' newest snapshots. If
+// this oldest snapshot is the same as at the last lookup, the common time of the last lookup is
+// still the newest.
 func (g *guests) match(c *common) {
 	if c.known || g.problem(c.disks...) != "" {
 		return
@@ -77,9 +78,9 @@ func (g *guests) matchLists(c *common) {
 	c.row, c.known = checker.CommonPoint(lists), true
 }
 
-// apart finds the time since when each disk with newer snapshots than the guest's other disks has
-// had them. apart looks up this time only if a verdict needs the time, and once for each
-// snapshot.
+// apart finds, for each disk with newer snapshots than the guest's other disks, since when the disk
+// has had newer snapshots. apart looks up this time only if a verdict needs it, and only once for
+// each snapshot.
 func (g *guests) apart(ctx context.Context) {
 	byPool := map[string][]Position{}
 	for i := range g.commons {
@@ -125,9 +126,9 @@ func (g *guests) apart(ctx context.Context) {
 // the third since when the disks have differed.
 const guestRounds = 3
 
-// LookAtGuests returns the pools with the additional facts that judging their guests needs. judge
-// makes a report whose questions ask for the missing facts. LookAtGuests returns when ctx ends at
-// the latest, with the facts found until then.
+// LookAtGuests returns the pools with the additional facts that judging their guests needs. The
+// function judge makes a report, and the report's questions name the missing facts. LookAtGuests
+// returns at the latest when ctx ends, with the facts found by then.
 func (s Scanner) LookAtGuests(ctx context.Context, pools []checker.Pool, judge func([]checker.Pool) checker.Report) []checker.Pool {
 	asked := ""
 	for range guestRounds {

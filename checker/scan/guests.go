@@ -10,10 +10,10 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Guests answers questions about guests' disks, by the disk's dataset. Guests looks up exact
-// names of snapshots first, and lists the snapshots of disks only if the names give no answer,
-// and only once after each change. A listing waits for the pool's scan lock, and a lookup of
-// names waits only for other lookups.
+// Guests answers questions about guests' disks. The result has the answers by the disk's dataset.
+// Guests first looks up exact names of snapshots. If this lookup gives no answer, Guests lists the
+// snapshots of the disks, once after each change. A listing waits for the pool's scan lock; a
+// lookup of names waits only for other lookups in the pool.
 func (s Scanner) Guests(ctx context.Context, questions []checker.GuestQuestion) map[string]*checker.Looked {
 	g := guests{scanner: s, looked: map[string]*checker.Looked{}, snapshots: map[string]zfs.Snapshot{}, lists: map[string][]zfs.Snapshot{}, problems: map[string]string{}}
 	for _, q := range questions {
@@ -44,13 +44,14 @@ func (s Scanner) Guests(ctx context.Context, questions []checker.GuestQuestion) 
 	return g.looked
 }
 
-// guests is one round of lookups about guests' disks.
+// guests has the questions about guests' disks that [Scanner.Guests] answers, and the answers found
+// so far.
 type guests struct {
 	scanner Scanner
 	looked  map[string]*checker.Looked
 	pairs   []pair
 	commons []common
-	// unconfigured are the disks whose guest configuration is wanted.
+	// unconfigured has the disks whose snapshots must be searched for the guest's configuration.
 	unconfigured []checker.Disk
 
 	mu        sync.Mutex
@@ -61,21 +62,21 @@ type guests struct {
 	problems  map[string]string         // by pool
 }
 
-// pair is two disks with one name, the older first.
+// pair is two disks with the same name. older is the disk whose newest snapshot is older.
 type pair struct {
 	older, newer checker.Disk
 	same, known  bool
 }
 
-// common are the disks of a guest whose newest snapshots differ.
+// common has the disks of one guest whose disks have different newest snapshots.
 type common struct {
 	disks []checker.Disk
 	apart bool
-	// oldest is the index of the disk whose newest snapshot is the oldest. No snapshot that the
-	// disks have in common is newer.
+	// oldest is the index of the disk whose newest snapshot is the oldest. The disks have no
+	// snapshot in common that is newer than this one.
 	oldest int
-	// row is one snapshot of each disk, of the newest time that the snapshots of all disks have
-	// in common; nil if there is no such time.
+	// row has each disk's snapshot at the newest time at which all disks have a snapshot; nil if
+	// there is no such time.
 	row   []zfs.Snapshot
 	known bool
 	// remembered is the cache entry about these disks, nil if there is none.
@@ -157,8 +158,8 @@ func (g *guests) list(ctx context.Context) {
 // [Scanner.listing] and [Scanner.asking].
 type turn func(ctx context.Context, pool string, read func(zfs.Reader) error) error
 
-// eachPool waits for the lock of each pool and then calls read with the names in this pool. A
-// failure is recorded as a problem of the pool.
+// eachPool waits for the lock of each pool, and then passes the names in this pool to the function
+// read. A failure is recorded as a problem of the pool.
 func (g *guests) eachPool(ctx context.Context, names []string, inTurn turn, read func(r zfs.Reader, names []string) error) {
 	inPools(names, func(pool string, of []string) {
 		err := zfs.CheckPool(g.scanner.Kstat, pool)
@@ -173,8 +174,8 @@ func (g *guests) eachPool(ctx context.Context, names []string, inTurn turn, read
 	})
 }
 
-// inPools calls read once for each pool with the names of snapshots in this pool, for all pools
-// at the same time.
+// inPools calls the function read once for each pool, with the names of the snapshots in this pool.
+// All pools are read at the same time.
 func inPools(names []string, read func(pool string, names []string)) {
 	byPool := map[string][]string{}
 	for _, name := range names {
@@ -188,8 +189,9 @@ func inPools(names []string, read func(pool string, names []string)) {
 	reading.Wait()
 }
 
-// compare decides whether the two datasets of a pair are copies of one disk, by the snapshot name
-// that was looked up, or requests lists of the snapshots of both.
+// compare decides whether the two datasets of a pair are copies of one disk, from the lookup of a
+// snapshot's name. If the lookup gives no answer, compare requests lists of the snapshots of both
+// datasets.
 func (g *guests) compare(p *pair) {
 	if p.known {
 		return

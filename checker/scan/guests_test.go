@@ -35,8 +35,8 @@ func ended(t *testing.T, s Scanner) Scanner {
 	return s
 }
 
-// guestsOf scans pools, and looks up the snapshots that the report asks for until it asks for no
-// more. The results are the guests, and the number of lists of snapshots that were read.
+// guestsOf scans pools, and looks up snapshots until the report asks no more questions about them.
+// The results are the guests, and the number of lists of snapshots that were read.
 func guestsOf(t *testing.T, f *zfstest.Fake, s Scanner, pools ...string) (guests []checker.Guest, lists int) {
 	t.Helper()
 	targets := Targets{}
@@ -126,8 +126,8 @@ func TestWhatGuestsHadInCommonIsLookedUpAgain(t *testing.T) {
 	assert.Equal(t, checker.GuestTorn, guests[0].Verdict)
 }
 
-// The earlier restore point of a guest may no longer be the newest one, although the snapshots of
-// that time still exist.
+// A guest may have a newer restore point than before, although the snapshots of the earlier restore
+// point still exist.
 func TestANewerPointIsFoundBesideTheOneBefore(t *testing.T) {
 	f := zfstest.New(t, twoPools([]zfstest.Snapshot{made(90*minute, "hourly", 1), made(minute, "hourly", 3)}, []zfstest.Snapshot{made(90*minute, "hourly", 2), made(30*minute, "hourly", 4)}))
 	s := scanner(f)
@@ -141,9 +141,8 @@ func TestANewerPointIsFoundBesideTheOneBefore(t *testing.T) {
 	assert.Equal(t, 20*minute, guests[0].Age)
 }
 
-// If one of a guest's disks is unchanged and had more snapshots than the other disk, the earlier
-// restore point may no longer be the newest one: the other disk may have received the snapshots
-// that it lacked.
+// If one of a guest's two disks is unchanged, the guest may have a newer restore point than before:
+// the other disk may have received snapshots that only the unchanged disk had.
 func TestANewerPointIsFoundWhereTheOtherDiskCatchesUp(t *testing.T) {
 	fast := []zfstest.Snapshot{made(5*hour, "hourly", 1), made(60*minute, "hourly", 3), made(30*minute, "frequently", 5)}
 	tank := []zfstest.Snapshot{made(5*hour, "hourly", 2)}
@@ -257,7 +256,7 @@ func TestWhatIsRememberedOfGuestsMustMakeSense(t *testing.T) {
 }
 
 // keeps adds the configuration of guest 100 to a snapshot: the whole text, or a reference to the
-// snapshot that has it.
+// snapshot that has the text.
 func keeps(s zfstest.Snapshot, whole bool, text string) zfstest.Snapshot {
 	c := pve.Capture(pve.ID{Kind: pve.QEMU, VMID: 100}, "pve1", text, []pve.Storage{{Name: "zfs"}})
 	s.Config = c.Reference()
@@ -267,7 +266,8 @@ func keeps(s zfstest.Snapshot, whole bool, text string) zfstest.Snapshot {
 	return s
 }
 
-// A name that is too long to print is cut, as an owner's is: who can send to this host chooses it.
+// A guest's name that is too long to print is cut, in a kept configuration as in an owner's answer:
+// whoever can send to this host can choose the name.
 func TestAKeptNameIsCut(t *testing.T) {
 	kept := pve.Capture(pve.ID{Kind: pve.QEMU, VMID: 100}, "pve1", "name: "+strings.Repeat("x", 3000)+"\n", nil)
 	name := newKeptConfig(kept).Name
@@ -276,8 +276,8 @@ func TestAKeptNameIsCut(t *testing.T) {
 }
 
 // A guest's name comes from the configuration that the newest snapshot keeps or refers to. The scan
-// looks up the name of a guest once a day, and lists a disk's snapshots for it only if the newest
-// snapshot refers to an unknown configuration.
+// looks up the name of a guest once a day. For this lookup the scan lists a disk's snapshots only
+// if the newest snapshot refers to an unknown configuration.
 func TestGuestsAreCalledAsTheirSnapshotsSay(t *testing.T) {
 	const before, after = "name: web01\nscsi0: zfs:vm-100-disk-0\nscsi1: zfs:vm-100-disk-1,size=8G\nscsi2: lvm:vm-100-disk-0\nunused0: zfs:vm-100-disk-9\n", "name: web02\n"
 	world := func(snapshots ...zfstest.Snapshot) zfstest.World {

@@ -31,8 +31,8 @@ func (f HealthFile) path(pool string) string { return f.Prefix + pool + ".json" 
 // which may belong to any pool.
 func samePool(a, b uint64) bool { return a == b || a == 0 || b == 0 }
 
-// load returns the last known health of a pool. load returns nil if the file does not exist or
-// cannot be read, and zpool is run again.
+// load returns the last known health of a pool. If the file does not exist or cannot be read, load
+// returns nil, so that zpool is run again.
 func (f HealthFile) load(pool string, guid uint64) *checker.Health {
 	if f.Prefix == "" {
 		return nil
@@ -61,7 +61,7 @@ func (f HealthFile) save(pool string, h checker.Health) error {
 	return files.Replace(f.path(pool), append(text, '\n'), 0o600)
 }
 
-// Healths returns the health of each pool, by name. Healths returns when ctx ends at the latest.
+// Healths returns the health of each pool, by name. Healths returns at the latest when ctx ends.
 func (s Scanner) Healths(ctx context.Context, f HealthFile, pools []string) map[string]*checker.Health {
 	all := make([]*checker.Health, len(pools))
 	var asking sync.WaitGroup
@@ -119,8 +119,8 @@ func (s Scanner) Health(ctx context.Context, f HealthFile, pool string, last *ch
 		last.GUID = guid
 		began := last.FailingSince.Equal(last.AskedAt)
 		if f.save(pool, *last) != nil && began && !remembered {
-			// The file with the time of the first failure could not be written. Each later
-			// process would count the failure from its own start, and would never alarm.
+			// The file with the time of the first failure could not be written. With a time each
+			// later process would count the failure from its own start, and would never alarm.
 			last.FailingSince = time.Time{}
 		}
 	}

@@ -14,15 +14,15 @@ import (
 // disappeared is reported. The exporter keeps an inventory, and each user of check keeps a
 // separate inventory. The methods of Inventory do not change it, but return a new inventory.
 type Inventory struct {
-	// Disks are the disks that were on this host, by dataset. Disks is nil if no inventory was
+	// Disks has, by dataset, the disks that were on this host. Disks is nil if no inventory was
 	// ever written.
 	Disks map[string]KnownDisk `json:"disks"`
-	// Forgotten contains the time at which a dataset, with all datasets below, was forgotten. A disk
-	// that was last seen before it was forgotten is ignored, even if another inventory still contains
-	// the disk.
+	// Forgotten has, by dataset, the time at which the dataset and all datasets below it were
+	// forgotten. A disk that was last seen before this time is ignored, even if another inventory
+	// still contains the disk.
 	Forgotten map[string]time.Time `json:"forgotten,omitempty"`
-	// Owners are the disks of the guests that the asked nodes own, by node and by the dataset on
-	// the node.
+	// Owners has, by node and by the dataset on this node, the disks of the guests that the node
+	// owns.
 	Owners map[string]map[string]OwnerDisk `json:"owners,omitempty"`
 	// Lost describes the loss of an earlier inventory, nil if none was lost.
 	Lost *Loss `json:"lost,omitempty"`
@@ -37,9 +37,10 @@ type KnownDisk struct {
 	Pool uint64 `json:"pool_guid,string,omitempty"`
 	// Since is the start of the scan that first saw the disk.
 	Since time.Time `json:"since"`
-	// Node is the node of this host's cluster on which the guest of the disk was configured, ""
-	// if none. Left is the time since when the guest is not configured on this node any more, and
-	// is set to zero when a missing disk can no longer be due to the guest's move.
+	// Node is the node of this host's cluster on which the guest of the disk was configured, "" if
+	// none. Left is the time since when the guest is not configured on Node any more, zero if it
+	// still is. Left becomes zero again when the guest's move can no longer be the reason for a
+	// missing disk.
 	Node string    `json:"node,omitempty"`
 	Left time.Time `json:"left,omitzero"`
 }
@@ -59,8 +60,8 @@ const (
 	forgottenFor = 90 * 24 * time.Hour
 )
 
-// Notes warns for a day after the loss of an inventory that disks which disappeared before are
-// not reported.
+// Notes warns, for a day after the loss of an inventory, that disks that disappeared before the
+// loss are not reported.
 func (s Inventory) Notes(now time.Time) []checker.Note {
 	if s.Lost == nil || now.Sub(s.Lost.At) > toldFor {
 		return nil
@@ -136,8 +137,8 @@ func (s Inventory) Forgot(d checker.Disk, now time.Time) bool {
 	return s.forgot(d.Dataset, d.ReadAt, now)
 }
 
-// forgot reports whether a dataset, seen at a time, was forgotten later. A forget entry with a
-// time in the future is ignored, because a clock that was ahead wrote the entry.
+// forgot reports whether a dataset was forgotten after the time seen. A forget entry with a time in
+// the future is ignored, because a clock that was ahead wrote the entry.
 func (s Inventory) forgot(dataset string, seen, now time.Time) bool {
 	for within := dataset; within != ""; within = zfs.Parent(within) {
 		if at, ok := s.Forgotten[within]; ok && !seen.After(at) && !at.After(now) {

@@ -193,9 +193,9 @@ func TestWhatIsRenamed(t *testing.T) {
 	assert.Equal(t, []string{"third/vm-1-disk-0"}, sortedKeys(back.Disks))
 }
 
-// While some datasets of a pool cannot be read, the inventory still follows the other disks: the
-// inventory adds a new disk, knows a renamed disk only by its new name, and keeps a disk that was
-// not read.
+// While some datasets of a pool cannot be read, the inventory still follows the pool's other disks:
+// the inventory adds a new disk, knows a renamed disk only by its new name, and keeps a disk that
+// was not read.
 func TestWhatIsReadBesideAFault(t *testing.T) {
 	const renamed, unseen = "tank/vm-2-disk-0", "tank/vm-3-disk-0"
 	before := tankWith("tank/vm-1-disk-0", renamed, unseen)
@@ -256,7 +256,8 @@ func datasetsOf(pool checker.Pool) (names []string) {
 
 // If a disk is gone when its pool is imported under another name, the disk is missing under its
 // name in the renamed pool, also for a process that only reads the inventory. If somebody forgot a
-// disk of the new name earlier, the earlier forget does not apply to the renamed disk.
+// disk of the new name before the pool was renamed, this does not apply to the disk in the renamed
+// pool.
 func TestAPoolIsRenamedWhileADiskIsGone(t *testing.T) {
 	p := at(now, "third", 7, 5)
 	p.Disks = append(p.Disks, checker.Disk{Dataset: "third/a/vm-2-disk-0", GUID: 6, ReadAt: now, Newest: managed(zfs.Hourly, 0)})

@@ -20,9 +20,8 @@ type inventoryFile struct {
 
 const inventoryVersion = 1
 
-// ErrDamaged means that the inventory's file was read and is not valid. Any other error of
-// reading the inventory's file is not ErrDamaged: the file may be valid and must not be
-// overwritten.
+// ErrDamaged means that the inventory's file was read and is not valid. If the file cannot be read,
+// the error is not ErrDamaged: the file may be valid and must not be overwritten.
 var ErrDamaged = errors.New("damaged")
 
 // LoadInventory reads an inventory from the file at path. If the file does not exist, or if only

@@ -9,13 +9,13 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// BehindFrom is the least difference between the newest snapshots of owner and replica for which
-// the owner lists its snapshots, to find the time since when the replica has been behind. While
-// replication works the difference is smaller than BehindFrom, and a comparison costs the same
-// for any number of snapshots.
+// BehindFrom is the least difference in age between the newest snapshots of owner and replica from
+// which the owner lists its snapshots. The list shows since when the replica has been behind. While
+// replication works, the difference is smaller than BehindFrom, so a comparison costs the same for
+// any number of snapshots.
 const BehindFrom = time.Hour
 
-// maxEvidence is the number of snapshots that are examined to find a snapshot without a hold and
+// maxEvidence is the greatest number of snapshots that are examined to find one without a hold and
 // without a clone.
 const maxEvidence = 3
 
@@ -26,10 +26,11 @@ const maxEvidence = 3
 // other class keeps them. found is false if there is no managed snapshot after the txg or no
 // evidence.
 //
-// A snapshot with a later time in its name than the first snapshot is not evidence: it was named
-// while the clock was ahead, and the retention keeps it until this time. found is also false if a
-// newer snapshot has an earlier time in its name than the first snapshot: the first snapshot was
-// then named while the clock was ahead, and its creation would be a wrong start of the lag.
+// A snapshot with a later time in its name than the first snapshot is not evidence: the clock was
+// ahead when the snapshot was named, and the retention keeps the snapshot until the named time.
+// found is also false if a newer snapshot has an earlier time in its name than the first snapshot:
+// the first snapshot was then named while the clock was ahead, and its creation would be a wrong
+// start of the lag.
 func FirstAfter(list []zfs.SnapshotName, txg uint64) (first zfs.SnapshotName, evidence []string, found bool) {
 	for _, s := range list {
 		if _, managed := s.Class(); managed && s.CreateTXG > txg && (!found || s.CreateTXG < first.CreateTXG) {
@@ -72,8 +73,8 @@ type Position struct {
 // managed snapshot after it is unknown. BehindSince does not wait for scans.
 func (s Scanner) BehindSince(ctx context.Context, pool string, positions []Position) map[Position]time.Time {
 	since := map[Position]time.Time{}
-	// The error is ignored: without BehindSince the caller uses the difference between the newest
-	// snapshots of owner and replica.
+	// The error is ignored: for a position without a result the caller uses the difference between
+	// the newest snapshots of owner and replica.
 	_ = s.asking(ctx, pool, func(r zfs.Reader) error {
 		lists := map[string][]zfs.SnapshotName{}
 		for _, p := range positions {

@@ -32,8 +32,8 @@ func TestScanWhileSomebodyHoldsTheLock(t *testing.T) {
 	assert.Contains(t, strings.Join(p.Remarks, "\n"), "snapwatch-list-tank.lock is locked by another process: not waited for")
 }
 
-// If there is no directory for lock files, the scan reads the pool without a lock, and knows all
-// that it would know with one.
+// If there is no directory for lock files, the scan reads the pool without a lock, with the same
+// result as with a lock.
 func TestScanWithoutLocks(t *testing.T) {
 	f := zfstest.New(t, plainWorld())
 	require.NoError(t, os.RemoveAll(f.LockDir))

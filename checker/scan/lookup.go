@@ -59,8 +59,8 @@ func (s Scanner) Lookup(ctx context.Context, pool string, fullNames []string) (m
 	return found, nil
 }
 
-// note adds to all the results of a lookup by zfs: the snapshots that were found, and the names
-// for which zfs failed. note returns err if zfs failed for all names.
+// note adds the results of a lookup by zfs to the map all: the snapshots that were found, and the
+// names for which zfs failed. note returns err if zfs failed for all names.
 func note(all map[string]Lookup, as checker.Presence, names []string, answer []zfs.Snapshot, err error) error {
 	faults, some := errors.AsType[zfs.Faults](err)
 	if err != nil && !some && !zfs.Complained(err) {

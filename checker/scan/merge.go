@@ -13,7 +13,7 @@ import (
 // which the process read each entry.
 type learnt struct {
 	newest, pending, slow map[string]time.Time
-	// guests are the names of entries of the [guestCache].
+	// guests has the names of the changed entries of the [guestCache].
 	guests map[string]bool
 }
 
@@ -33,8 +33,8 @@ func (c *Cache) Merge(path string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.newest = merged(c.newest, saved.newest, c.learnt.newest, func(theirs, _ entry, at time.Time) bool { return theirs.readAt.After(at) })
-	// If both processes saw the same pending receive, the time of the earlier scan counts; of two
-	// different receives the later one counts.
+	// If both processes saw the same pending receive, the time of the earlier scan counts. If they
+	// saw different receives, the receive of the later scan counts.
 	c.pending = merged(c.pending, saved.pending, c.learnt.pending, func(theirs, ours pendingReceive, at time.Time) bool {
 		return ours.continues(theirs) || theirs.Since.After(at) && !theirs.continues(ours)
 	})
@@ -46,8 +46,8 @@ func (c *Cache) Merge(path string) {
 	}
 }
 
-// merged returns the cache entries of the other process, with each entry that this process
-// learnt, unless the entry of the other process is better.
+// merged returns the other process's cache entries, in which each entry that this process learnt
+// replaces the other process's entry of the same name, unless that entry is better.
 func merged[V any](ours, theirs map[string]V, learnt map[string]time.Time, better func(theirs, ours V, at time.Time) bool) map[string]V {
 	for name, at := range learnt {
 		our, has := ours[name]
@@ -87,9 +87,9 @@ func drop[V any](known map[string]V, learnt map[string]time.Time, gone func(name
 	}
 }
 
-// better combines the disks of two readings of a pool: those of the second reading, but with the
-// first reading's answer for a disk if that answer is more complete. If the second reading failed
-// in part, better adds the disks that only the first reading found.
+// better combines the disks of two readings of a pool: the disks of the second reading, but with
+// the first reading's answer about a disk if the first answer is more complete. If the second
+// reading failed in part, better adds the disks that only the first reading found.
 func better(second, first []checker.Disk, failed error) []checker.Disk {
 	worth := func(d checker.Disk) int {
 		switch {

@@ -10,11 +10,11 @@ import (
 )
 
 // NeverHad returns the datasets that are known to have never had the replica's newest snapshot.
-// made contains, for datasets of one pool, the time at which this snapshot was made; the dataset
-// does not have the snapshot now. The retention destroys the oldest snapshots first, and no other
-// class keeps a snapshot of the class frequently. If the dataset has a frequently snapshot from
-// before the time in made, without a hold or clone, the retention has destroyed no later snapshot
-// of this class.
+// made has, by dataset of one pool, the time at which the replica's newest snapshot was made; none
+// of these datasets has this snapshot now. The retention destroys the oldest snapshots first, and
+// no other class keeps a snapshot of the class frequently. If the dataset has a frequently snapshot
+// from before the time in made, without a hold or clone, the retention has destroyed no later
+// snapshot of this class.
 func (s Scanner) NeverHad(ctx context.Context, pool string, made map[string]time.Time) map[string]bool {
 	never := map[string]bool{}
 	// If zfs fails, it is unknown which snapshots the datasets had, and the datasets are left

@@ -40,7 +40,7 @@ func (s Scanner) lookUpKnown(ctx context.Context, r zfs.Reader, heads []zfs.Data
 	}
 	err := a.lookUp(ctx, r, a.names)
 	if err == nil {
-		// Errors of these reads are ignored, because newer snapshots may exist anyway.
+		// Errors about single snapshots are ignored, because the snapshots are listed later.
 		a.bounds, _, _, err = lookUp(ctx, r, known)
 	}
 	if ctx.Err() == nil {
@@ -49,8 +49,8 @@ func (s Scanner) lookUpKnown(ctx context.Context, r zfs.Reader, heads []zfs.Data
 	return a, err
 }
 
-// lookUp reads the newest managed snapshots of datasets by their names, or records why zfs gave
-// no answer. lookUp returns an error if the time was over.
+// lookUp reads the newest managed snapshots of datasets by their names, or records why zfs gave no
+// answer. lookUp returns an error if there was not enough time.
 func (a *answers) lookUp(ctx context.Context, r zfs.Reader, names map[string]string) error {
 	maps.Copy(a.names, names)
 	found, faults, why, err := lookUp(ctx, r, names)
@@ -68,7 +68,7 @@ func (a *answers) lookUp(ctx context.Context, r zfs.Reader, names map[string]str
 	return nil
 }
 
-// finish records why a head has no answer about its snapshots, and stores the answers of all
+// finish records why a head has no answer about its snapshots, and stores the answers about all
 // other heads in the cache. err says why some heads were not read, nil if all heads were read.
 // finish reports whether any head has an answer.
 func (s Scanner) finish(a *answers, err error) bool {
@@ -106,7 +106,7 @@ func (s Scanner) finish(a *answers, err error) bool {
 	return late < len(a.heads) || late == 0
 }
 
-// wait records the reason why as the answer for a dataset whose snapshots were not listed yet.
+// wait records why a dataset's snapshots were not listed yet.
 func (a *answers) wait(dataset, why string) {
 	if bound := a.bounds[dataset]; bound != nil {
 		a.found[dataset], a.unlisted[dataset] = bound, why
@@ -131,15 +131,15 @@ func (a *answers) soFar() *answers {
 	return some
 }
 
-// quickListing is the duration of a listing below which the next listing has twice as many disks.
-// Large listings need fewer processes, and an interrupted small listing loses little.
+// quickListing is a duration: after a listing that took less, the next listing has twice as many
+// disks. Large listings need fewer processes, and an interrupted small listing loses little.
 const quickListing = 5 * time.Second
 
-// listRest lists the snapshots of the heads whose newest managed snapshot is unknown, some disks
-// at a time, and looks up the snapshots it finds. Slow disks come last, so that their slowness
-// delays no other disk. Each answer is stored in the cache immediately, so that several runs
-// together can read a pool that is too slow for one run. If zfs fails for several disks together,
-// each disk is listed alone. listRest returns an error if the time was over.
+// listRest lists the snapshots of the heads whose newest managed snapshot is unknown, some disks at
+// a time, and looks up the newest managed snapshots in these lists. Slow disks come last, so that
+// their slowness delays no other disk. Each answer is stored in the cache immediately, so that
+// several runs together can read a pool that is too slow for one run. If zfs fails for several
+// disks together, each disk is listed alone. listRest returns an error if time ran out.
 func (s Scanner) listRest(ctx context.Context, r zfs.Reader, a *answers) error {
 	all, began, size := len(a.list), s.Now(), 1
 	rest := s.inOrder(a)
@@ -196,9 +196,10 @@ func (s Scanner) lookUpListed(ctx context.Context, r zfs.Reader, a *answers, dat
 	return a.lookUp(ctx, r, names)
 }
 
-// inOrder returns the datasets whose snapshots must be listed, in order. Datasets without a known
-// managed snapshot come first, then datasets with the oldest known one, because their verdicts
-// depend most on the list. Datasets whose last listing took nearly all the time come last.
+// inOrder returns the datasets whose snapshots must be listed, in the order of listing. First come
+// datasets without a known managed snapshot, then the others by their newest known managed
+// snapshot, the oldest first: their verdicts depend most on the list. Datasets whose last listing
+// took nearly all the time of a scan come last.
 func (s Scanner) inOrder(a *answers) []string {
 	rest := sortedKeys(a.list)
 	due := func(dataset string) (at time.Time) {
@@ -223,11 +224,10 @@ func (s Scanner) inOrder(a *answers) []string {
 // because a list may contain a million snapshots.
 type listing struct {
 	heads map[string]zfs.Dataset
-	// newest contains the newest managed snapshot of each listed dataset, and ofAny the newest
-	// snapshot, managed or not.
+	// newest has, by dataset, the newest managed snapshot, and ofAny the newest of any kind.
 	newest, ofAny map[string]zfs.SnapshotName
-	// complete contains the datasets whose list of snapshots contains the newest snapshot
-	// according to the head's properties.
+	// complete has the datasets whose list of snapshots contains the snapshot that is the newest
+	// one according to the head's properties.
 	complete map[string]bool
 }
 
@@ -264,8 +264,8 @@ func (l listing) lacks(dataset string, err error) string {
 	return ""
 }
 
-// lookUp reads the snapshots with these names, by dataset. faults are failures that a second try
-// would not repair; why contains the reason for each dataset without an answer.
+// lookUp reads the snapshot of each dataset that names has for the dataset. faults are failures
+// that a second try would not repair. why has, by dataset, the reason why there is no answer.
 func lookUp(ctx context.Context, r zfs.Reader, names map[string]string) (found map[string]*zfs.Snapshot, faults zfs.Faults, why map[string]string, err error) {
 	found, why = map[string]*zfs.Snapshot{}, map[string]string{}
 	if len(names) == 0 {

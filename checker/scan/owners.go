@@ -15,8 +15,8 @@ type OwnerDisk struct {
 	Left time.Time `json:"left,omitzero"`
 }
 
-// ownerLeftFor is the time for which the inventory keeps a node's former disk, which is longer
-// than reports mention the disk.
+// ownerLeftFor is the time for which the inventory keeps a disk that a node no longer has. The time
+// is longer than the time for which reports mention the disk.
 const ownerLeftFor = 48 * time.Hour
 
 // Heard returns s with the disks of the guests that the nodes own, and whether anything changed.
@@ -66,7 +66,8 @@ func (d OwnerDisk) same(o OwnerDisk) bool {
 	return d.VMID == o.VMID && d.Guest == o.Guest && d.Left.Equal(o.Left)
 }
 
-// Former returns the nodes with the disks that each node had and no longer has.
+// Former returns the nodes' answers, and adds to each the disks that the node had and no longer
+// has.
 func (s Inventory) Former(nodes []checker.NodeAnswer) []checker.NodeAnswer {
 	var all []checker.NodeAnswer
 	for _, n := range nodes {

@@ -32,7 +32,7 @@ func broken(next func(context.Context, command.Cmd, func(string) error) error, f
 }
 
 // If one dataset of a pool cannot be opened, processes that wait for the scan need not read the
-// pool themselves: they use its result, with a problem of this dataset only.
+// pool themselves: they use the result of the scan, in which only this dataset has a problem.
 func TestOneScanServesAllBesideAFault(t *testing.T) {
 	p := &played{world: plainWorld()}
 	f := zfstest.New(t, p.world)
@@ -135,7 +135,7 @@ func TestBetter(t *testing.T) {
 }
 
 // A shared scan does not contain the times since which receives are pending: a process that uses
-// the scan of another process must remember such a time itself, or report that it is unknown.
+// another process's scan must remember such a time itself, or report that the time is unknown.
 func TestSincePendingIsNotShared(t *testing.T) {
 	p := &played{world: plainWorld()}
 	p.world.Datasets[2].Token = true
@@ -157,9 +157,9 @@ func TestSincePendingIsNotShared(t *testing.T) {
 	assert.Equal(t, last.ReadAt, pool.Disks[at].PendingSince)
 }
 
-// If the time of a scan ends during a list of snapshots, the list counts as slow only if it alone
-// had nearly all the time of the scan, and only for some hours: a quick list that was merely the
-// last one must be read again in the next scan.
+// If the time of a scan ends during a list of snapshots, the list counts as slow only if this list
+// alone took nearly all the time of the scan. The list counts as slow for some hours. A quick list
+// that was merely the last one must be read again in the next scan.
 func TestOnlyAListThatHadAllTheTimeIsLong(t *testing.T) {
 	const quick, late = "tank/vm-1-disk-0", "tank/vm-2-disk-0"
 	p := &played{hang: []string{late}, world: zfstest.World{Datasets: []zfstest.Dataset{pool("tank"),

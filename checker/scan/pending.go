@@ -21,9 +21,9 @@ type pendingReceive struct {
 	Since time.Time `json:"since"`
 }
 
-// continues reports whether the receive that is pending now is the receive that was pending
-// before. A finished receive gives the dataset a new newest snapshot. If the new snapshot is
-// unmanaged, this host may have made it, and an unchanged token shows that the receive is the
+// continues reports whether the receive p, which is pending now, is the receive that was pending at
+// an earlier scan. A finished receive gives the dataset a new newest snapshot. But an unmanaged new
+// snapshot may have been made on this host: then an unchanged token shows that the receive is the
 // same.
 func (p pendingReceive) continues(before pendingReceive) bool {
 	return p.GUID == before.GUID && p.Managed == before.Managed && !before.Since.After(p.Since) &&

@@ -64,10 +64,9 @@ func (s Scanner) All(ctx context.Context, targets Targets) []checker.Pool {
 	return pools
 }
 
-// Pool scans the datasets below the roots, all of one pool. Without roots Pool only checks that
-// the pool is imported. Pool returns when ctx ends at the latest, even if zfs hangs in the
-// kernel. Pool records a failure in its result; the disks in the result were read completely
-// nevertheless.
+// Pool scans the datasets below the roots, all of one pool. Without roots Pool only checks that the
+// pool is imported. Pool returns at the latest when ctx ends, even if zfs hangs in the kernel. Pool
+// records a failure in its result; the disks in the result were read completely even then.
 func (s Scanner) Pool(ctx context.Context, name string, roots []string) (pool checker.Pool) {
 	defer func() {
 		if e := recover(); e != nil {
@@ -129,8 +128,8 @@ func (s Scanner) take(other scanned, pool *checker.Pool) {
 	s.Cache.seePending(pool.Disks, other.Pending)
 }
 
-// listLock returns the name of the lock with which only one listing of a pool runs at a time on
-// this host.
+// listLock returns the name of the lock that allows only one listing of a pool at a time on this
+// host.
 func listLock(pool string) string { return "snapwatch-list-" + pool }
 
 // reader returns a reader whose zfs processes inherit the locks, so that a hanging zfs keeps the
@@ -144,9 +143,9 @@ func (s Scanner) listing(ctx context.Context, pool string, list func(zfs.Reader)
 	return s.locked(ctx, listLock(pool), list)
 }
 
-// asking reads a few datasets of a pool, while no other process on this host makes such a lookup.
-// asking does not wait for a scan of the pool, which may take long. Thus at most two processes
-// can hang on a pool: one scan and one lookup.
+// asking reads a few datasets of a pool while no other process on this host makes a lookup in the
+// pool. asking does not wait for a scan of the pool, which may take long. Thus at most two
+// processes can hang on a pool: one scan and one lookup.
 func (s Scanner) asking(ctx context.Context, pool string, ask func(zfs.Reader) error) error {
 	return s.locked(ctx, "snapwatch-ask-"+pool, ask)
 }
@@ -219,8 +218,8 @@ func serious(err error) error {
 }
 
 // readOnce reads the pool's disks once, and returns the answers from which it made the disks. If
-// readOnce returns an error together with answers, zfs could not read a dataset, or the dataset
-// disappeared and is left out.
+// readOnce returns an error together with answers, the answers may lack datasets: zfs could not
+// read a dataset, or a dataset disappeared meanwhile.
 func (s Scanner) readOnce(ctx context.Context, r zfs.Reader, roots []string, pool *checker.Pool, place sharedScan) (*answers, error) {
 	pool.Remarks, pool.ReadAt = nil, s.Now()
 	heads, complaint := s.heads(ctx, r, roots, pool)

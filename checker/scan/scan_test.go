@@ -171,8 +171,8 @@ func TestScanWorksWithOpenZFS21(t *testing.T) {
 	assert.Equal(t, "hourly", suffixOf(p, "tank/sub/vm-101-disk-0"))
 }
 
-// If an older ZFS lacks a property that the scan needs, the scan finds the fact in a more expensive
-// way, but only as often as necessary.
+// If an older ZFS lacks a property that the scan needs, the scan finds the same fact with a slower
+// command, and runs this command only as often as necessary.
 func TestScanWithWhatZFSTells(t *testing.T) {
 	lists := func(calls []string) (disks int) {
 		for _, c := range calls {
@@ -269,8 +269,8 @@ func TestALongListingGoesOnWhereItEnded(t *testing.T) {
 	assert.Equal(t, "hourly", suffixOf(p, "tank/vm-100-disk-0"))
 }
 
-// If listing one disk's snapshots takes longer than a scan may take, each scan has no answer for
-// this disk only.
+// If listing one disk's snapshots takes longer than a scan may take, only this disk has no answer
+// in each scan.
 func TestOneLongListCostsItself(t *testing.T) {
 	w := zfstest.World{
 		Datasets: []zfstest.Dataset{
@@ -536,7 +536,7 @@ func TestScanOfAnEmptyPoolAsksOnce(t *testing.T) {
 }
 
 // check names datasets that are not disks but have managed snapshots, because a person could
-// believe that check watches them.
+// believe that check watches such datasets.
 func TestManagedSnapshotsOfWhatIsNoDiskAreNamed(t *testing.T) {
 	w := plainWorld()
 	w.Datasets = append(w.Datasets, disk("tank/pve/web01", 110, snapshot(hourly, 8)), disk("tank/vm-103-disk-0_old", 111, snapshot(foreign, 9)))

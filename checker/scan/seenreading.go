@@ -13,11 +13,12 @@ import (
 type reading struct {
 	pools map[string]*checker.Pool
 	here  map[string]bool
-	// byGUID returns the pools in which disks were read, with the time, by the disk's guid.
+	// byGUID returns, by the guid of a disk, the pools in which the disk was read, with the time of
+	// reading.
 	byGUID func() map[uint64][]seenDisk
 }
 
-// seenDisk is the pool in which a disk was read, and the time.
+// seenDisk is a pool in which a disk was read, and the time of reading.
 type seenDisk struct {
 	pool string
 	at   time.Time

@@ -33,16 +33,16 @@ type scanned struct {
 	// Whole is false while lists of snapshots are still read, or if there was no time for all
 	// lists.
 	Whole bool `json:"whole"`
-	// Pending are digests of the resume tokens of the pending receives. The time since when a receive
-	// is pending is not shared, because each process must remember itself when it first saw the
+	// Pending has, by dataset, a digest of the resume token of the pending receive. The time since
+	// when a receive is pending is not shared: each process must remember when it first saw the
 	// receive.
 	Pending map[string]string `json:"pending,omitempty"`
 }
 
 const (
 	scannedVersion = 2
-	// sharedBefore is the greatest time between the start of a scan and a later request for a
-	// scan that may use its result.
+	// sharedBefore limits which requests may use a shared scan: the scan began at most sharedBefore
+	// before the request.
 	sharedBefore = time.Second
 )
 
@@ -72,8 +72,8 @@ func (p sharedScan) publish(pool checker.Pool, complaint error, digests map[stri
 	_ = files.Replace(p.path, text, 0o600)
 }
 
-// since returns the last shared scan, and whether it is recent enough for a request made at the
-// time asked.
+// since returns the last shared scan, and whether the scan is recent enough for a request that was
+// made at the time asked.
 func (p sharedScan) since(asked, now time.Time) (scanned, bool) {
 	if p.path == "" {
 		return scanned{}, false

@@ -18,8 +18,8 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// shares returns the scanner of one of several processes that share a scan; its clock is the real
-// one.
+// shares returns the scanner of one of several processes that share a scan. The scanner uses the
+// real clock.
 func shares(t *testing.T, f *zfstest.Fake, p *played) Scanner {
 	s := scanner(f)
 	s.Now, s.Run, s.Shared = time.Now, p.run, filepath.Join(filepath.Dir(f.Kstat), "cache", "newest.scan")

@@ -8,11 +8,11 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Targets are the datasets to scan, by pool. Of a pool without datasets a scan only checks that
-// the pool is imported.
+// Targets has, by pool, the datasets to scan. If a pool has no datasets in Targets, a scan only
+// checks that the pool is imported.
 type Targets map[string][]string
 
-// Imported are the guids of the imported pools, by name. A guid is 0 if unknown.
+// Imported has, by the name of an imported pool, the pool's guid, 0 if unknown.
 type Imported map[string]uint64
 
 // FindPools returns the imported pools and their guids. FindPools returns [zfs.ErrNoZFS] if the
@@ -69,7 +69,8 @@ func (t Targets) Covers(dataset string) bool {
 	return zfs.WithinAny(dataset, t[zfs.Pool(dataset)])
 }
 
-// outermost removes datasets that lie within another one, because zfs would list them twice.
+// outermost leaves out each dataset that lies below another one of the datasets, because zfs would
+// list its disks twice.
 func outermost(datasets []string) []string {
 	sorted := slices.Clone(datasets)
 	slices.SortFunc(sorted, strings.Compare)

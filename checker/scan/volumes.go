@@ -9,8 +9,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Volumes returns the sizes, free space and encryption of datasets and of their pools, for
-// starting a guest from clones of the datasets. Volumes returns when ctx ends at the latest.
+// Volumes returns the sizes, free space and encryption of datasets and of their pools, for starting
+// a guest from clones of the datasets. Volumes returns at the latest when ctx ends.
 func (s Scanner) Volumes(ctx context.Context, datasets []string) checker.Volumes {
 	byPool := map[string][]string{}
 	for _, d := range datasets {
