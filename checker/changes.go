@@ -17,7 +17,7 @@ type Told struct {
 	At time.Time `json:"at"`
 	// Checked is the time of the last run of check.
 	Checked time.Time `json:"checked"`
-	// Standing contains the faults that were reported and still exist, by the subject of the fault.
+	// Standing has, by the fault's subject, the faults that were reported and still exist.
 	Standing map[string]Standing `json:"standing"`
 }
 
@@ -84,16 +84,15 @@ func (t Told) Update(r Report, remind time.Duration) (lines []string, next Told)
 	return lines, next
 }
 
-// early returns the duration by which a reminder may be sent before its due time, because this
-// check is nearer to the due time than the next check. A daily check does not start to the
-// second, and a day has 23 hours when clocks change, so exact due times would skip every second
-// reminder.
+// early returns the duration by which a reminder may be sent before its due time: the check that is
+// nearest to the due time sends the reminder. A daily check does not start to the second, and a day
+// has 23 hours when clocks change, so exact due times would skip every second reminder.
 func (t Told) early(now time.Time, remind time.Duration) time.Duration {
 	return max(0, min(now.Sub(t.Checked)/2, remind/12))
 }
 
 // change returns a word for the change of a fault since the last check, "" if the fault did not
-// change. The state Unknown is neither better nor worse than another state.
+// change. The state Unknown counts as neither better nor worse than any other state.
 func change(was, is Standing, stood bool) string {
 	switch {
 	case !stood:
@@ -111,8 +110,8 @@ func change(was, is Standing, stood bool) string {
 // theCheck is the subject of faults of the check itself.
 const theCheck = "check"
 
-// standings returns the state of every disk, guest, pool and note of a report, also without a
-// fault.
+// standings returns the state of every disk, guest, pool and note of a report, also of those
+// without a fault.
 func standings(r Report) map[string]Standing {
 	all := map[string]Standing{}
 	add := func(key string, state State, kind, words string) {

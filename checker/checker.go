@@ -13,8 +13,8 @@
 //
 // # Owners
 //
-// If the owners of guests were asked, compare.go compares the owners' answers with the copies. An
-// owner's answer can make the state of a copy worse. The state becomes better only if the owner
+// If the nodes that own the guests were asked, compare.go compares their answers with the copies.
+// An owner's answer can make the state of a copy worse. The state becomes better only if the owner
 // says that the owner's disk is gone or excluded.
 package checker
 
@@ -152,10 +152,10 @@ type Pool struct {
 	// Unfinished is true if the last finished scan of the pool succeeded and a new scan is still
 	// running.
 	Unfinished bool
-	// MissingRoots are the datasets of the pool that the configuration names and that do not
+	// MissingRoots has the datasets in this pool that the configuration names and that do not
 	// exist.
 	MissingRoots []string
-	// Remarks describe faults of the pool that do not prevent the verdict on any of its disks.
+	// Remarks describe faults of the pool that do not prevent a verdict on any of the pool's disks.
 	Remarks []string
 	Disks   []Disk
 }

@@ -2,10 +2,11 @@ package checker
 
 import "slices"
 
-// sortedByCluster marks the evidence about each disk that comes from a node of another cluster as
-// foreign. If disks come from several clusters, a VMID and a dataset's name may be the same in
-// each cluster. A node belongs to the cluster of the copies whose newest snapshot the node holds,
-// by guid. If a node holds the newest snapshot of no copy, the node's cluster is unknown.
+// sortedByCluster marks evidence about a disk as foreign if the evidence comes from a node of
+// another cluster than the disk's. If disks come from several clusters, a VMID and a dataset's name
+// may be the same in each cluster. If a node has, by guid, the newest snapshot of a copy here, the
+// node belongs to the copy's cluster. If a node has the newest snapshot of no copy here, the node's
+// cluster is unknown.
 func sortedByCluster(disks []Result, said map[string][]Evidence) map[string][]Evidence {
 	of := clustersOf(disks, said)
 	sorted := make(map[string][]Evidence, len(said))
@@ -26,8 +27,8 @@ func sortedByCluster(disks []Result, said map[string][]Evidence) map[string][]Ev
 	return sorted
 }
 
-// clustersOf returns, for each node, the clusters of the copies whose newest snapshot the node
-// holds.
+// clustersOf returns, by node, the clusters to which the node may belong. A copy's cluster is one
+// of them if the node has the copy's newest snapshot.
 func clustersOf(disks []Result, said map[string][]Evidence) map[string]map[string]bool {
 	of := map[string]map[string]bool{}
 	for i := range disks {
@@ -43,8 +44,9 @@ func clustersOf(disks []Result, said map[string][]Evidence) map[string]map[strin
 	return of
 }
 
-// perhapsFrom returns the disks on this host that may come from a node of an unknown cluster: the
-// disks that the node holds, and the disks that no other node holds. Their cluster is left out.
+// perhapsFrom returns the disks on this host that may be copies from a node whose cluster is
+// unknown: each disk whose newest snapshot this node has, and each disk whose newest snapshot no
+// node has. The result does not say the disks' cluster.
 func (p *Policy) perhapsFrom(node string, disks []Result) holdings {
 	anywhere := *p
 	anywhere.OriginOf = func(disk string) (cluster, origin string) {
@@ -63,7 +65,7 @@ func (p *Policy) perhapsFrom(node string, disks []Result) holdings {
 }
 
 // holds reports whether the node has the disk's newest snapshot, or a bookmark of this snapshot, or
-// had the snapshot or bookmark in its last answer.
+// had one of the two at its last answer.
 func (e Evidence) holds(d Disk) bool {
 	if d.Newest == nil || e.isReplica(d) {
 		return false

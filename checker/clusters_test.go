@@ -10,8 +10,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Each of two clusters has a guest 1, with a disk of the same name. In some test cases a node of
-// only one cluster was asked, in others a node of each cluster.
+// Each of two clusters has a guest 1, with a disk of the same name. In some test cases one node was
+// asked, so only one cluster answered. In the other test cases one node of each cluster was asked.
 func TestNoClusterAnswersForAnother(t *testing.T) {
 	in := func(cluster string, guid uint64, age time.Duration) Disk {
 		d := aDisk("1", zfs.Hourly, age)
@@ -74,8 +74,8 @@ func TestNoClusterAnswersForAnother(t *testing.T) {
 	assert.Equal(t, Orphaned, r.Disks[0].Verdict)
 }
 
-// The cluster of a node is unknown while no disk here is from the node. What it has is absent all the
-// same, unless a disk here may be the copy of it.
+// The cluster of a node is unknown while no disk here is from the node. A disk of such a node
+// counts as absent nevertheless, unless a disk here may be the copy of this disk.
 func TestWhatANodeOfAnUnknownClusterHas(t *testing.T) {
 	settings := config.Default()
 	settings.Sources = []config.Source{{Dataset: "tank/east", Origin: "rpool/data", Cluster: "east"}, {Dataset: "tank/west", Origin: "rpool/data", Cluster: "west"}}
@@ -120,8 +120,9 @@ func TestWhatANodeOfAnUnknownClusterHas(t *testing.T) {
 	}
 }
 
-// One disk of a guest is below sources:, another is not. Nobody knows whether they are one guest, which
-// may be torn, until the configuration says where the other disk comes from.
+// Two disks have one VMID, and sources: in the configuration covers only the first disk. It is
+// unknown whether both disks belong to one guest, and whether this guest is torn, until the
+// configuration says where the second disk comes from.
 func TestAGuestThatSourcesMayCutInTwo(t *testing.T) {
 	east := part("tank/east/vm-100-disk-0", zfs.Hourly, minute)
 	for name, c := range map[string]struct {

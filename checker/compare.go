@@ -33,7 +33,7 @@ func (o Outcome) String() string { return outcomes[o].Name }
 type OutcomeRow struct {
 	Outcome Outcome
 	Name    string
-	// States are the Nagios states by [limitLevel], which here is the level of the lag.
+	// States has, by the [limitLevel] of the lag, the Nagios state of the outcome.
 	States [3]State
 	// Meaning explains the outcome of a comparison to a person.
 	Meaning string
@@ -73,8 +73,8 @@ type Evidence struct {
 	ConfiguredOn string
 	// Replica is true if the asked node itself only receives the disk.
 	Replica bool
-	// Dataset is the node's own disk with the copy's name, GUID its guid, and Newest its newest
-	// managed snapshot, nil if there is none. Problem says why these fields are unknown.
+	// Dataset is the node's own disk with the copy's name, GUID the guid of this disk, and Newest
+	// its newest managed snapshot, nil for none. Problem says why these fields are unknown.
 	Dataset string
 	GUID    uint64
 	Newest  *zfs.Snapshot
@@ -86,23 +86,24 @@ type Evidence struct {
 	// BehindSince is the creation time of the node's first managed snapshot after the replica's
 	// newest one, zero if unknown. Now is the time of the answer by the node's clock.
 	BehindSince, Now time.Time
-	// ReadAt is the time at which the node read its disk, zero if it did so for this answer.
+	// ReadAt is the time at which the node read its disk, zero if the node read the disk for this
+	// answer.
 	ReadAt time.Time
-	// Gone is true if the node read all places where the disk could be, and has no such disk. Template
-	// is true if the guest is a template on the node.
+	// Gone is true if the node read all places where the disk could be, and did not find the disk.
+	// Template is true if the guest is a template on the node.
 	Gone, Template bool
 	// NeverHad is true if the node knows that it never had the replica's newest snapshot.
 	NeverHad bool
 	// Excluded says why the node takes no snapshots of the disk, "" if the node takes snapshots.
 	Excluded string
-	// Alive is true if the guest's process runs on the node, AliveSince its start, zero if
-	// unknown.
+	// Alive is true if the guest's process runs on the node. AliveSince is the start of this
+	// process, zero if unknown.
 	Alive      bool
 	AliveSince time.Time
 	// Unregistered is true if neither a timer nor cron starts snap on the node.
 	Unregistered bool
 	// About is the replica's snapshot that the node was asked about, nil if the replica cannot have
-	// received a newer snapshot since.
+	// received a newer snapshot since then.
 	About *zfs.Snapshot
 }
 
@@ -113,7 +114,7 @@ type Comparison struct {
 	// Owner is the node with which the copy was compared, "" if no node owns the guest.
 	Owner string
 	// Lag is the time for which the owner has had a snapshot that the replica lacks. If the owner
-	// does not know how long, Lag is the difference between the newest snapshots of owner and
+	// does not know this time, Lag is the difference between the newest snapshots of owner and
 	// replica. Limit is the limit with which Lag was compared, as in [Judgement].
 	Lag   time.Duration
 	Limit Limit
@@ -188,7 +189,7 @@ func (c *Comparison) remember(d Disk, p Policy, nodes []Evidence) {
 }
 
 // look is the advice for a copy that its owner does not use any more. The owner or its pool may
-// have been newly installed, and the copy may be the last one of the data.
+// have been newly installed, and this copy may be the last copy of the data.
 const look = "look before you remove it, or put it under ignore:"
 
 // hadIt reports whether the node is known to have had the copy's original disk.
@@ -243,7 +244,7 @@ func against(d Disk, p Policy, o Evidence) Comparison {
 	c := answered(d, p, o)
 	if o.outdated(d) && (o.Newest == nil || o.Newest.GUID != d.Newest.GUID) {
 		d.Newest = o.About
-		if before := answered(d, p, o); before.Outcome == Diverged { // a further snapshot does not change that
+		if before := answered(d, p, o); before.Outcome == Diverged { // a further snapshot on the copy does not end this
 			c = before
 		}
 	}

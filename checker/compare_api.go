@@ -76,8 +76,8 @@ type SnapshotRef struct {
 	Class    string    `json:"class,omitempty"`
 }
 
-// CompareAnswer is the answer of a node to a [CompareRequest]. Its disks are in the order of the
-// request.
+// CompareAnswer is the answer of a node to a [CompareRequest]. The disks in the answer are in the
+// order of the disks in the request.
 type CompareAnswer struct {
 	Version int            `json:"version"`
 	Time    time.Time      `json:"time"`
@@ -85,7 +85,7 @@ type CompareAnswer struct {
 	// Unregistered is true if the node has guests, but neither a timer nor cron starts snap on
 	// the node.
 	Unregistered bool `json:"snap_unregistered,omitempty"`
-	// Guests are the node's own guests, with the disks of which snap takes snapshots.
+	// Guests has the node's own guests, and of each guest the disks of which snap takes snapshots.
 	Guests []OwnedGuest `json:"guests,omitempty"`
 	// Unread are the pools that the node has not read since its exporter was started. Guests lacks the
 	// disks in these pools.
@@ -102,7 +102,8 @@ type ComparedDisk struct {
 	// is unknown.
 	Owned        Ownership `json:"owned_here"`
 	OwnedProblem string    `json:"owned_problem,omitempty"`
-	// ConfiguredOn is the other node of the cluster on which the guest is configured.
+	// ConfiguredOn is the node on which the guest is configured, if this is another node of the
+	// answering node's cluster.
 	ConfiguredOn string `json:"configured_on,omitempty"`
 	// Replica is true if the node itself only receives the disk.
 	Replica bool `json:"replica,omitempty"`
@@ -123,8 +124,8 @@ type ComparedDisk struct {
 	// BehindSince is the creation time of the node's first managed snapshot after the requested
 	// snapshot, nil if unknown.
 	BehindSince *time.Time `json:"behind_since,omitempty"`
-	// Gone is true if the node read all places where the disk could be, and has no such disk. Template
-	// is true if the guest is a template on the node.
+	// Gone is true if the node read all places where the disk could be, and did not find the disk.
+	// Template is true if the guest is a template on the node.
 	Gone     bool `json:"gone,omitempty"`
 	Template bool `json:"guest_is_template,omitempty"`
 	// NeverHad is true if the node's snapshots show that the node never had the requested snapshot.
@@ -150,8 +151,8 @@ func newCompareDisk(d Disk, origin string) CompareDisk {
 	return c
 }
 
-// NewCompareRequest returns a request about all disks of the report that could be read, and the
-// names of their datasets on this host in the same order. originOf returns the origin of a
+// NewCompareRequest returns a request about all disks of the report that could be read, and, in the
+// same order, the names of these disks' datasets on this host. originOf returns the origin of a
 // dataset, as [config.Watch.OriginOf] does.
 func NewCompareRequest(r Report, originOf func(dataset string) (cluster, origin string)) (request CompareRequest, datasets []string) {
 	request = CompareRequest{Version: compareVersion, Disks: CompareDisks{}}
@@ -224,7 +225,7 @@ func (s SnapshotRef) validate() error {
 
 // Evidence returns the answer's evidence about each disk of the request. If the node does not know
 // its own guests, the result is an error: the answer would deny guests that the node may have, so
-// the node counts as one that did not answer.
+// the node counts as a node that did not answer.
 func (a CompareAnswer) Evidence(request CompareRequest) ([]Evidence, error) {
 	if a.Version != compareVersion {
 		return nil, fmt.Errorf("its answer has version %d, this snapwatch knows %d", a.Version, compareVersion)

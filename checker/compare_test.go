@@ -12,8 +12,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// says returns the evidence of a node that owns the disk and whose newest snapshot of the disk is
-// the argument newest.
+// says returns the evidence of a node that owns the disk. The argument newest is the node's newest
+// snapshot of the disk.
 func says(newest *zfs.Snapshot, change ...func(*Evidence)) Evidence {
 	e := Evidence{Node: "a", Owned: Owned, Dataset: "rpool/data/vm-1-disk-0", GUID: 99, Newest: newest, Presence: AsSnapshot, PresenceGUID: 7}
 	for _, c := range change {
@@ -264,8 +264,9 @@ func TestLagIsHowLongTheReplicaHasBeenBehind(t *testing.T) {
 	}
 }
 
-// A disk of this host's own guest has no other owner. A copy with the guest's number has one, and so
-// has a disk whose guest another node calls or called its own.
+// A disk of this host's own guest has no owner on another host. A copy whose VMID is that of this
+// host's guest has an owner on another host. So has a disk whose guest another node calls, or
+// called, its own guest.
 func TestOwnGuestsAreNotCompared(t *testing.T) {
 	d := aDisk("100", zfs.Hourly, minute)
 	d.Owned = Owned

@@ -21,7 +21,7 @@ type Document struct {
 	Disks   []DiskDocument `json:"disks"`
 	// Guests is present in the document if the report has verdicts on guests.
 	Guests []GuestDocument `json:"guests,omitempty"`
-	// Owners are the nodes that were asked for evidence about the disks.
+	// Owners has an entry for each node that was asked for evidence about the disks.
 	Owners []OwnerDocument `json:"owners,omitempty"`
 	Notes  []NoteDocument  `json:"notes"`
 }
@@ -82,7 +82,7 @@ type DiskDocument struct {
 	Looked *LookedDocument `json:"looked_up,omitempty"`
 	// Compared is present if nodes that may own the disk were asked about the disk.
 	Compared *ComparisonDocument `json:"compared,omitempty"`
-	// Owners are the answers about the disk from the nodes that may own the disk.
+	// Owners has the answers about the disk, one from each node that may own the disk.
 	Owners []EvidenceDocument `json:"owners,omitempty"`
 }
 

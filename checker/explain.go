@@ -125,8 +125,8 @@ func lagging(d Result, nodes []Evidence) string {
 	return fmt.Sprintf("%s → %s: %s", d.Compared.Owner, here, d.Compared.Reason)
 }
 
-// advice contains the steps to repair each outcome of a comparison. The steps for the outcome
-// come before the steps for the disk's verdict.
+// advice has, by the outcome of a comparison, the steps to repair the replication. An explanation
+// gives these steps first, and then the steps for the disk's verdict.
 var advice = map[Outcome][]string{
 	Diverged:         {"compare by guid, here and on the owner: zfs list -t snapshot -o name,guid -s createtxg DATASET"},
 	OutcomeOrphaned:  {"look before you remove it: is the guest deleted for good? zfs destroy -rnv DATASET shows what would go; or put the disk under ignore:"},
@@ -136,7 +136,7 @@ var advice = map[Outcome][]string{
 	OwnerUnreadable:  {"on the owner: snapwatch check -v --vmid VMID"},
 }
 
-// nextByVerdict contains the steps to repair the fault behind each verdict.
+// nextByVerdict has, by verdict, the steps to repair the fault.
 var nextByVerdict = map[Verdict][]string{
 	Unreadable: {"zpool status POOL", "snapwatch check -vvv --disk DATASET"},
 	Missing:    {"zpool history POOL, or zpool import", "if it was removed on purpose: snapwatch forget DATASET"},

@@ -11,9 +11,9 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// ownerNode returns the evidence of a node that has the guest and a newest snapshot. The argument
-// presence says whether the node has the replica's newest snapshot as a snapshot, as a bookmark or
-// not at all.
+// ownerNode returns the evidence of a node that has the guest. The argument newest is the node's
+// newest snapshot of the disk. The argument presence says whether the node has the replica's newest
+// snapshot as a snapshot, as a bookmark or not at all.
 func ownerNode(newest *zfs.Snapshot, presence Presence) Evidence {
 	return Evidence{Node: "pve1:10191", Owned: Owned, Dataset: "rpool/data/vm-1-disk-0", GUID: 99, Newest: newest, Presence: presence, PresenceGUID: 7}
 }

@@ -16,18 +16,18 @@ type GuestExplanation struct {
 	Guest
 	// Own is true if the guest is configured on this host, so that its disks are not copies.
 	Own bool
-	// Words are sentences: whether the guest can be started here, as of which time, which data is
-	// lost, and what prevents the start.
+	// Words are sentences that say whether the guest can be started here, as of which time, which
+	// data is lost, and what prevents the start.
 	Words []string
 	Disks []GuestDisk
-	// Facts are the other facts that a person needs to start the guest, each with its name.
+	// Facts has further facts that a person needs to start the guest, each with its name.
 	Facts [][2]string
 	// Config is the command that prints the guest's configuration as of the restore point, "" if
 	// no snapshot keeps the configuration.
 	Config string
-	// Start are the commands that make clones of the guest's disks as of the restore point; the copies
-	// remain unchanged. Back are the commands that remove the clones. snapwatch only prints the
-	// commands.
+	// Start has the commands that make clones of the guest's disks as of the restore point; the
+	// copies remain unchanged. Back has the commands that remove the clones. snapwatch only prints
+	// the commands.
 	Start, Back []string
 	// Unlock are the commands that load encryption keys before Start. Each command is typed
 	// alone, because zfs asks for the key.
@@ -59,8 +59,8 @@ func ExplainGuest(r Report, g Guest, own bool, v Volumes) GuestExplanation {
 	return e
 }
 
-// at returns the disk's snapshot of a restore point, nil if the disk has none. Of two snapshots of that
-// time the first is the point's.
+// at returns the disk's snapshot at a restore point, nil if the disk has none. If two snapshots
+// have the restore point's time, at returns the older one.
 func (d *Result) at(p *Point) (at *zfs.Snapshot) {
 	if p == nil || d.Newest == nil {
 		return nil
@@ -123,8 +123,8 @@ func (e GuestExplanation) words(r Report) []string {
 	return append(words, e.lost(r))
 }
 
-// lost describes the guest's data from after the restore point: data that is not on this host, and
-// data of which not all disks have a snapshot here.
+// lost describes the guest's data that is newer than the restore point: data that is not on this
+// host, and data of times at which only some of the guest's disks have a snapshot here.
 func (e GuestExplanation) lost(r Report) string {
 	var owner, here, elsewhere string
 	var lag time.Duration

@@ -14,10 +14,11 @@ import (
 type Filter struct {
 	Pools []string
 	VMIDs []int
-	// Guests are numbers or names of guests. Each number or name in Guests selects the disks with
-	// the guest's VMID.
+	// Guests has numbers or names of guests. Each number or name selects all disks with the guest's
+	// VMID.
 	Guests []string
-	// Disks are shell patterns for the dataset's full name or its last component.
+	// Disks has shell patterns. A pattern selects a disk if it matches the full name of the disk's
+	// dataset or the last component of this name.
 	Disks []string
 }
 
@@ -58,8 +59,8 @@ func (f Filter) Apply(r Report) Report {
 	return kept
 }
 
-// matchedNotes returns the notes without those about a VMID that matches no disk here, if an owner
-// has a disk of this guest that should be here: the guest's verdict says so.
+// matchedNotes returns the report's notes. A note that no disk here has a requested VMID is left
+// out if an owner has a disk of the guest that should be here: the guest's verdict says so.
 func (r Report) matchedNotes() []Note {
 	return slices.DeleteFunc(slices.Clone(r.Notes), func(n Note) bool {
 		return slices.ContainsFunc(r.absent, func(a absence) bool { return a.vmid == n.unmatched })

@@ -10,8 +10,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Guest is one guest with the verdict on its copies here. Its disks have the guest's VMID and come
-// from the same cluster.
+// Guest is one guest with the verdict on the guest's copies here. All disks of a Guest have the
+// guest's VMID and come from one cluster.
 type Guest struct {
 	Cluster string
 	VMID    int
@@ -19,14 +19,14 @@ type Guest struct {
 	ID string
 	// Name is the guest's name, "" if unknown.
 	Name string
-	// Disks are the datasets of the guest's disks on this host, each disk once: of several copies
-	// of a disk the freshest readable copy. Excluded disks are left out.
+	// Disks has the datasets of the guest's disks on this host, each disk once. If this host has
+	// several copies of a disk, Disks has the freshest readable copy. Excluded disks are left out.
 	Disks []string
-	// Others are the datasets on this host that have the guest's VMID and do not count for its
-	// verdict: further copies of its disks, excluded disks, and disks that the owner does not use
-	// any more.
+	// Others has the datasets on this host that have the guest's VMID and do not count for the
+	// guest's verdict: further copies of its disks, excluded disks, and disks that the owner does
+	// not use any more.
 	Others []string
-	// Lacking are the guest's disks of which this host has no copy.
+	// Lacking has the names of the guest's disks of which this host has no copy.
 	Lacking []string
 	// Point is the guest's restore point, nil if there is none.
 	Point *Point
@@ -46,20 +46,20 @@ type Guest struct {
 	Alone bool
 }
 
-// Looked is the result of extra lookups of snapshots for a disk whose newest snapshot differs
-// from those of its guest's other disks.
+// Looked is the result of extra lookups of a disk's snapshots. They are made if the disks of a
+// guest have different newest snapshots.
 type Looked struct {
-	// Among are the datasets of the guest's disks among which Points and Ahead were looked up,
-	// one dataset per line.
+	// Among names the disks of the guest that were compared to find Points and Ahead, one dataset
+	// per line.
 	Among string
-	// Points are older managed snapshots of the disk, of times at which the guest's other disks
-	// have snapshots, too.
+	// Points has older managed snapshots of the disk: those of a time at which each other disk of
+	// the guest has a snapshot, too.
 	Points []zfs.Snapshot
 	// Ahead is the creation time of the disk's first managed snapshot after Points, zero if
 	// unknown.
 	Ahead time.Time
-	// Same are datasets with the same disk name that are copies of this disk. Others are datasets
-	// with the same disk name that are different disks.
+	// Same has the datasets that have the disk's name and are copies of this disk. Others has the
+	// datasets that have the disk's name and are different disks.
 	Same, Others []string
 	// Config is the guest's configuration that is kept with the disk's snapshots, nil if none was
 	// looked for.
@@ -84,7 +84,7 @@ func (g Guest) Number() string {
 // Found returns the number of the guest's disks that are on this host.
 func (g Guest) Found() int { return len(g.Disks) }
 
-// Expected returns the number of disks that the guest must have.
+// Expected returns the number of disks that the guest must have on this host.
 func (g Guest) Expected() int { return len(g.Disks) + len(g.Lacking) }
 
 // Colour returns the colour in which the guest is shown.
@@ -94,23 +94,24 @@ func (g Guest) Colour() string { return guestTable[g.Verdict].Colours[g.Level] }
 type guestDisks struct {
 	cluster string
 	vmid    int
-	// serving are the disks that count for the guest's verdict, each disk once, sorted by name.
+	// serving has the datasets that count for the guest's verdict, one for each disk, sorted by
+	// name.
 	serving []*Result
 	// excluded is a disk that the configuration or the owner excludes, nil if there is none.
 	// unwanted is a disk of the guest that its owner does not use any more, nil if there is none.
 	excluded, unwanted *Result
-	// others are all disks that do not count for the guest's verdict.
+	// others has the guest's disks here that do not count for the guest's verdict.
 	others []*Result
-	// uncompared are two datasets with one disk name for which it is unknown whether both are copies
+	// uncompared has two datasets with the same disk name, if it is unknown whether both are copies
 	// of one disk.
 	uncompared []*Result
-	// alike are datasets that share a disk name, unless their newest snapshots already show that all
-	// are copies of one disk.
+	// alike has datasets with the same disk name, unless their newest snapshots already show that
+	// all of them are copies of one disk.
 	alike []*Result
-	// absent are the guest's disks that its owner has and this host lacks.
+	// absent has the guest's disks that the guest's owner has and this host lacks.
 	absent []absence
-	// perhapsOf is the cluster that has a guest of which these disks may be a part, "" if there is
-	// none.
+	// perhapsOf is the name of a cluster: these disks may belong to the guest of this cluster with
+	// the same VMID. perhapsOf is "" if there is no such cluster.
 	perhapsOf string
 }
 

@@ -146,8 +146,9 @@ func TestThePointIsOneTime(t *testing.T) {
 	assert.Nil(t, g.Point, "each is near the first disk's, and two are far apart")
 }
 
-// A clock was set back an hour, so one disk has two snapshots of the restore point's time. The point
-// is that of the snapshots that were made together, whichever disk has two.
+// A clock was set back an hour, so one disk has two snapshots of the restore point's time. The
+// restore point consists of the snapshots that were made together, whichever of the disks has two
+// snapshots of this time.
 func TestThePointOfATimeThatCameTwice(t *testing.T) {
 	at := func(class zfs.Class, created time.Duration, guid uint64) zfs.Snapshot {
 		s := *managed(class, hour)
@@ -178,7 +179,8 @@ func TestThePointOfATimeThatCameTwice(t *testing.T) {
 	}
 }
 
-// The disk whose newest snapshot is the later of a time that came twice is ahead since then.
+// A clock was set back, so one disk has two snapshots with the same time in their names. If the
+// later of the two is the disk's newest snapshot, the disk is ahead since this snapshot.
 func TestTornByATimeThatCameTwice(t *testing.T) {
 	again := *managed(zfs.Hourly, 8*hour)
 	again.GUID, again.Creation = 7, ago(7*hour)
@@ -238,8 +240,8 @@ func TestNothingInCommonIsOfAllThatWasLookedAt(t *testing.T) {
 	assert.Equal(t, GuestUnreadable, r.Guests[0].Verdict)
 }
 
-// A point that was looked up among more disks is one of those that count now, and may not be their
-// newest: a guest is not torn by it.
+// A restore point was looked up when more disks counted. The disks that count now also have this
+// point in common, but perhaps also a newer one, so the guest is not torn because of the old point.
 func TestAPointAmongMoreDisksDoesNotTearAGuest(t *testing.T) {
 	judged := func(point time.Duration, among ...string) Guest {
 		one, two := part(first, zfs.Hourly, 5*minute, ahead(point, point)), part(second, zfs.Hourly, 20*minute, ahead(point, point))

@@ -7,8 +7,8 @@ import (
 	"snapwatch/internal/text"
 )
 
-// apartLevel returns the level of the time for which a guest's disks have been apart. The level is
-// Within if one of the disks is stale, because the stale disk is then the actual fault.
+// apartLevel returns the limit level of the time for which a guest's disks have been apart. The
+// level is Within if one of the disks is stale, because the stale disk is then the actual fault.
 func (c *guestEvaluation) apartLevel() (limitLevel, Limit) {
 	if !c.snapshots || c.agreed || c.first(Stale) != nil || c.first(Future) != nil {
 		return Within, Limit{}
@@ -31,8 +31,8 @@ func (c *guestEvaluation) torn() (match, bool) {
 
 // apart returns the time for which a guest's disks have had no newer snapshot in common although
 // one of the disks had newer snapshots. A guest that was off for a week is not torn immediately
-// when the first of its disks gets a new snapshot. Without any snapshot in common, apart is the
-// time for which all disks have existed here. If the duration is unknown, apart returns the
+// when the first of its disks gets a new snapshot. If the disks have no snapshot in common, apart
+// is the time for which all disks have existed here. If the duration is unknown, apart returns the
 // longest possible duration.
 func (c *guestEvaluation) apart() time.Duration {
 	if c.found == nil {
@@ -59,8 +59,8 @@ func (c *guestEvaluation) apart() time.Duration {
 	return min(c.age, max(0, c.now.Sub(since)))
 }
 
-// newest names two disks of the guest: the disk whose newest snapshot is the oldest, and the disk
-// whose newest snapshot is the newest.
+// newest names two disks of the guest: the disk that is furthest behind and the disk that is
+// furthest ahead, by their newest snapshots.
 func (c *guestEvaluation) newest() string {
 	oldest, newest := c.serving[0], c.serving[0]
 	for _, d := range c.serving {

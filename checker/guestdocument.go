@@ -14,7 +14,7 @@ type GuestDocument struct {
 	Cluster string   `json:"cluster,omitempty"`
 	Name    string   `json:"name,omitempty"`
 	Disks   []string `json:"disks"`
-	// Lacking are the guest's disks of which this host has no copy.
+	// Lacking has the names of the guest's disks of which this host has no copy.
 	Lacking []string `json:"lacking,omitempty"`
 	Verdict string   `json:"verdict"`
 	State   string   `json:"state"`

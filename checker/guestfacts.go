@@ -12,7 +12,8 @@ import (
 
 // Volumes contains facts about datasets that a report lacks: size, free space and encryption.
 type Volumes struct {
-	// Found are the facts about datasets and about their pools' root datasets, by dataset.
+	// Found has, by dataset, the facts about the requested datasets and about the root datasets of
+	// their pools.
 	Found map[string]zfs.Volume
 	// Problems says, by the pool's name, why the datasets of a pool could not be read.
 	Problems map[string]string

@@ -15,7 +15,7 @@ type GuestLine struct {
 	// State is the worst of the states of the guest and its disks.
 	State State
 	// News describes the faults of the guest and its disks, or why a guest that is not whole does
-	// not alarm; "" if the guest's verdict and the age of its restore point are enough.
+	// not alarm; "" if the guest's verdict and the age of its restore point already say all.
 	News string
 }
 
@@ -67,7 +67,7 @@ func newGuestLine(g Guest, alarming []*Result, failing map[string]bool) GuestLin
 		return cmp.Or(b.State.severity()-a.State.severity(), cmp.Compare(a.Verdict, b.Verdict))
 	})
 	var briefs []string
-	names := map[string][]string{} // of the disks, by what is said of them
+	names := map[string][]string{} // names of disks, by the text about these disks
 	for _, d := range alarming {
 		l.State = Worst(l.State, d.State)
 		name, brief := d.Name(), d.brief(failing[poolOf(d.Disk)])

@@ -11,10 +11,10 @@ import (
 )
 
 // WithGuests returns the report with the verdicts on guests: on the guests of the report's disks,
-// and on guests whose owners have disks that are not here. The report's disks must be judged
-// before the call. WithGuests also sets the questions whose answers would improve the verdicts.
-// If the report is filtered by pool or disk, there are no verdicts on guests, because the filter
-// may hide other disks of a guest.
+// and on guests whose owners have disks that are not here. The report's disks must be judged before
+// the call. WithGuests also sets the report's questions: their answers would make the verdicts more
+// exact. If the report is filtered by pool or disk, there are no verdicts on guests, because the
+// filter may hide a part of a guest's disks.
 func (r Report) WithGuests(policy Policy) Report {
 	if !r.filter.whole() {
 		return r
@@ -50,9 +50,10 @@ func (r Report) WithGuests(policy Policy) Report {
 	return r
 }
 
-// unplaced marks the guests whose cluster sources: does not name and whose disks may belong to a
-// guest of the same VMID in a cluster that sources: names: the two have no disk of the same name, so
-// they may be parts of one guest that is torn. A guest of this host is a guest of its own.
+// unplaced marks guests whose cluster is unknown, because sources: in the configuration does not
+// name it. Such a guest and a guest with the same VMID in a known cluster may be two parts of one
+// guest, and this guest may be torn. That is impossible if the two have a disk of the same name. A
+// guest that is configured on this host is never a part of another guest.
 func unplaced(guests []guestDisks, p *Policy) {
 	for i := range guests {
 		g := &guests[i]
@@ -86,8 +87,8 @@ func withAbsent(guests []guestDisks, absent []absence) []guestDisks {
 	return guests
 }
 
-// miss adds disks that the kept configuration names, except those that an owner's last answer names
-// already.
+// miss adds the lacking disks that the kept configuration names, except disks that an owner's last
+// answer names, too.
 func (g *guestDisks) miss(lacking []absence) {
 	for _, l := range lacking {
 		if !slices.ContainsFunc(g.absent, func(a absence) bool { return a.node != l.node && strings.HasSuffix(l.Dataset, zfs.Base(a.Dataset)) }) {
@@ -96,16 +97,17 @@ func (g *guestDisks) miss(lacking []absence) {
 	}
 }
 
-// guestOwner is what the nodes say about a guest as a whole.
+// guestOwner has the facts about a guest as a whole from the nodes' answers.
 type guestOwner struct {
-	// name is the guest's name according to the newest answer at the time at, "" if unknown.
+	// name is the guest's name according to the newest answer that contains the guest, "" if
+	// unknown. at is the time of this answer.
 	name string
 	at   time.Time
 	// complete is true if a node's answer that still counts says which disks the guest must have here.
 	complete bool
 }
 
-// ownersOf returns what the nodes say about their guests.
+// ownersOf returns, by guest, the facts from the nodes' answers about their own guests.
 func ownersOf(nodes []NodeAnswer, p *Policy, clusters map[string]map[string]bool, now time.Time) map[guestKey]guestOwner {
 	owners := map[guestKey]guestOwner{}
 	for _, n := range nodes {

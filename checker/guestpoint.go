@@ -21,8 +21,8 @@ type Point struct {
 // Words returns the restore point's time for people, for example 2026-03-29 12:15:00.
 func (p Point) Words() string { return strings.Replace(p.Time, "_", " ", 1) }
 
-// has reports whether a snapshot may be one of the point's: a clock that goes back gives the same
-// time to later snapshots.
+// has reports whether a snapshot may belong to the restore point. The same time in the name is not
+// enough, because a clock that was set back gives the same time to later snapshots.
 func (p Point) has(s *zfs.Snapshot) bool {
 	after := s.Creation.Sub(p.Created)
 	return pointTime(s.Name) == p.Time && after >= 0 && after <= apartFor
@@ -40,8 +40,8 @@ func pointTime(name string) string {
 	return name[from:to]
 }
 
-// CommonPoint returns one snapshot from each list: the snapshots of the newest time that all lists
-// have, nil if there is no such time.
+// CommonPoint returns one snapshot from each list, all of the newest time of which each list has a
+// snapshot; nil if there is no such time.
 func CommonPoint(lists [][]zfs.Snapshot) []zfs.Snapshot {
 	if len(lists) == 0 {
 		return nil
@@ -68,7 +68,7 @@ next:
 			if len(same) == 0 {
 				continue next
 			}
-			// where a clock went back, a disk has two snapshots of one time
+			// If a clock was set back, a disk has two snapshots of one time.
 			row = append(row, slices.MinFunc(same, func(a, b zfs.Snapshot) int {
 				return cmp.Compare(a.Creation.Sub(s.Creation).Abs(), b.Creation.Sub(s.Creation).Abs())
 			}))

@@ -9,11 +9,11 @@ import (
 // makes the verdict on the guest more exact. Every report asks the question again, because the
 // answer may change. The scanner remembers answers about disks that have not changed.
 type GuestQuestion struct {
-	// Compare are datasets that share a disk name; the question is which of the datasets are
+	// Compare has datasets that share a disk name. The question is which of these datasets are
 	// copies of one disk.
 	Compare []Disk
-	// Common are the guest's disks if the newest snapshots of the disks have different times; the
-	// question is which newest time the snapshots of all disks have in common.
+	// Common has the guest's disks if their newest snapshots have different times. The question is
+	// what the newest time is at which each of these disks has a snapshot.
 	Common []Disk
 	// Apart is true if the question also asks since when the guest's disks have had no newer
 	// snapshot in common.
@@ -41,8 +41,8 @@ func (c *guestEvaluation) question() (q GuestQuestion, ask bool) {
 	return q, len(q.Compare)+len(q.Common) > 0 || q.Config != nil
 }
 
-// Answered reports whether what is known of the disks in common was looked up among exactly these
-// disks.
+// Answered reports whether the known snapshots in common were looked up for exactly the disks in
+// Common.
 func (q GuestQuestion) Answered() bool {
 	names := make([]string, 0, len(q.Common))
 	for _, d := range q.Common {

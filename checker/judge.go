@@ -18,9 +18,9 @@ type Judgement struct {
 	// Age is the age of the disk's newest managed snapshot, or of its dataset if the disk has no
 	// managed snapshot. Age is compared with Limit, and is never negative.
 	Age time.Duration
-	// Limit is the age limit that the disk exceeds, or the next limit if the disk exceeds none.
-	// If the verdict does not depend on an age, Limit.Range is nil and Limit.Rule names the rule
-	// behind the verdict.
+	// Limit is the age limit that the disk exceeds. If the disk exceeds no limit, Limit is the one
+	// that the disk will exceed first. If the verdict does not depend on an age, Limit.Range is nil
+	// and Limit.Rule names the rule behind the verdict.
 	Limit Limit
 }
 
@@ -28,7 +28,8 @@ type Judgement struct {
 // The usual differences between clocks with NTP are far smaller.
 const clockSlack = 5 * time.Minute
 
-// deletedHint is the age of a disk from which a deleted guest is a likely cause.
+// deletedHint is the age of a stale disk from which the reason names a deleted guest as a likely
+// cause.
 const deletedHint = 3 * 24 * time.Hour
 
 // Judge returns the verdict on a disk under a policy at a time. Judge is a pure function. If the
@@ -49,8 +50,8 @@ func Judge(d *Disk, p *Policy, now time.Time) Judgement {
 	return c.verdict(Fresh, match{Within, c.limit, c.freshness()})
 }
 
-// freshness returns the reason for the verdict fresh without formatting functions, because nearly
-// every disk is fresh and allocations would slow each scrape.
+// freshness returns the reason for the verdict fresh. freshness calls no formatting function:
+// nearly every disk is fresh, and allocations would slow each scrape.
 func (c *evaluation) freshness() string {
 	words := append(make([]byte, 0, 96), "newest "...)
 	words = append(append(words, c.disk.Newest.Name...), " is "...)
@@ -124,9 +125,8 @@ func (c *evaluation) unreadable() (match, bool) {
 }
 
 // boundSuffices reports whether the newest known snapshot is so young that the disk is fresh
-// whatever newer snapshots exist. A _stopped snapshot must be as young, too, because its guest
-// may have been started since. If a limit of the disk alarms for low ages, the newest known
-// snapshot is never enough.
+// whatever newer snapshots exist. A _stopped snapshot must be as young, too, because its guest may
+// have been started since. If a limit of the disk alarms for low ages, boundSuffices returns false.
 func (c *evaluation) boundSuffices() bool {
 	d := c.disk
 	if !c.snapshot || c.level != Within || d.Newest.Creation.After(c.now) || c.policy.maxStoppedAge(d).exceeded(c.age) {
@@ -213,8 +213,8 @@ func (c *evaluation) future() (match, bool) {
 			reason: fmt.Sprintf("newest %s is %s in the future: a clock is wrong, here or where it was taken", c.disk.Newest.Name, text.Age(ahead)),
 		}, true
 	}
-	// If this host's clock is slow, every snapshot looks too young. A disk that is stale by a
-	// slow clock is certainly stale; any other disk may be stale.
+	// If this host's clock is slow, every snapshot looks too young. A disk that is stale by a slow
+	// clock is certainly stale; a disk that is not stale by a slow clock may be stale.
 	if c.level == Within && c.clockWentBack() {
 		return match{
 			limit:  atMost(clockSlack, "clock skew"),
@@ -240,8 +240,8 @@ func (c *evaluation) stopped() (match, bool) {
 }
 
 // pendingLong reports whether a receive has been pending for longer than the warning limit. A
-// receive that is pending for a shorter time is normal, because a running zfs receive -s looks
-// pending. A pending receive with an unknown start counts as longer.
+// receive that is pending for a shorter time than the limit is normal, because a running zfs
+// receive -s looks pending. If the start of a pending receive is unknown, pendingLong returns true.
 func (c *evaluation) pendingLong() bool {
 	d := c.disk
 	if !d.PendingReceive || d.PendingSince.IsZero() {
@@ -252,7 +252,7 @@ func (c *evaluation) pendingLong() bool {
 }
 
 // labelledRunning reports whether the disk's own label contradicts its newest snapshot, if the
-// configuration trusts labels on a replica. A label can only make a stopped disk alarm, and never
+// configuration trusts labels on a replica. A label can make a stopped disk alarm, but can never
 // make a disk silent.
 func (c *evaluation) labelledRunning() bool {
 	label := c.disk.Running.Own()

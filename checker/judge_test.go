@@ -261,8 +261,8 @@ func TestWorst(t *testing.T) {
 	assert.Equal(t, Critical, Worst(Unknown, Critical, Warning))
 }
 
-// If it is unknown which snapshots are newer than the newest known one, a disk's state is OK only
-// if it would be OK for any such snapshots.
+// If a disk may have snapshots newer than the newest known one, the disk's state is OK only if the
+// state would be OK whatever these snapshots are.
 func TestABoundSilencesNothing(t *testing.T) {
 	classes := append(zfs.Rotating(), zfs.Stopped)
 	rapid.Check(t, func(t *rapid.T) {

@@ -44,8 +44,8 @@ func (c *guestEvaluation) judge() Guest {
 	return g.become(GuestWhole, Within, c.wholeness())
 }
 
-// wholeness returns the reason for the verdict whole without formatting functions, because nearly
-// every guest is whole and allocations would slow each scrape.
+// wholeness returns the reason for the verdict whole. wholeness calls no formatting function:
+// nearly every guest is whole, and allocations would slow each scrape.
 func (c *guestEvaluation) wholeness() string {
 	words := append(make([]byte, 0, 64), "restore point "...)
 	words = append(append(words, c.found.Time...), " is "...)
@@ -134,9 +134,10 @@ func (c *guestEvaluation) unreadable() (match, bool) {
 	return match{}, false
 }
 
-// looked reports whether the newest snapshots in common are known. A point that was looked up among
-// other disks may not be the newest, and counts only if it is within the limits. A point that could
-// not be looked up again counts as last known.
+// looked reports whether the newest snapshots that the guest's disks have in common are known. A
+// restore point that was looked up for other disks than those that count now may not be the newest,
+// so it counts only if its age is within the limits. If a restore point could not be looked up
+// again, the last known one counts.
 func (c *guestEvaluation) looked() bool {
 	if level, _ := c.apartLevel(); c.found != nil && level == Within {
 		return true
@@ -148,7 +149,7 @@ func (c *guestEvaluation) looked() bool {
 	return (GuestQuestion{Common: disks}).Answered() && (c.found != nil || problem(c.serving) == "")
 }
 
-// problem returns why a lookup of the disks' snapshots failed, "" if no reason is known.
+// problem returns why a lookup of the disks' snapshots failed, "" if no lookup failed.
 func problem(disks []*Result) string {
 	for _, d := range disks {
 		if d.Looked != nil && d.Looked.Problem != "" {
@@ -200,9 +201,9 @@ func more(all int) string {
 	return fmt.Sprintf(", nor are %d others", all-1)
 }
 
-// level returns the lowest level that an age reaches by the limits of the guest's disks. The most
-// generous limits count, because the disks of a guest cannot have newer snapshots in common than
-// a disk that may be old by its own limits.
+// level returns the limit level of an age for a guest. Of the levels by the limits of the guest's
+// disks, the lowest one counts: if one disk may have old snapshots, the newest snapshots that all
+// disks have in common may be as old.
 func (c *guestEvaluation) level(age time.Duration) (limitLevel, Limit) {
 	var least limitLevel
 	var limit Limit

@@ -9,8 +9,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// KeptConfig is the part that snapwatch uses of a guest's configuration that is kept with the
-// guest's snapshots.
+// KeptConfig is the part of a guest's configuration that snapwatch uses. The configuration was kept
+// with the guest's snapshots.
 type KeptConfig struct {
 	// Day is the day of the disk's newest snapshot when the guest's configuration was last looked
 	// for.
@@ -19,9 +19,8 @@ type KeptConfig struct {
 	Sum string `json:"sum,omitempty"`
 	// Name is the guest's name according to the kept configuration.
 	Name string `json:"name,omitempty"`
-	// Volumes are the volumes that the guest uses and that have the name of a disk, with their
-	// storage: local-zfs:vm-100-disk-0. Volumes on storages of which snap takes no snapshots are
-	// left out.
+	// Volumes has the guest's volumes that have the name of a disk, with their storage:
+	// local-zfs:vm-100-disk-0. Volumes on storages that snap does not cover are left out.
 	Volumes []string `json:"volumes,omitempty"`
 	// Since is the creation of the first snapshot that is known to have this configuration.
 	Since time.Time `json:"since,omitzero"`
@@ -35,8 +34,8 @@ func (g *guestDisks) config() *KeptConfig {
 	return g.serving[0].Looked.Config
 }
 
-// unconfigured returns the disk whose snapshots must be searched for the guest's configuration,
-// nil if they were searched for this day already.
+// unconfigured returns the disk whose snapshots must be searched for the guest's configuration, nil
+// if this was already done for the day of the disk's newest snapshot.
 func (g *guestDisks) unconfigured() *Result {
 	if len(g.serving) == 0 {
 		return nil

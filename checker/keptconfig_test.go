@@ -80,8 +80,8 @@ func TestAKeptConfigurationYields(t *testing.T) {
 	assert.Equal(t, GuestWhole, r.Guests[0].Verdict, r.Guests[0].Reason)
 }
 
-// Without a complete answer that still counts, the kept configuration counts beside the owner's last
-// answer. A disk that both name is missed once.
+// If no complete answer of an owner still counts, the kept configuration counts in addition to the
+// owner's last answer. A disk that both name is reported as lacking only once.
 func TestAKeptConfigurationStandsInForAnIncompleteAnswer(t *testing.T) {
 	for name, c := range map[string]struct {
 		change  func(*NodeAnswer)

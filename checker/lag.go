@@ -14,8 +14,8 @@ func (e Evidence) outdated(d Disk) bool {
 }
 
 // lag returns the time for which the replica has been behind the owner, and words for people. If
-// the owner does not know since when, lag returns the difference between the newest snapshots,
-// which also counts time in which the guest was off.
+// the owner does not know this time, lag returns the difference between the newest snapshots, which
+// also counts time in which the guest was off.
 func (e Evidence) lag(d Disk) (lag time.Duration, words string) {
 	if e.BehindSince.IsZero() {
 		lag = max(0, e.Newest.Creation.Sub(d.Newest.Creation))

@@ -20,9 +20,9 @@ type NodeAnswer struct {
 	Failure string
 	// Guests are the node's own guests according to its last answer.
 	Guests []OwnedGuest
-	// Unread are the node's pools whose disks are unknown.
+	// Unread has the names of the node's pools whose disks are unknown.
 	Unread []string
-	// Former are the disks that the node had and does not have any more.
+	// Former has the disks that the node had and does not have any more.
 	Former []Former
 }
 
@@ -33,7 +33,8 @@ func (n NodeAnswer) TooOld(now time.Time, maxAge time.Duration) bool {
 	return n.At.IsZero() || age > maxAge || age < -clockSlack
 }
 
-// OwnedGuest is a guest of a node, with the disks of which snap takes snapshots on this node.
+// OwnedGuest is a guest of a node. OwnedGuest has only those disks of the guest of which snap takes
+// snapshots on this node.
 type OwnedGuest struct {
 	VMID int `json:"vmid"`
 	// Name is the guest's name, "" if the node does not know the guest's name.
@@ -186,8 +187,8 @@ func clusterOf(node string, p *Policy, clusters map[string]map[string]bool) (clu
 	return "", false
 }
 
-// holdings are the disks on this host, by the owner's dataset of which they are copies, or by
-// name.
+// holdings has the disks on this host: by the owner's dataset of which a disk is the copy, or by
+// the disk's name if this dataset is unknown.
 type holdings struct {
 	origins map[[2]string]bool // by cluster and dataset on the owner; true if also in names
 	names   map[[2]string]int  // by cluster and name, for disks without a known origin

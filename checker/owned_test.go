@@ -94,7 +94,8 @@ func TestWhatNeedNotBeHere(t *testing.T) {
 	assert.Empty(t, r.Guests, "another guest is asked for")
 }
 
-// A disk that was created while its node's clock was ahead is not new until that time comes.
+// A disk that was created while its node's clock was ahead has a creation time in the future. Such
+// a disk does not count as new.
 func TestAnAbsentDiskFromTheFuture(t *testing.T) {
 	for created, absent := range map[time.Duration]int{clockSlack: 0, clockSlack + 1: 1, 365 * day: 1} {
 		p, n := NewPolicy(config.Default()), owning("rpool/data/vm-100-disk-0")
@@ -104,7 +105,8 @@ func TestAnAbsentDiskFromTheFuture(t *testing.T) {
 	}
 }
 
-// A guest has the name that its newest answer gives it, in whatever order the nodes are configured.
+// The guest's name in the newest answer counts, in whatever order the configuration lists the
+// nodes.
 func TestTheNameOfTheNewestAnswerCounts(t *testing.T) {
 	p := NewPolicy(config.Default())
 	is, was := owning("rpool/data/vm-100-disk-0"), owning("rpool/data/vm-100-disk-0")
@@ -268,8 +270,9 @@ func TestAnAnswerAboutAnEarlierSnapshot(t *testing.T) {
 	}
 }
 
-// A copy that diverged still diverges when something makes one more snapshot on the copy, until the
-// node is asked about the new snapshot or the copy has the node's own newest one.
+// A diverged copy still counts as diverged after somebody makes a snapshot on the copy. It no
+// longer does when the node was asked about the new snapshot, or when the copy has the node's
+// newest snapshot.
 func TestACopyDivergesUntilItsOwnerIsAskedAgain(t *testing.T) {
 	p := NewPolicy(config.Default())
 	d := aDisk("1", zfs.Hourly, minute)

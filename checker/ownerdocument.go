@@ -8,7 +8,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// OwnerDocument is a node that may own guests in a [Document].
+// OwnerDocument is the part of a [Document] about one node that may own guests.
 type OwnerDocument struct {
 	Node string `json:"node"`
 	// Answered is the time of the node's last answer by this host's clock. Time is the time of

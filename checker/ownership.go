@@ -32,8 +32,8 @@ func (o *Ownership) UnmarshalText(text []byte) error {
 	return parseWord(ownershipWords, text, o)
 }
 
-// IsCopy reports whether the configuration names a dataset as received on this host, or names its
-// origin. Then the VMID in the dataset's name is not that of a guest of this host.
+// IsCopy reports whether the configuration names a dataset as received on this host, or names the
+// dataset's origin. Then the VMID in the dataset's name is not that of a guest of this host.
 func IsCopy(c config.Config, dataset string) bool {
 	_, origin := c.OriginOf(dataset)
 	return origin != "" || c.Role == "replica" || zfs.WithinAny(dataset, c.Replicas)

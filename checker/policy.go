@@ -15,8 +15,8 @@ type Policy struct {
 	// MaxStoppedAge is the limit for the age of a stopped disk, and MaxInitialReceive for the
 	// duration of a first receive, both for disks without an override.
 	MaxStoppedAge, MaxInitialReceive Limit
-	// Overrides contains limits for certain disks. For each setting the last override counts that
-	// matches the disk and has the setting.
+	// Overrides contains limits for certain disks. For each setting, the last of the overrides that
+	// match the disk and have the setting counts.
 	Overrides []config.Override
 	// Ignore contains shell patterns for disks that never alarm.
 	Ignore []string
@@ -29,7 +29,8 @@ type Policy struct {
 	// Cluster is the cluster from which all disks come, "" if unknown or if there are several
 	// clusters.
 	Cluster string
-	// Expect are the disks that this host must hold, by their names on the owners or their names here.
+	// Expect selects the disks of which this host must have copies, by their names on the owners or
+	// on this host.
 	Expect []config.Selector
 	// OriginOf returns the cluster and the owner's dataset of a copy, as [config.Watch.OriginOf]
 	// does; nil if the configuration names no origins.
@@ -44,8 +45,8 @@ type Policy struct {
 	MaxDataAge time.Duration
 }
 
-// DefaultMaxDataAge is the greatest age of facts that were not read just now. The value is two
-// intervals of five minutes, the longest interval at which Prometheus shows no gaps.
+// DefaultMaxDataAge is the value of MaxDataAge in check if another process read the facts. The
+// value is two intervals of five minutes, the longest interval at which Prometheus shows no gaps.
 const DefaultMaxDataAge = 10 * time.Minute
 
 // Limit is the age at which a disk begins to alarm, and the configuration entry that sets this
@@ -65,7 +66,8 @@ func (l Limit) exceeded(age time.Duration) bool {
 	return l.Range != nil && l.Range.Alerts(age.Seconds())
 }
 
-// onlyMost reports whether the limit alarms only for ages above a greatest age.
+// onlyMost reports whether the limit alarms only for ages above its upper end, and not for low
+// ages.
 func (l Limit) onlyMost() bool { return l.Range == nil || !l.Range.Inside && l.Range.Start <= 0 }
 
 // String returns the limit for people, for example "limit 2h, default".

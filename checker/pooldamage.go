@@ -10,11 +10,12 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// damageFresh is the age of root's report of permanent errors from which messages mention the
-// report's age.
+// damageFresh is an age of root's report of permanent errors: messages mention the age of an older
+// report.
 const damageFresh = 3 * time.Hour
 
-// Damage contains the disks of a pool with permanent errors, as a command run by root found them.
+// Damage contains the disks of a pool that have permanent errors. A command that root ran found
+// these disks.
 type Damage struct {
 	zfs.Damage
 	// GUID is the pool's guid, as in [Health].

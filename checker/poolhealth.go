@@ -35,7 +35,7 @@ type Health struct {
 
 // PoolPolicy contains everything on which a judgement of a pool's health depends.
 type PoolPolicy struct {
-	// MaxScrubAge is the greatest age of a pool's last scrub without an alarm, 0 for any age.
+	// MaxScrubAge is the age of a pool's last scrub above which the pool alarms, 0 for no limit.
 	MaxScrubAge time.Duration
 	// FillWarning and FillCritical are the limits for the used part of a pool, in percent, 0 for
 	// no limit.
@@ -60,8 +60,9 @@ const suspendedState = "SUSPENDED"
 var (
 	// faultedStates are ZFS's words for a pool that cannot be used.
 	faultedStates = []string{"FAULTED", "UNAVAIL", "REMOVED", "OFFLINE"}
-	// otherStates are ZFS's words for all other known states of a pool. ZFS shows TRANSITIONING
-	// only for a moment, while a pool is imported or exported. "" means that ZFS was not asked.
+	// otherStates has ZFS's words for all known states of a pool that are not in faultedStates. ZFS
+	// shows TRANSITIONING only for a moment, while a pool is imported or exported. "" means that
+	// ZFS was not asked.
 	otherStates = []string{"", "ONLINE", "DEGRADED", suspendedState, "TRANSITIONING"}
 )
 
@@ -115,8 +116,8 @@ func (h *Health) unreadable(_ Pool, _ PoolPolicy, now time.Time) (match, bool) {
 	return match{level: BeyondWarning, reason: reason + ": " + h.Problem}, true
 }
 
-// suspended applies if zpool calls the pool suspended and the kernel's statistics do not: see
-// docs/zfs-versions.md.
+// suspended applies if zpool says that the pool is suspended and the kernel's statistics do not say
+// so: see docs/zfs-versions.md.
 func (h *Health) suspended(pool Pool, _ PoolPolicy, _ time.Time) (match, bool) {
 	if pool.ZFSState == suspendedState || h.State != suspendedState {
 		return match{}, false
@@ -184,7 +185,8 @@ func (h *Health) scrub(pool Pool, p PoolPolicy, now time.Time) (match, bool) {
 	s := h.Scrub
 	do := fmt.Sprintf(": zpool scrub %s", pool.Name)
 	limit := fmt.Sprintf(" (limit %s, limits.max_scrub_age)", text.Age(p.MaxScrubAge))
-	// A time far in the future is from a clock that was wrong, and must not silence the pool until then.
+	// The time of a scrub that is far in the future is from a wrong clock. Such a time must not
+	// silence the pool until it is reached.
 	old := func(t time.Time) bool { return p.MaxScrubAge > 0 && !t.IsZero() && now.Sub(t).Abs() > p.MaxScrubAge }
 	when := func(t time.Time) string {
 		if t.After(now) {

@@ -34,7 +34,7 @@ func (v PoolVerdict) String() string { return poolTable[v].Name }
 type PoolRow struct {
 	Verdict PoolVerdict
 	Name    string
-	// States have the same meaning as in [Row].
+	// States has the same meaning as in [Row].
 	States [3]State
 	// Meaning explains the verdict on a pool to a person.
 	Meaning string
@@ -102,8 +102,8 @@ func JudgePool(pool Pool, p Policy, now time.Time) PoolResult {
 		result.Reason = pool.Problem
 		switch {
 		case p.tooOld(pool, now):
-			// Facts from the last good scan count until they are too old. After that the disks of the pool
-			// are unreadable.
+			// Facts from the last good scan count until they are too old. When they are too old,
+			// the disks of the pool are unreadable.
 			add(PoolUnreadable, BeyondWarning, pool.Problem)
 		case !pool.Unfinished:
 			add(PoolUnreadable, Within, pool.Problem)

@@ -21,13 +21,13 @@ type Report struct {
 	// Guests are the guests of the report's disks with their verdicts, the worst first. Guests is
 	// nil before [Report.WithGuests], and if only disks were requested.
 	Guests []Guest
-	// Questions are questions about the guests' disks; their answers make the verdicts on the
-	// guests more exact.
+	// Questions has questions about the guests' disks. The answers make the verdicts on the guests
+	// more exact.
 	Questions []GuestQuestion
-	// Nodes are the answers of the nodes that may own guests.
+	// Nodes has, of each node that may own guests, the answer about the node's guests.
 	Nodes []NodeAnswer
-	// Runs are the ages of this host's last good runs of snap and prune, if these ages were
-	// requested.
+	// Runs has, for snap and for prune, the age of the last good run on this host, if these ages
+	// were requested.
 	Runs []RunAge
 	// Notes are remarks about the check itself, for example about a requested disk that does not
 	// exist, or a maintenance entry whose time is over.
@@ -36,8 +36,8 @@ type Report struct {
 	// Unmet is the number of entries under expect: that match no disk on this host.
 	Unmet int
 
-	// absent are the disks that owners have and this host lacks. owners are what the nodes
-	// say about guests. filter selects the disks that were requested.
+	// absent has the disks that owners have and this host lacks. owners has, by guest, facts from
+	// the nodes' answers. filter selects the disks that were requested.
 	absent []absence
 	owners map[guestKey]guestOwner
 	filter Filter
@@ -55,7 +55,7 @@ type Result struct {
 	// Compared is the comparison with the disk's owner, nil if no node was asked. The State of the
 	// judgement is the worse of the verdict's state and the comparison's state.
 	Compared *Comparison
-	// Evidence is the answers of the nodes about the disk.
+	// Evidence has the answers about the disk, one from each asked node.
 	Evidence []Evidence
 }
 
@@ -67,7 +67,7 @@ type PoolResult struct {
 	State   State
 	// Reason explains the pool's verdict, "" if the pool has no fault.
 	Reason string
-	// found are all verdicts that apply, the worst first.
+	// found has all verdicts that apply to the pool, the worst first.
 	found []poolMatch
 	// FillWarning and FillCritical are the limits for the used part of the pool, in percent, 0
 	// for no limit.
@@ -85,7 +85,8 @@ type Note struct {
 	// kind is a word for the kind of the fault; a changed kind with the same subject is reported
 	// as a change.
 	kind string
-	// unmatched is the VMID of a filter that matches no disk, 0 for another note.
+	// unmatched is the VMID in a filter that matches no disk, 0 if the note is not about a filter's
+	// VMID.
 	unmatched int
 	// whole is true if the note is left out of a report that is filtered by pool, guest or disk.
 	whole bool
@@ -200,8 +201,8 @@ func expiredText(m config.Maintenance) string {
 		m.Selector, m.Until.Format(time.RFC3339))
 }
 
-// NoDisk reports whether no disk was found. It is false if a filter selects a guest that lacks all its
-// disks, because the guest's verdict says so.
+// NoDisk reports whether the report must say that no disk was found. NoDisk is false if a filter
+// selects a guest that lacks all its disks, because the guest's verdict says so.
 func (r Report) NoDisk() bool {
 	return len(r.Disks) == 0 && (len(r.filter.VMIDs) == 0 || len(r.Guests) == 0)
 }

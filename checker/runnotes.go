@@ -19,8 +19,9 @@ type Runs struct {
 	Problem string
 	// Expected is true if a timer or cron starts the command regularly on this host.
 	Expected bool
-	// Limit is the greatest time since the last good run ended. Up is the time since this host
-	// started, 0 if unknown: a run is late only if the host has been up for longer than Limit.
+	// Limit is the time since the end of the last good run above which a run is late. Up is the
+	// time since this host started, 0 if unknown: a run is late only if the host has been up for
+	// longer than Limit.
 	Limit, Up time.Duration
 }
 
@@ -82,7 +83,7 @@ func RunNotes(snap, prune Runs, now time.Time) []Note {
 		add(Warning, "about locked guests", "", "%s locked for long, and nothing of them is rotated: snapwatch snap --dry-run -v names them", text.Count(last.Locked, "guest"))
 	}
 	for _, pool := range slices.Sorted(maps.Keys(last.Rooms)) {
-		if short := last.Rooms[pool].Short; short != "" { // that it is full, the pool's own verdict says
+		if short := last.Rooms[pool].Short; short != "" { // the pool's own verdict says whether the pool is full
 			add(Warning, "about the room in pool "+pool, "", "pool %s: %s", pool, short)
 		}
 	}

@@ -10,7 +10,8 @@ import (
 )
 
 // StartNames returns the datasets of a pool below which the guest's clones may be made, the first
-// choice first. No other guest has these names: a VMID is greater than the numbers at the end.
+// choice first. These names are never those of another guest's clones: a VMID is greater than the
+// numbers at the end of the names.
 func (g Guest) StartNames(pool string) []string {
 	name := fmt.Sprintf("start-%d", g.VMID)
 	if g.Cluster != "" {
@@ -29,10 +30,11 @@ func (g Guest) StartNames(pool string) []string {
 	return names
 }
 
-// plan sets the commands that clone the guest's disks, and the commands that remove the clones.
-// The clones are below a separate dataset, so that this dataset can be a storage of Proxmox.
-// The dataset must not exist: another set of clones there may be in use, and the commands that
-// remove the clones destroy it. The replication of the copies is not disturbed.
+// plan sets the commands that clone the guest's disks, and the commands that remove the clones. The
+// clones are below a separate dataset, so that this dataset can be a storage of Proxmox. The
+// dataset must not exist yet: an existing dataset may contain clones that are in use, and the
+// commands that remove the clones destroy the dataset. The replication of the copies is not
+// disturbed.
 func (e *GuestExplanation) plan(r Report, v Volumes) {
 	var start, back, clones []string
 	made := map[string]bool{}
@@ -67,8 +69,8 @@ func (e *GuestExplanation) plan(r Report, v Volumes) {
 	}
 }
 
-// rootsToUnlock are the datasets whose keys the plan needs: of the disks, and of the pools in which
-// it creates datasets.
+// rootsToUnlock returns the datasets whose encryption keys must be loaded for the plan: the
+// encryption roots of the disks, and those of the pools in which the plan creates datasets.
 func (e *GuestExplanation) rootsToUnlock(v Volumes) []string {
 	_, locked := e.keys(v)
 	for _, pool := range e.pools() {

@@ -10,7 +10,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// startPlan explains guest 100 of a cluster, whose one disk is in tank; beside are other disks.
+// startPlan explains guest 100 of a cluster. The guest's only disk is in the pool tank. The
+// argument beside has further disks of the report.
 func startPlan(cluster string, v Volumes, beside ...Disk) GuestExplanation {
 	p := NewPolicy(config.Default())
 	r := Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: append(beside, part(first, zfs.Hourly, minute))}}, p, now).WithGuests(p)
@@ -19,8 +20,8 @@ func startPlan(cluster string, v Volumes, beside ...Disk) GuestExplanation {
 	return ExplainGuest(r, g, false, v)
 }
 
-// The clones are below a dataset that does not exist: what is there may be in use, and the way back
-// destroys it.
+// The clones are made below a dataset that does not exist yet: an existing dataset may be in use,
+// and the commands that remove the clones destroy it.
 func TestTheClonesHaveADatasetOfTheirOwn(t *testing.T) {
 	here := func(names ...string) Volumes {
 		v := Volumes{Found: map[string]zfs.Volume{"tank": {}}}

@@ -43,9 +43,9 @@ const (
 type Row struct {
 	Verdict Verdict
 	Name    string
-	// States are the Nagios states of the verdict, by [limitLevel].
+	// States has, by [limitLevel], the Nagios state of the verdict.
 	States [3]State
-	// Colours are the colours of the verdict on the page and in the terminal, by [limitLevel].
+	// Colours has, by [limitLevel], the colour of the verdict on the page and in the terminal.
 	Colours [3]string
 	// Meaning explains the verdict on a disk to a person.
 	Meaning string

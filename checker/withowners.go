@@ -58,8 +58,8 @@ func (r Report) WithOwners(p Policy, said map[string][]Evidence, nodes ...NodeAn
 	return r
 }
 
-// answersAbout returns the evidence without the last answers of silent owners, if a node answers now
-// that the guest is its own, because the guest moved.
+// answersAbout returns the evidence about a disk. If a node answers now that the guest is its own,
+// the last answers of silent owners are left out, because the guest has moved.
 func answersAbout(d Disk, nodes []Evidence, silent map[string]bool) []Evidence {
 	if len(silent) == 0 || !slices.ContainsFunc(nodes, func(e Evidence) bool { return e.owns(d) && !silent[e.Node] }) {
 		return nodes
@@ -67,8 +67,8 @@ func answersAbout(d Disk, nodes []Evidence, silent map[string]bool) []Evidence {
 	return slices.DeleteFunc(slices.Clone(nodes), func(e Evidence) bool { return e.owns(d) && silent[e.Node] })
 }
 
-// Absent returns the number of disks that owners have and this host lacks: the disks that the
-// configuration requires here, and the other disks.
+// Absent counts the disks that owners have and this host lacks. expected is the number of those
+// that the configuration requires here, and others the number of the rest.
 func (r Report) Absent() (expected, others int) {
 	for _, a := range r.absent {
 		if a.expected {
@@ -94,8 +94,8 @@ func (d *Result) wake(p *Policy, c Comparison) {
 	d.Judgement = Judgement{Verdict: v, Level: level, State: table[v].States[level], Reason: c.Reason, Age: c.Lag, Limit: limit}
 }
 
-// unanswered names the nodes that do not answer now, so that their last answer is used, and the
-// nodes that have not read all their pools.
+// unanswered returns notes that name two kinds of nodes: nodes that do not answer now, whose last
+// answers are used, and nodes that have not read all their pools.
 func unanswered(nodes []NodeAnswer, now time.Time) []Note {
 	var notes []Note
 	for _, n := range nodes {
@@ -114,8 +114,8 @@ func (d *Result) become(v Verdict, reason string) {
 	d.Judgement = Judgement{Verdict: v, State: table[v].States[Within], Reason: reason, Age: d.Age, Limit: d.Limit}
 }
 
-// unregistered returns a note that names the nodes that own disks but have neither a timer nor
-// cron that starts snap.
+// unregistered returns a note with the names of nodes that own disks, but on which neither a timer
+// nor cron starts snap.
 func unregistered(disks []Result, said map[string][]Evidence) []Note {
 	var notes []Note
 	named := map[string]bool{}

@@ -100,7 +100,7 @@ func (t Table) line(b *strings.Builder, colour, first, rest string) {
 	}
 }
 
-// ansi are the terminal's sequences for the colours of the verdicts.
+// ansi has, by the colour of a verdict, the terminal's escape sequence.
 var ansi = map[string]string{
 	"green": "32", "red": "1;31", "yellow": "33", "purple": "35", "blue": "34", "grey": "2", "bold": "1",
 }

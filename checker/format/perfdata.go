@@ -8,7 +8,7 @@ import (
 )
 
 // Metric is one value of a plugin's performance data. Values are whole numbers, because the
-// guidelines do not allow exponents and an age needs no fraction.
+// Monitoring Plugins guidelines do not allow exponents, and an age needs no fraction.
 type Metric struct {
 	Label string
 	Value int64

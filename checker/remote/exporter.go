@@ -21,7 +21,7 @@ import (
 // maxDocument is the largest accepted answer of an exporter, in bytes.
 const maxDocument = 16 << 20
 
-// Facts are the pools that an exporter read, and the answers that the exporter got from the nodes
+// Facts has the pools that an exporter read, and the answers that the exporter got from the nodes
 // that may own the disks. Said and Nodes are the results of [checker.Document.Said].
 type Facts struct {
 	Pools []checker.Pool

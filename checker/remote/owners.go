@@ -198,7 +198,8 @@ func (o Owners) try(ctx context.Context, u *url.URL, timeout time.Duration, text
 	return body, wait, err
 }
 
-// retryAfter returns how long the server asks clients to wait, 0 if the server does not say.
+// retryAfter returns the time for which the server asks clients to wait, 0 if the server does not
+// say.
 func retryAfter(response *http.Response) time.Duration {
 	seconds, err := strconv.ParseUint(response.Header.Get("Retry-After"), 10, 16)
 	if err != nil {

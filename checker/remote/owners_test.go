@@ -14,8 +14,9 @@ import (
 	"snapwatch/config"
 )
 
-// An owner's exporter that is busy answers when to ask again. If enough time is left, a busy owner
-// is asked again at the time that it gave, and the second request contains the remaining time.
+// A busy exporter of an owner answers after how many seconds it can be asked again. If enough time
+// is left, the owner is asked again after these seconds, and the second request contains the
+// remaining time.
 func TestABusyOwnerIsAskedAgain(t *testing.T) {
 	for name, c := range map[string]struct {
 		status     int
@@ -61,8 +62,8 @@ func TestABusyOwnerIsAskedAgain(t *testing.T) {
 	}
 }
 
-// A node that cannot read which guests it has counts as one that does not answer, so that its last
-// answer stands: without its guests the answer would say that nothing is absent.
+// A node that cannot read its own list of guests counts as a node that does not answer, so its last
+// answer still counts. An answer without guests would say that no disk is absent.
 func TestAnOwnerThatDoesNotKnowItsGuests(t *testing.T) {
 	owner := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte(`{"version":2,"time":"2026-03-29T12:00:00Z","disks":[],"guests_problem":"is pmxcfs hung?"}`))
