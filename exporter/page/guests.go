@@ -18,7 +18,7 @@ import (
 // disks.
 type guest struct {
 	checker.GuestLine
-	// Here are all disks of the guest on this host, also further copies and excluded disks, the
+	// Here has all disks of the guest on this host, also further copies and excluded disks, the
 	// worst first.
 	Here []*checker.Result
 	// Word describes the guest: the guest's verdict, or the verdict or outcome of a disk with a
@@ -31,12 +31,13 @@ type guest struct {
 	// Open is true if the page shows the guest's disks below the guest.
 	Open bool
 
-	// was is the worst state at the last reading of the guest's disks that cannot be read now.
+	// was is the worst of the states that the guest's now unreadable disks had when they were last
+	// read.
 	was checker.State
 }
 
-// endless is the age of a guest or disk without a snapshot, which is sorted as older than all
-// others.
+// endless is the age of a guest or disk without a snapshot. A guest or disk with this age is sorted
+// as older than all that have a snapshot.
 const endless = time.Duration(1<<63 - 1)
 
 // guestsOf returns the guests of the report, in the order of [checker.Report.GuestLines].

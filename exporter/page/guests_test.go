@@ -302,7 +302,7 @@ func TestAListingThatEndsMeanwhile(t *testing.T) {
 	assert.Len(t, shown(f, query{}).Bars, 1, "one that takes long is")
 }
 
-// The row says which of the two limits its age is beyond.
+// A guest's row names the limit that the guest's age exceeds: warning or critical.
 func TestARowNamesItsLimit(t *testing.T) {
 	for age, want := range map[time.Duration]string{3 * time.Hour: "warning", 7 * time.Hour: "critical"} {
 		g := shown(facts(0, disk(one, 100, zfs.Hourly, age)), query{}).Rows[0].Guest

@@ -20,7 +20,7 @@ import (
 //go:embed *.html *.css *.js *.svg
 var files embed.FS
 
-// assets are the content types of the files that are served below /page/, by file name.
+// assets has, by file name, the content type of each file that is served below /page/.
 var assets = map[string]string{
 	"page.css": "text/css; charset=utf-8", "page.js": "text/javascript; charset=utf-8",
 	"ok.svg": "image/svg+xml", "warning.svg": "image/svg+xml", "critical.svg": "image/svg+xml", "unknown.svg": "image/svg+xml",
@@ -62,8 +62,8 @@ type badge struct {
 	State        checker.State
 }
 
-// maxItems is the greatest number of items that the page shows of a list in a run's report, which
-// may name every disk.
+// maxItems is the greatest number of items that the page shows of a list in a run's report. The
+// list may name every disk.
 const maxItems = 20
 
 // first returns the first items of a list of any type.
@@ -75,8 +75,8 @@ func first(list any) any {
 // icons has a symbol for each colour, for readers who cannot distinguish the colours.
 var icons = map[string]string{"green": "✓", "red": "✕", "yellow": "!", "purple": "?", "grey": "–", "blue": "↓"}
 
-// New returns the handler of the page, which shows the facts that the function facts returns for
-// the open disk, "" for no open disk.
+// New returns the handler of the page. The page shows the result of the function facts. The
+// argument disk of this function is the open disk, "" for none.
 func New(log *slog.Logger, facts func(disk string) Facts) http.Handler {
 	page := template.Must(template.New("page.html").Funcs(funcs).ParseFS(files, "*.html"))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -15,7 +15,7 @@ type query struct {
 	State, Verdict, Pool, Text string
 	// Sort is the order of the guests, one of the values of sorts.
 	Sort string
-	// Well is true if the page shows the guests that do not alarm, for any number of guests.
+	// Well is true if the page shows all guests that do not alarm, however many they are.
 	Well bool
 	// Guest is the VMID of the open guest, 0 for none. Disk is the dataset of the open disk, ""
 	// for none.

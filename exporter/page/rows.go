@@ -12,8 +12,8 @@ import (
 const (
 	// pageGuests is the greatest number of guests on one page.
 	pageGuests = 200
-	// maxWell is the greatest number of guests without an alarm that the page shows without a
-	// request.
+	// maxWell is a number of guests without an alarm: the page shows more of them only if the query
+	// requests them.
 	maxWell = 5
 )
 
@@ -25,9 +25,9 @@ type row struct {
 	// this host lacks.
 	Disk    *checker.Result
 	Lacking string
-	// Why explains the state of the guest or disk without repeating the other columns.
+	// Why explains the state of the guest or disk without repeating the row's other columns.
 	Why string
-	// Sites are the cells of the columns of other hosts.
+	// Sites has, by column of an asked node, the cells of the row.
 	Sites [][]cell
 	// About contains the explanation of an open guest, nil in all other rows.
 	About *about

@@ -21,7 +21,8 @@ type cell struct {
 	// Newest is the creation time of the newest snapshot on the node, zero if unknown.
 	Newest time.Time
 	Age    time.Duration
-	// Words compare the copy on this host with the node's disk, and Title does so in a sentence.
+	// Words compares the copy on this host with the node's disk in a few words, and Title compares
+	// them in a sentence.
 	Words, Title string
 	// State is the state of the comparison with the node.
 	State checker.State
@@ -111,7 +112,7 @@ func (c *cell) say(d *checker.Result, e checker.Evidence) {
 				c.Words = fmt.Sprintf("runs there, %s behind", text.Age(compared.Lag))
 			}
 			if d.State != checker.OK {
-				c.State = checker.Critical // silence was all that a look at this host alone gave
+				c.State = checker.Critical // the facts on this host alone give no alarm
 			}
 		case compared.Lag > 0 && slices.Contains([]checker.Outcome{checker.InSync, checker.Lagging}, compared.Outcome):
 			c.Words, c.Title = text.Age(compared.Lag)+" behind", compared.Reason+"; counted from the first snapshot that has not arrived"

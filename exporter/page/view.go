@@ -29,13 +29,13 @@ type view struct {
 	ReadAt time.Time
 	// Soon is true if facts are being read, so that the browser should soon load the page again.
 	Soon bool
-	// Bars are the messages about pools that could not be read or have a fault.
+	// Bars has a message about each pool that could not be read or has a fault.
 	Bars             []bar
 	Notes            []checker.Note
 	States, Verdicts []counter
 	Query            query
 	Heads            []head
-	// Sites are the headings of the columns of asked nodes. Grouped is true if all asked nodes
+	// Sites has, by column of asked nodes, the column's heading. Grouped is true if all asked nodes
 	// share one column. Columns is the number of all columns.
 	Sites         []string
 	Grouped       bool
@@ -92,16 +92,17 @@ type openDisk struct {
 	Name    string
 	Disk    *checker.Result
 	History History
-	// Lines are the drawings of the disk's timeline, for wide and for narrow windows.
+	// Lines has two drawings of the disk's timeline: one for wide windows, and one for narrow
+	// windows.
 	Lines  []timeline
 	Origin string
-	// Cells are the asked nodes' answers about the disk. Was describes the disk's state at its
-	// last reading if the disk cannot be read now. Next are the steps to repair the disk's
-	// replication.
+	// Cells has the answers about the disk, one cell for each asked node. Was describes the disk's
+	// state at its last reading if the disk cannot be read now. Next are the steps to repair the
+	// disk's replication.
 	Cells []cell
 	Was   string
 	Next  []string
-	// Newest are the newest known snapshots of the disk, the newest first.
+	// Newest has the newest known snapshots of the disk, the newest first.
 	Newest []zfs.Snapshot
 }
 
