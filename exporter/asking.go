@@ -27,7 +27,8 @@ type asking struct {
 	// busy is true while the nodes are asked. begun is the time of the last request.
 	busy  bool
 	begun time.Time
-	// said contains the last answer of each node, by node, with the failure of a later request.
+	// said has, by node, the node's last answer, and the failure of a later request if there was
+	// one.
 	said map[string]nodeSaid
 	// order lists the nodes in the order in which they were asked.
 	order []string
@@ -102,8 +103,7 @@ func (a *asking) learn(r checker.Report, said map[string][]checker.Evidence, nod
 }
 
 // answers returns the last answers of the nodes, with their ages at the time now. A node whose
-// answer is older than maxAge counts as not reachable. Then only the alarming parts of its answer
-// count.
+// answer is older than maxAge counts as unreachable: only the alarming parts of the answer count.
 func (a *asking) answers(now time.Time, maxAge time.Duration) (said map[string][]checker.Evidence, nodes []checker.NodeAnswer) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

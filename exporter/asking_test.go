@@ -131,8 +131,8 @@ func TestAnOwnerThatDoesNotAnswer(t *testing.T) {
 	assert.Equal(t, "1", line(r.scrape(), `snapwatch_disk_comparison{dataset="tank/a/vm-100-disk-0",disk="vm-100-disk-0",outcome="owner unreachable"`))
 }
 
-// If an owner's last answer raised an alarm, that answer counts for as long as the owner gives no
-// other: an owner that is down or refuses the password must not end an alarm.
+// If an owner's last answer raised an alarm, this answer counts until the owner answers again: an
+// owner that is down or refuses the password must not end an alarm.
 func TestAnOwnerThatIsSilentSilencesNothing(t *testing.T) {
 	const disk = `{dataset="tank/a/subvol-101-disk-0",disk="subvol-101-disk-0",`
 	for name, since := range map[string]time.Duration{"long behind": 7 * time.Hour, "just started": time.Minute} {
@@ -185,8 +185,8 @@ func TestWhatIsAbsentIsNotKnownWithoutAnAnswer(t *testing.T) {
 	assert.Equal(t, "0", line(page, `snapwatch_owner_answers{node="pve1"}`))
 }
 
-// An owner that hangs delays no scrape, and the exporter has only one request to this owner under
-// way.
+// An owner that hangs delays no scrape. The exporter never has more than one unfinished request to
+// this owner.
 func TestAnOwnerThatHangs(t *testing.T) {
 	node := &owner{}
 	release := make(chan struct{})
@@ -261,7 +261,8 @@ func TestAnAnswerIsAboutWhatWasAsked(t *testing.T) {
 	assert.Equal(t, start.Add(time.Minute), nodes[0].Now)
 }
 
-// An answer that came while this host's clock was ahead does not count until that time comes.
+// An answer that arrived while this host's clock was ahead has a time in the future. Such an answer
+// counts as too old.
 func TestAnAnswerFromTheFutureIsTooOld(t *testing.T) {
 	for ahead, tooOld := range map[time.Duration]bool{0: false, time.Minute: false, time.Hour: true, 365 * 24 * time.Hour: true} {
 		a := asking{}

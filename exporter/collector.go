@@ -109,14 +109,14 @@ func (c collector) disk(out sink, cfg config.Config, now time.Time, d checker.Re
 	out.send(diskInfo, 1, append(labels, d.GuestID(), node(d.Running.Own()), cluster, dataset)...)
 }
 
-// ownedValue returns the value of diskOwned. known is false if the guests of this host are
-// unknown.
+// ownedValue returns the value of the metric diskOwned for a disk. known is false if the guests of
+// this host are unknown.
 func ownedValue(c config.Config, d *checker.Disk) (value float64, known bool) {
 	return boolValue(checker.IsOwn(c, d)), d.Owned != checker.OwnershipUnknown
 }
 
 // sink sends metrics to Prometheus' library, but omits series that would make the whole scrape
-// fail: duplicates, and invalid series, such as one with a label that is not UTF-8.
+// fail: duplicates, and invalid series, for example a series with a label that is not UTF-8.
 type sink struct {
 	ch   chan<- prometheus.Metric
 	sent map[string]bool

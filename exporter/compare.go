@@ -19,8 +19,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// maxComparisons is the greatest number of comparisons that run at the same time, and also of
-// large requests in memory.
+// maxComparisons is the greatest number of comparisons that run at the same time. No more large
+// requests than maxComparisons are in memory at the same time.
 const maxComparisons = 2
 
 // smallRequest is the greatest size in bytes of a comparison request that is read without waiting
@@ -28,7 +28,8 @@ const maxComparisons = 2
 const smallRequest = 64 << 10
 
 // compareAPI returns the handler that answers a [checker.CompareRequest]. Reading the pools may
-// take half of the request's timeout, so that time is left to look up names if a pool hangs.
+// take at most half of the request's timeout, so that time is left to look up names if a pool
+// hangs.
 func compareAPI(store *Store) http.Handler {
 	large := make(chan struct{}, maxComparisons)
 	together := comparisons{compare: store.compare, turns: make(chan struct{}, maxComparisons)}
@@ -96,7 +97,7 @@ func (s *Store) compare(ctx context.Context, request checker.CompareRequest) che
 	answer.Unregistered = err == nil && s.snapMissing(owners)
 	here := look(report)
 	names := wanted{}
-	namesakes := map[int][]checker.Result{} // by request: disks of its name elsewhere
+	namesakes := map[int][]checker.Result{} // by index of the requested disk: disks of the same name in other datasets
 	for i, asked := range request.Disks {
 		d := s.guest(asked, owners, err)
 		is, same, problem := here.meant(asked, s.covers)
@@ -148,7 +149,7 @@ func (s *Store) compare(ctx context.Context, request checker.CompareRequest) che
 	return answer
 }
 
-// wanted contains the full names of snapshots to look up, by pool, without duplicates.
+// wanted has, by pool, the full names of the snapshots to look up, each name once.
 type wanted map[string]map[string]bool
 
 func (w wanted) add(dataset string, asked checker.SnapshotRef) {
@@ -162,9 +163,9 @@ func (w wanted) add(dataset string, asked checker.SnapshotRef) {
 	w[pool][dataset+"@"+asked.Name] = true
 }
 
-// renamed answers about a disk if the dataset named in the request does not exist. A disk of the
-// same name elsewhere is the renamed disk if it has the asker's newest snapshot, by guid. If no
-// disk has this snapshot, the requested disk is gone.
+// renamed answers about a disk if the dataset named in the request does not exist. A disk with the
+// same name in another dataset is the renamed disk if the disk has, by guid, the asker's newest
+// snapshot. If no disk has this snapshot, the requested disk is gone.
 func (s *Store) renamed(d *checker.ComparedDisk, same []checker.Result, here view, asked checker.SnapshotRef, found map[string]scan.Lookup, problems map[string]string) {
 	for _, k := range same {
 		if d.Problem = cmp.Or(problems[zfs.Pool(k.Dataset)], found[k.Dataset+"@"+asked.Name].Problem); d.Problem != "" {

@@ -180,8 +180,8 @@ func TestCompareListsOnlyWhereTheAskerIsFarBehind(t *testing.T) {
 }
 
 // Another program on the copy's host makes snapshots with managed names, and replication is dead.
-// The owner can prove that it never took the copy's newest snapshot, if the owner still has all its
-// snapshots of that age.
+// The owner can prove that it never took the copy's newest snapshot if the owner still has all its
+// own snapshots of about the same age.
 func TestCompareTellsWhatItNeverHad(t *testing.T) {
 	for name, c := range map[string]struct {
 		asked  zfstest.Snapshot
@@ -209,8 +209,8 @@ func TestCompareTellsWhatItNeverHad(t *testing.T) {
 	}
 }
 
-// One old snapshot with a hold or a clone does not prove that the owner still has all its snapshots
-// of that age.
+// An old snapshot with a hold or a clone does not prove that the owner still has all its other
+// snapshots of the same age.
 func TestCompareDoesNotTrustWhatIsPinned(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(w *zfstest.World, old *zfstest.Snapshot)
@@ -238,10 +238,10 @@ func TestCompareDoesNotTrustWhatIsPinned(t *testing.T) {
 	}
 }
 
-// A request names the disk from which a copy is sent. The owner does not take another disk of the
-// same name for the disk that the request names. If the owner has renamed the disk that a request
-// names, the owner recognizes the disk by the copy's newest snapshot. A node answers that a disk is
-// gone only if the node has read every pool in which the disk could be.
+// A request names the disk from which a copy is sent. The owner must not confuse this disk with
+// another disk of the same name. If the disk was renamed on the owner, the owner recognizes the
+// disk by the copy's newest snapshot. A node answers that a disk is gone only if the node has read
+// every pool in which the disk could be.
 func TestCompareDoesNotTakeANamesakeForTheOrigin(t *testing.T) {
 	w := primaryWorld()
 	w.Datasets = append(w.Datasets, zfstest.Dataset{Name: "rpool/data/base-105-disk-0", GUID: 16, Snapshots: []zfstest.Snapshot{snapshot("__base__", 20, time.Hour)}})
@@ -306,7 +306,7 @@ func TestCompareSaysWhatTheOwnerExcludes(t *testing.T) {
 	assert.Empty(t, d[2].Excluded)
 }
 
-// For each disk whose newest snapshot in the request is a _stopped one, the answer says whether the
+// If the request names a _stopped snapshot as a disk's newest one, the answer says whether the
 // disk's guest is alive. The owner looks up each guest once.
 func TestCompareSaysWhoLives(t *testing.T) {
 	since := start.Add(-3 * time.Hour)

@@ -14,12 +14,12 @@ type view struct {
 	byName map[string][]checker.Result
 	// templates contains the VMIDs of guests that have a template's disk.
 	templates map[int]bool
-	// problems contains the problems of pools, by the pool's name; problem is one of these
+	// problems has, by pool, the problem of each pool that has one; problem is one of these
 	// problems.
 	problems map[string]string
 	problem  string
-	// counts contains, for pools with an unfinished scan, the time of the last complete scan. The
-	// last complete scan still proves that a disk exists, but not that a disk is absent.
+	// counts has, by pool with an unfinished scan, the time of the last complete scan. The last
+	// complete scan still proves that a disk exists, but not that a disk is absent.
 	counts map[string]time.Time
 	// readAt contains, for pools with a problem, the time of the last complete scan.
 	readAt map[string]time.Time

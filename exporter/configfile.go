@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	// configWait is the time for which a scan waits until the configuration file was checked for
-	// changes. Reading the file may hang, for example in /etc/pve.
+	// configWait is the greatest time for which a scan waits for the check whether the
+	// configuration file has changed. Reading the file may hang, for example in /etc/pve.
 	configWait = time.Second
 	// configSettled is the time for which the configuration file must be unchanged before the
 	// exporter reads it without a signal. Half of a file that an editor is writing may be a valid
@@ -53,8 +53,8 @@ type configFile struct {
 }
 
 func newConfigFile(s Settings) *configFile {
-	// A missing configuration file is an error here, because look has just found it: an editor
-	// may be moving the file.
+	// A missing configuration file is an error here, because the function look has just found the
+	// file: an editor may be moving the file.
 	load := func() (config.Config, error) {
 		c, err := config.Load(s.ConfigFile)
 		if err == nil && s.UseConfig != nil {
@@ -82,7 +82,8 @@ func (f *configFile) reload() {
 	f.look(func(os.FileInfo) bool { return true })
 }
 
-// look reads the configuration file if wanted returns true for its size and times.
+// look reads the configuration file if the function wanted returns true for the file's size and
+// times.
 func (f *configFile) look(wanted func(os.FileInfo) bool) {
 	if f.path == "" {
 		return

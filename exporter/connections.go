@@ -25,9 +25,9 @@ const (
 )
 
 // connections limits the open connections to the exporter. At the limit a new connection replaces
-// the connection that has been idle for longest; if no connection is idle, the new one is closed.
-// So a client with many connections does not keep out other clients. A connection that has not
-// sent its request's body counts as idle.
+// the connection that has been idle for longest. If no connection is idle, the new connection is
+// closed. So a client with many connections does not keep out other clients. A connection that has
+// not sent its request's body counts as idle.
 type connections struct {
 	mu   sync.Mutex
 	open map[net.Conn]connection
@@ -36,7 +36,7 @@ type connections struct {
 
 type connection struct {
 	host  string
-	since int // the number of the last change
+	since int // the number of the connection's last change, counted over all connections
 	idle  bool
 }
 
@@ -77,8 +77,8 @@ func hostOf(conn net.Conn) string {
 	return address.String()
 }
 
-// openConnection is the key in a request's context of the function that records a missing body on
-// the request's connection.
+// openConnection is a key in a request's context. The value is the function that records whether
+// the request's body is missing.
 type openConnection struct{}
 
 // noted stores in the context of a new connection the function that records a missing body, as
@@ -96,7 +96,8 @@ func (c *connections) owes(conn net.Conn, body bool) {
 	}
 }
 
-// makeRoom closes a connection if the newest connection, which comes from host, exceeds a limit.
+// makeRoom closes one connection if there are too many connections from host, or too many from all
+// hosts together.
 func (c *connections) makeRoom(host string) {
 	ofOne := 0
 	for _, o := range c.open {
@@ -121,7 +122,8 @@ func (c *connections) makeRoom(host string) {
 	_ = victim.Close()
 }
 
-// timed returns a handler that sets a deadline for reading a request's body before it calls next.
+// timed returns a handler that first sets a deadline for reading the request's body, and then calls
+// the handler next.
 func timed(next http.Handler, limit time.Duration) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength != 0 && r.Body != nil {

@@ -27,8 +27,8 @@ type textPage struct {
 	labels []byte // of all series; each series refers to its parts
 	now    time.Time
 	config config.Config
-	// value is the number that was printed last, and text its printed form, for reuse, because
-	// many disks have the same limits.
+	// value is the number that was printed last, and text is its printed form. The printed form is
+	// used again for the same number, because many disks have the same limits.
 	value float64
 	text  []byte
 }
@@ -39,8 +39,8 @@ const textBlock = 64 << 10
 // usualLabels is the size of the labels of most disks in the text format, in bytes.
 const usualLabels = 192
 
-// textSeries is one disk with its labels as text, in three parts: before, between and after the
-// places of labels that only some of its series have.
+// textSeries is one disk with its labels as text. Some series of the disk have additional labels at
+// two places in this text, so the text has three parts: before, between and after the two places.
 type textSeries struct {
 	*checker.Result
 	before, after, end []byte
@@ -197,8 +197,8 @@ func (p *textPage) timestamps() { p.dated(diskTimestamp, newestOf, seconds) }
 
 func newestOf(s *textSeries) time.Time { return newest(s.Result) }
 
-// owned prints the metric that says which disks belong to guests of this host. Their ownership is
-// known for all disks or for none.
+// owned prints the metric that says which disks belong to guests of this host. It is known of all
+// disks whether they belong to guests of this host, or of no disk.
 func (p *textPage) owned() {
 	begun := false
 	for i := range p.series {
@@ -228,7 +228,8 @@ func newest(d *checker.Result) time.Time {
 	return d.Newest.Creation
 }
 
-// dated prints a metric with one line for each disk for which of returns a time that is not zero.
+// dated prints a metric that is a time of each disk. If the function of returns the zero time for a
+// disk, the disk has no line.
 func (p *textPage) dated(m metric, of func(*textSeries) time.Time, value func(time.Time) float64) {
 	begun := false
 	for i := range p.series {

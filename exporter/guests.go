@@ -89,12 +89,12 @@ func (l *lookedAt) learn(pools []checker.Pool, open bool) {
 	l.open = open
 }
 
-// lookAtGuests looks up the facts needed to judge guests, if a disk has changed since the last
-// look or the last look had questions. lookAtGuests waits until ctx ends. A longer lookup
-// continues in the background.
+// lookAtGuests looks up the facts needed to judge guests if a disk has changed since the last
+// lookup, or if the last lookup had questions whose answers may have changed. lookAtGuests waits
+// for the lookup at most until ctx ends. A longer lookup continues in the background.
 func (s *Store) lookAtGuests(ctx context.Context) {
 	if !s.looked.looking.TryLock() {
-		return // another look is under way
+		return // another lookup is under way
 	}
 	if !s.looked.due() {
 		s.looked.looking.Unlock()

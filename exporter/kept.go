@@ -6,8 +6,8 @@ import (
 	"snapwatch/checker"
 )
 
-// newer returns the disks that were just read, and the disks of the earlier scan that were not
-// read now, except forgotten and renamed disks.
+// newer returns the disks that were just read, and the disks that only the earlier scan has read,
+// except forgotten and renamed disks.
 func newer(read, before []checker.Disk, forgotten func(checker.Disk) bool) []checker.Disk {
 	all, is, renamed := slices.Clone(read), map[string]bool{}, map[uint64]bool{}
 	for i := range read {

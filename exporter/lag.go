@@ -10,8 +10,9 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// tellSince adds to an answer since when the asker's copies have been behind, for copies that are
-// far behind. tellSince also sets NeverHad for the asker's snapshots that are absent here.
+// tellSince adds to an answer, for each of the asker's copies that is far behind, the time since
+// when the copy has been behind. tellSince also sets NeverHad for the asker's snapshots that are
+// absent here.
 func (s *Store) tellSince(ctx context.Context, request checker.CompareRequest, answer checker.CompareAnswer, found map[string]scan.Lookup) {
 	ask := map[string][]scan.Position{} // by pool
 	of := map[scan.Position][]*checker.ComparedDisk{}
@@ -47,9 +48,9 @@ func (s *Store) tellSince(ctx context.Context, request checker.CompareRequest, a
 	asking.Wait()
 }
 
-// absent returns the datasets, by pool, that lack the asker's newest snapshot although they have
-// a newer one, with the creation time of the asker's snapshot. _stopped snapshots are left out,
-// because they have a separate retention, so that their absence proves nothing.
+// absent returns, by pool and dataset, the creation time of the asker's newest snapshot, for each
+// dataset that lacks this snapshot although the dataset has a newer snapshot. _stopped snapshots
+// are left out, because they have a separate retention, so that their absence proves nothing.
 func (*Store) absent(request checker.CompareRequest, answer checker.CompareAnswer) map[string]map[string]time.Time {
 	absent := map[string]map[string]time.Time{}
 	for i := range answer.Disks {
@@ -82,8 +83,9 @@ func answerOf(answer checker.CompareAnswer, pool string) []*checker.ComparedDisk
 	return disks
 }
 
-// farBehind reports whether the disk has the asker's newest snapshot, and a newest snapshot at
-// least [scan.BehindFrom] younger, so that a listing of the snapshots between them is worthwhile.
+// farBehind reports whether the disk has the asker's newest snapshot, and also a snapshot that is
+// at least [scan.BehindFrom] younger. Then a listing of the snapshots between the two is
+// worthwhile.
 func farBehind(d checker.ComparedDisk, asked checker.SnapshotRef) bool {
 	holds := (d.Presence == checker.AsSnapshot || d.Presence == checker.AsBookmark) && d.PresenceGUID == asked.GUID
 	return d.Problem == "" && holds && d.Newest != nil && d.Newest.Creation.Sub(asked.Creation) >= scan.BehindFrom

@@ -12,8 +12,8 @@ import (
 	"snapwatch/internal/report"
 )
 
-// A node answers a host with copies which disks snap takes snapshots of here, and what their guests
-// are called.
+// A node's answer to a host with copies names the disks of which snap takes snapshots on the node,
+// and the guests of these disks.
 func TestANodeTellsWhatItHas(t *testing.T) {
 	w := primaryWorld()
 	off := disk("rpool/data/vm-104-disk-0", 16, snapshot("stopped", 8, 24*time.Hour))
@@ -39,7 +39,7 @@ func TestANodeTellsWhatItHas(t *testing.T) {
 }
 
 // While snap fails on a node, the newest snapshot of a disk only gets older. The node's answer says
-// whether the disk's guest is alive, whatever the class of this snapshot is.
+// whether the disk's guest is alive, whatever the class of the newest snapshot is.
 func TestANodeTellsThatAGuestLivesWhileSnapFails(t *testing.T) {
 	w := primaryWorld()
 	w.Datasets = append(w.Datasets, disk("rpool/data/vm-104-disk-0", 16, snapshot("hourly", 8, 30*time.Hour)))

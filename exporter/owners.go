@@ -12,8 +12,9 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// ownedWait is the time for which an answer waits until Proxmox's guest configurations were read.
-// The guest configurations are in the memory of pmxcfs: reading them takes no time, or hangs.
+// ownedWait is the greatest time for which an answer waits for the reading of Proxmox's guest
+// configurations. The guest configurations are in the memory of pmxcfs: reading them takes no time,
+// or hangs.
 const ownedWait = 2 * time.Second
 
 // owners reads which node owns which guest.
@@ -40,8 +41,8 @@ func ownership(o pve.Owners, err error, vmid int) checker.Ownership {
 	return checker.NotOwned
 }
 
-// ownersOnce returns the owners of guests that were last read, and reads them only if they were
-// never read. ownersOnce returns nil if the owners cannot be read.
+// ownersOnce returns the owners of guests as they were last read. If the owners were never read,
+// ownersOnce reads them; it returns nil if they cannot be read.
 func (s *Store) ownersOnce(ctx context.Context) *pve.Owners {
 	if owners := s.guests.known(); owners != nil || s.settings.Owners == nil || s.settings.NoGuests {
 		return owners
@@ -71,9 +72,9 @@ func (s *Store) isReplica(dataset string) bool {
 	return s.config().Role == "replica" || zfs.WithinAny(dataset, s.config().Replicas)
 }
 
-// guestsByDisk returns a function that names the node that owns a disk's guest, according to the
-// configuration of Proxmox that was last read. guestsByDisk returns nil if the configuration of
-// Proxmox was never read.
+// guestsByDisk returns the nodes on which guests are configured, according to the configuration of
+// Proxmox that was last read. guestsByDisk returns nil if the configuration of Proxmox was never
+// read.
 func (s *Store) guestsByDisk() *scan.Guests {
 	owners := s.guests.known()
 	if owners == nil {

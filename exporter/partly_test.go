@@ -9,8 +9,8 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// If the owner cannot open one of its datasets, the owner still answers about the other disks,
-// which it has just read, but does not say that a disk is gone that it did not find.
+// If the owner cannot open one of its datasets, the owner still answers about the disks that it has
+// just read. If a requested disk was not found, the owner does not say that this disk is gone.
 func TestOneBadDatasetOnTheOwner(t *testing.T) {
 	w := primaryWorld()
 	w.Faults = []zfstest.Fault{{Words: []string{"get", "rpool"}, Exit: 1, Stderr: "cannot open 'rpool/vm-999-cloudinit': I/O error\n"}}
@@ -22,7 +22,7 @@ func TestOneBadDatasetOnTheOwner(t *testing.T) {
 	assert.False(t, d[1].Gone)
 }
 
-// One dataset of a pool cannot be opened for days. Meanwhile another disk of the pool is destroyed
+// One dataset of a pool cannot be opened for days. Meanwhile a second disk of the pool is destroyed
 // and forgotten, and a third disk is renamed. The exporter no longer looks for the forgotten disk,
 // nor for the old name of the renamed disk.
 func TestForgottenBesideOneThatCannotBeRead(t *testing.T) {

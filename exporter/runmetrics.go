@@ -60,7 +60,7 @@ type Runs struct {
 	Last func() (report.Run, error)
 	// Expected reports whether a timer or cron starts the command on this host.
 	Expected func() bool
-	// Limit returns the greatest time since the end of the last good run without an alarm. Limit
+	// Limit returns the time since the end of the last good run above which an alarm is due. Limit
 	// may be nil.
 	Limit func() time.Duration
 }

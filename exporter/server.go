@@ -98,9 +98,9 @@ func (s Server) facts(store *Store) func(disk string) page.Facts {
 	}
 }
 
-// A request waits for a scan for the timeout in Prometheus' header minus waitOffset for sending
-// the answer, or without the header for defaultWait, which suits Prometheus' default timeout of
-// ten seconds.
+// A request waits for a scan at most for the timeout in Prometheus' header, minus waitOffset for
+// sending the answer. A request without the header waits for defaultWait, which suits Prometheus'
+// default timeout of ten seconds.
 const (
 	defaultWait = 8 * time.Second
 	waitOffset  = 500 * time.Millisecond
@@ -109,8 +109,8 @@ const (
 	longestWait = 5 * time.Minute
 )
 
-// refreshed starts a scan for each request and waits for it within the request's timeout. After
-// the wait the handler next answers from the stored results.
+// refreshed starts a scan for each request, and waits for the scan within the request's timeout.
+// After the wait the handler next answers from the stored results.
 func refreshed(store *Store, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), timeoutOf(r))

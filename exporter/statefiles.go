@@ -73,8 +73,8 @@ func (f *inventoryFile) update(pools []checker.Pool, guests *scan.Guests, now ti
 	f.change(now, func(known scan.Inventory) (scan.Inventory, bool) { return updated(known, pools, guests, now) })
 }
 
-// hear adds to the inventory the disks of guests that nodes reported as their own. Faults of the
-// inventory's file are handled as in update.
+// hear adds to the inventory the disks of guests that nodes reported as their own. hear handles
+// faults of the inventory's file as update does.
 func (f *inventoryFile) hear(nodes []checker.NodeAnswer, now time.Time) {
 	f.change(now, func(known scan.Inventory) (scan.Inventory, bool) { return known.Heard(nodes, now) })
 }

@@ -58,9 +58,9 @@ type Store struct {
 type Settings struct {
 	// Config is the configuration with which the exporter starts.
 	Config config.Config
-	// ConfigFile is the path of the configuration. If ConfigFile is "", the configuration is
-	// never read again. UseConfig is called with each configuration that was read again, and may
-	// refuse it with an error. UseConfig may be nil.
+	// ConfigFile is the path of the configuration. If ConfigFile is "", the configuration is never
+	// read again. UseConfig is called with each configuration that was read again, and may refuse
+	// the configuration with an error. UseConfig may be nil.
 	ConfigFile string
 	UseConfig  func(config.Config) error
 	Scanner    scan.Scanner
@@ -109,7 +109,8 @@ type pool struct {
 	// running.
 	scanning chan struct{}
 	begunAt  time.Time
-	// roots are the datasets that the current scan, or else the last one, searches.
+	// roots has the datasets that the running scan searches. If no scan is running, roots has the
+	// datasets that the last scan searched.
 	roots []string
 	// past contains the last listings of the pool, for the page.
 	past []page.Listing
@@ -261,7 +262,7 @@ func (s *Store) judge(pools []checker.Pool) checker.Report {
 	return r.WithGuests(policy)
 }
 
-// pooled returns the newest known facts about all pools, with the disks of the inventory that are
+// pooled returns the newest known facts about all pools, and adds the inventory's disks that are
 // gone.
 func (s *Store) pooled() []checker.Pool {
 	known := s.inventory.disks() // before the pools: a disk found meanwhile is not lost

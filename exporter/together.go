@@ -79,8 +79,8 @@ func (c *comparisons) join(deadline time.Time, request checker.CompareRequest) (
 	return b, 0
 }
 
-// carryOut answers a batch as soon as fewer than maxComparisons comparisons are running, or fails
-// with errBusy after wait.
+// carryOut answers a batch as soon as fewer than maxComparisons comparisons are running. If there
+// is no such moment within the time wait, the batch fails with errBusy.
 func (c *comparisons) carryOut(b *batch, wait time.Duration) {
 	defer close(b.done)
 	defer func() {
