@@ -4,7 +4,7 @@ package deploy
 
 import "embed"
 
-// Files are the shipped files, by their path below deploy.
+// Files has the shipped files, by their path below deploy.
 //
 //go:embed alertmanager nagios nrpe prometheus pve systemd
 var Files embed.FS

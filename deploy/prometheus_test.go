@@ -18,8 +18,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// runMetrics are the metrics about the runs of snap, of a node on which snap runs, and of a node
-// on which snap is late.
+// runMetrics has the metrics of two nodes about their runs of snap: snap runs in time on one node,
+// and is late on the other.
 const runMetrics = `snapwatch_run_expected 1
 snapwatch_run_last_success_timestamp_seconds 1774785600
 snapwatch_run_duration_seconds 2
@@ -92,9 +92,9 @@ func ask(t *testing.T, api, query string) (answer reply) {
 	return answer
 }
 
-// prometheus starts a Prometheus that scrapes the target as two sites every second, and returns
-// the address of the Prometheus. Prometheus scrapes the replica once more for each set of other
-// labels.
+// prometheus starts a Prometheus that scrapes the target as two sites every second, and returns the
+// address of the Prometheus. For each element of others, Prometheus scrapes the replica once more,
+// with the labels of this element.
 func prometheus(t *testing.T, target string, others ...string) string {
 	t.Helper()
 	twice := ""

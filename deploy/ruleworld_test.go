@@ -115,7 +115,7 @@ func (p place) flag(name string, value float64, more ...string) {
 	p.world.series = append(p.world.series, series{name: name, labels: p.labels.with(more...), first: value, flag: true})
 }
 
-// id returns the labels of the target that appear in its alerts.
+// id returns those of the target's labels that its alerts also have.
 func (p place) id() labels {
 	id := labels{}
 	for _, key := range []string{"job", "cluster", "site", "instance"} {
@@ -133,8 +133,8 @@ func (p place) fires(name, severity string, more ...string) {
 // series.
 func hours(n float64) float64 { return -3600 * n }
 
-// disk is a disk of a simulated target. Without ended, the disk's newest snapshot is always new;
-// with ended, the disk's newest snapshot was made at this time.
+// disk is a disk of a simulated target. If the field ended is not set, the disk's newest snapshot
+// is always new; otherwise the newest snapshot was made at the time ended.
 type disk struct {
 	pool, state string
 	// later is the disk's state from the scrape laterFrom on, "" if the state does not change.
@@ -387,8 +387,8 @@ func faults() *world {
 	d = disk{state: "stopped", origin: "ahead", ended: at(hours(10))}
 	c.disk(d)
 	both(c, "Lag", d)
-	// The newest snapshot of another copy is from the next year. The copy whose newest snapshot
-	// is from the next year must not make the other copies count as behind.
+	// The newest snapshot of one copy is from the next year. This copy must not make the other
+	// copies of the same disk count as behind.
 	a, d = own("future-copy", "fresh")
 	a.disk(d)
 	c = w.target("c", "future-copy", "replica")
@@ -791,7 +791,8 @@ func copies() *world {
 // tests of alerts that depend on it.
 var byRole = []string{"NoDisks", "LagNotMeasurable", "ReplicaExporterDown", "ExporterDown", "TargetGone", "TargetAmbiguous", "ReplicationSiteDown"}
 
-// variants returns other ways in which Prometheus may scrape the same simulated series.
+// variants returns functions that change a test world: afterwards the world has the series that
+// Prometheus would store if it scraped the same targets in a different way.
 func variants() map[string]func(world) world {
 	each := func(change func(series, world) []series) func(world) world {
 		return func(w world) world {

@@ -129,8 +129,8 @@ func TestTheZabbixTemplateReadsMetricsThatThereAre(t *testing.T) {
 	}
 }
 
-// alone contains the alerts that the Zabbix template lacks, because a single host cannot evaluate
-// them or Zabbix has its own means, with the reason.
+// alone has, by alert, the reason why the Zabbix template lacks the alert: a single host cannot
+// evaluate the alert, or Zabbix has its own means for it.
 var alone = map[string]string{
 	"SnapwatchLagNotMeasurable":    "owners: says it",
 	"SnapwatchCopyMissing":         "compares sites; SnapwatchAbsent asks the owner",
@@ -244,10 +244,10 @@ func TestTheZabbixTemplateTakesAPoolForUnreadableAsTheRulesDo(t *testing.T) {
 	assert.NotEmpty(t, pools)
 }
 
-// If an item gets no value any more, Zabbix does not evaluate its trigger, so the event would
-// remain open for ever. A trigger's event must end without a value, as an alert of Prometheus
-// does. The trigger waits longer than the trigger "the exporter does not answer", which keeps
-// open events unchanged while the exporter is down.
+// If an item gets no value any more, Zabbix does not evaluate the item's trigger, so the trigger's
+// event would remain open for ever. A trigger's event must end when the item gets no value any
+// more, because an alert of Prometheus also ends then. The trigger waits longer than the trigger
+// "the exporter does not answer", which keeps open events unchanged while the exporter is down.
 func TestAZabbixEventEndsWhenItsValueIsGone(t *testing.T) {
 	z, _ := zabbixTemplate(t)
 	items := z.items()
