@@ -35,7 +35,7 @@ type ExplainedDocument struct {
 	Facts []FactDocument `json:"facts"`
 	// Config is the command that prints the guest's configuration as of the restore point.
 	Config string `json:"config,omitempty"`
-	// Start are the commands that make clones of the guest's disks, and Back the commands that
+	// Start has the commands that make clones of the guest's disks, and Back the commands that
 	// remove the clones.
 	Start []string `json:"start"`
 	Back  []string `json:"back"`

@@ -171,8 +171,8 @@ func (p *Policy) unmet(disks []Result) []Note {
 }
 
 // clusterOf returns the cluster of a node. If all disks come from one cluster, the node belongs to
-// this cluster. If disks come from several clusters, the disks that a node holds show its cluster,
-// and the cluster of a node is unknown while no disk here is from the node.
+// this cluster. If disks come from several clusters, the copies whose newest snapshots the node
+// holds show its cluster. While this host has no copy from the node, its cluster is unknown.
 func clusterOf(node string, p *Policy, clusters map[string]map[string]bool) (cluster string, known bool) {
 	switch {
 	case p.OriginOf == nil:

@@ -80,8 +80,8 @@ func tellTimeout(request *http.Request, timeout time.Duration) {
 	request.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", strconv.FormatFloat(timeout.Seconds(), 'f', 3, 64))
 }
 
-// readAnswer reads the body of an HTTP answer with status 200, of at most limit bytes. For
-// another status readAnswer returns an error with the first words of the server's answer.
+// readAnswer reads the body of an HTTP answer with status 200, of at most limit bytes. For any
+// status except 200 readAnswer returns an error with the first words of the server's answer.
 func readAnswer(response *http.Response, limit int64) ([]byte, error) {
 	body, err := io.ReadAll(io.LimitReader(response.Body, limit+1))
 	if err != nil {

@@ -243,8 +243,8 @@ func (s Scanner) readOnce(ctx context.Context, r zfs.Reader, roots []string, poo
 // otherVolume matches the names of a guest's volumes that are not disks.
 var otherVolume = regexp.MustCompile(`^(vm|subvol|base|basevol)-\d+-(cloudinit|state|fleece)`)
 
-// heads reads the heads of the disks, ordered by name. An error for which [zfs.Complained] is true
-// comes with all complete heads.
+// heads reads the heads of the disks, ordered by name. If [zfs.Complained] is true for the error,
+// heads also returns all heads that were read completely.
 func (s Scanner) heads(ctx context.Context, r zfs.Reader, roots []string, pool *checker.Pool) ([]zfs.Dataset, error) {
 	heads, err := r.Descendants(ctx, roots...)
 	if err != nil && !zfs.Complained(err) {
