@@ -11,17 +11,18 @@ import (
 	"snapwatch/snapper"
 )
 
-// restTimeout is the time for which pools with finished snapshots wait for the other pools, before
-// the run destroys old snapshots on the finished pools. A pool with finished snapshots waits
-// because the run destroys no snapshot while the run holds a guest's lock.
+// restTimeout limits the time for which a pool that has its new snapshots waits for the new
+// snapshots on the other pools. After restTimeout the run destroys old snapshots on the pool that
+// waited. The pool waits because the run holds guests' locks while it takes snapshots, and destroys
+// nothing while it holds a guest's lock.
 const restTimeout = 30 * time.Second
 
-// maxTogether is the largest number of disks of living guests that one channel program snapshots.
-// The run holds the guests' locks while the program runs, so the program must end within a second.
+// One channel program snapshots at most maxTogether disks of living guests. The run holds the
+// guests' locks while the program runs, so the program must end within a second.
 const maxTogether = 50
 
 // carryOut carries out the plan for these pools and returns the outcomes of the disks. The argument
-// read of carryOut has the disks of all pools that the run has read. The order is:
+// read of carryOut has all disks that the run has read, on all pools. The order is:
 //
 //  1. Destroy the bookmarks of discarded histories, so that no program sends from one. The
 //     disks of guests that stopped come first, because nothing else is done while such a
@@ -36,8 +37,8 @@ const maxTogether = 50
 //  6. Take the snapshots of all other living guests, on all pools side by side, and start the
 //     hooks that follow these snapshots.
 //  7. On each pool, bookmark older snapshots, replace local labels by received ones, and
-//     destroy the snapshots that the retention drops. Snapshots that wait beyond the largest
-//     number of a run are destroyed last, if the run may destroy more.
+//     destroy the snapshots that the retention drops. Snapshots in Waiting, which exceed
+//     max_destroys, are destroyed last, in place of snapshots that ZFS refused to destroy.
 func (r *run) carryOut(ctx context.Context, view snapper.NodeView, pools []*pool, plan snapper.Plan, read []snapper.Disk) map[string]snapper.Outcome {
 	pools = readable(pools)
 	r.captures.round(plan, planned(pools))
@@ -89,8 +90,8 @@ func (r *run) carryOut(ctx context.Context, view snapper.NodeView, pools []*pool
 }
 
 // takeLiving takes the snapshots of living guests on a pool, with several guests in one channel
-// program. While the program runs, takeLiving holds the guests' locks. If Proxmox is working on a
-// guest, the guest may get no snapshot in this run.
+// program. While the program runs, takeLiving holds the guests' locks. A guest on which Proxmox is
+// working may get no snapshot in this run.
 func (r *run) takeLiving(ctx context.Context, view snapper.NodeView, p *pool, plans []snapper.GuestPlan) map[string]snapper.Outcome {
 	outcomes := map[string]snapper.Outcome{}
 	for len(plans) > 0 {
@@ -117,10 +118,10 @@ func (r *run) takeStops(ctx context.Context, view snapper.NodeView, pools []*poo
 	return outcomes
 }
 
-// takeStop takes the _stopped snapshots of one guest and sets its labels, in one channel program
-// on each of the guest's pools, side by side. While the programs run, takeStop holds the lock of
-// each guest that uses the disks, so that nobody can start these guests. takeStop holds the locks
-// for maxLocked at most.
+// takeStop takes the _stopped snapshots of one guest and sets its labels, in one channel program on
+// each of the guest's pools, side by side. While the programs run, takeStop holds the lock of each
+// guest that uses the disks, so that nobody can start these guests. takeStop holds each lock for at
+// most maxLocked.
 func (r *run) takeStop(ctx context.Context, view snapper.NodeView, pools []*pool, s snapper.Stop) map[string]snapper.Outcome {
 	disks := stopDisks(pools, s)
 	// Without the sync before the lock, the pools would write their pending data while the guest is
@@ -170,7 +171,7 @@ func syncPools(world Time, pools []*pool, plans []snapper.GuestPlan) {
 	eachPool(world, busy, func(p *pool) { _ = p.within(soonTimeout, p.Sync) })
 }
 
-// stopDisks returns the disks that are in the plan for a guest that stopped.
+// stopDisks returns the names of the disks in the plan for one guest that stopped.
 func stopDisks(pools []*pool, s snapper.Stop) []snapper.Disk {
 	return slices.DeleteFunc(planned(pools), func(d snapper.Disk) bool {
 		return !slices.ContainsFunc(s.Plans, func(g snapper.GuestPlan) bool {

@@ -88,8 +88,8 @@ func TestSettle(t *testing.T) {
 	}
 }
 
-// A run reports a snapshot that a channel program took, and could not destroy after another disk of
-// the guest failed.
+// If the snapshot of one disk of a guest fails, the channel program destroys the guest's other new
+// snapshots. A run reports each of these snapshots that the program could not destroy.
 func TestSettleUndone(t *testing.T) {
 	p := testPool()
 	g := snapper.GuestPlan{Snapshot: "autosnap_2026-07-15_12:07:00_stopped", Class: zfs.Stopped, Disks: []snapper.DiskPlan{{Dataset: disk0, Snapshot: true}, {Dataset: disk1, Snapshot: true}}}
@@ -145,8 +145,8 @@ func TestUnmarkRefuses(t *testing.T) {
 	}
 }
 
-// A run that has received SIGTERM starts no further channel program, and reports the steps that it
-// did not do.
+// After SIGTERM, a run starts no further channel program. The run reports the steps of its plan
+// that it did not do.
 func TestToldToEnd(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -164,8 +164,8 @@ func TestToldToEnd(t *testing.T) {
 	assert.Contains(t, p.report.Problems[0].Text, "told to end, 1 snapshot is left for the next run to destroy")
 }
 
-// While a command of the run hangs on a pool, the run begins no other command on this pool: the
-// other command would wait, and the run would hold its locks meanwhile.
+// While a command of the run hangs on a pool, the run begins no second command on this pool. The
+// second command would have to wait, and the run would hold guests' locks during that wait.
 func TestNothingIsBegunBehindAStepThatHangs(t *testing.T) {
 	p := testPool()
 	assert.ErrorIs(t, p.withTimeout(func(context.Context) error { return fmt.Errorf("zfs: %w", command.ErrStillRunning) }), command.ErrStillRunning)

@@ -11,9 +11,10 @@ import (
 	"snapwatch/snapper"
 )
 
-// maxCaptured is the largest number of bytes of guests' configurations in the arguments of one
-// channel program. The kernel accepts about 2 MiB of arguments, and no snapshot may fail because of
-// configurations. A configuration beyond the limit is stored in a snapshot of the next run.
+// The arguments of one channel program have at most maxCaptured bytes of guests' configurations.
+// The kernel accepts about 2 MiB of arguments, and a snapshot must not fail because its
+// configuration is too long. A configuration that exceeds the rest of maxCaptured is stored in a
+// snapshot of the next run.
 const maxCaptured = 512 << 10
 
 // captures decides which new snapshots keep the configuration of their guest in a property, and
@@ -25,8 +26,9 @@ type captures struct {
 	node string
 	// stays reports whether a snapshot exists and is not destroyed by this round.
 	stays func(dataset, name string) bool
-	// before has, by dataset, the records of the configurations that snapshots of earlier runs
-	// keep. The field now has the records of the configurations that this run could not store.
+	// before has, by dataset, the record of the configuration that a snapshot of an earlier run
+	// keeps. The field now has, by dataset, the record of a configuration that this run could not
+	// store.
 	before map[string]report.Kept
 	nowMu  sync.Mutex
 	now    map[string]report.Kept
@@ -42,9 +44,9 @@ func (c *captures) round(plan snapper.Plan, disks []snapper.Disk) {
 }
 
 // fill adds to the plans of one channel program the configurations that their snapshots must keep.
-// fill reads the configurations from the guests' files, while the guests are locked. Each snapshot
-// of a guest gets the configuration, because a receiver may have only some of the disks. A
-// configuration that could not be read is not stored in a snapshot.
+// fill reads the configurations from the guests' files, while the guests are locked. The snapshot
+// of each disk of a guest gets the configuration, because a receiver may have only some of the
+// guest's disks. A configuration that could not be read is not stored in a snapshot.
 func (c *captures) fill(plans []snapper.GuestPlan, view snapper.NodeView, looks map[int]snapper.LastLook) []snapper.GuestPlan {
 	if !c.on {
 		return plans
@@ -121,8 +123,8 @@ func (p *packing) reference() *snapper.Capture {
 	return &snapper.Capture{Sum: p.sum, Value: p.captured.Reference(), Reference: true}
 }
 
-// kept returns, by dataset, the records of the configurations that snapshots keep after this run.
-// kept includes the records of earlier runs, except of disks that are gone.
+// kept returns, by dataset, the record of the configuration that a snapshot keeps after this run.
+// kept includes the records of earlier runs, except the records of disks that are gone.
 func (c *captures) kept(outcomes map[string]snapper.Outcome, pools []*pool) map[string]report.Kept {
 	if !c.on {
 		return nil

@@ -15,8 +15,8 @@ import (
 	"snapwatch/snapper"
 )
 
-// captureRun adds a guest's configuration to the plan for the guest, which has two disks, one of
-// which gets a snapshot; captureRun returns the captures and the changed plan.
+// captureRun adds a guest's configuration to the plan for the guest. The guest has two disks, and
+// the plan takes a snapshot of one disk. captureRun returns the captures and the changed plan.
 func captureRun(config string, kept report.Kept, destroys ...snapper.Destroy) (*captures, []snapper.GuestPlan) {
 	o := testOptions()
 	o.Config.CaptureConfig = true
@@ -29,8 +29,8 @@ func captureRun(config string, kept report.Kept, destroys ...snapper.Destroy) (*
 	return c, c.fill(plan.Guests, view, map[int]snapper.LastLook{100: {Config: pve.Config{ID: id, Text: config}}})
 }
 
-// A guest configuration that is kept with snapshots names those of the guest's storages on which
-// this node takes no snapshots.
+// A guest configuration that is kept with snapshots also names the guest's storages of which this
+// node takes no snapshots.
 func TestCaptureNamesOtherStorages(t *testing.T) {
 	_, plans := captureRun("scsi0: data:vm-100-disk-0\nscsi1: lvm:vm-100-disk-0\n", report.Kept{})
 	kept, err := pve.ReadCaptured(plans[0].Disks[0].Config.Value)

@@ -27,12 +27,12 @@ const (
 	quickBatch = time.Second
 )
 
-// moreTimeout is the time during which a run destroys waiting snapshots in place of the planned
-// ones that it could not destroy.
+// moreTimeout limits the time in which a run destroys snapshots in Waiting, in place of the planned
+// snapshots that it could not destroy.
 const moreTimeout = 2 * time.Minute
 
-// mayDestroy returns the number of snapshots that the run may still destroy. In a dry run, all
-// destroys in the plan of the earlier rounds count as done.
+// mayDestroy returns the number of snapshots that the run may still destroy before it reaches
+// max_destroys. In a dry run, all destroys in the plan of the earlier rounds count as done.
 func (r *run) mayDestroy(before snapper.Plan) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -43,11 +43,12 @@ func (r *run) mayDestroy(before snapper.Plan) int {
 	return max(0, r.Config.MaxDestroysFor(r.disks)-done)
 }
 
-// destroyMore destroys waiting snapshots, which are due beyond the largest number that a run may
-// destroy, the oldest of all pools first. Waiting snapshots take the place of snapshots that have a
-// hold or a clone: each run tries to destroy held and cloned snapshots, but these do not count as
-// destroyed. After half of the time, the run first destroys snapshots of disks without holds and
-// clones. destroyMore calls before with the snapshots that it will try to destroy next.
+// destroyMore destroys snapshots in Waiting, which the retention drops but which exceed
+// max_destroys, the oldest of all pools first. They take the place of planned snapshots that have a
+// hold or a clone: the run tries to destroy these planned snapshots, but fails, so they do not
+// count as destroyed. After half of moreTimeout, destroyMore first destroys snapshots of disks
+// without holds and clones. Before each attempt, destroyMore passes the snapshots that it will try
+// to destroy to the function before.
 func (r *run) destroyMore(ctx context.Context, pools []*pool, before func(next []snapper.Destroy)) {
 	end := r.World.Now().Add(moreTimeout)
 	half := end.Add(-moreTimeout / 2)
@@ -84,7 +85,7 @@ func (r *run) destroyMore(ctx context.Context, pools []*pool, before func(next [
 	}
 }
 
-// byPool splits destroys by pool, and keeps their order.
+// byPool groups destroys by pool, and keeps the order of the destroys within each pool.
 func byPool(destroys []snapper.Destroy) map[string][]snapper.Destroy {
 	split := map[string][]snapper.Destroy{}
 	for _, d := range destroys {
@@ -93,9 +94,9 @@ func byPool(destroys []snapper.Destroy) map[string][]snapper.Destroy {
 	return split
 }
 
-// reportDue reports the snapshots that have a hold or a clone, and the number of snapshots on each
-// pool that are due but were not destroyed. A number that grows from day to day is a warning,
-// because the pools then fill without limit.
+// reportDue reports the snapshots that have a hold or a clone, and, by pool, the number of
+// snapshots that the retention drops but that this run did not destroy. If this number grows from
+// day to day, reportDue warns, because the pool then fills without limit.
 func (r *run) reportDue(pools []*pool, plan snapper.Plan) {
 	for _, p := range pools {
 		p.reportKept()
@@ -131,8 +132,8 @@ func (r *run) reportDue(pools []*pool, plan snapper.Plan) {
 // report.
 func (p *pool) place() string { return strings.Join(slices.Sorted(slices.Values(p.parents)), ",") }
 
-// overlaps reports whether the datasets that an earlier report names in place, and the pool's
-// datasets whose disks this run reads, have datasets in common.
+// overlaps reports whether this run reads disks below a dataset that an earlier report names in
+// place.
 func (p *pool) overlaps(place string) bool {
 	return slices.ContainsFunc(strings.Split(place, ","), func(other string) bool {
 		return zfs.WithinAny(other, p.parents) || slices.ContainsFunc(p.parents, func(own string) bool { return zfs.Within(own, other) })
@@ -176,9 +177,9 @@ func (p *pool) applyDestroys(ctx context.Context, destroys []snapper.Destroy) {
 	}
 }
 
-// withoutRefused removes from the destroys those on disks on which a channel program refused to
-// destroy because the disk is being received or a keeper is gone: the next channel program would
-// refuse, too.
+// withoutRefused removes the destroys on the disks in refused: on these disks a channel program
+// refused to destroy snapshots, because the disk is being received or a keeper is gone. The next
+// channel program would refuse, too.
 func (p *pool) withoutRefused(destroys []snapper.Destroy) (rest []snapper.Destroy) {
 	for _, d := range destroys {
 		if !p.refused[d.Dataset] {
@@ -224,7 +225,8 @@ func (p *pool) gone(d snapper.Destroy) {
 	p.destroyed = append(p.destroyed, zfs.Snapshot{Dataset: d.Dataset, Name: d.Name})
 }
 
-// pin is a reason why ZFS keeps snapshots of a disk until a person ends it: a hold or a clone.
+// pin is a reason why ZFS does not destroy snapshots of a disk until a person removes the hold or
+// the clone.
 type pin struct {
 	dataset string
 	errno   syscall.Errno
@@ -236,8 +238,9 @@ func (p *pool) pinned(dataset string) bool {
 	return p.kept[pin{dataset, syscall.EBUSY}] != nil || p.kept[pin{dataset, syscall.EEXIST}] != nil
 }
 
-// reportKept reports the snapshots that have a hold or a clone, once for each disk. Holds and
-// clones are not a reason for a mail at every run.
+// reportKept reports the snapshots that have a hold or a clone, with one problem for each disk. The
+// problem is not a warning, because cron sends a mail for a warning, and every run finds the same
+// holds and clones.
 func (p *pool) reportKept() {
 	byName := func(a, b pin) int {
 		return cmp.Or(strings.Compare(a.dataset, b.dataset), cmp.Compare(a.errno, b.errno))

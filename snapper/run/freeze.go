@@ -32,13 +32,14 @@ func newFreezer(r *run, view snapper.NodeView, pools []*pool) *freezer {
 	return &freezer{Options: r.Options, journal: r.journal, start: r.start, previous: r.previous.Quiesced, view: view, pools: pools, locks: r.locks, captures: r.captures}
 }
 
-// take takes the snapshots of guests and groups that must be frozen, one after the other, each in a
-// window, the time of one freeze, of its own. take handles the next guest only after the guest
-// before is thawed. A guest that cannot be frozen gets its snapshot without a freeze.
+// take takes the snapshots of guests and groups that must be frozen. Each guest or group has a
+// window of its own, the time of one freeze. The next window begins only after the guests of the
+// window before are thawed. A guest that cannot be frozen gets its snapshot without a freeze.
 func (f *freezer) take(ctx context.Context, list []snapper.Frozen) map[string]snapper.Outcome {
 	all := map[string]snapper.Outcome{}
 	for _, u := range f.ask(ctx, list) {
-		// ask starts pvesh, which is slow, so the run asks all guests before it locks any of them.
+		// ask starts pvesh, which is slow, so the run asks all guests before it locks the first
+		// one.
 		maps.Copy(all, f.takeOne(ctx, u))
 	}
 	return all
@@ -64,9 +65,9 @@ func (f *freezer) takeOne(ctx context.Context, u snapper.Frozen) map[string]snap
 	return outcomes
 }
 
-// needed returns the freezes of the guests that use a disk which gets a snapshot by the plans. The
-// other guests are not frozen, and have no result of a freeze: the outcomes of their disks say why
-// the disks wait.
+// needed returns the freezes of the guests that use a disk which gets a snapshot by the plans. A
+// guest without such a disk is not frozen, and has no result of a freeze. The outcomes of the
+// guest's disks have the reason why the disks wait.
 func (f *freezer) needed(list []snapper.Freeze, plans []snapper.GuestPlan) []snapper.Freeze {
 	var used []int
 	for _, g := range plans {
@@ -79,8 +80,8 @@ func (f *freezer) needed(list []snapper.Freeze, plans []snapper.GuestPlan) []sna
 	return slices.DeleteFunc(slices.Clone(list), func(z snapper.Freeze) bool { return !slices.Contains(used, z.VMID) })
 }
 
-// note sets the property that marks a snapshot as consistent, on the snapshots of the guests in the
-// map consistent. The guests need not be locked for that.
+// note sets the property that marks a snapshot as consistent, on the new snapshots of the guests in
+// the map consistent. The run need not hold the guests' locks while note sets the property.
 func (f *freezer) note(u snapper.Frozen, consistent map[int]bool, outcomes map[string]snapper.Outcome) {
 	eachPool(f.World, f.pools, func(p *pool) {
 		var names []string
@@ -131,8 +132,8 @@ func (f *freezer) takeFrozen(ctx context.Context, plans []snapper.GuestPlan, res
 	return outcomes
 }
 
-// ask finds out whether each guest of the list can be frozen now, and returns the list with the
-// reason for each guest that cannot.
+// ask finds out, for each guest of the list, whether the guest can be frozen now. ask returns the
+// list, in which each guest that cannot be frozen has the reason.
 func (f *freezer) ask(ctx context.Context, list []snapper.Frozen) []snapper.Frozen {
 	list = slices.Clone(list)
 	lanes := f.World.Lanes(f.World.FreezesAtOnce())
@@ -171,8 +172,8 @@ func (f *freezer) lacks(vmid int, taken func(dataset string) bool, frozen func(v
 	return f.view.Lacks(vmid, planned(f.pools), excluded, taken, frozen)
 }
 
-// errWrongHow means that the way of freezing in the configuration is impossible for this kind of
-// guest.
+// errWrongHow means that the configuration demands a way of freezing that does not exist for this
+// kind of guest.
 var errWrongHow = errors.New("not possible")
 
 // leftFrozenKey is the key of a guest that snapwatch froze and that was never seen thawed again;
@@ -216,11 +217,12 @@ func (f *freezer) fit(ctx context.Context, how config.How, id pve.ID) error {
 	return nil
 }
 
-// lockOut takes the locks with which Proxmox replicates and migrates the guests that can be frozen,
-// for maxMigrationLocked at most, because replication and migration freeze and thaw guests
-// themselves. After maxMigrationLocked, replication or migration may thaw a guest, so that the
-// guest's snapshot is only crash-consistent; a failed replication would be worse. A guest that
-// Proxmox is already replicating or migrating is not frozen.
+// lockOut takes the locks under which Proxmox replicates and migrates guests, for all guests that
+// can be frozen, because replication and migration also freeze and thaw guests. lockOut releases
+// the locks after at most maxMigrationLocked. From then on, replication or migration may thaw a
+// guest, so that the guest's snapshot is only crash-consistent. A replication that fails because it
+// waited too long for the lock would be worse. A guest that Proxmox is already replicating or
+// migrating is not frozen.
 func (f *freezer) lockOut(list []snapper.Freeze, looks map[int]snapper.LastLook) ([]snapper.Freeze, *lease) {
 	var taken []func()
 	for i := range list {

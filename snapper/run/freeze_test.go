@@ -95,7 +95,7 @@ func TestCarryOver(t *testing.T) {
 	r.CarryOver([]report.Quiesced{{VMID: 101, Seconds: 2}, {VMID: 102, Seconds: 2}, {VMID: 104, Seconds: 2}}, func(vmid int) bool { return vmid != 104 })
 	assert.Equal(t, []report.Quiesced{{VMID: 101, Seconds: 1}, {VMID: 102, Seconds: 2}, {VMID: 103, Seconds: 1, Consistent: report.Application}}, r.Quiesced)
 
-	// If a guest was frozen twice in one run, the worse of the two results counts.
+	// If a guest was frozen twice in one run, the worse of the results of the two freezes counts.
 	r.AddQuiesced(report.Quiesced{VMID: 103, Seconds: 0.5, Consistent: report.Torn})
 	r.AddQuiesced(report.Quiesced{VMID: 103, Seconds: 3, Consistent: report.Application})
 	assert.Equal(t, report.Quiesced{VMID: 103, Seconds: 3, Consistent: report.Torn}, r.Quiesced[2])

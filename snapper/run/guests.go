@@ -59,8 +59,8 @@ func (o Options) readGate(ctx context.Context) snapper.Gate {
 	return gate
 }
 
-// askRunStates returns the view with the state that QEMU reports added for the guests whose state
-// is unclear otherwise.
+// askRunStates asks QEMU for the state of each guest whose state is unclear without QEMU's answer.
+// askRunStates returns the view with these answers.
 func (o Options) askRunStates(ctx context.Context, view snapper.NodeView, pools []*pool, names snapper.Names) snapper.NodeView {
 	var asked []func()
 	var mu sync.Mutex
@@ -80,8 +80,8 @@ func (o Options) askRunStates(ctx context.Context, view snapper.NodeView, pools 
 	return view
 }
 
-// lookAgain looks at all guests a second time. Before the second look it waits, because a guest
-// that is only being restarted also seems stopped for a short time.
+// lookAgain waits for confirmPause, and then looks at all guests a second time. lookAgain waits
+// because a guest that is only being restarted also seems stopped for a short time.
 func (r *run) lookAgain(ctx context.Context, first snapper.NodeView, stopped []int) (snapper.NodeView, error) {
 	if err := r.World.Wait(ctx, r.confirmPause()); err != nil {
 		return snapper.NodeView{}, err
@@ -100,7 +100,8 @@ func (r *run) lookAgain(ctx context.Context, first snapper.NodeView, stopped []i
 	return second, nil
 }
 
-// confirmPause returns the time between the two looks at a guest that seems stopped.
+// confirmPause returns the time between the first and the second look at a guest that seems
+// stopped.
 func (o Options) confirmPause() time.Duration {
 	if o.Final {
 		return min(snapper.ShutdownPause, o.Config.ConfirmStop.Std())

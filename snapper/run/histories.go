@@ -12,18 +12,18 @@ import (
 	"snapwatch/snapper"
 )
 
-// historyTimeout is the longest time that reading a pool's history may take. A history may have a
-// million records, and the guests wait for their snapshots while the history is read.
+// historyTimeout is the longest time that reading a pool's history may take. A pool's history may
+// have a million records, and the guests wait for their snapshots while a run reads the history.
 const historyTimeout = 2 * time.Minute
 
 // historyAgain is the time after which a run tries to read a pool's history again if reading it
 // exceeded historyTimeout.
 const historyAgain = 6 * time.Hour
 
-// readHistory reads the pool's history for those of the given datasets that are in the pool. The
-// bookmarks of these datasets may belong to a discarded history, or their snapshots may have been
-// received. The argument slow of readHistory is the time at which reading the pool's history
-// exceeded historyTimeout, zero if it never did.
+// readHistory reads the pool's history, for those of the given datasets that are in the pool. A
+// given dataset has bookmarks that may belong to a discarded history, or snapshots that may have
+// been received. The argument slow of readHistory is the time of the last run in which reading the
+// pool's history exceeded historyTimeout, zero if there was no such run.
 func (p *pool) readHistory(ctx context.Context, datasets []string, now, slow time.Time) {
 	disks := p.find(datasets)
 	if len(disks) == 0 {
@@ -57,8 +57,8 @@ func (p *pool) readHistory(ctx context.Context, datasets []string, now, slow tim
 	}
 }
 
-// slowHistories returns, by pool, the time at which reading the pool's history exceeded
-// historyTimeout.
+// slowHistories returns, by pool, the time of the last run in which reading the pool's history
+// exceeded historyTimeout.
 func slowHistories(before map[string]time.Time, pools []*pool, asked []string) map[string]time.Time {
 	next := map[string]time.Time{}
 	maps.Copy(next, before)
@@ -74,14 +74,14 @@ func slowHistories(before map[string]time.Time, pools []*pool, asked []string) m
 	return next
 }
 
-// goneFor is the time for which the record of a disk is kept after the disk was last listed: a list
-// may lack a disk that exists, and a disk may return under another name.
+// goneFor is the time for which state.json keeps the record of a disk after the last list that had
+// the disk. A list may lack a disk that exists, and a disk may return under a new name.
 const goneFor = 30 * 24 * time.Hour
 
-// nextChecked returns the records about disks and their bookmarks that the next run gets. The
-// record of a disk that this run did not look at is kept, unless the disk has been gone for
-// goneFor. The argument outcomes of nextChecked has the outcomes of the disks, and later lists the
-// disks for which the plan left work to the next run.
+// nextChecked returns the records about disks and their bookmarks that the next run gets.
+// nextChecked keeps the record of a disk that this run did not read, unless the disk has been gone
+// for goneFor. The argument outcomes of nextChecked has, by dataset, the outcome of the plan's
+// steps on the disk, and later lists the disks for which the plan left work to the next run.
 func nextChecked(before map[string]report.Checked, pools []*pool, outcomes map[string]snapper.Outcome, later []string, now time.Time) map[string]report.Checked {
 	next := maps.Clone(before)
 	if next == nil {
@@ -107,7 +107,7 @@ func nextChecked(before map[string]report.Checked, pools []*pool, outcomes map[s
 			d := &p.disks[i]
 			checked, moved := d.NextChecked(outcomes[d.Name].TXG, p.unfinished[d.Name] || slices.Contains(later, d.Name))
 			if e := p.index.Entries[d.Name]; e != nil && moved {
-				// The record must also cover the snapshots that this run took.
+				// The record Checked must also cover the snapshots that this run took.
 				checked.TXG = max(checked.TXG, snapper.NewestTXG(e.Snapshots))
 			}
 			if checked.Gone = (time.Time{}); checked.GUID != 0 {

@@ -94,8 +94,8 @@ func TestReadHistoryFails(t *testing.T) {
 	r.state.SlowHistory = map[string]time.Time{"tank": noon.Add(-time.Hour)}
 	planFor(t, r, p)
 	assert.Contains(t, d.HistoryProblem, "took longer than")
-	// A run reads a slow history again if the slow reading was long ago, or was recorded by a clock
-	// that was ahead.
+	// If reading a pool's history was too slow, a later run reads this history again once the slow
+	// reading is long ago, or if its time is in the future because the clock was ahead.
 	for _, slow := range []time.Time{noon.Add(-7 * time.Hour), noon.Add(time.Hour)} {
 		r, p, d = bookmarked(t, aHistory)
 		r.state.SlowHistory = map[string]time.Time{"tank": slow}
@@ -105,9 +105,9 @@ func TestReadHistoryFails(t *testing.T) {
 	}
 }
 
-// Before a run reads a pool's history, it lists again the bookmarks that it knows from the index.
-// If listing the bookmarks fails, the bookmarks are unknown, and the next run tries again: an empty
-// list would not prove that the bookmarks are gone.
+// Before a run reads a pool's history, the run lists again the bookmarks that it knows from the
+// index. If listing the bookmarks fails, the bookmarks are unknown, and the next run tries again.
+// The run must not treat an empty list after a failure as a proof that the bookmarks are gone.
 func TestReadHistoryListsFirst(t *testing.T) {
 	for _, unproven := range []bool{false, true} {
 		r, p, d := bookmarked(t, aHistory)
@@ -134,8 +134,8 @@ func mustFind(t *testing.T, name string) string {
 	return path
 }
 
-// state.json keeps the record of a disk while no run reads the disk's dataset, and loses the record
-// only long after the disk is gone.
+// state.json keeps the record of a disk while no run reads the disk's dataset. A run removes the
+// record only long after the disk is gone.
 func TestNextState(t *testing.T) {
 	r, p, _ := bookmarked(t, aHistory)
 	known := report.Checked{GUID: 9, TXG: 3}

@@ -31,12 +31,13 @@ func hooksFor(h config.Hooks, on hookEvent) []config.Hook {
 // hookGuest describes a guest in the JSON that a hook reads on its standard input.
 type hookGuest struct {
 	VMID int `json:"vmid"`
-	// Snapshots are the snapshots that the run will take or took of the guest; for after_prune,
-	// the snapshots that were destroyed.
+	// Snapshots has the full names of the snapshots of the guest that the run will take or has
+	// taken. For after_prune, Snapshots has the snapshots of the guest that the run destroyed.
 	Snapshots []hookSnapshot `json:"snapshots"`
-	// Errors are the reasons why snapshots of the guest were not taken.
+	// Errors has, for each snapshot of the guest that was not taken, the reason.
 	Errors []string `json:"errors,omitempty"`
-	// failed is true if one of the Errors is a failure, false if the disks were only left alone.
+	// failed is true if one of the Errors is a failure, and false if the run only left the guest's
+	// disks alone.
 	failed bool
 }
 
@@ -46,7 +47,7 @@ type hookSnapshot struct {
 	Class   string `json:"class"`
 }
 
-// dueFor returns the living guests that a plan takes snapshots of.
+// dueFor returns the living guests of whose disks a plan takes snapshots.
 func dueFor(p snapper.Plan) []hookGuest {
 	guests := map[int]*hookGuest{}
 	for _, g := range p.Guests {
@@ -59,7 +60,7 @@ func dueFor(p snapper.Plan) []hookGuest {
 	return sorted(guests)
 }
 
-// stoppingIn returns the guests that a plan takes _stopped snapshots of.
+// stoppingIn returns the guests of whose disks a plan takes _stopped snapshots.
 func stoppingIn(p snapper.Plan) []hookGuest {
 	guests := map[int]*hookGuest{}
 	for _, g := range p.Guests {
@@ -72,8 +73,9 @@ func stoppingIn(p snapper.Plan) []hookGuest {
 	return sorted(guests)
 }
 
-// takenOf returns the guests that got snapshots, or whose snapshots failed or were left to the next
-// run: the living guests in live, and the guests that stopped in stopped.
+// takenOf returns the guests of whose disks the plan takes snapshots, with the outcomes of the
+// snapshots: taken, failed, or left to the next run. live has the living guests, and stopped the
+// guests that stopped.
 func takenOf(p snapper.Plan, outcomes map[string]snapper.Outcome) (live, stopped []hookGuest) {
 	lives, stops := map[int]*hookGuest{}, map[int]*hookGuest{}
 	for _, g := range p.Guests {
@@ -97,8 +99,8 @@ func takenOf(p snapper.Plan, outcomes map[string]snapper.Outcome) (live, stopped
 	return sorted(lives), sorted(stops)
 }
 
-// losing returns the guests of whose disks snapshots were destroyed on the pools, or will be
-// destroyed next.
+// losing returns the guests with a disk of which this run destroyed snapshots on the pools, or will
+// destroy snapshots next.
 func losing(pools []*pool, next []snapper.Destroy) []hookGuest {
 	guests := map[int]*hookGuest{}
 	lose := func(dataset, name string) {
@@ -123,7 +125,7 @@ func entry(guests map[int]*hookGuest, vmid int) *hookGuest {
 	return guests[vmid]
 }
 
-// lacks records why a snapshot was not taken.
+// lacks adds to the guest the reason why a snapshot of the guest was not taken.
 func (g *hookGuest) lacks(why string) {
 	if !slices.Contains(g.Errors, why) {
 		g.Errors = append(g.Errors, why)
@@ -163,8 +165,8 @@ func (c hookCall) says(what string) string {
 	return fmt.Sprintf("hook %s: %s (%s)", c, what, strings.Join(c.Argv, " "))
 }
 
-// calls returns the starts of the hooks: once has the hooks that start once for all guests, and
-// each has, by VMID, the hooks that start for one guest.
+// calls returns the starts of an event's hooks: once has the starts for all guests together, and
+// each has, by VMID, the starts for one guest.
 func calls(hooks []config.Hook, on hookEvent, node string, guests []hookGuest) (once []hookCall, each map[int][]hookCall) {
 	each = map[int][]hookCall{}
 	for _, h := range hooks {
@@ -185,13 +187,13 @@ func calls(hooks []config.Hook, on hookEvent, node string, guests []hookGuest) (
 	return once, each
 }
 
-// maxVariable is the length in bytes beyond which an environment variable is left out: the kernel
-// rejects a variable of 128 KiB. The standard input of a hook always has all values.
+// A hook does not get an environment variable that is longer than maxVariable bytes, because the
+// kernel rejects a variable of 128 KiB. The standard input of a hook always has all values.
 const maxVariable = 64 << 10
 
-// environment returns the environment variables that a hook gets, in addition to those of the run.
-// In a variable with a list, each entry has a line of its own, because a ZFS name may contain
-// spaces.
+// environment returns the environment variables that a hook gets in addition to the environment of
+// the run. In a variable with a list, each entry of the list has a line of its own, because a ZFS
+// name may contain spaces.
 func (c hookCall) environment() []string {
 	var vmids, pools, snapshots, classes, disks []string
 	for _, g := range c.guests {

@@ -18,31 +18,31 @@ import (
 // have ended.
 const turnPause = time.Second
 
-// maxSameOwed is the largest number of times that rounds and runs working at the same time may
-// leave the same hook to be run for a guest.
+// The same hook of one guest has at most maxSameOwed notes, which rounds and runs that work at the
+// same time may leave.
 const maxSameOwed = 20
 
 // turn is the time in which hooks run for one guest: from the start of the first hook before the
 // guest's snapshots until the end of the last hook after the snapshots. A turn has two notes, lock
-// and owed; a note is nil if it was not written.
+// and owed. Each of the two is nil if this run did not write the note.
 type turn struct {
 	vmid int
-	// While lock is held, other rounds and runs start no hooks for the guest. The hooks inherit the
-	// lock, so it is held as long as the hooks live, even if this run is killed.
+	// While lock is held, no other round or run starts hooks for the guest. The hooks inherit the
+	// lock, so the lock is held as long as the hooks live, even if this run is killed.
 	lock Note
 	// owed records the hooks that must still run after the snapshots: if this run is killed, the
-	// next run starts these hooks. Another run may hold the lock of the guest's hooks while the
-	// note owed exists.
+	// next run starts these hooks. The note owed may exist while another run holds the lock of the
+	// guest's hooks.
 	owed  Note
 	since time.Time
-	// earlier has the _stopped snapshots that earlier runs took or tried to take of the guest, and
-	// that this run does not take again.
+	// earlier has the guest's _stopped snapshots that earlier runs took or tried to take, except
+	// the _stopped snapshots that this run takes again.
 	earlier []hookSnapshot
-	// used is true if a hook was started in this turn. late is true if the hook in the note owed
+	// used is true if a hook was started in this turn. late is true if the hook of the note owed
 	// could not be started yet.
 	used, late bool
-	// stuck is true if a hook of this turn is still running although it was killed. Then the lock
-	// is not released: it is held until the hook ends, because the hook inherited it.
+	// stuck is true if a hook of this turn is still running although it was killed. Then this run
+	// does not release lock. The hook inherited lock, so lock is held until the hook ends.
 	stuck bool
 }
 
@@ -93,13 +93,15 @@ func (h *hooks) owe(t *turn, on hookEvent, guest hookGuest) {
 	}
 }
 
-// newOwed returns a new note for an owed hook, under a number that no other note uses.
+// newOwed returns a new note for an owed hook, under a number that no other note about this hook of
+// the guest has.
 func (h *hooks) newOwed(vmid int, on hookEvent) (n Note, err error) {
 	for i := range maxSameOwed {
 		n, err = h.World.HookNotes().Take(owedName(vmid, on, i))
 		switch {
 		case err == nil && n.Left():
-			// The number belongs to a hook that a killed run left to the next run.
+			// The number is in use: its note is about a hook that a killed run left to the next
+			// run.
 			n.Leave()
 			err = fmt.Errorf("too many hooks of guest %d still have to run", vmid)
 		case !isBusy(err):
@@ -113,7 +115,7 @@ func owedName(vmid int, on hookEvent, number int) string {
 	return fmt.Sprintf("%d.%s.%d", vmid, on, number)
 }
 
-// leftNotes takes the notes about owed hooks of a guest that other rounds and runs left.
+// leftNotes takes over the notes about owed hooks of a guest that other rounds and runs left.
 func (h *hooks) leftNotes(vmid int, on hookEvent) (left []Note) {
 	for i := range maxSameOwed {
 		n, err := h.World.HookNotes().Find(owedName(vmid, on, i))
@@ -128,8 +130,8 @@ func (h *hooks) leftNotes(vmid int, on hookEvent) (left []Note) {
 	return left
 }
 
-// oweAll writes notes that the hooks of an event must run for guests, and adds a turn for each
-// guest to noted.
+// oweAll writes, for each of the guests, a note that the hooks of an event must run, and adds the
+// turn of the guest to noted.
 func (h *hooks) oweAll(on hookEvent, guests []hookGuest, noted map[int]*turn) {
 	for _, g := range guests {
 		t := noted[g.VMID]
@@ -142,8 +144,8 @@ func (h *hooks) oweAll(on hookEvent, guests []hookGuest, noted map[int]*turn) {
 	}
 }
 
-// endTurn ends the turn of a guest's hooks, after reporting the problems of the hooks. A hook that
-// could not be started is left to the next run.
+// endTurn reports the problems of a guest's hooks, and then ends the turn of these hooks. endTurn
+// leaves a hook that could not be started to the next run.
 func (h *hooks) endTurn(t *turn) {
 	h.tell()
 	if t.owed != nil && (t.late || t.owed.End() != nil) {
@@ -155,8 +157,8 @@ func (h *hooks) endTurn(t *turn) {
 	t.owed, t.lock = nil, nil
 }
 
-// Owed returns texts about the hooks that have a note and have not run yet, which a run that ends
-// now leaves to the next run.
+// Owed returns a text about each hook that has a note and has not run yet. A run that ends now
+// leaves these hooks to the next run.
 func Owed(w World) []string {
 	notes := w.HookNotes()
 	names, _ := notes.Names() // if the notes cannot be read, Owed names no hook
@@ -171,15 +173,15 @@ func Owed(w World) []string {
 	return slices.Compact(all)
 }
 
-// turns has, for each guest, the turn in which the hooks of one event run; the turns of different
-// guests run side by side.
+// turns has, by VMID, the turn in which the hooks of one event run for a guest. The turns of
+// different guests run side by side.
 type turns struct {
 	*hooks
-	// on is the event, such as after_snapshot, whose hooks the next run must start if this run is
-	// killed during a turn.
+	// on is an event, such as after_snapshot. If this run is killed during a turn, the next run
+	// must start the hooks of this event.
 	on hookEvent
-	// all is true if all hooks of a guest are started even after one of them failed, and false if
-	// a failed hook prevents the guest's later hooks.
+	// all is true if all hooks of a guest are started even after one of these hooks failed, and
+	// false if a failed hook prevents the guest's later hooks.
 	all   bool
 	mu    sync.Mutex
 	taken map[int]*turn
@@ -224,8 +226,8 @@ func (s *turns) end(vmid int) {
 	}
 }
 
-// use records in the turns of the guests that a hook was started for these guests, and whether the
-// hook is stuck.
+// use records, in the turn of each of the guests, that a hook was started for the guest, and
+// whether the hook is stuck.
 func (s *turns) use(guests []hookGuest, stuck bool) {
 	for _, g := range guests {
 		t := s.of(g.VMID)
@@ -233,8 +235,8 @@ func (s *turns) use(guests []hookGuest, stuck bool) {
 	}
 }
 
-// used returns the turns of guests for which a hook was started, and ends the turns of the other
-// guests.
+// used returns the turns of the guests for which a hook was started, and ends the turns of the
+// guests for which none was started.
 func (s *turns) used() map[int]*turn {
 	for vmid, t := range s.taken {
 		if !t.used {

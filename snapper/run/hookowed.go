@@ -19,16 +19,16 @@ import (
 const maxOwed = 24 * time.Hour
 
 // waits and retried are reasons for leaving a hook to the next run. A hook that waits is given up
-// after maxOwed. An after_stop is retried, and never given up, while runs try to take the _stopped
-// snapshots of its guest: the failed snapshots are reported.
+// after maxOwed. An after_stop is retried while runs try to take the _stopped snapshots of its
+// guest, and is then never given up, because runs report the failed snapshots.
 const (
 	waits   = "waits"
 	retried = "retried"
 )
 
-// settle runs the hooks that earlier runs did not run, or gives up hooks that can no longer run,
-// and reports these. The argument undone of settle is a function that returns the reason why an
-// after_stop hook of an earlier run cannot run now, "" if it can.
+// settle runs the hooks that earlier runs owe. If an owed hook can no longer run, settle gives the
+// hook up and reports that. The argument undone of settle is a function that returns the reason why
+// an after_stop hook of an earlier run cannot run now, "" if the hook can run.
 func (h *hooks) settle(undone func(owedHook) string) {
 	if h.Final || h.DryRun {
 		return
@@ -69,8 +69,8 @@ func (h *hooks) settle(undone func(owedHook) string) {
 
 // settleWithoutPlan is settle for a run that cannot begin, such as while /etc/pve cannot be read. A
 // guest that was prepared for its snapshot must not wait until Proxmox works again. An after_stop
-// waits, because it is unknown whether its guest is off. settleWithoutPlan returns when the hooks
-// have ended. It does nothing if ctx has ended.
+// waits, because it is unknown whether its guest is off. settleWithoutPlan waits until the hooks
+// have ended. If ctx has ended, settleWithoutPlan does nothing.
 func (h *hooks) settleWithoutPlan(ctx context.Context) {
 	if ctx.Err() == nil {
 		h.settle(func(owedHook) string { return waits })
@@ -133,8 +133,8 @@ func (h *hooks) giveUp(n Note, format string, args ...any) {
 }
 
 // stopUndone returns the reason why an after_stop hook that an earlier run left cannot run now, ""
-// if it can. The hook waits until all disks of the guest have the label "stopped": then the guest
-// is known to be off, and its _stopped snapshots exist.
+// if the hook can run. The hook waits until all disks of the guest have the label "stopped",
+// because this label proves that the guest is off and that its _stopped snapshots exist.
 func stopUndone(o owedHook, view snapper.NodeView, disks []snapper.Disk, plan snapper.Plan) string {
 	vmid := o.Guest.VMID
 	_, here := view.Cluster.Guests[vmid]
@@ -155,7 +155,7 @@ func stopUndone(o owedHook, view snapper.NodeView, disks []snapper.Disk, plan sn
 	return ""
 }
 
-// allStopped reports whether all these _stopped snapshots exist, on disks that have the label
+// allStopped reports whether all the given _stopped snapshots exist, on disks that have the label
 // "stopped".
 func allStopped(snapshots []hookSnapshot, disks []snapper.Disk) bool {
 	return !slices.ContainsFunc(snapshots, func(s hookSnapshot) bool {
@@ -165,9 +165,9 @@ func allStopped(snapshots []hookSnapshot, disks []snapper.Disk) bool {
 }
 
 // oweStops writes notes about the after_stop hooks of guests that stop, before any _stopped
-// snapshot exists. If earlier runs left notes for such a guest, oweStops writes into one of them
-// and removes the others, because these notes name snapshots that this run takes again, under
-// other names.
+// snapshot exists. If earlier runs left notes about the after_stop of such a guest, oweStops writes
+// into one of these notes and removes the rest. The earlier notes name _stopped snapshots that this
+// run takes again under new names.
 func (h *hooks) oweStops(plan snapper.Plan) map[int]*turn {
 	noted := map[int]*turn{}
 	guests := stoppingIn(plan)
@@ -206,11 +206,12 @@ func (h *hooks) oweStops(plan snapper.Plan) map[int]*turn {
 	return noted
 }
 
-// followStops starts the after_stop hooks of the guests that have all their _stopped snapshots and
-// labels, including those that earlier runs took, on disks. noted has the turns that oweStops
-// returned. If a guest lacks _stopped snapshots or labels, its after_stop remains owed. If the guest
-// was only left to the next run and has no _stopped snapshot at all, nothing is owed: the next run
-// decides again whether the guest stopped.
+// followStops starts the after_stop hooks of each guest whose disks have all their _stopped
+// snapshots, from this run and earlier runs, and the label "stopped". The argument noted has the
+// turns that oweStops returned, and disks has the disks that this run read. If a disk of a guest
+// lacks its _stopped snapshot or the label, the guest's after_stop remains owed. If this run left
+// the guest to the next run, and the guest has no _stopped snapshot at all, no hook is owed: the
+// next run decides again whether the guest stopped.
 func (h *hooks) followStops(plan snapper.Plan, outcomes map[string]snapper.Outcome, noted map[int]*turn, disks []snapper.Disk) {
 	_, stopped := takenOf(plan, outcomes)
 	var ready []hookGuest

@@ -15,16 +15,16 @@ import (
 )
 
 // Hooks of different guests run side by side, and all hooks of an event, such as before_snapshot,
-// must end within the limit of the event. Guests with a before_snapshot hook get their snapshots
-// after that hook; the run ends after all hooks that follow snapshots.
+// must end within the limit of the event. A guest with a before_snapshot hook gets its snapshots
+// after this hook has ended. The run ends after all hooks that follow snapshots have ended.
 const (
 	hooksAtOnce   = 8
 	beforeTimeout = 2 * time.Minute
 	afterTimeout  = 15 * time.Minute
 )
 
-// The limits of the output that is kept of a hook: the number of lines, and the length of each line
-// in bytes.
+// A run keeps at most maxHookLines lines of a hook's output, and at most maxHookLine bytes of each
+// line.
 const (
 	maxHookLines = 50
 	maxHookLine  = 300
@@ -35,8 +35,8 @@ type hooks struct {
 	Options
 	*journal
 	node string
-	// running has a function for each group of started hooks; the function returns when the hooks
-	// of the group have ended.
+	// running has a function for each group of started hooks. The function waits until all hooks of
+	// the group have ended.
 	running []func()
 }
 
@@ -47,8 +47,8 @@ func (h *hooks) end() { waitAll(h.running) }
 func (h *hooks) due(plan snapper.Plan) hookWork { return h.callsFor(beforeSnapshot, dueFor(plan)) }
 
 // follow starts the hooks that follow the snapshots of living guests, as soon as these snapshots
-// exist. noted has the turns of the guests whose before_snapshot was started, and of the guests for
-// which an after_snapshot must run once their snapshots exist.
+// exist. noted has, by VMID, the turn of each guest whose before_snapshot was started, and of each
+// guest for which an after_snapshot must run once the guest's snapshots exist.
 func (h *hooks) follow(plan snapper.Plan, outcomes map[string]snapper.Outcome, noted map[int]*turn) {
 	live, _ := takenOf(plan, outcomes)
 	prepared := func(vmid int) bool { return noted[vmid] != nil && noted[vmid].lock != nil }
@@ -64,9 +64,10 @@ func (h *hooks) follow(plan snapper.Plan, outcomes map[string]snapper.Outcome, n
 
 // after starts the hooks that follow snapshots or destroys; only the end of the run waits for these
 // hooks. Each guest's hooks run in its turn, which ends after the last hook. Hooks after snapshots
-// are not killed when the run must end, because they may undo what an earlier hook did. All hooks
-// after snapshots of a guest are started, even after one of them failed, because each may undo what
-// an earlier hook did. after removes the notes in noted of guests without a hook of the event.
+// are not killed when the run must end, because they may undo what an earlier hook did. All
+// after_snapshot hooks of a guest are started, even after one of these hooks failed, because each
+// hook may undo what a before_snapshot hook did. If a guest has a note in noted but no hook of the
+// event, after removes the note.
 func (h *hooks) after(on hookEvent, guests []hookGuest, noted map[int]*turn) {
 	work := h.callsFor(on, guests)
 	for vmid, t := range noted {
@@ -116,9 +117,9 @@ func (h *hooks) after(on hookEvent, guests []hookGuest, noted map[int]*turn) {
 	}))
 }
 
-// before runs the hooks that must end before snapshots are taken. The result failed of before has
-// the guests that must get no snapshot, with the reason. The result begun of before has the turns
-// of the guests for which a hook was started: an after_snapshot must run for such a guest.
+// before runs the hooks that must end before snapshots are taken. The result failed of before has,
+// by VMID, the reason why a guest must get no snapshot. The result begun of before has, by VMID,
+// the turn of each guest for which a hook was started: an after_snapshot must run for such a guest.
 func (h *hooks) before(ctx context.Context, work hookWork) (failed map[int]error, begun map[int]*turn) {
 	ctx, cancel := h.World.Timeout(ctx, beforeTimeout)
 	defer cancel()
@@ -150,8 +151,8 @@ func (h *hooks) before(ctx context.Context, work hookWork) (failed map[int]error
 }
 
 // eachGuest runs the hooks of different guests side by side, and the hooks of one guest one after
-// the other. If turns.all is true, eachGuest reports the failures. eachGuest calls ended after
-// the last hook of each guest.
+// the other. If turns.all is true, eachGuest reports the failures of the hooks. After the last hook
+// of each guest, eachGuest calls the function ended.
 func (h *hooks) eachGuest(ctx context.Context, each map[int][]hookCall, turns *turns, ended func(vmid int)) map[int][]error {
 	var started []func()
 	var mu sync.Mutex
@@ -197,8 +198,8 @@ func (h *hooks) oneGuest(ctx context.Context, calls []hookCall, turns *turns) (e
 	return errs
 }
 
-// startHook runs one hook to its end, during the turns of the guests concerned, and returns whether
-// the hook was started.
+// startHook runs one hook to its end, during the turns of the guests for which the hook starts, and
+// reports whether the hook was started.
 func (h *hooks) startHook(ctx context.Context, c hookCall, turns *turns) (started bool, err error) {
 	if ctx.Err() != nil {
 		return false, c.failed(fmt.Errorf("not started: %w; all hooks of a kind together may take %s before snapshots, %s after them", context.Cause(ctx), beforeTimeout, afterTimeout), nil)
@@ -224,8 +225,8 @@ func (h *hooks) startHook(ctx context.Context, c hookCall, turns *turns) (starte
 	return true, nil
 }
 
-// hookWork has the hooks of an event: in once, hooks that start once for all guests, and in each,
-// hooks that start for each guest.
+// hookWork has the starts of an event's hooks: once has the starts for all guests together, and
+// each has, by VMID, the starts for one guest.
 type hookWork struct {
 	once []hookCall
 	each map[int][]hookCall
@@ -242,7 +243,7 @@ func (h *hooks) callsFor(on hookEvent, guests []hookGuest) hookWork {
 
 func (w hookWork) none() bool { return len(w.once)+len(w.each) == 0 }
 
-// guests returns the VMIDs of all guests for which one of the hooks starts.
+// guests returns the VMIDs of all guests for which at least one of the hooks starts.
 func (w hookWork) guests() []int {
 	vmids := slices.Collect(maps.Keys(w.each))
 	for _, c := range w.once {

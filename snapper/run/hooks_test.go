@@ -26,7 +26,8 @@ func vmids(guests []hookGuest) (list []int) {
 	return list
 }
 
-// A guest's before_snapshot hook runs only if the plan takes snapshots of the living guest.
+// A guest's before_snapshot hook runs only if the guest is alive and the plan takes snapshots of
+// its disks.
 func TestDueForHooks(t *testing.T) {
 	due := dueFor(hookPlan())
 	assert.Equal(t, []int{100, 101}, vmids(due))
@@ -84,7 +85,7 @@ func testHooks(t *testing.T) *hooks {
 	return &hooks{Options: Options{World: Local{Clock: func() time.Time { return noon }, StateDir: t.TempDir()}}, journal: testJournal()}
 }
 
-// script writes a hook and returns its command line.
+// script writes a hook's program, a shell script, and returns the hook's command line.
 func script(t *testing.T, text string) []string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "hook")
@@ -96,9 +97,9 @@ func script(t *testing.T, text string) []string {
 	return []string{path}
 }
 
-// A before_snapshot hook that hangs is killed, and its guest gets no snapshot. A hook that would
-// start too late is not started. The output of hooks is in the log, in lines of printable
-// characters only.
+// A before_snapshot hook that hangs is killed, and its guest gets no snapshot. If no time is left
+// for a hook, the hook is not started. The log has the output of hooks, in lines of printable
+// characters.
 func TestBeforeHooks(t *testing.T) {
 	h := testHooks(t)
 	h.Config.Hooks.BeforeSnapshot = []config.Hook{{Argv: script(t, `[ "$SNAPWATCH_VMID" = 101 ] && exec sleep 600; printf 'a\033[31mb\n'`), Timeout: config.Duration(100 * time.Millisecond)}}
@@ -168,8 +169,8 @@ func TestHookOutlivesTheRun(t *testing.T) {
 	_, err := os.ReadFile(filepath.Join(dir, "begun"))
 	require.NoError(t, err)
 	for _, vmid := range []int{100, 101} {
-		// When a process dies, the kernel closes its files, too; here the test closes the file of
-		// the note.
+		// When a process dies, the kernel closes the files of the process. Here the test closes the
+		// file of the note instead.
 		require.NoError(t, turns.taken[vmid].lock.(*note.Note).File().Close())
 		_, err := h.World.HookNotes().Take(strconv.Itoa(vmid))
 		assert.True(t, isBusy(err), "%d: %v", vmid, err)
@@ -183,7 +184,8 @@ func TestHookOutlivesTheRun(t *testing.T) {
 	}
 }
 
-// A process that a hook leaves in the background does not prevent other hooks of the hook's guest.
+// If a hook of a guest leaves a process in the background, the next hooks of this guest are started
+// all the same.
 func TestHookLeavesSomething(t *testing.T) {
 	h := testHooks(t)
 	h.Config.Hooks.BeforeSnapshot = []config.Hook{{Argv: script(t, "sleep 600 & echo $!")}}

@@ -17,16 +17,17 @@ import (
 	"snapwatch/snapper/index"
 )
 
-// indexed is a model of a pool with an index; runs of snap and other programs change the pool in
-// turn. Every change happens in another second, because the index cannot detect a change by others
-// in the second of its own last change.
+// indexed is a model of a pool with an index. In turn, runs of snap and other programs change the
+// pool. No two changes happen in one second, because the index cannot detect a change by another
+// program in the second of snap's own last change.
 type indexed struct {
 	t     *rapid.T
 	disks []snapper.Disk // the disks as a full listing shows them
 	index index.Index
 	now   time.Time
 	txg   uint64
-	// recalled counts the disks whose snapshots came from the index, without a list.
+	// recalled counts the disks whose snapshots came from the index, so that a run did not list
+	// these snapshots.
 	recalled int
 }
 
@@ -94,7 +95,7 @@ func (w *indexed) outside() {
 // promotion, only the former origin shows a new time of change.
 func (w *indexed) promote(d *snapper.Disk) {
 	of := &w.disks[(slices.IndexFunc(w.disks, func(x snapper.Disk) bool { return x.Name == d.Name })+1)%len(w.disks)]
-	if d.Origin == "" && len(of.Snapshots) > 0 { // a disk that is not a clone becomes one first
+	if d.Origin == "" && len(of.Snapshots) > 0 { // first, the disk becomes a clone
 		d.Snapshots, d.SnapshotsChanged, d.Origin = nil, 0, of.Name+"@"+of.NewestSnapshot
 		w.txg++
 		d.GUID = w.txg
@@ -138,7 +139,7 @@ func (w *indexed) run() {
 	want.Ask, got.Ask = snapper.Questions{}, snapper.Questions{}
 	require.Equal(w.t, want, got)
 	if rapid.IntRange(0, 9).Draw(w.t, "killed") == 0 {
-		return // the next run finds the index as it was before this run
+		return // the next run finds the index of an earlier run
 	}
 	if rapid.IntRange(0, 5).Draw(w.t, "meanwhile") == 0 {
 		w.outside()

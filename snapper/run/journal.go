@@ -14,7 +14,7 @@ type journal struct {
 	report report.Run
 	// incomplete is true if the run could not read the state of all guests.
 	incomplete bool
-	// said is the number of problems that were already passed to listener, which may be nil.
+	// said is the number of problems that were already passed to listener. listener may be nil.
 	// telling is locked while listener is called.
 	said     int
 	listener func([]report.Problem)
@@ -36,7 +36,8 @@ func (j *journal) tell() {
 	}
 }
 
-// sofar returns a copy of the run's report with the results up to now.
+// sofar returns a copy of the run's report, with the problems and counts that the run has recorded
+// up to now.
 func (j *journal) sofar() report.Run {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -63,7 +64,7 @@ func (j *journal) count(e report.Event) {
 	j.report.Counts[e]++
 }
 
-// gather runs the functions side by side, and returns when all of them have ended.
+// gather runs the functions side by side, and waits until all of the functions have ended.
 func gather(world Time, work ...func()) {
 	lanes := world.Lanes(0)
 	var started []func()
@@ -73,7 +74,7 @@ func gather(world Time, work ...func()) {
 	waitAll(started)
 }
 
-// eachPool calls the function do for each pool, for all pools side by side.
+// eachPool calls the function do once for each pool, with all calls side by side.
 func eachPool(world Time, pools []*pool, do func(*pool)) {
 	var work []func()
 	for _, p := range pools {
@@ -82,8 +83,8 @@ func eachPool(world Time, pools []*pool, do func(*pool)) {
 	gather(world, work...)
 }
 
-// waitAll calls all the functions in waits, each of which waits for the end of one started
-// function.
+// waitAll calls all the functions in waits. Each function in waits returns when one started
+// function has ended.
 func waitAll(waits []func()) {
 	for _, wait := range waits {
 		wait()

@@ -24,8 +24,9 @@ type Local struct {
 	pve.Host
 	// Freezers freezes and thaws guests.
 	Freezers quiesce.Host
-	// Kstat is the directory in which ZFS publishes the state of pools, LockDir the directory of
-	// root's locks, and StateDir the directory of the reports and the state of runs.
+	// Kstat is the directory in which ZFS publishes the state of pools. LockDir is the directory of
+	// root's locks. StateDir is the directory with last-run.json, state.json and the other files of
+	// runs.
 	Kstat, LockDir, StateDir string
 	// Clock returns the present time; it is [time.Now], except in tests.
 	Clock func() time.Time
@@ -59,8 +60,8 @@ func (Local) After(d time.Duration, do func()) (cancel func()) {
 	return func() { timer.Stop() }
 }
 
-// lanes limits the number of functions that run at the same time. The channel has an entry for each
-// running function, and is nil for no limit.
+// lanes limits the number of functions that run at the same time. The channel lanes has an entry
+// for each running function, and is nil if there is no limit.
 type lanes chan struct{}
 
 // Lanes implements [Time].

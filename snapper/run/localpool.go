@@ -50,8 +50,8 @@ func (p *localPool) Unlock() {
 	}
 }
 
-// inherit returns the files that a program started for the pool inherits: the pool's lock file, so
-// that the pool remains locked as long as the program runs.
+// inherit returns the open files that each program of the run inherits: the pool's lock file. The
+// pool therefore remains locked as long as such a program runs.
 func (p *localPool) inherit() []*os.File {
 	if p.lock == nil {
 		return nil

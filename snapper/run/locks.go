@@ -31,7 +31,7 @@ const (
 	maxMigrationLocked = 1500 * time.Millisecond
 )
 
-// maxLook is the longest time that a look at the files of locked guests may take: the channel
+// maxLook is the longest time that reading the files of locked guests may take. The channel
 // programs get the rest of maxLocked.
 const maxLook = time.Second
 
@@ -40,15 +40,16 @@ const maxLook = time.Second
 type locks struct {
 	Options
 	*journal
-	// before has, by VMID, the number of runs in succession that skipped a living guest, and now
-	// has the same numbers after this run. looked has the living guests whose locks this run tried.
+	// before has, by VMID, the number of runs in succession that skipped a living guest before this
+	// run, and now has this number after this run. looked has the VMIDs of the living guests whose
+	// locks this run tried to take.
 	before, now map[int]int
 	looked      map[int]bool
 }
 
-// next returns, by VMID, the number of runs that skipped a living guest, for the next run. The
-// number is unchanged for a guest whose lock this run did not try to take, because another run may
-// skip or snapshot that guest.
+// next returns, by VMID, the number of runs in succession that skipped a living guest, to be saved
+// for the next run. The number of a guest whose lock this run did not try to take is unchanged,
+// because a run of another cron line may skip or snapshot this guest.
 func (l *locks) next(view snapper.NodeView) map[int]int {
 	next := maps.Clone(l.now)
 	for vmid, runs := range l.before {
@@ -65,11 +66,12 @@ type lease struct {
 	giveUp func()
 }
 
-// held reports whether the locks are still held, so that a channel program may begin.
+// held reports whether the guests' locks are still held. Only then may a channel program begin.
 func (l *lease) held() bool { return !l.over.Load() }
 
-// newLease returns a lease of guests' locks; the functions in taken release the locks. If the locks
-// are still held after limit, newLease calls late and then releases the locks.
+// newLease returns a lease of guests' locks. Each function in taken releases one lock. If the locks
+// are still held after the time limit, the lease calls the function late and then releases the
+// locks.
 func newLease(world Time, limit time.Duration, taken []func(), late func()) *lease {
 	l := &lease{}
 	release := sync.OnceFunc(func() {
@@ -90,7 +92,7 @@ func newLease(world Time, limit time.Duration, taken []func(), late func()) *lea
 }
 
 // take takes the locks of guests, except locks that another process has, and reads the guests'
-// files. The locks are held for limit at most.
+// files. The locks are held for at most the time limit.
 func (l *locks) take(ctx context.Context, view snapper.NodeView, guests []int, limit time.Duration) (map[int]snapper.LastLook, *lease) {
 	var taken []func()
 	looks := map[int]snapper.LastLook{}
@@ -127,8 +129,8 @@ func (l *locks) look(ctx context.Context, view snapper.NodeView, vmid int, look 
 	return look
 }
 
-// atWork reports whether a guest's lock is taken: Proxmox holds the lock during a whole migration,
-// and while it moves a disk.
+// atWork reports whether another process has a guest's lock: Proxmox holds the lock during a whole
+// migration, and while it moves a disk.
 func (o Options) atWork(id pve.ID) bool {
 	release, err := o.World.LockGuest(id)
 	if err == nil {
@@ -138,8 +140,9 @@ func (o Options) atWork(id pve.ID) bool {
 }
 
 // living takes the locks of the living guests in the plans. The result ready of living has the
-// plans without the disks of guests that must wait, left has the outcomes of the disks of guests
-// that must wait, and looks the content of the guests' files.
+// plans without the disks of guests that must wait. The result left has, by dataset, the outcomes
+// of the disks of guests that must wait. The result looks has, by VMID, the content of the guests'
+// files.
 func (l *locks) living(ctx context.Context, view snapper.NodeView, plans []snapper.GuestPlan, limit time.Duration) (ready []snapper.GuestPlan, left map[string]snapper.Outcome, looks map[int]snapper.LastLook, held *lease) {
 	var all []int
 	for _, g := range plans {
@@ -168,7 +171,7 @@ func (l *locks) living(ctx context.Context, view snapper.NodeView, plans []snapp
 	return ready, left, looks, held
 }
 
-// note counts the runs in which a living guest's lock was taken by another process.
+// note counts this run for each living guest whose lock another process has.
 func (l *locks) note(vmid int, look snapper.LastLook) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -26,37 +26,37 @@ type pool struct {
 	parents []string
 	disks   []snapper.Disk
 	err     error
-	// inTurns is true if prune lists the snapshots of the pool's disks a few disks at a time, see
-	// readInTurns.
+	// inTurns is true if prune lists the snapshots of only a few of the pool's disks in each turn,
+	// see readInTurns.
 	inTurns bool
 	// readAt is the time at which the reading of the pool's disks began.
 	readAt time.Time
-	// index has the lists of the disks' snapshots that earlier runs saved. indexMu guards the index
-	// while guests are snapshotted side by side.
+	// index has, by disk, the list of snapshots that an earlier run saved. indexMu guards index
+	// while channel programs take the snapshots of several guests side by side.
 	index   index.Index
 	indexMu sync.Mutex
-	// hangs is true if a command that changes the pool did not end in time; then the run begins no
-	// other such command on the pool.
+	// hangs is true if a command that changes the pool did not end in time. From then on, the run
+	// begins no command that changes this pool.
 	hangs atomic.Bool
 	// partly is true if not all disks of the pool could be listed.
 	partly bool
-	// slowHistory is the time at which reading the pool's history exceeded historyTimeout, zero
-	// if it did not.
+	// slowHistory is the time of the last run in which reading the pool's history exceeded
+	// historyTimeout, zero if there was no such run.
 	slowHistory time.Time
-	// carriedOut is true if the pool's part of the plan was carried out.
+	// carriedOut is true if the run has carried out the steps of the plan that concern the pool.
 	carriedOut bool
 	// unfinished has the disks on which a bookmark of a discarded history could not be destroyed.
 	unfinished map[string]bool
 	// destroyed has the snapshots that this run destroyed. due has the snapshots that the retention
-	// drops and that this run did not try to destroy.
+	// drops, except those that this run tried to destroy.
 	destroyed []zfs.Snapshot
 	due       []snapper.Destroy
 	// kept has the names of the snapshots that ZFS did not destroy because of a hold or a clone.
 	kept map[pin][]string
 	// refused has the disks on which a channel program refused to destroy snapshots in this run.
 	refused map[string]bool
-	// stuck is true if a channel program that destroys snapshots failed; then the run starts no
-	// other program that destroys snapshots.
+	// stuck is true if a channel program that destroys snapshots on this pool failed. From then on,
+	// the run starts no program that destroys snapshots on this pool.
 	stuck bool
 }
 
@@ -79,13 +79,13 @@ func (p *pool) lock(ctx context.Context, now time.Time) error {
 	return p.WaitLock(ctx, now)
 }
 
-// finalTimeout is the time for which a run at the shutdown of the host waits for a run that cron
-// started to release the pool's lock.
+// At the shutdown of the host, a run that cron started may have the pool's lock. finalTimeout is
+// the time for which finalize waits for this lock.
 const finalTimeout = time.Minute
 
-// readDisks reads the disks of the pool; the argument list of readDisks returns the datasets of the
-// disks. If a dataset disappears while the pool is read, readDisks starts again once, so that the
-// missing dataset does not prevent the snapshots of all other disks.
+// readDisks reads the disks of the pool. Its argument list is a function that returns the datasets
+// of the disks. If a dataset disappears during the reading, readDisks reads the pool a second time,
+// so that one missing dataset does not prevent the snapshots of the remaining disks.
 func (p *pool) readDisks(ctx context.Context, list func(Pool, context.Context, ...string) ([]zfs.Dataset, error)) error {
 	for again := false; ; again = true {
 		p.disks, p.readAt = nil, p.World.Now()
@@ -132,9 +132,9 @@ func (p *pool) takeDisks(ctx context.Context, heads []zfs.Dataset, listErr error
 }
 
 // readSnapshots lists the snapshots and bookmarks of the given disks and stores them in the disks.
-// A disk without snapshots may still have bookmarks: bookmarks remain after a person destroys all
-// snapshots to make space. A disk that never had a snapshot has no bookmarks, but before OpenZFS
-// 2.2 no property shows whether a disk ever had a snapshot.
+// A disk without snapshots may still have bookmarks, because bookmarks remain when a person
+// destroys all snapshots to free space. A disk that never had a snapshot has no bookmarks. Before
+// OpenZFS 2.2, no property shows whether a disk ever had a snapshot.
 func (p *pool) readSnapshots(ctx context.Context, disks []*snapper.Disk) error {
 	byName := map[string]*snapper.Disk{}
 	var names, listed []string
@@ -175,9 +175,9 @@ func (p *pool) readSnapshots(ctx context.Context, disks []*snapper.Disk) error {
 	return nil
 }
 
-// faultsOf records the errors of reading single disks as the Problem of these disks. faultsOf
-// returns nil for errors of single disks, so that the run continues with the other disks, and
-// returns err if err does not concern single disks.
+// faultsOf records the error of reading a single disk as the Problem of this disk. If err has only
+// such errors, faultsOf returns nil, so that the run continues with the remaining disks. Otherwise
+// faultsOf returns err.
 func faultsOf(disks []*snapper.Disk, err error) error {
 	faults, some := errors.AsType[zfs.Faults](err)
 	if !some {
@@ -190,21 +190,22 @@ func faultsOf(disks []*snapper.Disk, err error) error {
 }
 
 // lacks reports whether a dataset is known to be missing: the run has listed all children of the
-// dataset's parent, and the dataset is not among them. A dataset below another parent may exist,
-// because a run may look at only some datasets, and a storage may be disabled for a while.
+// dataset's parent, and the dataset is not among these children. If the run did not list the
+// parent, the dataset may exist: a run may read only some datasets, and a storage may be disabled
+// for a while.
 func (p *pool) lacks(dataset string) bool {
 	return p.err == nil && !p.partly && slices.Contains(p.parents, zfs.Parent(dataset)) &&
 		!slices.ContainsFunc(p.disks, func(d snapper.Disk) bool { return d.Name == dataset })
 }
 
-// renamed reports whether a dataset of the pool now has another name.
+// renamed reports whether a dataset of the pool has a new name since an earlier run.
 func (p *pool) renamed(dataset string, guid uint64) bool {
 	return zfs.Pool(dataset) == p.name && guid != 0 &&
 		slices.ContainsFunc(p.disks, func(d snapper.Disk) bool { return d.GUID == guid && d.Name != dataset })
 }
 
-// busy returns the error about another run that holds the pool's lock, false if no other run holds
-// it.
+// busy returns the error about the run that holds the pool's lock, and false if this run could take
+// the lock.
 func (p *pool) busy() (*lock.Busy, bool) {
 	busy, ok := errors.AsType[*lock.Busy](p.err)
 	return busy, ok

@@ -11,9 +11,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// goneMeanwhile is a zfs whose disk vm-101-disk-0 disappears between the list of disks and the list
-// of their snapshots. The file "left" has the number of calls in which vm-101-disk-0 is still to
-// disappear.
+// goneMeanwhile is a fake zfs: its disk vm-101-disk-0 disappears after the list of disks and before
+// the list of their snapshots. The file "left" has the number of further lists of snapshots that
+// find vm-101-disk-0 gone.
 const goneMeanwhile = `#!/bin/sh
 cd "${0%/*}"
 left=$(cat left)
@@ -37,7 +37,7 @@ get*)
 esac
 `
 
-// A disk that disappears while its pool is read does not affect the other disks.
+// If a disk disappears while its pool is read, the run still reads all remaining disks.
 func TestADiskGoesWhileItsPoolIsRead(t *testing.T) {
 	for name, c := range map[string]struct {
 		times  string
@@ -117,8 +117,9 @@ done ;;
 esac
 `
 
-// A send stream can contain a snapshot with an impossible creation time. Each run leaves alone and
-// reports a disk with such a snapshot, and treats all other disks as usual.
+// A send stream can contain a snapshot with an impossible creation time. Each run leaves a disk
+// with such a snapshot alone, and reports the disk. Disks without such a snapshot are treated as
+// usual.
 func TestAStrangeTime(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "zfs"), []byte(strangeTime), 0o755))

@@ -34,14 +34,16 @@ func (p *pool) keep() {
 	}
 }
 
-// inTurn is the number of disks that prune lists in one turn.
+// In one turn, prune lists the snapshots of at most inTurn disks.
 const inTurn = 20
 
-// unlisted is the problem that prune reports for a disk whose snapshots it had no time to list.
+// unlisted is the problem that prune reports for a disk if prune had no time to list the disk's
+// snapshots.
 const unlisted = "there was no time to list its snapshots: the next run begins with it"
 
-// readInTurns lists the snapshots of the disks, a few disks in each turn, until ctx ends. The run
-// works on the disks of finished turns, and the next run begins with the disks that had no turn.
+// readInTurns lists the snapshots of the disks, in turns of a few disks each, until ctx ends. The
+// run works on the disks of finished turns. The next run begins with the disks that had no turn in
+// this run.
 func (p *pool) readInTurns(ctx context.Context, disks []*snapper.Disk) error {
 	if !p.partly {
 		p.index.RetainTurns(p.disks, p.parents)
@@ -115,17 +117,17 @@ func (p *pool) readReceived(ctx context.Context, datasets []string) {
 	}
 }
 
-// readBookmarks lists the bookmarks of the given datasets that are in this pool, for which the run
-// has only the list of an earlier run.
+// readBookmarks lists the bookmarks of the given datasets that are in this pool, because the run
+// has only an earlier run's lists of these bookmarks.
 func (p *pool) readBookmarks(ctx context.Context, datasets []string) {
 	if err := p.listBookmarks(ctx, p.find(datasets)); err != nil {
 		p.problem(report.Warning, "pool %s: its bookmarks could not be listed, and are left to the next run: %v", p.name, err)
 	}
 }
 
-// listBookmarks lists the bookmarks of disks for which the run has only the list of an earlier run.
-// After an error the disks have an empty list and BookmarksUnread is set, so that no decision
-// relies on the list.
+// listBookmarks lists the bookmarks of the disks, because the run has only an earlier run's lists
+// of these bookmarks. After an error, each disk has an empty list of bookmarks, and its
+// BookmarksUnread is true, so that no decision relies on the empty list.
 func (p *pool) listBookmarks(ctx context.Context, disks []*snapper.Disk) error {
 	if len(disks) == 0 {
 		return nil

@@ -35,7 +35,7 @@ func Prune(ctx context.Context, o Options) (snapper.Plan, report.Run, error) {
 	return plan, r.report, err
 }
 
-// PossiblePrune returns the reason why every run of [Prune] must fail on this host, nil if a run of
+// PossiblePrune returns the reason why every run of [Prune] fails on this host, nil if a run of
 // prune may succeed.
 func PossiblePrune(ctx context.Context, o Options) error {
 	_, _, err := newRun(o, report.PruneName).whoseDisks(ctx)
@@ -121,8 +121,8 @@ func (r *run) whoseDisks(ctx context.Context) (cluster pve.Cluster, node bool, e
 }
 
 // signs reads state.json, in which runs of snap record the disks that were received from another
-// host. prune needs the record: without it a copy may look like a guest's disk, and a disk that a
-// person adopted may look like a copy.
+// host. Without this record, prune might treat a copy as a guest's disk, or treat a disk that a
+// person adopted as a copy.
 func (o Options) signs() (report.State, error) {
 	state, err := o.World.LoadState()
 	if err != nil {
@@ -131,8 +131,9 @@ func (o Options) signs() (report.State, error) {
 	return state, nil
 }
 
-// roots returns, by pool, the datasets below which prune looks for copies: the datasets in the
-// configuration, or else whole pools. No root is below another root.
+// roots returns, by pool, the roots: the datasets below which prune looks for copies. The roots are
+// the datasets in the configuration, or whole pools if the configuration names no dataset. No root
+// is below a second root.
 func roots(o Options) (map[string][]string, error) {
 	all := slices.Clone(o.Config.Datasets)
 	if len(all) == 0 {
@@ -157,17 +158,17 @@ func roots(o Options) (map[string][]string, error) {
 	return byPool, nil
 }
 
-// readCopies reads the disks at any depth below the pool's datasets in which prune looks for
-// copies.
+// readCopies reads the disks at any depth below the pool's roots, the datasets below which prune
+// looks for copies.
 func readCopies(ctx context.Context, p *pool) error {
 	p.inTurns = true
 	return p.readIndexed(ctx, Pool.Descendants)
 }
 
-// copies decides which disks of the pools are copies: it sets the states Replica, Elsewhere and
-// Orphan only for disks that no guest of this node uses. If Proxmox's replication works on the
-// disk, copies sets Replicated. If snap bookmarks the disk, copies sets Bookmarking and lists the
-// disk's bookmarks again, because an earlier run's list may be outdated.
+// copies decides which disks of the pools are copies. Only a disk that no guest of this node uses
+// gets the state Replica, Elsewhere or Orphan. If Proxmox's replication sends the disk to this
+// node, copies sets Replicated. If snap on this node bookmarks the disk's snapshots, copies sets
+// Bookmarking, and lists the disk's bookmarks again, because an earlier run's list may be outdated.
 func (r *run) copies(ctx context.Context, cluster pve.Cluster, pools []*pool) {
 	o := r.Options
 	var bookmarked []string
@@ -209,8 +210,8 @@ func (r *run) copies(ctx context.Context, cluster pve.Cluster, pools []*pool) {
 	}
 }
 
-// checkUnused sets the state of a disk that is listed as a copy to Unknown if a guest that may
-// use the disk runs, or may run.
+// checkUnused checks a disk that the configuration lists as a copy. If a guest that may use the
+// disk runs, or may run, checkUnused sets the state of the disk to Unknown.
 func checkUnused(world Proxmox, cluster pve.Cluster, users []int, d *snapper.Disk) {
 	for _, vmid := range users {
 		guest, here := cluster.Guests[vmid]
@@ -223,8 +224,8 @@ func checkUnused(world Proxmox, cluster pve.Cluster, users []int, d *snapper.Dis
 	}
 }
 
-// noteInterrupted records, for each disk of a pool with an interrupted receive, the time since
-// which the receive is interrupted.
+// noteInterrupted records, for each disk of a pool on which a receive was interrupted, the time at
+// which a run first found the interrupted receive.
 func (r *run) noteInterrupted(p *pool) {
 	for _, d := range p.disks {
 		if !d.ResumeToken {

@@ -36,8 +36,8 @@ func (f *freezer) tell(u snapper.Frozen, result freezeResult, outcomes map[strin
 		}
 		severity := report.Notice
 		if before := f.faultsBefore(q.VMID); passing {
-			// If a guest cannot be frozen only because Proxmox works on it now, that is not a
-			// fault, and earlier faults remain recorded.
+			// If a guest cannot be frozen only because Proxmox works on the guest now, that is not
+			// a fault, and the faults of earlier runs remain recorded.
 			q.Faults = before
 		} else if slices.ContainsFunc(q.Faults, func(key string) bool { return !slices.Contains(before, key) }) {
 			severity = report.Warning // a fault that the last run did not report is a warning
@@ -135,9 +135,9 @@ func poolsOf(plans []snapper.GuestPlan) []string {
 	return slices.Compact(pools)
 }
 
-// faultsBefore returns the keys of the faults that a guest's snapshots had in the last run. A run
-// warns of a fault, so that cron sends a mail, only if the last run did not have the fault; at a
-// terminal the fault is printed at each run.
+// faultsBefore returns the keys of the faults that a guest's snapshots had in the last run. Only a
+// fault that the last run did not have is a warning, for which cron sends a mail. At a terminal,
+// every run prints the fault.
 func (f *freezer) faultsBefore(vmid int) []string {
 	i := slices.IndexFunc(f.previous, func(p report.Quiesced) bool { return p.VMID == vmid })
 	if i < 0 {
@@ -146,8 +146,8 @@ func (f *freezer) faultsBefore(vmid int) []string {
 	return f.previous[i].Faults
 }
 
-// unmade returns the reason, for the report, why a planned snapshot of a frozen guest does not
-// exist.
+// unmade returns the reason why a planned snapshot of a frozen guest does not exist, as a text for
+// the report.
 func unmade(err error) string {
 	if err == nil {
 		return "no snapshot was made"
@@ -160,10 +160,10 @@ type freezeResult struct {
 	freezes []snapper.Freeze
 	view    snapper.NodeView
 	// lacks returns the disks of a guest of which no snapshot was taken while the guest was frozen.
-	// The argument taken of lacks reports whether a disk has a snapshot, and the argument frozen
-	// whether a guest was frozen.
+	// The argument taken of lacks is a function that reports whether a disk got a snapshot, and the
+	// argument frozen is a function that reports whether a guest was frozen.
 	lacks func(vmid int, taken func(dataset string) bool, frozen func(vmid int) bool) []snapper.Lack
-	// failed has the reasons why guests could not be frozen.
+	// failed has, by VMID, the reason why a guest could not be frozen.
 	failed map[pve.ID]string
 	ended  quiesce.Ended
 	// at is the time at which freezing began, zero if no guest was frozen.
@@ -173,10 +173,10 @@ type freezeResult struct {
 func (f freezeResult) id(vmid int) pve.ID { return f.view.Evidence[vmid].Config.ID }
 
 // guest returns the result of freezing one guest. The guest's snapshot is consistent under three
-// conditions: all its disks are in the snapshot, the guest was frozen before the channel programs
-// of all pools began, and the whole guest was seen still frozen when it was thawed after these
-// programs. The result passing of guest is true if the snapshot is not consistent for a reason that
-// is not a fault.
+// conditions: the snapshot has all disks of the guest, the guest was frozen before the first
+// channel program of any pool began, and the thaw after the last channel program found the whole
+// guest still frozen. If the snapshot is not consistent for a reason that is not a fault, the
+// result passing of guest is true.
 func (f freezeResult) guest(freeze snapper.Freeze, u snapper.Frozen, outcomes map[string]snapper.Outcome) (q report.Quiesced, passing bool) {
 	id := f.id(freeze.VMID)
 	q = report.Quiesced{
@@ -213,8 +213,9 @@ func (f freezeResult) guest(freeze snapper.Freeze, u snapper.Frozen, outcomes ma
 }
 
 // whole records whether the snapshots of a guest that remained frozen are consistent, or torn
-// because disks are missing. whole returns true if the only missing disks are those whose retention
-// gives them snapshots at other times.
+// because the snapshot of a disk is missing. whole returns true if each missing snapshot is missing
+// only because the retention of its disk takes snapshots at other times than the retention of the
+// guest's other disks.
 func (f freezeResult) whole(q *report.Quiesced, u snapper.Frozen, outcomes map[string]snapper.Outcome) (byChoice bool) {
 	lacks := f.lacks(q.VMID, func(dataset string) bool { return outcomes[dataset].Snapshot != "" }, f.frozen)
 	if len(lacks) == 0 {
@@ -254,8 +255,8 @@ func (f freezeResult) frozen(vmid int) bool {
 	})
 }
 
-// made returns the name of the snapshots that the run took of a guest's disks, "" if none of the
-// disks has a snapshot, and the error of taking a snapshot that failed, if there is one.
+// made returns the common name of the snapshots that the run took of a guest's disks, "" if the run
+// took none. If taking one of the snapshots failed, made also returns the error.
 func made(u snapper.Frozen, vmid int, outcomes map[string]snapper.Outcome) (name string, err error) {
 	for _, g := range u.Plans {
 		for _, d := range g.Disks {

@@ -13,8 +13,8 @@ import (
 )
 
 // reportPool returns the result for a pool that was read, and reports its errors. If another run
-// holds the pool's lock and the lock file does not say since when, reportPool records when a run
-// first found the pool locked.
+// holds the pool's lock, and the lock file does not say since when, reportPool records the time at
+// which a run first found the pool locked.
 func (j *journal) reportPool(p *pool, start time.Time) report.Pool {
 	entry := report.Pool{Pool: p.name}
 	busy, locked := p.busy()
@@ -34,8 +34,8 @@ func (j *journal) reportPool(p *pool, start time.Time) report.Pool {
 	return entry
 }
 
-// reportLate reports the pools that answered too late or never, after the round for these pools
-// failed, so that their guests got no snapshots.
+// reportLate reports, after a failed round for late pools, that these pools answered too late or
+// never, and that their guests got no snapshots.
 func (j *journal) reportLate(parents map[string][]string, done []*pool, err error) {
 	j.problem(report.Warning, "pools that answered late are left to the next run: %v", err)
 	served := func(name string) bool { return slices.ContainsFunc(done, func(p *pool) bool { return p.name == name }) }
@@ -47,11 +47,12 @@ func (j *journal) reportLate(parents map[string][]string, done []*pool, err erro
 }
 
 // reportGuests records the names of the guests and the volumes of running guests that get no
-// snapshots. It also reports guests that have been locked for long, and the error of reading
-// Proxmox's live list.
+// snapshots. reportGuests also reports guests that have been locked for long, and the error of
+// reading Proxmox's live list.
 func (j *journal) reportGuests(g snapper.NodeView, atWork func(pve.ID) bool, pools []*pool, start time.Time) {
 	for _, warning := range g.Cluster.Warnings {
-		// A warning about Proxmox's files is not a reason for a mail at every run.
+		// A contradiction in Proxmox's files gets only a notice, because a warning would make cron
+		// send a mail at every run.
 		j.problem(report.Notice, "%s", warning)
 	}
 	j.reportUnread(g.Cluster)
@@ -95,8 +96,8 @@ func (j *journal) reportGuests(g snapper.NodeView, atWork func(pve.ID) bool, poo
 	})
 }
 
-// reportUnread reports the guests whose configuration could not be read. A run that could not read
-// a guest's configuration, and so does not know the guest's disks, is not a success.
+// reportUnread reports the guests whose configuration could not be read. If the configuration of a
+// guest could not be read, the run does not know the guest's disks, so the run is not a success.
 func (j *journal) reportUnread(c pve.Cluster) {
 	for _, vmid := range c.Unread() {
 		j.incomplete = true

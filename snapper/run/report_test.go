@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// A run is not a success if reading and planning a late pool failed, although the report has
-// nothing about this pool.
+// If reading or planning a late pool failed, the run is not a success, although the report has no
+// entry about this pool.
 func TestALateRoundThatFails(t *testing.T) {
 	r := testJournal()
 	first := &pool{name: "tank"}

@@ -30,7 +30,8 @@ func (p *pool) room(ctx context.Context, start time.Time) report.Room {
 	return room
 }
 
-// tellRoom reports that the pool lacks space, as a warning if mail is true and else as a notice.
+// tellRoom reports that the pool lacks space. The report is a warning if mail is true, and a notice
+// if mail is false.
 func (p *pool) tellRoom(fault string, mail bool) { //nolint:revive // it is the severity
 	severity := report.Notice
 	if mail {

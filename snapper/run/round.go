@@ -16,14 +16,14 @@ import (
 )
 
 const (
-	// roundTimeout is the time for which the pools that a run has read wait until the run has read
-	// the other pools.
+	// roundTimeout limits the time for which the pools that a run has already read wait for the
+	// pools that the run is still reading.
 	roundTimeout = 30 * time.Second
 	// listTimeout is the longest time that reading one pool may take. A pool whose disks are
 	// stuck never answers; a pool with very many snapshots takes minutes.
 	listTimeout = 10 * time.Minute
 	// answerTimeout is the longest time that a pool may take to answer the questions of a plan,
-	// while the other pools wait.
+	// because all pools of the round wait for these answers.
 	answerTimeout = time.Minute
 )
 
@@ -95,8 +95,9 @@ func (r *run) finish(ctx context.Context, view snapper.NodeView, pools []*pool, 
 }
 
 // nextSigns returns, by the disk's guid, the signs that disks were received from another host, for
-// the next run. Signs of missing disks are kept, because a pool may be imported again. A disk's
-// sign is dropped if a guest was seen running on the disk here, or if a person adopted the disk.
+// the next run. nextSigns keeps the sign of a disk that is missing now, because the disk's pool may
+// be imported again. A disk's sign is dropped if a guest was seen running on the disk here, or if a
+// person adopted the disk.
 func nextSigns(before map[string]string, pools []*pool, adopted []string) map[string]string {
 	next := map[string]string{}
 	maps.Copy(next, before)
@@ -119,9 +120,10 @@ func nextSigns(before map[string]string, pools []*pool, adopted []string) map[st
 	return next
 }
 
-// openPools begins to read the pools side by side, and returns the function next. Each call of next
-// returns the pools that were read and that no earlier call returned. A call of next waits up to
-// roundTimeout for all pools, and then until at least one pool was read.
+// openPools begins to read the pools side by side, and returns the function next. A call of next
+// returns the pools that were read, except those that an earlier call returned. A call of next
+// first waits for all pools, for at most roundTimeout. If no pool was read by then, the call waits
+// until one pool is read.
 func (r *run) openPools(ctx context.Context, byPool map[string][]string, read func(context.Context, *pool) error) (next func() []*pool) {
 	var work []func()
 	pools := make([]*pool, len(byPool))
@@ -169,8 +171,8 @@ func (r *run) openPool(ctx context.Context, name string, parents []string, read 
 // readPool reads the disks directly below the datasets in parents.
 func readPool(ctx context.Context, p *pool) error { return p.readIndexed(ctx, Pool.Children) }
 
-// readIndexed reads the disks of the pool, whose datasets the function list returns, and takes
-// their snapshots from the index where possible.
+// readIndexed reads the disks of the pool, and takes their snapshots from the index where possible.
+// Its argument list is a function that returns the datasets of the disks.
 func (p *pool) readIndexed(ctx context.Context, list func(Pool, context.Context, ...string) ([]zfs.Dataset, error)) error {
 	var err error
 	if p.index, err = p.LoadIndex(); err != nil {
@@ -183,9 +185,9 @@ func (p *pool) readIndexed(ctx context.Context, list func(Pool, context.Context,
 	return nil
 }
 
-// plan makes a plan for the pools, and answers the questions that the plan asks. The function plan
-// also returns the view of the guests after the answers. The argument before of plan is the plan of
-// the earlier rounds of this run.
+// plan makes a plan for the pools, and finds the answers to the questions that the plan asks. In
+// addition to the plan, plan returns the view of the guests that these answers give. The argument
+// before of plan is the plan of the earlier rounds of this run.
 func (r *run) plan(ctx context.Context, view snapper.NodeView, pools []*pool, before snapper.Plan) (snapper.NodeView, snapper.Plan, error) {
 	policy := policy(r.Options, view.Cluster)
 	policy.MaxDestroys = r.mayDestroy(before)
@@ -234,7 +236,8 @@ func (r *run) answer(ctx context.Context, view snapper.NodeView, pools []*pool, 
 	r.progress("seemingly stopped: %s; looking again in %s", text.Count(len(ask.Looks), "guest"), r.confirmPause())
 	second, err := r.lookAgain(ctx, view, ask.Looks)
 	if err != nil {
-		// The first look shows which guests live, but does not prove that any guest stopped.
+		// The first look at the guests shows which guests live. A second look is necessary to prove
+		// that a guest stopped.
 		r.problem(report.Warning, "a second look at the guests failed, so no guest counts as stopped: %v", err)
 		view.LooksDone = true
 		return view
@@ -242,7 +245,8 @@ func (r *run) answer(ctx context.Context, view snapper.NodeView, pools []*pool, 
 	return r.askRunStates(ctx, second, pools, names)
 }
 
-// unanswered records for each disk that the facts which the plan still asks for could not be read.
+// unanswered records, for each disk in the questions, that the facts about the disk could not be
+// read. A run calls unanswered if the plan still asks questions after all attempts to answer them.
 func unanswered(pools []*pool, ask snapper.Questions) {
 	const why = "it still could not be read after three tries"
 	for _, p := range pools {

@@ -37,9 +37,10 @@ import (
 // Options has the settings of a run and its World.
 type Options struct {
 	Config config.Config
-	// Keep is the retention of this run, before the overrides of single disks.
+	// Keep is the retention of this run, for each disk without a retention of its own in the
+	// configuration.
 	Keep config.Keep
-	// Node is the name that the caller expects this node to have, "" for any name.
+	// Node is the name that this node must have for the run to begin, "" for any name.
 	Node string
 	// DryRun ends the run after the plan is made, before it changes anything.
 	DryRun bool
@@ -52,11 +53,12 @@ type Options struct {
 	Final bool
 	// World has the methods by which the run reaches pools, Proxmox, files and the clock.
 	World World
-	// Progress is called with the present step of a long run, and is nil if nobody reads that.
+	// At each step of a long run, the run passes the name of the step to the function Progress.
+	// Progress is nil if nobody reads these names.
 	Progress func(string)
-	// Tell is called with the problems of the run, each once: before the report is saved, and
-	// again after hooks have ended. Tell is nil for a caller that reads the problems in the
-	// report.
+	// The run passes each of its problems to the function Tell once: before it saves the report,
+	// and, for problems of hooks, after the hooks have ended. Tell is nil if the caller reads the
+	// problems in the report.
 	Tell func([]report.Problem)
 }
 
@@ -86,10 +88,11 @@ type run struct {
 	saved int
 }
 
-// Run makes one run of snap and returns its plan and its report. An error of Run means that the
-// run could not begin. A run that could not begin changed nothing, except that it thawed guests
-// that an earlier run left frozen, which the report always lists, and started the hooks that an
-// earlier run left. The end of ctx stops the run between two steps, never within a channel program.
+// Run makes one run of snap and returns its plan and its report. An error of Run means that the run
+// could not begin. A run that could not begin changed nothing, with two exceptions: it thawed the
+// guests that an earlier run left frozen, and it started the hooks that an earlier run owes. The
+// report always lists these guests. The end of ctx stops the run between two steps, never within a
+// channel program.
 func Run(ctx context.Context, o Options) (snapper.Plan, report.Run, error) {
 	r := newRun(o, report.Name)
 	defer r.tell()
@@ -120,8 +123,8 @@ func Run(ctx context.Context, o Options) (snapper.Plan, report.Run, error) {
 	return plan, r.report, nil
 }
 
-// Possible returns the reason why every run of [Run] must fail on this host, judged by the
-// configuration and Proxmox's files, nil if a run may succeed.
+// Possible returns the reason why every run of [Run] fails on this host, nil if a run may succeed.
+// Possible judges by the configuration and Proxmox's files.
 func Possible(ctx context.Context, o Options) error {
 	r := newRun(o, report.Name)
 	if err := r.mayTake(); err != nil {
@@ -163,8 +166,8 @@ func newRun(o Options, name string) *run {
 	return r
 }
 
-// latest returns the saved report of the last run of the same command. Another run of the same
-// command, for other pools, may have saved a report since this run began.
+// latest returns the report that is saved now, of the last run of the same command. Since this run
+// began, a run of the same command for different pools may have saved a report.
 func (r *run) latest() *report.Run {
 	latest, err := r.World.LastReport(r.name)
 	if err != nil {
@@ -182,7 +185,7 @@ func (r *run) save() {
 }
 
 // endHooks waits until all hooks have ended and reports their problems. endHooks also adds the
-// problems of the hooks to the saved report, unless another run has saved a report since.
+// problems of the hooks to the saved report, unless a later run has replaced this report.
 func (r *run) endHooks() {
 	r.hooks.end()
 	if len(r.report.Problems) == r.saved {
@@ -224,8 +227,8 @@ func (r *run) isNode(c pve.Cluster) error {
 	return nil
 }
 
-// parents returns, by pool, the datasets whose children are disks: those of the configuration, or
-// else those of Proxmox's storages.
+// parents returns, by pool, the datasets whose children are disks. The configuration names these
+// datasets; if it names none, they are the datasets of Proxmox's storages.
 func parents(cfg config.Config, c pve.Cluster) (map[string][]string, error) {
 	all := slices.Clone(cfg.Datasets)
 	if len(all) == 0 {

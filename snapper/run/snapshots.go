@@ -19,9 +19,9 @@ import (
 // of the other pools, before cron starts the next run.
 const programTimeout = 10 * time.Minute
 
-// maxAttempts is the largest number of retries of a snapshot. A snapshot is retried in the next
-// transaction group if the dataset already has a snapshot of the present group, and under the name
-// of a later second if the name of the snapshot is taken.
+// A run retries a snapshot at most maxAttempts times. If the dataset already has a snapshot of the
+// present transaction group, the run retries in the next transaction group. If the name of the
+// snapshot is taken, the run retries with the name of a later second.
 const maxAttempts = 8
 
 // finishPlan carries out the steps that follow the snapshots on a pool, given the outcomes of the
@@ -49,13 +49,13 @@ func (p *pool) finishPlan(ctx context.Context, plan snapper.PoolPlan, outcomes m
 // errHangs is the error of a step that must not begin because an earlier command on the pool hangs.
 var errHangs = errors.New("not begun, because an earlier step on the pool has not ended")
 
-// soonTimeout is the time for which a run waits for a step on one pool while guests of other pools,
-// or Proxmox starting a guest, wait for the run.
+// soonTimeout is the time for which a run waits for a step on one pool if others wait for the run:
+// guests of the remaining pools, or Proxmox, which is starting a guest.
 const soonTimeout = 30 * time.Second
 
 // withTimeout runs one step that changes the pool, and waits for the step for programTimeout. If a
-// step takes longer than programTimeout, the run begins no other step on this pool: the next step
-// would wait for the first, with all locks that the run holds.
+// step takes longer than programTimeout, the run begins no further step on this pool. A further
+// step would have to wait for the slow step, and the run would hold its locks during that wait.
 func (p *pool) withTimeout(step func(context.Context) error) error {
 	return p.within(programTimeout, step)
 }
@@ -74,9 +74,9 @@ func (p *pool) within(limit time.Duration, step func(context.Context) error) err
 }
 
 // takeSnapshots takes the snapshots of guests on this pool, sets their labels and creates their
-// bookmarks, in one channel program, and waits for the program for limit at most. A guest gets all
-// of its snapshots or none. takeSnapshots starts no channel program after the guests' locks were
-// released.
+// bookmarks, all in one channel program. takeSnapshots waits for the program for at most the time
+// limit. A guest gets all of its snapshots or none. takeSnapshots starts no channel program after
+// the guests' locks were released.
 func (p *pool) takeSnapshots(ctx context.Context, open []snapper.GuestPlan, lease *lease, limit time.Duration) map[string]snapper.Outcome {
 	outcomes := map[string]snapper.Outcome{}
 	for attempt := 0; len(open) > 0; attempt++ {
@@ -146,9 +146,9 @@ func (p *pool) snapshotted(guests []snapper.GuestPlan, got map[string]lua.Outcom
 	}
 }
 
-// recordResults records the results of a channel program for one guest. recordResults returns true,
-// with a changed plan, if the guest's snapshots must be tried again; until then the guest's
-// snapshots count as failed.
+// recordResults records the results of a channel program for one guest. If the program's snapshots
+// of the guest must be tried again, recordResults returns a changed plan and true. Until they are
+// tried again, the snapshots count as failed.
 func (p *pool) recordResults(g snapper.GuestPlan, got map[string]lua.Outcome, outcomes map[string]snapper.Outcome) (snapper.GuestPlan, bool) {
 	for _, d := range g.Disks {
 		if undone := got[d.Dataset].Undone; undone != nil && *undone != 0 {
@@ -224,7 +224,8 @@ func explainOutcome(errno *syscall.Errno) string {
 	return explain(*errno)
 }
 
-// explain returns the meaning of an errno of a channel program (zfs-program(8)).
+// explain returns the meaning, in words, of an errno that a channel program returned
+// (zfs-program(8)).
 func explain(errno syscall.Errno) string {
 	switch errno {
 	case syscall.EBUSY:

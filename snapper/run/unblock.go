@@ -24,16 +24,17 @@ type UnblockRequest struct {
 	// Remove destroys the snapshots and bookmarks that prevent the rollback; if Remove is false,
 	// Unblock only lists them.
 	Remove bool
-	// LoseBase allows the removal even if no managed snapshot or bookmark remains from which a
-	// receiver could continue.
+	// LoseBase allows the removal even if the disk keeps no managed snapshot or bookmark from which
+	// a receiver can continue.
 	LoseBase bool
 }
 
 // Unblock destroys the snapshots and bookmarks that prevent a rollback of a guest by Proxmox.
 // Unblock returns the snapshots and bookmarks that prevent or prevented the rollback, and the
 // report. Unblock holds the locks of the pools, so that no run takes a snapshot at the same time.
-// Unblock takes the lock of the guest only to destroy, and holds it for maxLocked at most, because
-// reading and destroying may take minutes. An error of Unblock means that nothing was changed.
+// Unblock takes the guest's lock only after it has read the pools, and holds the guest's lock for
+// at most maxLocked, because reading and destroying may take minutes. An error of Unblock means
+// that nothing was changed.
 func Unblock(ctx context.Context, o Options, request UnblockRequest) (snapper.Unblocking, report.Run, error) {
 	o.DryRun = !request.Remove
 	r := newRun(o, report.Name)
@@ -112,9 +113,9 @@ func (o Options) clusterOf(ctx context.Context, vmid int) (c pve.Cluster, err er
 	return c, nil
 }
 
-// lockUnchanged takes the lock of a guest, for maxLocked at most. The error of lockUnchanged is the
-// reason why the plan for the guest, which was made from the configuration before, may be wrong by
-// now: Proxmox changes the configuration when it takes a snapshot, rolls back, or moves a disk.
+// lockUnchanged takes the lock of a guest, for at most maxLocked. lockUnchanged returns an error if
+// the guest's configuration has changed since the plan was made: Proxmox changes the configuration
+// when it takes a snapshot, rolls back, or moves a disk, and then the plan may be wrong.
 func (o Options) lockUnchanged(ctx context.Context, before pve.Config) (*lease, error) {
 	release, err := o.World.LockGuest(before.ID)
 	if err != nil {
@@ -134,8 +135,9 @@ func (o Options) lockUnchanged(ctx context.Context, before pve.Config) (*lease, 
 	return lease, nil
 }
 
-// openGuest locks and reads the pools of the storages, and keeps the disks that belong to the guest
-// by the rules of snap. Any error ends openGuest, because a guest is rolled back as a whole.
+// openGuest locks and reads the pools of the storages, and returns the disks that belong to the
+// guest by the rules of snap. openGuest returns the first error, because Proxmox rolls back all
+// disks of a guest or none.
 func (r *run) openGuest(ctx context.Context, view snapper.NodeView, request UnblockRequest) ([]*pool, error) {
 	below, err := parents(r.Config, view.Cluster)
 	if err != nil {
@@ -162,8 +164,8 @@ func (r *run) openGuest(ctx context.Context, view snapper.NodeView, request Unbl
 				d.State, d.Why = snapper.Disputed, why
 			}
 		}
-		// No property shows that a disk's bookmarks changed, so they are listed again: an unlisted
-		// bookmark would make the rollback fail half way.
+		// No property shows that a disk's bookmarks changed, so openGuest lists the bookmarks
+		// again. A bookmark that is missing from the list would make the rollback fail half way.
 		if err := p.listBookmarks(ctx, p.disksWhere(func(d *snapper.Disk) bool { return d.Recalled })); err != nil {
 			return pools, err
 		}
@@ -171,8 +173,8 @@ func (r *run) openGuest(ctx context.Context, view snapper.NodeView, request Unbl
 	return pools, nil
 }
 
-// inTheWay returns the snapshots in the pool that prevent the rollback, each with the snapshots
-// that must remain as Keepers.
+// inTheWay returns the snapshots in the pool that prevent the rollback. Each has as Keepers the
+// snapshots that must still exist when it is destroyed.
 func (p *pool) inTheWay(u snapper.Unblocking, snapshot string) []snapper.Destroy {
 	var gone []snapper.Destroy
 	for _, d := range u.Disks {
@@ -191,7 +193,7 @@ func (p *pool) inTheWay(u snapper.Unblocking, snapshot string) []snapper.Destroy
 }
 
 // checkDestroys asks ZFS whether it would destroy the snapshots, and returns the reasons why it
-// would not. Only ZFS itself can answer whether it would destroy the snapshots, because no property
+// would not. Only ZFS itself knows whether it would destroy the snapshots, because no property
 // shows that a send or receive is running.
 func (p *pool) checkDestroys(destroys []snapper.Destroy) ([]string, error) {
 	var refusals []string

@@ -16,13 +16,14 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// destroying returns an option that sets the largest number of snapshots that a run destroys.
+// destroying returns an option that sets max_destroys, the largest number of snapshots that one run
+// destroys.
 func destroying(most int) func(*Options) {
 	return func(o *Options) { o.Config.MaxDestroys = &most }
 }
 
-// older adds n snapshots to a guest's disk, a minute apart; ago is the age of the newest of these
-// snapshots.
+// older adds n snapshots to a guest's disk, a minute apart. The argument ago is the age of the
+// newest of these n snapshots.
 func (p *virtualPool) older(dataset string, n int, ago time.Duration) {
 	for i := range n {
 		p.addOlder(virtualSnapshot(dataset, ago+time.Duration(i)*time.Minute, zfs.Frequently, uint64(800-i)))
@@ -33,8 +34,8 @@ func (p *virtualPool) older(dataset string, n int, ago time.Duration) {
 func (w *virtualWorld) destroyed(pool string) int { return len(w.happened(pool + ": destroy ")) }
 
 // A run destroys the oldest expired snapshots of all pools first, up to the number that one run may
-// destroy. The run reports the expired snapshots that are left; they are not a failure, even if
-// there are more than after the run before.
+// destroy. The run reports the number of expired snapshots that are left. The run is a success,
+// even if this number is larger than after the run before.
 func TestDestroysOverPools(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -63,8 +64,8 @@ func TestDestroysOverPools(t *testing.T) {
 	})
 }
 
-// A run tries to destroy expired snapshots with a hold, but these attempts do not reduce the number
-// of other snapshots that the run may destroy, on any pool.
+// A run tries to destroy expired snapshots with a hold. The failed attempts do not count for
+// max_destroys, so the run still destroys as many snapshots without a hold, on all pools together.
 func TestHeldSnapshotsStopNobodyElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -90,9 +91,9 @@ func TestHeldSnapshotsStopNobodyElse(t *testing.T) {
 	})
 }
 
-// If a disk has hundreds of expired snapshots with holds, a run has time to try only some of these,
-// and first destroys the expired snapshots of other disks. The run reports once for each disk that
-// its snapshots have holds.
+// If a disk has hundreds of expired snapshots with holds, a run has no time to try all of these
+// snapshots. The run first destroys the expired snapshots of disks without holds. The run reports
+// once for each disk that its snapshots have holds.
 func TestManyHeldSnapshotsStopNobodyElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -117,8 +118,8 @@ func TestManyHeldSnapshotsStopNobodyElse(t *testing.T) {
 	})
 }
 
-// A run destroys no snapshots of a disk that is being received: after one channel program has found
-// that out, the run continues with other disks.
+// A run destroys no snapshots of a disk that is being received. After one channel program has found
+// the receive, the run continues with the disks that are not being received.
 func TestADiskThatIsReceivedStopsNobodyElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -139,8 +140,8 @@ func TestADiskThatIsReceivedStopsNobodyElse(t *testing.T) {
 	})
 }
 
-// If a channel program that destroys snapshots fails, its snapshots still count as due in the
-// report, and the destroys on other pools continue.
+// If a channel program that destroys snapshots on one pool fails, the report still counts these
+// snapshots as due, and the destroys on all other pools continue.
 func TestDestroyFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -187,8 +188,8 @@ func TestBacklogIsShared(t *testing.T) {
 	})
 }
 
-// hold makes each destroy of a disk's snapshots take the time in takes and fail, as if the
-// snapshots had holds.
+// hold makes each destroy of a snapshot of the disk fail, as if the snapshot had a hold. Each
+// failed destroy takes the time in the argument takes.
 func (p *virtualPool) hold(disk string, takes time.Duration) {
 	p.onDestroy = func(dataset, _ string) syscall.Errno {
 		if dataset != disk {

@@ -22,8 +22,8 @@ import (
 
 func qemu(vmid int) pve.ID { return pve.ID{VMID: vmid, Kind: pve.QEMU} }
 
-// told returns the texts of a report's problems that have the given severity and contain the given
-// words.
+// told returns the text of each problem in a report that has the given severity and contains the
+// given words.
 func told(r report.Run, severity report.Severity, words string) (texts []string) {
 	for _, p := range r.Problems {
 		if p.Severity == severity && strings.Contains(p.Text, words) {
@@ -33,8 +33,8 @@ func told(r report.Run, severity report.Severity, words string) (texts []string)
 	return texts
 }
 
-// Each run reports the guests that earlier runs left frozen, until they are thawed, and says that
-// snapwatch froze them, not another program.
+// As long as a guest that an earlier run left frozen is not thawed, each run reports the guest, and
+// says that snapwatch froze the guest.
 func TestLeftFrozen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -79,7 +79,7 @@ func TestThawedBeforeAllElse(t *testing.T) {
 	})
 }
 
-// A guest that did not remain frozen until it was thawed gets a snapshot that the report calls
+// If a guest did not remain frozen until the run thawed it, the report calls the guest's snapshot
 // crash-consistent.
 func TestLapsedIsCrash(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -125,8 +125,8 @@ func TestTorn(t *testing.T) {
 	}
 }
 
-// If two guests use a disk and only one of them is frozen, the snapshot is torn as long as the
-// other guest runs.
+// If two running guests use a disk, and only one guest is frozen, the snapshots of the frozen guest
+// are torn.
 func TestSharedDiskIsTorn(t *testing.T) {
 	for name, alive := range map[string]bool{"runs": true, "stopped": false} {
 		t.Run(name, func(t *testing.T) {
@@ -168,8 +168,8 @@ func TestSharedDiskOfAGroup(t *testing.T) {
 	})
 }
 
-// If a guest's configuration names a disk by its path, and the disk gets no snapshot, the guest's
-// snapshots are torn, as with a disk that is named by its storage.
+// If a guest's configuration names a disk by a path, and this disk gets no snapshot, the guest's
+// snapshots are torn. The result is the same for a disk that is named by its storage.
 func TestTornByPath(t *testing.T) {
 	for name, path := range map[string]string{"zvol": "/dev/zvol/tank/data/vm-100-disk-5", "partition": "/dev/zvol/tank/data/vm-100-disk-5-part1", "short": "/dev/tank/data/vm-100-disk-5"} {
 		t.Run(name, func(t *testing.T) {
@@ -188,9 +188,9 @@ func TestTornByPath(t *testing.T) {
 	}
 }
 
-// Each fault of a guest's freeze is a warning when the fault begins, whatever other faults there
-// were before, and no second warning while it lasts. A condition that passes by itself does not
-// affect later reports.
+// Each fault of a guest's freeze is a warning in the first run that has the fault, even if the run
+// before had a different fault. While the fault lasts, no later run warns again. A condition that
+// passes by itself does not affect later reports.
 func TestEachFaultIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -216,8 +216,8 @@ func TestEachFaultIsTold(t *testing.T) {
 	})
 }
 
-// If a group of guests cannot be frozen in time, none of its guests is frozen, the run reports that
-// once, and all guests of the group get their snapshots all the same.
+// If a group of guests cannot be frozen in time, none of its guests is frozen. The run reports that
+// once for the group, and all guests of the group get their snapshots without a freeze.
 func TestGroupTooLarge(t *testing.T) {
 	for _, test := range []struct {
 		limit, answers time.Duration
@@ -226,8 +226,8 @@ func TestGroupTooLarge(t *testing.T) {
 		{10 * time.Second, 600 * time.Millisecond, "takes about 3.6s here, and as long again to thaw them: set max_freeze to 11s, or make the group smaller"},
 		{11 * time.Second, 600 * time.Millisecond, ""},
 		{time.Minute, 660 * time.Millisecond, ""},
-		// No value of max_freeze helps here, because the guests' locks must not be held for as long
-		// as the freezes take.
+		// With any value of max_freeze, this group cannot be frozen in time, because the freezes of
+		// all its guests take longer than a run may hold the guests' locks.
 		{10 * time.Second, 680 * time.Millisecond, "takes about 4.1s here, which is too long whatever max_freeze is: make the group smaller"},
 		{time.Minute, 1500 * time.Millisecond, "takes about 9s here, which is too long whatever max_freeze is: make the group smaller"},
 	} {
@@ -262,8 +262,8 @@ func TestGroupTooLarge(t *testing.T) {
 	}
 }
 
-// If freezing a guest takes longer than snap may hold the guest's lock, the guest gets its snapshot
-// all the same, but not a consistent one, whatever max_freeze is.
+// If freezing a guest takes longer than snap may hold the guest's lock, the guest still gets its
+// snapshot, but the snapshot is not consistent, whatever the value of max_freeze is.
 func TestSlowFreeze(t *testing.T) {
 	for slow, want := range map[time.Duration]report.Consistency{5 * time.Second: report.Application, 9 * time.Second: report.Crash} {
 		t.Run(slow.String(), func(t *testing.T) {
@@ -281,8 +281,8 @@ func TestSlowFreeze(t *testing.T) {
 }
 
 // Two missing disks of a guest are two faults, even if the names of the disks differ only in a
-// number. If a run finds one fault with the other pools and one with a late pool, both faults are
-// reported once.
+// number. If a run finds one fault in the first round, and a second fault in the round of a late
+// pool, the run reports each of the two faults once.
 func TestFaultsOfDisks(t *testing.T) {
 	t.Run("another disk", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
@@ -315,9 +315,9 @@ func TestFaultsOfDisks(t *testing.T) {
 	})
 }
 
-// A guest with a disk of which snap takes no snapshot is frozen for the snapshots of its other
-// disks, and these snapshots are torn. Disks that are passed through on purpose, or excluded, do
-// not make a snapshot torn.
+// If snap takes no snapshot of one of a guest's disks, snap still freezes the guest for the
+// snapshots of its remaining disks, and these snapshots are torn. A disk that is passed through on
+// purpose, or that the configuration excludes, does not make the guest's snapshots torn.
 func TestTornElsewhere(t *testing.T) {
 	for name, test := range map[string]struct {
 		volume pve.Volume
@@ -360,8 +360,9 @@ func TestTornElsewhere(t *testing.T) {
 	}
 }
 
-// A run first reports a fault and then saves that it has reported the fault: after a kill between
-// these steps the next run reports the fault again, so that no fault is lost.
+// A run first reports a fault, and then saves in a file that it has reported the fault. If the run
+// is killed between the report and the save, the next run reports the fault again, so no fault
+// remains unreported.
 func TestToldBeforeItIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -386,7 +387,8 @@ func TestToldBeforeItIsKept(t *testing.T) {
 	})
 }
 
-// A guest that got only some of its snapshots has a torn snapshot, whatever the reason is.
+// If only some disks of a guest got a snapshot, the guest's snapshots are torn, whatever prevented
+// the missing snapshots.
 func TestHalfIsTorn(t *testing.T) {
 	for name, prepare := range map[string]func(w *virtualWorld){
 		"no room on one pool": func(w *virtualWorld) {
@@ -435,7 +437,7 @@ func TestFrozenWithoutSnapshot(t *testing.T) {
 	})
 }
 
-// A guest whose disks wait for the next run is not frozen, and that is no fault of its freeze.
+// A guest whose disks wait for the next run is not frozen. The missing freeze is not a fault.
 func TestNothingToFreezeFor(t *testing.T) {
 	for name, test := range map[string]struct {
 		change func(w *virtualWorld, o *Options)

@@ -68,9 +68,9 @@ func (w *virtualWorld) nothingOwed(t *testing.T) {
 	assert.Empty(t, names)
 }
 
-// Two hooks of one guest never run at the same time, not even if one of them belongs to a pool that
-// answers late. If the next run begins while after_snapshot hooks of the last run still run, its
-// hooks wait for them.
+// Two hooks of one guest never run at the same time, not even if one of the two runs for the
+// snapshots on a pool that answers late. If after_snapshot hooks of the last run still run when the
+// next run begins, the hooks of the next run wait until these after_snapshot hooks have ended.
 func TestHooksNeverOverlap(t *testing.T) {
 	t.Run("late pool", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
@@ -110,8 +110,8 @@ func TestHooksNeverOverlap(t *testing.T) {
 	})
 }
 
-// A hook that was still owed when its run was killed runs in the next run, before any other step
-// for its guest.
+// If a run is killed while it owes a hook for a guest, the next run starts this hook before all
+// other steps for the guest.
 func TestOwedAfterKill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -127,8 +127,8 @@ func TestOwedAfterKill(t *testing.T) {
 	})
 }
 
-// The after_stop hook of a guest is owed until the guest has its _stopped snapshots and its label,
-// whatever happens in between; then the hook runs once.
+// The after_stop hook of a guest is owed until the guest's disks have their _stopped snapshots and
+// the label "stopped", whatever fails before that. Then the hook runs once.
 func TestAfterStopIsOwed(t *testing.T) {
 	for name, program := range map[string]func(w *virtualWorld, guests []lua.Guest) (map[string]lua.Outcome, error){
 		"the answer is lost": func(w *virtualWorld, guests []lua.Guest) (map[string]lua.Outcome, error) {
@@ -173,7 +173,7 @@ func TestAfterStopIsOwed(t *testing.T) {
 	}
 }
 
-// If the after_stop hook of a guest can no longer run, the run gives it up and reports that.
+// If the after_stop hook of a guest can no longer run, the run gives the hook up and reports that.
 func TestAfterStopIsGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -192,8 +192,8 @@ func TestAfterStopIsGivenUp(t *testing.T) {
 	})
 }
 
-// If a guest's state changes while its hooks run, the run notices that before the guest's channel
-// program begins.
+// If a guest's state changes while the guest's hooks run, the run notices the change before the
+// channel program of the guest's snapshots begins.
 func TestLooksAfterHooks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -242,8 +242,8 @@ func TestConfigAtTheProgram(t *testing.T) {
 	})
 }
 
-// sendsAfter returns an option that configures the programs as after_snapshot hooks, and no other
-// hooks.
+// sendsAfter returns an option that configures the given programs as after_snapshot hooks. The
+// configuration has no hooks of any other event.
 func sendsAfter(programs ...string) func(*Options) {
 	return func(o *Options) {
 		for _, name := range programs {
@@ -260,8 +260,8 @@ func (w *virtualWorld) owed(t *testing.T) (names []string) {
 	return slices.DeleteFunc(all, func(name string) bool { return !strings.Contains(name, ".") })
 }
 
-// The notes about the owed after_snapshot hooks are written before any snapshot exists, for all
-// guests, also for those whose hooks wait because too many other hooks run.
+// The notes about owed after_snapshot hooks are written for all guests before the first snapshot is
+// taken. A guest whose hooks wait because too many hooks already run also has its note by then.
 func TestOwedBeforeTheSnapshot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -285,7 +285,7 @@ func TestOwedBeforeTheSnapshot(t *testing.T) {
 	})
 }
 
-// runWithSlowAfter begins a run whose after_snapshot takes nine minutes, and returns when this
+// runWithSlowAfter begins a run whose after_snapshot hook takes nine minutes, and waits until this
 // hook has been running for one minute.
 func (w *virtualWorld) runWithSlowAfter(t *testing.T) (ended chan report.Run) {
 	w.onHook = func(_ context.Context, program, _ string) (string, error) {
@@ -301,8 +301,8 @@ func (w *virtualWorld) runWithSlowAfter(t *testing.T) (ended chan report.Run) {
 	return ended
 }
 
-// The note about an owed after_stop hook is written even while another hook of the guest is
-// running, for which after_stop must wait.
+// The note about an owed after_stop hook is written even if after_stop cannot start yet, because a
+// second hook of the guest is running.
 func TestStopOwedWhileHooksRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -373,7 +373,7 @@ func TestOwedIsGivenUp(t *testing.T) {
 	}
 }
 
-// prune runs the hooks that earlier runs of prune and of snap owe, except after_stop, because prune
+// prune runs the hooks that earlier runs of prune and of snap owe, except after_stop hooks. prune
 // does not know whether a guest has stopped.
 func TestPruneSettles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -418,8 +418,8 @@ func TestPruneIsOwed(t *testing.T) {
 	})
 }
 
-// The note of after_prune is written also before prune destroys other snapshots in place of those
-// that have holds.
+// If prune destroys snapshots in Waiting, in place of snapshots that have holds, prune first writes
+// the note about the after_prune hook for these snapshots, too.
 func TestPruneInPlaceOfHeldIsOwed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -474,9 +474,9 @@ func TestAfterAFailedHook(t *testing.T) {
 	})
 }
 
-// A run reports the failure of a hook before it removes the hook's note; because of this note, the
-// next run would repeat the hook. A run also reports that it gives up a hook before it removes the
-// hook's note.
+// A run removes the note about a failed hook only after it has reported the failure. If the run is
+// killed before it removes the note, the next run repeats the hook. A run also removes the note
+// about a hook that it gives up only after it has reported that.
 func TestHookFaultIsToldBeforeItsNoteGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -505,8 +505,8 @@ func TestHookFaultIsToldBeforeItsNoteGoes(t *testing.T) {
 	})
 }
 
-// A hook that runs once for all guests gets them in the order of their VMIDs, including guests of
-// which it is unknown whether they have the snapshots.
+// A hook that runs once for all guests gets a list of the guests, in the order of their VMIDs. The
+// list includes each guest of which it is unknown whether its snapshots exist.
 func TestHookGuestsInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)

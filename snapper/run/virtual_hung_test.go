@@ -12,8 +12,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// A pool that hangs does not delay the guests of another pool for long, whatever the state of the
-// guests on the hung pool is, and does not delay the shutdown of the host.
+// A pool that hangs does not delay the snapshots on another pool for long, whatever the state of
+// the guests on the hung pool is. A pool that hangs does not delay the shutdown of the host either.
 func TestHungPoolDelaysOthers(t *testing.T) {
 	for _, test := range []struct {
 		name         string
@@ -43,8 +43,8 @@ func TestHungPoolDelaysOthers(t *testing.T) {
 }
 
 // A pool that hangs while a guest on it is frozen does not delay other pools for long. snap
-// releases the two locks of a frozen guest, on its configuration and its replication, before
-// Proxmox gives up waiting for them.
+// releases the two locks of a frozen guest, on its configuration and on its replication, before
+// Proxmox gives up waiting for these locks.
 func TestHungPoolFrozen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -59,8 +59,8 @@ func TestHungPoolFrozen(t *testing.T) {
 	})
 }
 
-// A pool that hangs when the plan needs more evidence, after a first successful reading of the
-// pool, does not delay other pools for long.
+// If a pool is read successfully, and hangs later, when the plan needs more evidence from this
+// pool, the hung pool does not delay the remaining pools for long.
 func TestHangsWhenAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)

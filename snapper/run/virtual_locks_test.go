@@ -18,16 +18,16 @@ import (
 )
 
 // busyDisk is the result of a channel program that fails because the first disk already has a
-// snapshot in this transaction group; the program takes so long that snap has released the guests'
-// locks before.
+// snapshot in this transaction group. The program takes so long that snap has released the guests'
+// locks before the program ends.
 func busyDisk(guests []lua.Guest) (map[string]lua.Outcome, error) {
 	time.Sleep(3 * time.Second)
 	errno := syscall.EAGAIN
 	return map[string]lua.Outcome{guests[0].Disks[0].Dataset: {Snapshot: &errno}}, nil
 }
 
-// If a _stopped snapshot failed and the guest's lock was released, the run does not try the
-// snapshot again, because somebody may have started the guest.
+// If a _stopped snapshot failed, and the guest's lock was released meanwhile, the run does not try
+// the snapshot again, because a person or a program may have started the guest.
 func TestStopRetriedWithoutLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -43,8 +43,8 @@ func TestStopRetriedWithoutLock(t *testing.T) {
 	})
 }
 
-// If the snapshot of a living guest failed and the guest's lock was released, the run does not try
-// the snapshot again, because a rollback may have begun.
+// If the snapshot of a living guest failed, and the guest's lock was released meanwhile, the run
+// does not try the snapshot again, because a rollback of the guest may have begun.
 func TestLivingRetriedWithoutLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -60,7 +60,7 @@ func TestLivingRetriedWithoutLock(t *testing.T) {
 	})
 }
 
-// While Proxmox's rollback of a guest changes the storage, the rollback holds no lock. snap
+// While Proxmox rolls the disks of a guest back, Proxmox does not hold the guest's lock. snap
 // recognizes the rollback by Proxmox's task list, even if the guest's configuration cannot be read.
 func TestRollbackConfigUnread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -142,7 +142,8 @@ func TestBusyRunsAreCounted(t *testing.T) {
 }
 
 // Guests are locked while a channel program takes their snapshots, so one channel program takes
-// snapshots of at most 50 disks, or of all disks of one guest that has more.
+// snapshots of at most 50 disks. If one guest has more than 50 disks, one channel program takes the
+// snapshots of all its disks.
 func TestFewDisksTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -232,8 +233,8 @@ func TestFrozenLeftIsReported(t *testing.T) {
 	})
 }
 
-// Two lines of cron run snap in turn for different datasets: each run keeps the records in
-// state.json about datasets that the run does not read.
+// Two lines of cron run snap in turn, each for different datasets. Each run keeps the records in
+// state.json about the datasets that it does not read.
 func TestRunsOfOtherDatasets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -259,8 +260,8 @@ func TestRunsOfOtherDatasets(t *testing.T) {
 }
 
 // If an ended migration left the lock word migrate in a living guest's configuration, snap does not
-// rotate the guest's snapshots any more, and warns. A migration that is still running holds the
-// guest's lock file, and then the run does not count as failed.
+// rotate the guest's snapshots any more, and warns. While a migration is still running, Proxmox
+// holds the guest's lock file, and the run is a success.
 func TestLeftLock(t *testing.T) {
 	for _, busy := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {

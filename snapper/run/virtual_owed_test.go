@@ -19,7 +19,7 @@ import (
 	"snapwatch/snapper"
 )
 
-// failing returns a channel program that fails with errno for each disk.
+// failing returns the result of a channel program that failed on each disk with the given errno.
 func failing(errno syscall.Errno) func(context.Context, []lua.Guest) (map[string]lua.Outcome, error) {
 	return func(_ context.Context, guests []lua.Guest) (map[string]lua.Outcome, error) {
 		got := map[string]lua.Outcome{}
@@ -32,8 +32,9 @@ func failing(errno syscall.Errno) func(context.Context, []lua.Guest) (map[string
 	}
 }
 
-// after_stop waits for the _stopped snapshots of all pools: also for a snapshot that was left to
-// the next run, because Proxmox needed the guest's lock.
+// The after_stop hook of a guest waits for the _stopped snapshots of its disks on all pools. It
+// also waits for a _stopped snapshot that a run left to the next run because Proxmox needed the
+// guest's lock.
 func TestAfterStopWaitsForAllPools(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -57,8 +58,8 @@ func TestAfterStopWaitsForAllPools(t *testing.T) {
 	})
 }
 
-// A stop that is not carried out, because the guest was only left to the next run, owes no
-// after_stop.
+// If a run leaves a stopped guest to the next run, and takes no _stopped snapshot, no after_stop
+// hook is owed.
 func TestLeftStopOwesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -73,8 +74,8 @@ func TestLeftStopOwesNothing(t *testing.T) {
 	})
 }
 
-// An after_stop is owed once, however many runs tried to take its _stopped snapshots: it runs
-// when they exist, and then nothing is owed any more.
+// One after_stop hook is owed for a stop of a guest, however many runs tried to take the _stopped
+// snapshots. The hook runs once the _stopped snapshots exist, and then no hook is owed any more.
 func TestStopIsOwedOnce(t *testing.T) {
 	for name, begin := range map[string]func(t *testing.T, w *virtualWorld){
 		"the pool is full once": func(t *testing.T, w *virtualWorld) {
@@ -108,7 +109,8 @@ func TestStopIsOwedOnce(t *testing.T) {
 	}
 }
 
-// failStops makes n runs whose channel programs fail with errno, one each quarter of an hour.
+// failStops makes n runs, a quarter of an hour apart, whose channel programs fail with the given
+// errno.
 func (w *virtualWorld) failStops(t *testing.T, errno syscall.Errno, n int) {
 	w.pool("tank").onSnapshot = failing(errno)
 	for range n {
@@ -127,8 +129,8 @@ func (w *virtualWorld) oweStop(snapshot string) {
 	killed.owed.Leave()
 }
 
-// An after_stop for pools that the run reads in different rounds runs when all of them have their
-// snapshots.
+// If a run reads the pools of a stopped guest in different rounds, the guest's after_stop runs
+// after the _stopped snapshots on all these pools were taken.
 func TestStopOwedForPoolsOfTwoRounds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -149,7 +151,7 @@ func TestStopOwedForPoolsOfTwoRounds(t *testing.T) {
 type stuckWorld struct {
 	*virtualWorld
 	stuck []string
-	// kept are the locks that the stuck hooks inherited.
+	// kept has the locks that the stuck hooks inherited.
 	kept *[]Note
 }
 
@@ -161,8 +163,8 @@ func (s stuckWorld) Hook(ctx context.Context, h config.Hook, input string, env [
 	return "", command.ErrStillRunning
 }
 
-// A hook that was killed and still runs is still at work: no other hook of its guests is started,
-// neither by this run nor by the next one, until it has ended.
+// If a hook still runs although it was killed, neither this run nor the next run starts a hook for
+// the same guests until the killed hook has ended.
 func TestStuckHookIsStillAtWork(t *testing.T) {
 	for name, test := range map[string]struct {
 		stuck, per string
@@ -206,8 +208,8 @@ func TestStuckHookIsStillAtWork(t *testing.T) {
 	}
 }
 
-// A hook that starts once for all guests starts once also for the guests to which a killed run owes
-// it.
+// If a killed run owes a hook that starts once for all guests, the next run also starts this hook
+// once for all these guests.
 func TestPerRunHookIsOwedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -232,8 +234,8 @@ func TestPerRunHookIsOwedOnce(t *testing.T) {
 	})
 }
 
-// A run that cannot begin, because /etc/pve cannot be read, starts the hooks that a killed run owes,
-// except after_stop: it is unknown whether the guest is off.
+// If /etc/pve cannot be read, a run cannot begin, but still starts the hooks that a killed run
+// owes. It does not start after_stop, because it is unknown whether the guest is off.
 func TestOwedIsRunWithoutProxmox(t *testing.T) {
 	for name, run := range map[string]func(context.Context, Options) (snapper.Plan, report.Run, error){"snap": Run, "prune": Prune} {
 		t.Run(name, func(t *testing.T) {

@@ -14,7 +14,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// foreign adds to a disk a newest snapshot that no run of snap took, and returns this snapshot.
+// foreign adds to a disk a snapshot that is newer than all others and that no run of snap took.
+// foreign returns this snapshot.
 func (p *virtualPool) foreign(dataset, name string) zfs.Snapshot {
 	p.txg++
 	s := zfs.Snapshot{Dataset: dataset, Name: name, GUID: p.txg + 9000, CreateTXG: p.txg, Creation: time.Now()}
@@ -44,7 +45,7 @@ func (p *virtualPool) stops(dataset string) int {
 	return n
 }
 
-// texts returns the texts of a report's problems, by severity.
+// texts returns, by severity, the texts of the problems in a report.
 func texts(r report.Run) map[report.Severity]string {
 	all := map[report.Severity]string{}
 	for _, p := range r.Problems {
@@ -99,9 +100,9 @@ func TestFinalizeWithNewerSnapshots(t *testing.T) {
 	}
 }
 
-// A guest may keep a disk as unused only because qm rescan found the guest's number in the disk's
-// name. An unused disk that came from elsewhere is a copy: snap does not rotate or label such a
-// disk, and takes no _stopped snapshot of it.
+// qm rescan adds a disk to a guest's configuration as unused merely because the guest's number is
+// in the disk's name. An unused disk that came from elsewhere is a copy: snap does not rotate or
+// label such a disk, and takes no _stopped snapshot of it.
 func TestUnusedCopy(t *testing.T) {
 	const d = "tank/data/vm-100-disk-7"
 	for name, unused := range map[string]bool{"named nowhere": false, "unused": true} {
@@ -163,7 +164,8 @@ func TestStopOfWhoUsesTheDisk(t *testing.T) {
 	}
 }
 
-// unblock destroys only snapshots of disks that belong to the guest by all rules that snap uses.
+// unblock destroys snapshots of a disk only if the disk belongs to the guest by the same rules that
+// snap uses.
 func TestUnblockOnlyTheGuestsDisks(t *testing.T) {
 	const own, other = "tank/data/vm-100-disk-0", "tank/data/vm-100-disk-7"
 	uses := func(vmid int) func(*virtualWorld) {
@@ -244,8 +246,8 @@ func TestPruneLeavesAdoptedDisks(t *testing.T) {
 	}
 }
 
-// If state.json cannot be read, no snapshot is destroyed, because it is unknown which disks are
-// copies.
+// If state.json cannot be read, it is unknown which disks are copies, so neither prune nor unblock
+// destroys a snapshot.
 func TestNothingIsDestroyedWithoutTheState(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -258,9 +260,9 @@ func TestNothingIsDestroyedWithoutTheState(t *testing.T) {
 	})
 }
 
-// If state.json is from an older version of snapwatch, which did not record whose the disks are,
-// the state counts as lost. A guest that was off when snapwatch was updated still gets its _stopped
-// snapshots, then and later.
+// An older version of snapwatch did not record in state.json which disks are this node's own. A
+// state.json of such a version counts as lost. A guest that was off during the update of snapwatch
+// still gets its _stopped snapshots, in the first run after the update and in later runs.
 func TestStateOfAnOlderVersion(t *testing.T) {
 	const d = "tank/data/vm-100-disk-0"
 	synctest.Test(t, func(t *testing.T) {
@@ -273,7 +275,7 @@ func TestStateOfAnOlderVersion(t *testing.T) {
 		assert.Equal(t, 1, p.stops(d))
 		assert.Equal(t, zfs.LabelStopped, h.Running.Value)
 		time.Sleep(30 * 24 * time.Hour)
-		h.Written = 1 << 30 // as if the guest had run between two runs of snap
+		h.Written = 1 << 30 // as if the guest had been started and stopped between two runs of snap
 		w.run(t)
 		assert.Equal(t, 2, p.stops(d))
 	})

@@ -16,8 +16,7 @@ import (
 )
 
 // virtualPool is a pool of a [virtualWorld]. The function fields of a virtualPool make steps on the
-// pool take long, hang or fail. If a function field of a virtualPool is nil, the steps of this kind
-// succeed immediately.
+// pool take long, hang or fail. If such a field is nil, its steps succeed immediately.
 type virtualPool struct {
 	w         *virtualWorld
 	name      string
@@ -31,8 +30,8 @@ type virtualPool struct {
 	// busy is true if another run has the lock of the simulated pool.
 	busy     bool
 	slowList time.Duration
-	// endless has the disks whose lists of snapshots never end; listed has all disks whose lists of
-	// snapshots were begun.
+	// endless has the disks on which listing the snapshots never ends. listed has all disks on
+	// which a run began to list the snapshots.
 	endless, listed []string
 	// slowLists is the time that each listing of disks' snapshots takes.
 	slowLists   time.Duration
@@ -42,25 +41,25 @@ type virtualPool struct {
 	// onSnapshot returns the result of a channel program that takes snapshots. If onSnapshot
 	// returns neither outcomes nor an error, the channel program succeeds.
 	onSnapshot func(context.Context, []lua.Guest) (map[string]lua.Outcome, error)
-	// onDestroy is called for each destroy of a snapshot, and returns the errno. If onDestroy is
-	// nil, destroying succeeds.
+	// onDestroy is called for each destroy of a snapshot, and returns the errno of this destroy. If
+	// onDestroy is nil, each destroy succeeds.
 	onDestroy func(dataset, name string) syscall.Errno
 	// receiving has the disks that are being received: a channel program destroys no snapshots of
 	// such a disk.
 	receiving []string
-	// failDestroy is the error of the pool's channel programs that destroy snapshots, nil for
-	// none.
+	// failDestroy is the error that each channel program returns which destroys snapshots on the
+	// pool, nil for no error.
 	failDestroy error
 	// size and allocated are the pool's size and allocated bytes that zpool prints. If spaceHangs
 	// is true, zpool hangs instead.
 	size, allocated uint64
 	spaceHangs      bool
-	// programs has, for each channel program of the run, the names of the snapshots that the
-	// program had to take.
+	// programs has, for each channel program of the run, the names of the snapshots that the run
+	// told the program to take.
 	programs [][]string
 }
 
-// hang plays a step on a pool that never ends.
+// hang plays a step on a pool: the step never ends.
 func hang(ctx context.Context) error {
 	<-ctx.Done()
 	return fmt.Errorf("zfs: %w", command.ErrStillRunning)

@@ -17,7 +17,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// copy adds a disk that no guest of this node uses, with n snapshots, a quarter of an hour apart.
+// copy adds to the pool a disk that no guest of this node uses. The disk has n snapshots, a quarter
+// of an hour apart.
 func (w *virtualWorld) copy(name string, n int) {
 	p := w.pool(zfs.Pool(name))
 	p.addDisk(name, uint64(7000+len(p.heads)))
@@ -26,7 +27,7 @@ func (w *virtualWorld) copy(name string, n int) {
 	}
 }
 
-// prune executes a run of prune, which must be able to begin, and returns its report.
+// prune executes a run of prune and returns its report. The test fails if the run cannot begin.
 func (w *virtualWorld) prune(t *testing.T, change ...func(*Options)) report.Run {
 	t.Helper()
 	_, r, err := Prune(t.Context(), w.options(change...))
@@ -68,8 +69,8 @@ func TestPruneListsWhatChanged(t *testing.T) {
 	})
 }
 
-// late counts the copies of a pool that have more snapshots than prune keeps by the retention f4:
-// the newest four, and the first of the day.
+// late counts the copies of a pool that have more snapshots than prune keeps by the retention f4.
+// prune keeps the newest four snapshots and the first snapshot of the day.
 func (p *virtualPool) late() (n int) {
 	for _, list := range p.snapshots {
 		if len(list) > 5 {
@@ -79,8 +80,8 @@ func (p *virtualPool) late() (n int) {
 	return n
 }
 
-// If listing the snapshots of one disk never ends, the list costs the time of one or two runs of
-// prune; after one or two runs, prune has listed the snapshots of all other disks.
+// If listing the snapshots of one disk never ends, the listing takes the time of one or two runs of
+// prune. After a few further runs, prune has listed the snapshots of all other disks.
 func TestPruneListsInTurns(t *testing.T) {
 	for name, disks := range map[string]int{"many turns": 5 * inTurn, "one": inTurn} {
 		t.Run(name, func(t *testing.T) {
@@ -108,9 +109,9 @@ func TestPruneListsInTurns(t *testing.T) {
 	}
 }
 
-// If a run of prune has time to list only some disks, each disk is listed once before any disk is
-// listed a second time, at whatever hours prune runs, and whatever other datasets of the pool are
-// pruned.
+// If each run of prune has time to list only some disks, prune lists each disk once before it lists
+// any disk a second time. This holds at whatever hours prune runs, and even if a second line of
+// cron prunes different datasets of the same pool.
 func TestPruneTurnsAreFair(t *testing.T) {
 	for name, test := range map[string]struct {
 		disks int
@@ -152,7 +153,8 @@ func TestPruneTurnsAreFair(t *testing.T) {
 }
 
 // prune leaves a copy to Proxmox only if Proxmox's own replication (pvesr) sends this copy to this
-// node. The snapshots of pvesr prove nothing, because other replication sends them along.
+// node. Snapshots that pvesr made prove nothing, because syncoid and zrepl also send these
+// snapshots.
 func TestPruneOfGuestsOfPvesr(t *testing.T) {
 	for name, test := range map[string]struct {
 		change func(*virtualWorld)
@@ -239,7 +241,7 @@ func TestPruneWaitsForBookmarksThatSnapMakes(t *testing.T) {
 	}
 }
 
-// prune keeps up with 400 copies that each receive four snapshots an hour: no copy has more
+// prune is fast enough for 400 copies that each receive four snapshots an hour: no copy has more
 // snapshots than its retention keeps, plus the snapshots that arrived since the last run.
 func TestPruneKeepsUp(t *testing.T) {
 	if testing.Short() {
@@ -263,8 +265,8 @@ func TestPruneKeepsUp(t *testing.T) {
 			require.True(t, done.Success, hour)
 			for _, p := range w.pools {
 				for name, list := range p.snapshots {
-					// The first snapshots of the newest days are kept whatever the retention
-					// says.
+					// prune keeps the first snapshot of each of the newest days, whatever the
+					// retention says.
 					require.LessOrEqual(t, len(list), keep+keepsDays, "%s in hour %d", name, hour)
 				}
 			}
@@ -272,7 +274,7 @@ func TestPruneKeepsUp(t *testing.T) {
 	})
 }
 
-// keepsDays is the number of days whose first snapshots prune keeps.
+// prune keeps the first snapshot of each of the newest keepsDays days.
 const keepsDays = 3
 
 // receive adds another snapshot to each disk of the pool.
@@ -291,8 +293,8 @@ func (p *virtualPool) receiveOn(h *zfs.Dataset) {
 }
 
 // Each night twice as many snapshots of copies arrive as the runs of prune destroy in a day. Most
-// runs leave fewer expired snapshots than the run before, but once the growth from day to day is
-// known, no run is a success.
+// runs leave fewer expired snapshots than the run before. Once prune knows that the number grows
+// from day to day, no run is a success any more.
 func TestPruneBacklogGrowsDaily(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -325,8 +327,8 @@ func TestPruneBacklogGrowsDaily(t *testing.T) {
 	})
 }
 
-// prune does not treat a receive as interrupted that is running at each run. prune reports an
-// interrupted receive after a day.
+// If each run of prune finds a receive on a copy that is running, prune does not treat the receive
+// as interrupted. prune reports a receive that has been interrupted for a day.
 func TestPruneOfInterruptedReceives(t *testing.T) {
 	const dataset = "tank/in/vm-100-disk-0"
 	arrives := func(p *virtualPool) { p.receive() }
@@ -374,8 +376,8 @@ func TestPruneOfInterruptedReceives(t *testing.T) {
 	}
 }
 
-// The record of an interrupted receive is kept while no run reads the copy's pool. If the record is
-// dated in the future, its time begins again.
+// The record of an interrupted receive is kept while no run reads the copy's pool. If the time in
+// the record is in the future, the next run replaces it with the present time.
 func TestPruneKeepsNotesOfInterruptedReceives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -476,7 +478,7 @@ func TestPrunesOfOtherDatasets(t *testing.T) {
 	}
 }
 
-// A disk that a guest of this node gets through QEMU's own options (args) is not a copy.
+// A disk that a guest of this node uses through QEMU's own options (args) is not a copy.
 func TestPruneLeavesWhatArgsName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)

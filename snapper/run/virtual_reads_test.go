@@ -73,7 +73,7 @@ func TestDiscardedForgotten(t *testing.T) {
 	})
 }
 
-// If the second look at a guest's state fails, the run does not repeat it, reports the failure
+// If the second look at a guest's state fails, the run does not look again, reports the failure
 // once, and does not treat the guest as stopped.
 func TestSecondLookFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -131,9 +131,10 @@ func TestRunningLockedForEver(t *testing.T) {
 	})
 }
 
-// A configuration that cannot be read does not affect other guests, but the run is not a success.
-// snap leaves alone the guest of the unreadable configuration, and also each disk of a stopped
-// guest that this configuration may name.
+// If the configuration of one guest cannot be read, guests with a readable configuration get their
+// snapshots, but the run is not a success. snap leaves alone the guest of the unreadable
+// configuration. snap also leaves alone each disk of a stopped guest, if the unreadable
+// configuration may name this disk.
 func TestUnreadConfiguration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -184,9 +185,8 @@ func TestPruneBesideAnUnreadConfiguration(t *testing.T) {
 	}
 }
 
-// A run may look a second time at all guests because of one guest. Another guest that seems stopped
-// only at the second look is not proven to be stopped: at the first look this guest ran, or Proxmox
-// was at work on it.
+// One guest that seems stopped makes a run look a second time at all guests. If a second guest
+// seems stopped at the second look, but not at the first, its stop is not proven.
 func TestOneLookIsNotEnough(t *testing.T) {
 	for name, c := range map[string]struct {
 		alive bool

@@ -21,7 +21,7 @@ type reportWorld struct {
 
 func (w reportWorld) LastReport(name string) (report.Run, error) { return report.Last(w.dir, name) }
 
-// If a part of the last run's report cannot be parsed, the run uses no part of the report.
+// If a part of the last run's report cannot be parsed, the run ignores the whole report.
 func TestHalfReport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -39,8 +39,8 @@ func TestHalfReport(t *testing.T) {
 	})
 }
 
-// The time of the last success is unknown if the last report is not usable, or if this time is in
-// the future.
+// The time of the last success is unknown if the last run's report is not usable, or if the report
+// has a time of success in the future.
 func TestNoLastSuccess(t *testing.T) {
 	for name, text := range map[string]string{
 		"not used":      `{"last_success":"1999-12-31T23:00:00Z","locked":{"of":3}}`,
@@ -64,9 +64,9 @@ func TestNoLastSuccess(t *testing.T) {
 	}
 }
 
-// snap warns once, when a pool becomes fuller than its limits or short of free space for snapshots
-// of thick volumes. A warning about a full pool is not a failure of the run, and a zpool that hangs
-// does not delay the run.
+// snap warns once when a pool becomes fuller than its limits, or when its free space becomes too
+// small for snapshots of thick volumes. A run that warns about a full pool is still a success. If
+// zpool hangs, the run does not wait for it.
 func TestRoomIsToldOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -98,13 +98,13 @@ func TestRoomIsToldOnce(t *testing.T) {
 		r = again()
 		assert.Len(t, told(r, report.Warning, "pool tank: the snapshot of 1 thick volume reserves 8.0G now"), 1)
 		assert.NotEmpty(t, r.Rooms["tank"].Short)
-		tank.heads[0].Written = 8 << 30 // the guest writes as much again
+		tank.heads[0].Written = 8 << 30 // the guest writes the same number of bytes a second time
 		r = again()
 		assert.Empty(t, told(r, report.Warning, "thick"))
 		assert.Len(t, told(r, report.Notice, "thick"), 1)
 
-		// A run that cannot lock the pool keeps the earlier report about the pool's free space, so
-		// that the next run does not warn again.
+		// A run that cannot lock the pool copies the earlier report about the pool's free space
+		// into its own report, so that the next run does not warn again.
 		tank.busy = true
 		time.Sleep(15 * time.Minute)
 		w.last = w.run(t)

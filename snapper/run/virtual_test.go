@@ -24,8 +24,8 @@ import (
 )
 
 // virtualWorld is a simulated host with pools and guests, on which a run has real goroutines and
-// virtual time (testing/synctest). A virtualWorld is for tests about the time that a step takes
-// while locks are held. A virtualWorld records the events that happen during a run.
+// virtual time (testing/synctest). A virtualWorld is for tests about the time for which a run holds
+// locks. A virtualWorld records the events that happen during a run.
 type virtualWorld struct {
 	Local // for the timers and lanes of Local
 	begin time.Time
@@ -45,12 +45,11 @@ type virtualWorld struct {
 	// onWait is called when the run waits, and onSave is called when the run has saved its report.
 	onWait func()
 	onSave func(report.Run)
-	// onAsked is called after a guest was asked whether it is frozen. slowWindow is the time that a
-	// watchdog takes to start.
+	// onAsked is called after the run has asked a guest whether it is frozen. slowWindow is the
+	// time that a watchdog takes to start.
 	onAsked    func()
 	slowWindow time.Duration
-	// taken has, by guest, the results of thawing that the simulated host returns for guests that
-	// an earlier run left frozen.
+	// taken has, by guest, the result of thawing a guest that an earlier run left frozen.
 	taken map[pve.ID]quiesce.TakenOver
 	// hookNotes is the directory of the notes about hooks, and onHook is called instead of starting
 	// a hook's program.
@@ -68,19 +67,21 @@ type virtualWorld struct {
 type virtualGuest struct {
 	cfg   pve.Config
 	alive bool
-	// busy is true if another process holds the guest's lock; moving is true if another process
-	// holds the lock of the guest's migration.
+	// busy is true if a process other than the run holds the guest's lock. moving is true if a
+	// process other than the run holds the lock of the guest's migration.
 	busy, moving bool
 	// unread is true if reading the guest's configuration hangs.
 	unread bool
-	// rolling is true if the task list says that the guest is being rolled back.
+	// rolling is true if Proxmox's task list says that the guest is being rolled back.
 	rolling bool
-	// slowAgent is the time that the guest's agent takes to answer, slowFreeze the additional
-	// duration of a freeze. refuses is the reason why the guest cannot be frozen, if not empty.
-	// lapses is the reason to doubt that the guest remained frozen until its thaw, if not empty.
+	// slowAgent is the time that the guest's agent takes to answer, and slowFreeze is the
+	// additional time of a freeze. refuses is the reason why the guest cannot be frozen, "" if the
+	// guest can be frozen. lapses is the reason to doubt that the guest remained frozen until its
+	// thaw, "" for no doubt.
 	slowAgent, slowFreeze time.Duration
 	refuses, lapses       string
-	// silent is the reason why the guest cannot be asked whether it is frozen.
+	// silent is the reason why the run cannot ask the guest whether it is frozen, "" if the run can
+	// ask.
 	silent string
 }
 
@@ -92,8 +93,8 @@ type virtualEvent struct {
 	what string
 }
 
-// newVirtualWorld returns a simulated host without guests. If the test fails, the test's log has
-// all events on this host.
+// newVirtualWorld returns a simulated host without guests. If the test fails, the log of the test
+// lists all events on this host.
 func newVirtualWorld(t *testing.T) *virtualWorld {
 	w := &virtualWorld{begin: time.Now(), guests: map[int]*virtualGuest{}, pools: map[string]*virtualPool{}, held: map[int]int{}, hookNotes: note.Dir(t.TempDir())}
 	t.Cleanup(func() {
@@ -176,8 +177,8 @@ func (w *virtualWorld) happened(text string) []virtualEvent {
 	return slices.DeleteFunc(slices.Clone(w.events), func(e virtualEvent) bool { return !strings.Contains(e.what, text) })
 }
 
-// once returns the only recorded event whose text contains the given text; the test fails if there
-// is not exactly one.
+// once returns the recorded event whose text contains the given text. The test fails if no event or
+// more than one event contains the text.
 func (w *virtualWorld) once(t *testing.T, text string) virtualEvent {
 	t.Helper()
 	list := w.happened(text)
@@ -306,8 +307,8 @@ func (w *virtualWorld) OpenWindow(guests []pve.ID, budget time.Duration) (Window
 	return virtualWindow{w, guests, quiesce.Timeout(budget)}, nil
 }
 
-// virtualWindow plays a window in which all guests are frozen that the run asks for, until the time
-// is over.
+// virtualWindow plays a window, the time of one freeze. In the window, all guests that the run asks
+// for are frozen, until the window's time is over.
 type virtualWindow struct {
 	w       *virtualWorld
 	guests  []pve.ID

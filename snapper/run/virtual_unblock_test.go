@@ -13,7 +13,7 @@ import (
 	"snapwatch/internal/pve"
 )
 
-// timedLocks is a world that measures the longest time for which a guest's lock is held.
+// timedLocks is a simulated host that measures the longest time for which a guest's lock is held.
 type timedLocks struct {
 	*virtualWorld
 	longest *time.Duration
@@ -28,8 +28,8 @@ func (w timedLocks) LockGuest(id pve.ID) (func(), error) {
 	}, err
 }
 
-// unblock does not hold the guest's lock while it reads the pools, and not for long while it
-// destroys: Proxmox could not start the guest meanwhile.
+// unblock does not hold the guest's lock while it reads the pools, and holds the lock only for a
+// short time while it destroys. Proxmox cannot start the guest while unblock holds the lock.
 func TestUnblockHoldsTheLockBriefly(t *testing.T) {
 	for _, remove := range []bool{false, true} {
 		t.Run(fmt.Sprint("remove ", remove), func(t *testing.T) {
@@ -52,8 +52,8 @@ func TestUnblockHoldsTheLockBriefly(t *testing.T) {
 	}
 }
 
-// blocked returns a world in which snapshots prevent a rollback of guest 100, and another pool takes
-// 20 seconds to list.
+// blocked returns a simulated host on which snapshots prevent a rollback of guest 100. On this
+// host, listing a second pool takes 20 seconds.
 func blocked(t *testing.T, remove bool) (w *virtualWorld, request UnblockRequest) {
 	w = newVirtualWorld(t)
 	w.guest(100, false, "ssd")
@@ -64,7 +64,7 @@ func blocked(t *testing.T, remove bool) (w *virtualWorld, request UnblockRequest
 	return w, UnblockRequest{VMID: 100, Snapshot: oldest, Remove: remove}
 }
 
-// changing is a world in which change happens while the pools are read, which takes a while.
+// changing is a simulated host. The function change is called while a run reads the pools.
 type changing struct {
 	*virtualWorld
 	change func()

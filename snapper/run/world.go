@@ -15,8 +15,9 @@ import (
 )
 
 // World is everything that a run reaches outside of this program. [Local] is the World of the
-// machine on which the run happens. The simulator (test/sim) has a World of its own, which decides
-// which steps fail, and the order of steps that run side by side.
+// machine on which the run happens. The simulator (test/sim) has a World of its own. The
+// simulator's World decides which steps fail, and in which order steps happen that run side by
+// side.
 type World interface {
 	Time
 	Proxmox
@@ -26,11 +27,12 @@ type World interface {
 	Hostname() (string, error)
 	// Pools returns the names of the imported pools, in alphabetical order.
 	Pools() ([]string, error)
-	// Pool returns the pool of that name, which need not be imported.
+	// Pool returns the pool of that name, even if no imported pool has the name.
 	Pool(name string) Pool
-	// HookNotes returns the notes about hooks that are running or must still run.
+	// HookNotes returns the directory of the notes about hooks that are running or must still run.
 	HookNotes() Notes
-	// Trusted returns the reason why a hook must not be started, nil if the hook may be started.
+	// Trusted returns the reason why a hook must not be started, such as that a user other than
+	// root may change its program. Trusted returns nil if the hook may be started.
 	Trusted(h config.Hook) error
 	// Hook runs a hook until it ends or ctx ends, and returns the hook's output. The hook inherits
 	// the locks of its guests, so that the locks remain taken if this process is killed. The error
@@ -39,7 +41,7 @@ type World interface {
 	Hook(ctx context.Context, h config.Hook, input string, env []string, locks []Note) (string, error)
 }
 
-// Notes is what a run needs of [note.Dir], the directory with the notes about hooks.
+// Notes has the methods of [note.Dir], the directory with the notes about hooks, that a run needs.
 type Notes interface {
 	Take(name string) (Note, error)
 	Find(name string) (Note, error)
@@ -47,7 +49,8 @@ type Notes interface {
 	Names() ([]string, error)
 }
 
-// Note is what a run needs of [note.Note], a locked file about work that must be ended.
+// Note has the methods of [note.Note], a locked file about work that must be ended, that a run
+// needs.
 type Note interface {
 	// Left reports whether the note was left by a process that is gone.
 	Left() bool
@@ -65,16 +68,17 @@ type Time interface {
 	Wait(ctx context.Context, d time.Duration) error
 	// Timeout returns a context that ends after d, or when ctx ends.
 	Timeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc)
-	// After calls the function do after the time d, side by side with the caller, unless cancel is
-	// called before.
+	// After calls the function do after the time d, side by side with the caller. If cancel is
+	// called before d has passed, After does not call do.
 	After(d time.Duration, do func()) (cancel func())
-	// Lanes returns lanes in which at most n functions run at the same time, any number if n is
-	// 0.
+	// Lanes returns lanes in which at most n functions run at the same time. If n is 0, the number
+	// is not limited.
 	Lanes(n int) Lanes
 	// Gather starts the functions in work side by side, and returns the function next. A call of
-	// next returns the indices of functions that ended and that no earlier call returned. The first
-	// call of next waits for all functions. After the time within, a call of next returns as soon
-	// as at least one function has ended.
+	// next returns the indices of the functions that have ended, except those that an earlier call
+	// returned. The first call of next waits for all functions, for at most the time within. If no
+	// function has ended by then, and in later calls, next waits until at least one function has
+	// ended.
 	Gather(within time.Duration, work ...func()) (next func() []int)
 }
 
@@ -117,15 +121,15 @@ type Proxmox interface {
 
 // Quiesce freezes guests while their snapshots are taken.
 type Quiesce interface {
-	// Frozen reports whether the guest is frozen, by snap or by another program.
+	// Frozen reports whether the guest is frozen now, whatever program froze it.
 	Frozen(ctx context.Context, id pve.ID) (bool, error)
 	// FreezesAtOnce returns the number of virtual machines that are frozen at the same time.
 	FreezesAtOnce() int
 	// TakeOver thaws the guests that earlier runs froze and whose watchdogs are gone. TakeOver
-	// calls tell with the result of each guest before it removes the note that the guest was
-	// frozen.
+	// passes the result for each guest to the function tell. Only then does TakeOver remove the
+	// note that the guest was frozen.
 	TakeOver(ctx context.Context, tell func(pve.ID, quiesce.TakenOver)) error
-	// OpenWindow prepares to freeze the guests for budget at most.
+	// OpenWindow prepares to freeze the guests for at most the time budget.
 	OpenWindow(guests []pve.ID, budget time.Duration) (Window, error)
 }
 
@@ -139,7 +143,8 @@ type Window interface {
 
 // Records reads and writes the files that a run saves for the next run, and for other programs.
 type Records interface {
-	// LastReport returns the report of that name, empty if no such report was saved.
+	// LastReport returns the saved report of that name, and an empty report if none was saved under
+	// the name.
 	LastReport(name string) (report.Run, error)
 	SaveReport(name string, r *report.Run) error
 	LoadState() (report.State, error)
@@ -147,21 +152,21 @@ type Records interface {
 }
 
 // Pool reads and changes one ZFS pool. A command that is started while the pool's lock is taken
-// keeps the lock until the command ends, even if the run no longer waits for it.
+// keeps the lock until the command ends, even if the run no longer waits for the command.
 type Pool interface {
-	// TryLock takes the pool's lock, which only one run can have. The error is a [lock.Busy] if
-	// another run has the lock. WaitLock waits for the lock until ctx ends.
+	// TryLock takes the pool's lock. At most one run can have the lock of a pool. If a second run
+	// has the lock, the error is a [lock.Busy]. WaitLock waits for the lock until ctx ends.
 	TryLock(now time.Time) error
 	WaitLock(ctx context.Context, now time.Time) error
 	// Unlock releases the pool's lock, if this run has taken it.
 	Unlock()
 
-	// Check returns the reason why the pool cannot be read, nil if it can be.
+	// Check returns the reason why the pool cannot be read, nil if the pool can be read.
 	Check() error
 	// TXG returns the pool's present transaction group, 0 if unknown.
 	TXG() uint64
-	// Space returns the size and the allocated bytes of the pool. Space may hang, but does not keep
-	// the pool's lock while it hangs.
+	// Space returns the size and the allocated bytes of the pool. Space may hang. A hanging Space
+	// does not keep the pool's lock.
 	Space(ctx context.Context) (size, allocated uint64, err error)
 	// Children lists the datasets directly below the datasets in parents. Descendants lists the
 	// roots and the datasets at any depth below them.
@@ -179,8 +184,8 @@ type Pool interface {
 	LoadIndex() (index.Index, error)
 	SaveIndex(x *index.Index) error
 
-	// The methods below change the pool. If ctx ends, the change continues, and the error is a
-	// [command.ErrStillRunning].
+	// All methods from here on change the pool. If ctx ends, the change continues, and the error is
+	// a [command.ErrStillRunning].
 
 	// Each call of Snapshot or Destroy runs one channel program.
 	Snapshot(ctx context.Context, guests []lua.Guest, bookmarks []lua.Bookmark) (map[string]lua.Outcome, error)
@@ -195,6 +200,7 @@ type Pool interface {
 	// their guests were frozen until the snapshots were taken. A run knows only after the snapshots
 	// were taken whether the guests were frozen until then.
 	SetConsistent(ctx context.Context, snapshots []string) error
-	// Sync returns when the pool has written its pending data (zpool-sync(8)).
+	// Sync makes the pool write its pending data, and waits until the data are written
+	// (zpool-sync(8)).
 	Sync(ctx context.Context) error
 }
