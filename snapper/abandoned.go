@@ -16,11 +16,11 @@ import (
 // increment from such a newer bookmark without complaint, and a receiver that has the bookmark's
 // snapshot ends up with a mixture of two histories (seen on OpenZFS 2.1 and 2.3: send and receive
 // exit 0, the contents differ). The bookmarks of a discarded history must be destroyed before a
-// program uses such a bookmark as a base for sending. A good bookmark must be kept, because it may
-// be the only base from which a receiver can still get an increment. The snapshots of the disk do
-// not show which bookmarks are good: a person, a rotation or a receive with -R also destroys
-// snapshots. Only the pool's own history shows which bookmarks are good, so only that history is a
-// reason to destroy a bookmark.
+// program uses such a bookmark as a base for sending. A good bookmark must be kept, because a
+// receiver may have no other base for an increment. The snapshots of the disk do not show which
+// bookmarks are good: a person, a rotation or a receive with -R also destroys snapshots. The pool's
+// own history alone shows which bookmarks are good. No other evidence is a reason to destroy a
+// bookmark.
 
 // Standing is the result of judging a bookmark: good, discarded or unproven.
 type Standing int
@@ -32,8 +32,7 @@ const (
 	Good Standing = iota
 	// Discarded: the disk was set back to a snapshot that is older than the bookmark.
 	Discarded
-	// Unproven: nothing proves that the bookmark is good, and nothing proves that its snapshot was
-	// discarded.
+	// Unproven: it is unknown whether the bookmark is good or discarded.
 	Unproven
 )
 
@@ -45,7 +44,7 @@ type JudgedBookmark struct {
 }
 
 // JudgeBookmarks returns the standing of each bookmark of a dataset, judged by the pool's history
-// h. The argument snapshots of JudgeBookmarks has all snapshots that the dataset has now.
+// h. The argument snapshots of JudgeBookmarks has all present snapshots of the dataset.
 func JudgeBookmarks(dataset string, bookmarks, snapshots []zfs.Snapshot, h zfs.History) []JudgedBookmark {
 	var judged []JudgedBookmark
 	for _, b := range bookmarks {
@@ -94,10 +93,10 @@ func judgeBookmark(dataset string, b zfs.Snapshot, snapshots []zfs.Snapshot, h z
 }
 
 // InQuestion returns the managed bookmarks that may belong to a discarded history, given the record
-// Checked that an earlier run made of the disk. A snapshot that is older than Checked and still
-// exists proves that the disk was not set back past this snapshot since. A bookmark may belong to a
-// discarded history if its own snapshot is gone, and if the bookmark is newer than every snapshot
-// that already existed at the time of Checked.
+// Checked that an earlier run made of the disk. If a snapshot that existed at the time of Checked
+// still exists, the disk was not set back to an older state than this snapshot since then. A
+// bookmark may belong to a discarded history if its own snapshot is gone, and if the bookmark is
+// newer than all existing snapshots of the time of Checked.
 func (d *Disk) InQuestion() []zfs.Snapshot {
 	if d.Ignored != "" || d.unchanged() {
 		return nil
@@ -124,10 +123,11 @@ func (d *Disk) unchanged() bool {
 	return d.known() && d.SnapshotsChanged > 0 && d.Checked.Changed == d.SnapshotsChanged && d.Checked.Newest == d.NewestSnapshot
 }
 
-// known reports whether the record of an earlier run, Checked, describes the present dataset and
-// not an earlier one of the same name. A promotion changes a dataset's origin and brings bookmarks
-// of another dataset. After a pool was rewound to an older state, the pool's transaction groups
-// count up again from an older number.
+// known reports whether Checked, the record of an earlier run, describes the present dataset.
+// Checked may describe an earlier dataset of the same name. If the origin differs, zfs promote has
+// brought bookmarks of a different dataset. If the transaction group of Checked is above the pool's
+// present one, the pool was rewound to an older state, and its transaction groups count up again
+// from an older number.
 func (d *Disk) known() bool {
 	return d.Checked.GUID == d.GUID && d.Checked.Origin == d.Origin && d.Checked.TXG <= d.PoolTXG
 }
@@ -162,8 +162,8 @@ func (d *Disk) judgeBookmarks() []JudgedBookmark {
 }
 
 // abandon plans the destruction of a disk's bookmarks of a discarded history, and returns the disk
-// without these bookmarks. A bookmark with the standing Unproven is kept, and a note reports the
-// bookmark to a person.
+// without these bookmarks. abandon keeps a bookmark with the standing Unproven, and reports the
+// bookmark in a note.
 func (p *planner) abandon(d Disk) Disk {
 	p.askHistory(&d)
 	bad := d.judgeBookmarks()
@@ -205,8 +205,8 @@ func unprovenText(dataset string, list []JudgedBookmark) string {
 
 // NextChecked returns the record about the disk's bookmarks that the next run gets. The argument
 // made of NextChecked is the transaction group of the snapshot that this run took of the disk, 0 if
-// the run took none. NextChecked returns false if this run could not read the disk's bookmarks, or
-// did not finish: then the record of earlier runs must be kept.
+// the run took none. If this run could not read the disk's bookmarks, or did not finish its work on
+// them, NextChecked returns false, and the caller must keep the record of earlier runs.
 func (d *Disk) NextChecked(made uint64, unfinished bool) (report.Checked, bool) { //nolint:revive // what became of the plan
 	if d.Ignored != "" {
 		return d.Checked, false
@@ -229,8 +229,8 @@ func (d *Disk) NextChecked(made uint64, unfinished bool) (report.Checked, bool) 
 	return next, true
 }
 
-// NewestTXG returns the transaction group of the newest of the snapshots, managed or not, 0 if
-// there is none.
+// NewestTXG returns the transaction group of the newest snapshot in the list, managed or not, and 0
+// for an empty list.
 func NewestTXG(snapshots []zfs.Snapshot) uint64 {
 	var txg uint64
 	for _, s := range snapshots {

@@ -27,13 +27,13 @@ func ofAll(txgs ...uint64) []zfs.Snapshot {
 
 func back(base, txg uint64) zfs.SetBack { return zfs.SetBack{Dataset: disk0, Base: base, TXG: txg} }
 
-// Only the pool's history shows which bookmarks belong to a discarded history.
+// The pool's history alone shows which bookmarks belong to a discarded history.
 func TestJudgeBookmarks(t *testing.T) {
 	for name, test := range map[string]struct {
 		history   zfs.History
 		snapshots []uint64
-		// want has the expected judgement of bookmarks, by transaction group; all other bookmarks
-		// are good.
+		// want has, by transaction group, the expected standing of a bookmark. A bookmark that is
+		// not in want must be good.
 		want map[uint64]Standing
 	}{
 		"no set-back":                      {zfs.History{Since: 1}, []uint64{10, 40}, nil},
@@ -62,7 +62,7 @@ func TestJudgeBookmarks(t *testing.T) {
 	}
 }
 
-// Only the record of an earlier run in state.json decides which bookmarks may belong to a discarded
+// The record of an earlier run in state.json decides which bookmarks may belong to a discarded
 // history.
 func TestInQuestion(t *testing.T) {
 	txgs := func(list []zfs.Snapshot) (got []uint64) {
@@ -154,8 +154,8 @@ func TestAbandon(t *testing.T) {
 	stays("ignored")
 }
 
-// One run destroys at most maxAbandoned bookmarks of discarded histories; the run reports the
-// remaining bookmarks, and the next run finds these again.
+// One run destroys at most maxAbandoned bookmarks of discarded histories. The run reports the
+// bookmarks beyond maxAbandoned, and the next run finds these bookmarks again.
 func TestAbandonedAreBounded(t *testing.T) {
 	var disks []Disk
 	for n := range 3 {

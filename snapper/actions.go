@@ -7,8 +7,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Label is the kind of value that a disk's label:running has: none, stopped, the name of this node,
-// or another name.
+// Label is the kind of value that a disk's label:running has: none, stopped, this node's name, the
+// name of a second node of the cluster, or a foreign name.
 type Label int
 
 // The kinds of values of label:running. An inherited value of label:running counts as NoLabel,
@@ -25,14 +25,14 @@ var labelNames = [...]string{NoLabel: "-", StoppedLabel: "stopped", OwnLabel: "m
 
 func (l Label) String() string { return labelNames[l] }
 
-// Names are the names of nodes that a label may contain.
+// Names has the names by which a label may name a node.
 type Names struct {
 	// Node is the name of this node, which snap writes into labels.
 	Node string
-	// Hostname is this machine's hostname, perhaps with a domain; pve-zfs-snap wrote the hostname
-	// into labels.
+	// Hostname is this machine's hostname, with or without a domain. pve-zfs-snap, which snapwatch
+	// succeeds, wrote the hostname into labels.
 	Hostname string
-	// Peers are the names of the other nodes of the cluster.
+	// Peers has the names of the cluster's nodes, except this node.
 	Peers []string
 }
 
@@ -65,7 +65,7 @@ func (n Names) Classify(p zfs.Property) Label {
 // label.
 type Action int
 
-// The actions that the table of states and labels contains.
+// The actions in the table named actions, which has an action for each state and label.
 const (
 	// Leave: snap does nothing to the disk.
 	Leave Action = iota
@@ -73,18 +73,19 @@ const (
 	Warn
 	// Periodic: take a snapshot of the running guest's disk when a class is due.
 	Periodic
-	// Start: the guest was started, so set the label and take a snapshot in this run.
+	// Start: the guest was started since the last run, so set the label and take a snapshot in this
+	// run.
 	Start
 	// Final: the guest stopped, so take one _stopped snapshot and set the label to "stopped".
 	Final
-	// Recheck: take another _stopped snapshot if the disk was written to since its last _stopped
+	// Recheck: if the disk was written to since its last _stopped snapshot, take a further _stopped
 	// snapshot.
 	Recheck
-	// Adopt: do the same as Final for a stopped guest's disk that never had a label, if nothing
-	// shows that the disk was received.
+	// Adopt: the disk of a stopped guest never had a label. If no sign shows that the disk was
+	// received, do the same as Final.
 	Adopt
-	// AdoptPeer: do the same as Final for a disk with another node's label, if adopt_peer_labels is
-	// on.
+	// AdoptPeer: the disk of a stopped guest has the label of a second node of the cluster. If
+	// adopt_peer_labels is on, do the same as Final.
 	AdoptPeer
 	// InheritReceived: replace the local label by the label that was received, if there is one.
 	InheritReceived
@@ -97,9 +98,10 @@ var actionNames = [...]string{
 
 func (a Action) String() string { return actionNames[a] }
 
-// actions is the table of the action for a disk in each state with each label. The columns are the
-// labels none, stopped, me, peer and foreign. pve-zfs-snap, which snapwatch succeeds, treated every
-// state except "running" as stopped; this table does not.
+// actions is a table: each row is a state of a disk, each column is a label, and the cell is the
+// action. The columns are the labels none, stopped, me, peer and foreign. pve-zfs-snap, which
+// snapwatch succeeds, treated every state except "running" as stopped. The table actions treats
+// only the state Stopped as stopped.
 var actions = [...][5]Action{
 	//             -      stopped   me        peer       foreign
 	Unknown:      {Warn, Warn, Warn, Warn, Warn},

@@ -122,7 +122,8 @@ func TestClassify(t *testing.T) {
 	assert.Equal(t, ForeignLabel.String(), renamed.Classify(local("other.example.org")).String(), "a hostname that is not the node's")
 }
 
-// TestExcluded tries every value of label:nosnap, set on the disk and inherited.
+// TestExcluded tries every value of label:nosnap, both set on the disk and inherited from a parent
+// dataset.
 func TestExcluded(t *testing.T) {
 	for value, want := range map[string]bool{
 		"nosnap": true, "on": true, "true": true, "yes": true, "1": true,

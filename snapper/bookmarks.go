@@ -9,8 +9,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// keepStoppedBookmarks is the number of bookmarks of _stopped snapshots that a disk keeps, in
-// addition to the bookmarks of each day's first snapshot.
+// A disk keeps the newest keepStoppedBookmarks bookmarks of _stopped snapshots, in addition to the
+// bookmarks of each day's first snapshot.
 const keepStoppedBookmarks = 10
 
 // MaxBookmarkDestroys is the largest number of bookmarks that one run destroys: each destroy of a
@@ -26,29 +26,29 @@ const maxAbandoned = 200
 // and every writer to the pool waits for that group.
 const maxBookmarkCreates = 200
 
-// manyBookmarks is the number of bookmarks above which a disk is slow to open: each opening loads
-// all bookmarks.
+// A disk with more than manyBookmarks bookmarks is slow to open, because each opening loads all
+// bookmarks.
 const manyBookmarks = 100
 
-// Bookmarks are a disk's bookmarks, and the number of days, Keep, for which the disk keeps
-// bookmarks. If Keep is 0, no bookmarks are created.
+// Bookmarks has all bookmarks of one disk, and in Keep the number of days for which the disk keeps
+// bookmarks. If Keep is 0, snap creates no bookmarks on the disk.
 type Bookmarks struct {
 	Have []zfs.Snapshot
 	Keep int
 }
 
-// hold reports whether the disk has a bookmark of the snapshot with the guid.
+// hold reports whether the disk has a bookmark of the snapshot with the given guid.
 func (b Bookmarks) hold(guid uint64) bool {
 	return slices.ContainsFunc(b.Have, func(s zfs.Snapshot) bool { return s.GUID == guid })
 }
 
-// need reports whether a bookmark of this snapshot would be kept by Expire if the bookmark existed.
+// need reports whether Expire would keep a bookmark of the given snapshot, if there were one.
 func (b Bookmarks) need(s zfs.Snapshot) bool {
 	return len(b.withRoom([]zfs.Snapshot{s})) > 0
 }
 
-// withRoom returns the snapshots of list whose bookmarks would be kept if all snapshots of list
-// had bookmarks.
+// withRoom assumes that all snapshots of list had bookmarks. withRoom returns the snapshots whose
+// bookmarks Expire would keep.
 func (b Bookmarks) withRoom(list []zfs.Snapshot) []zfs.Snapshot {
 	whole := Bookmarks{Have: slices.Concat(b.Have, list), Keep: b.Keep}
 	gone := map[zfs.Snapshot]bool{}
@@ -58,10 +58,10 @@ func (b Bookmarks) withRoom(list []zfs.Snapshot) []zfs.Snapshot {
 	return slices.DeleteFunc(list, func(s zfs.Snapshot) bool { return gone[s] })
 }
 
-// firstOfDay reports whether a snapshot taken now is the first of its calendar day, in the zone
-// of now, compared with the given snapshots or bookmarks. A snapshot dated in the future does not
-// count for today. A _stopped snapshot does not count either, because bookmarks of _stopped
-// snapshots are kept by rules of their own.
+// firstOfDay reports whether a snapshot taken now is the first of its calendar day, in the zone of
+// now, compared with the given snapshots or bookmarks. A snapshot dated in the future does not
+// count as a snapshot of today. A _stopped snapshot does not count either, because bookmarks of
+// _stopped snapshots are kept by rules of their own.
 func firstOfDay(snapshots []zfs.Snapshot, now time.Time) bool {
 	today := now.Format(time.DateOnly)
 	return !slices.ContainsFunc(snapshots, func(s zfs.Snapshot) bool {
@@ -72,11 +72,12 @@ func firstOfDay(snapshots []zfs.Snapshot, now time.Time) bool {
 
 // Missing returns the snapshots that should have a bookmark but have none, the newest first. Each
 // day's first snapshot that is not _stopped should have a bookmark, and so should every _stopped
-// snapshot. The program that takes snapshots on the source also bookmarks them, but a relay
-// receives the snapshots without bookmarks. A day needs no second bookmark if it has a bookmark of
-// its first snapshot, or of a still older snapshot that is gone. A snapshot needs no bookmark if
-// [Bookmarks.Expire] would destroy the bookmark again. A bookmark of a later snapshot of the day
-// was made by another program, such as syncoid --create-bookmark, and does not count.
+// snapshot. On the source, the channel program that takes snapshots also bookmarks the snapshots,
+// but a relay receives the snapshots without bookmarks. If a day has a bookmark of its first
+// existing snapshot, or of an older snapshot of the day that is gone, Missing returns no snapshot
+// of this day. Missing returns no snapshot whose bookmark [Bookmarks.Expire] would destroy again. A
+// bookmark of a later snapshot of the day does not count, because a program such as syncoid
+// --create-bookmark made it, not snap.
 func (b Bookmarks) Missing(snapshots []zfs.Snapshot, now time.Time) []zfs.Snapshot {
 	if b.Keep == 0 {
 		return nil
@@ -92,7 +93,7 @@ func (b Bookmarks) Missing(snapshots []zfs.Snapshot, now time.Time) []zfs.Snapsh
 		}
 	}
 	var missing []zfs.Snapshot
-	last := "" // the day of the snapshot before: most snapshots are not the first of their day
+	last := "" // the day of the snapshot before, which often is the same day
 	for _, s := range managedOf(snapshots, now) {
 		if s.future || s.class != zfs.Stopped && zfs.DayOf(s.Snapshot.Name) == last {
 			continue
@@ -116,15 +117,17 @@ func (b Bookmarks) Missing(snapshots []zfs.Snapshot, now time.Time) []zfs.Snapsh
 	return missing
 }
 
-// Expire returns the managed bookmarks that snap must destroy, the oldest first. For each of the
-// newest Keep days, by the days in the names, the bookmark of the day's first regular snapshot is
-// kept. The bookmark of the first _stopped snapshot is also kept, for each of the newest Keep days
-// that have one, and so are the newest bookmarks of _stopped snapshots. A guest that is off, and
-// whose disk other programs write to, gets new _stopped snapshots all day, but a copy that was last
-// updated early that day has only the day's first _stopped snapshot. A day with more than one
-// regular bookmark has bookmarks of another program, such as syncoid --create-bookmark, and all
-// bookmarks of that day are kept. If Keep is 0, every bookmark is kept: any of the bookmarks may be
-// the only base from which a receiver can still get an increment.
+// Expire returns the managed bookmarks that snap must destroy, the oldest first. A bookmark belongs
+// to the day in its name. On each of the newest Keep days with regular snapshots, Expire keeps the
+// bookmark of the day's first regular snapshot. On each of the newest Keep days with _stopped
+// snapshots, Expire keeps the bookmark of the day's first _stopped snapshot. In addition, Expire
+// keeps the newest keepStoppedBookmarks bookmarks of _stopped snapshots. The reason for the day's
+// first _stopped snapshot: if other programs write to the disk of a guest that is off, the disk
+// gets new _stopped snapshots all day, but a copy that was last updated early that day has only the
+// day's first one. If a day has more than one regular bookmark, a program such as syncoid
+// --create-bookmark made the others, and Expire keeps all bookmarks of that day. If Keep is 0,
+// Expire keeps every bookmark, because a receiver may have any of the bookmarks as its only base
+// for an increment.
 func (b Bookmarks) Expire() []zfs.Snapshot {
 	if b.Keep == 0 {
 		return nil
@@ -147,9 +150,9 @@ func (b Bookmarks) Expire() []zfs.Snapshot {
 			expired = append(expired, day[0])
 		}
 	}
-	// Days are sorted by name, so a day that comes again because the clock was set back is as old
-	// as before. Once the first bookmark of a repeated day is gone, no later bookmark of that day
-	// is kept in its place.
+	// Days are sorted by name, so a day that occurs twice because the clock was set back keeps its
+	// place in the order. Once the first bookmark of such a day is gone, Expire keeps no later
+	// bookmark of that day instead.
 	days = byDay(stopped)
 	slices.SortFunc(days, func(x, y []zfs.Snapshot) int { return strings.Compare(zfs.DayOf(x[0].Name), zfs.DayOf(y[0].Name)) })
 	kept := days[max(0, len(days)-b.Keep):]
@@ -161,8 +164,8 @@ func (b Bookmarks) Expire() []zfs.Snapshot {
 	return expired
 }
 
-// byDay groups managed snapshots, given with the oldest first, by the days in their names. The
-// groups are in the order of each day's first snapshot.
+// byDay groups managed snapshots by the days in their names. The given snapshots are sorted with
+// the oldest first. The groups are in the order of each day's first snapshot.
 func byDay(list []zfs.Snapshot) [][]zfs.Snapshot {
 	var days [][]zfs.Snapshot
 	at := map[string]int{}

@@ -7,8 +7,8 @@ import (
 )
 
 // bucket is the hour, day, ISO week, month or year in which a snapshot counts for a class, in the
-// snapshot's time zone. An hour also has its UTC offset, since the night in which clocks are set
-// back has two hours that begin at 02:00.
+// snapshot's time zone. A bucket of an hour also has the hour's UTC offset, because the night in
+// which clocks are set back has two hours that begin at 02:00.
 type bucket struct{ year, part, hour, offset int }
 
 func bucketOf(class zfs.Class, t time.Time) bucket {

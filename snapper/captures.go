@@ -9,18 +9,18 @@ import (
 
 // Capture is the text of a guest's configuration, to be stored in a property of a snapshot.
 type Capture struct {
-	// Value is the value of the property, and Sum is the checksum of the configuration, by which
-	// two configurations are compared.
+	// Value is the value of the property. Sum is the checksum of the configuration. Two
+	// configurations with the same checksum count as equal.
 	Value, Sum string
 	// Reference is true if Value has only the checksum of the configuration, which another
 	// snapshot keeps.
 	Reference bool
 }
 
-// CaptureDue reports whether a new snapshot must keep the guest's configuration with this checksum.
-// There are four such cases: the configuration changed; the snapshot is the first of its day; the
-// snapshot is a _stopped snapshot; or stays is false, that is, the snapshot that kept the
-// configuration before is gone or is destroyed in this run.
+// CaptureDue reports whether a new snapshot must keep the guest's configuration, given by its
+// checksum. A new snapshot must keep it in four cases: the configuration changed; the snapshot is
+// the first of its day; the snapshot is a _stopped snapshot; or stays is false, because the
+// snapshot that keeps the configuration so far is gone or is destroyed in this run.
 func CaptureDue(kept report.Kept, sum, name string, class zfs.Class, stays bool) bool {
 	return kept.Sum != sum || class == zfs.Stopped || zfs.DayOf(kept.Snapshot) != zfs.DayOf(name) || !stays
 }

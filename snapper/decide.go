@@ -15,14 +15,14 @@ type diskTask struct {
 	action Action
 	label  string
 	reason string
-	// snapshot is false for a disk that is excluded from snapshots: such a disk gets its label
-	// only.
+	// snapshot is false for a disk that is excluded from snapshots. An excluded disk gets its
+	// label, but no snapshot.
 	snapshot bool
 }
 
-// task decides whether one disk must get a snapshot or a label. The function task returns false if
-// the disk must get neither a snapshot nor a label, after making a note with the reason, and also
-// if the plan must first ask a question about the disk.
+// task decides whether one disk must get a snapshot or a label. If the disk must get neither, task
+// makes a note with the reason and returns false. If the plan must first ask a question about the
+// disk, task returns false, too.
 func (p *planner) task(d *Disk) (diskTask, bool) {
 	if (d.Supposed == Stopped || d.Supposed == Template) && d.Ignored == "" {
 		return p.taskIfStopped(d)
@@ -41,7 +41,8 @@ func (p *planner) task(d *Disk) (diskTask, bool) {
 
 // taskIfStopped decides what to do with a disk whose guest seemed stopped when the run first
 // looked. If the disk would get its last snapshot, taskIfStopped asks for a second look at the
-// guest. If the disk would get no last snapshot, the note about the disk has the reason.
+// guest. If the disk would get no last snapshot, taskIfStopped makes a note about the disk with the
+// reason.
 func (p *planner) taskIfStopped(d *Disk) (diskTask, bool) {
 	supposed := *d
 	supposed.State, supposed.Why, supposed.Supposed = d.Supposed, d.SupposedWhy, Unknown
@@ -105,7 +106,7 @@ func (p *planner) decide(d *Disk) (diskTask, bool) {
 		}
 		t.action, t.label, t.reason = Final, zfs.LabelStopped, d.Why
 		if newest, ok := newestManaged(d); ok && newest.class == zfs.Stopped && !p.stale(newest) && writtenSince(d, newest) == 0 {
-			t.snapshot = false // the _stopped snapshot exists: an earlier run was interrupted between snapshot and label
+			t.snapshot = false // an earlier run took it, but did not set the label
 			if label == StoppedLabel {
 				return leave(report.Info, Untouched, "stopped, and not written to since %s", newest.Name)
 			}
@@ -116,8 +117,8 @@ func (p *planner) decide(d *Disk) (diskTask, bool) {
 			case Unasked:
 				p.plan.Ask.Histories = append(p.plan.Ask.Histories, d.Name)
 			case Untold:
-				// On replicas, check alarms about the copies of this disk until a person decides
-				// whether this disk is itself a copy.
+				// Until a person decides whether this disk is itself a copy, check on the replicas
+				// alarms about the copies of this disk.
 				severity = report.Warning
 			}
 			p.noteStranger(d, severity, why)
@@ -138,7 +139,8 @@ func (p *planner) label(d *Disk) Label {
 	return label
 }
 
-// notFinal returns why a stopped guest's disk gets no _stopped snapshot, "" if the disk gets one.
+// notFinal returns the reason why a stopped guest's disk gets no _stopped snapshot, "" if the disk
+// gets one.
 func (p *planner) notFinal(d *Disk, action Action) string {
 	if d.Inconsistent || d.ResumeToken {
 		return "a receive is not finished, so the disk is a copy and keeps its label"
@@ -152,9 +154,9 @@ func (p *planner) notFinal(d *Disk, action Action) string {
 	return ""
 }
 
-// stale reports whether the last snapshot of a stopped guest must be renewed. A last snapshot that
-// is dated in the future must be renewed too: by its age it would not be renewed until its date has
-// passed.
+// stale reports whether the last snapshot of a stopped guest must be renewed because of its age. A
+// last snapshot that is dated in the future must be renewed, too. Otherwise it would be renewed
+// only long after its date has passed.
 func (p *planner) stale(newest managed) bool {
 	age := p.now.Sub(newest.Creation)
 	return p.policy.RefreshStopped > 0 && (age >= p.policy.RefreshStopped || age < -futureSlack)
@@ -167,9 +169,9 @@ func writtenSince(d *Disk, newest managed) uint64 {
 	return d.WrittenSinceStopped
 }
 
-// StoppedBehind returns the disk's newest managed snapshot, and whether that is a _stopped snapshot
-// although a newer snapshot that is not managed exists. If StoppedBehind returns true, the run must
-// ask ZFS how much was written since the _stopped snapshot.
+// StoppedBehind returns the disk's newest managed snapshot. StoppedBehind returns true if this
+// snapshot is a _stopped snapshot and the disk has a newer snapshot that is not managed. Then the
+// run must ask ZFS how much was written since the _stopped snapshot.
 func (d *Disk) StoppedBehind() (zfs.Snapshot, bool) {
 	newest, ok := newestManaged(d)
 	return newest.Snapshot, ok && newest.class == zfs.Stopped && newest.Name != d.NewestSnapshot
@@ -185,8 +187,8 @@ func newestManaged(d *Disk) (managed, bool) {
 }
 
 // severityOf returns the severity of the note about a disk whose state allows no action. A disk in
-// the state Orphan or Disputed remains in that state until a person acts, so the note does not
-// deserve a mail every quarter of an hour.
+// the state Orphan or Disputed remains in that state until a person acts. Its note is not a
+// warning, because a warning would send a mail every quarter of an hour.
 func severityOf(s GuestState) report.Severity {
 	if s == Orphan || s == Disputed {
 		return report.Notice

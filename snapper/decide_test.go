@@ -27,7 +27,8 @@ func stoppedDisk(label string) Disk {
 	return d
 }
 
-// Some actions in the table of actions depend on more than the guest's state and the disk's label.
+// Some actions in the table of actions have conditions in addition to the guest's state and the
+// disk's label.
 func TestConditionalActions(t *testing.T) {
 	finished := []string{disk0 + " stopped label=stopped"}
 	labelled := []string{disk0 + " label=stopped"}
@@ -135,8 +136,8 @@ func TestConditionalActions(t *testing.T) {
 	}
 }
 
-// A running guest's disk gets this node's label and a snapshot in the first run after the guest's
-// start, whatever label the disk had.
+// In the first run after a guest's start, each of its disks gets this node's label and a snapshot,
+// whatever label the disk had before.
 func TestStart(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -179,8 +180,8 @@ func TestStart(t *testing.T) {
 	}
 }
 
-// A node that no longer owns a guest replaces its own label by a received label, if there is one,
-// and changes nothing else.
+// A node that no longer owns a guest replaces its own label on the guest's disks by the received
+// label, if there is one. The node changes nothing else on these disks.
 func TestGiveBack(t *testing.T) {
 	for _, test := range []struct {
 		name  string
@@ -255,8 +256,8 @@ func TestRefreshedStoppedOnesGo(t *testing.T) {
 	assert.Len(t, w.disks[0].Snapshots, 3, "the newest, and those before until receivers had the time")
 }
 
-// A run reads no received labels if each label fits the state of its guest, because reading the
-// received labels takes as long as reading all other properties of the disks.
+// If each disk's label fits the state of its guest, a run does not read received labels. Reading
+// the received labels takes as long as reading all further properties of the disks.
 func TestMaskedLabel(t *testing.T) {
 	names := testPolicy().Names
 	for name, c := range map[string]struct {

@@ -40,10 +40,10 @@ func (r Retention) classes() []zfs.Class {
 	return named
 }
 
-// takeDue plans a snapshot of the disks of living guests, in the longest class that is due on any
-// of these disks, so that the disks have snapshots of the same moments. A disk whose guest was
-// just started gets a snapshot even if no class is due, because replicas must soon see that the
-// guest runs.
+// takeDue plans a snapshot of each disk of living guests. All these snapshots have the longest
+// class that is due on at least one of the disks, so that the disks have snapshots of the same
+// moments. A disk whose guest was just started gets a snapshot even if no class is due, because
+// replicas must soon see that the guest runs.
 func (p *planner) takeDue(u batch, tasks []diskTask) {
 	class, due := zfs.Class(0), false
 	for _, t := range tasks {
@@ -68,7 +68,7 @@ func (p *planner) takeDue(u batch, tasks []diskTask) {
 }
 
 // takeFinal plans the last snapshot of the disks of a stopped guest. If refresh_stopped is set,
-// takeFinal also plans to destroy the guest's earlier _stopped snapshots once they may expire.
+// takeFinal also plans to destroy each earlier _stopped snapshot of the guest that may expire now.
 func (p *planner) takeFinal(vmid int, tasks []diskTask) {
 	name := p.take(batch{vmids: []int{vmid}}, zfs.Stopped, tasks)
 	for _, t := range tasks {
@@ -81,8 +81,8 @@ func (p *planner) takeFinal(vmid int, tasks []diskTask) {
 	}
 }
 
-// take plans snapshots with one name for all the disks of the batch, in one plan for each pool, and
-// returns the name.
+// take plans a snapshot of each disk of the batch, with the same name on all disks, in one
+// GuestPlan for each pool. take returns this name.
 func (p *planner) take(u batch, class zfs.Class, tasks []diskTask) string {
 	name := freeName(tasks, class, p.now)
 	var freezes []Freeze
@@ -97,8 +97,8 @@ func (p *planner) take(u batch, class zfs.Class, tasks []diskTask) string {
 			plan.Takes = "a thick volume: this reserves " + text.Bytes(d.reserves())
 		}
 		if t.snapshot && p.policy.Bookmarks > 0 {
-			// If another program destroys a snapshot soon, its bookmark still proves that the
-			// snapshot was there.
+			// If another program soon destroys the snapshot, the bookmark still proves that there
+			// was a snapshot.
 			plan.Bookmark = class == zfs.Stopped || firstOfDay(d.Snapshots, p.now) && firstOfDay(d.Bookmarks, p.now)
 		}
 		switch {
@@ -124,9 +124,9 @@ func (p *planner) take(u batch, class zfs.Class, tasks []diskTask) string {
 	return name
 }
 
-// freeName returns an unused name for snapshots of the disks that are taken now. If a snapshot or
-// bookmark of the disks already has the name with the present time, because the clock or the disk
-// was set back, freeName tries the names of the following seconds.
+// freeName returns an unused name for snapshots of the disks that are taken now. A snapshot or
+// bookmark of a disk may already have the name with the present time, because the clock or the disk
+// was set back. Then freeName tries the names with the following seconds.
 func freeName(tasks []diskTask, class zfs.Class, now time.Time) string {
 	for t := now; ; t = t.Add(time.Second) {
 		name := zfs.FormatSnapshotName(inPass(t), class)
@@ -142,9 +142,9 @@ func freeName(tasks []diskTask, class zfs.Class, now time.Time) string {
 
 // inPass returns the time for the name of a snapshot that is taken at t. In the night when clocks
 // are set back, an hour occurs twice: names of the first pass have even seconds, and names of the
-// second pass have odd seconds. The second pass of such an hour never repeats a name of the first
-// pass, even if the snapshot of that name was already destroyed. A receiver that still has the
-// first pass's snapshot would refuse another snapshot of the same name.
+// second pass have odd seconds. So the second pass of the hour never repeats a name of the first
+// pass, even if the snapshot of that name was already destroyed. A receiver that still has a
+// snapshot of the first pass would refuse a second snapshot of the same name.
 func inPass(t time.Time) time.Time {
 	begin, end := t.ZoneBounds()
 	_, offset := t.Zone()
@@ -161,13 +161,13 @@ func inPass(t time.Time) time.Time {
 }
 
 // rotate plans the destruction of the snapshots that the retention no longer keeps on a running
-// guest's disk. rotate also plans FullDestroys, the destroys in case the new snapshot fails for
-// lack of space.
+// guest's disk. rotate also plans FullDestroys, the snapshots to destroy if the disk's new snapshot
+// fails for lack of space.
 func (p *planner) rotate(t diskTask, name string) {
 	d := t.disk
 	if d.State != Running || d.BookmarksUnread {
-		// Nothing is destroyed while Proxmox works on the guest or cannot be asked, or while the
-		// list of bookmarks is missing.
+		// A run destroys nothing on the disk while Proxmox works on the guest or does not answer
+		// about the guest, or if the disk's bookmarks could not be listed.
 		return
 	}
 	p.countStaying(d)
@@ -188,8 +188,8 @@ func (p *planner) rotate(t diskTask, name string) {
 	p.bookmark(d)
 }
 
-// countStaying counts the disk's snapshots that snap never destroys: snapshots of a class that the
-// retention does not name, and snapshots that are dated in the future.
+// countStaying counts two kinds of the disk's snapshots, which snap does not destroy: snapshots of
+// a class that the retention does not name, and snapshots that are dated in the future.
 func (p *planner) countStaying(d *Disk) {
 	for _, s := range d.Snapshots {
 		class, ours := s.Class()
@@ -207,9 +207,9 @@ func (p *planner) countStaying(d *Disk) {
 	}
 }
 
-// afterNew removes the planned snapshot from the Keepers of the destroys, because the name of the
-// planned snapshot may still change. Instead afterNew sets AfterNew, which means that the new
-// snapshot must exist under any name.
+// afterNew removes the planned snapshot from the Keepers of each destroy, because the name of the
+// planned snapshot may still change. Instead, afterNew sets AfterNew on the destroy: the disk's new
+// snapshot must exist, under whatever name.
 func afterNew(list []Destroy, name string) []Destroy {
 	for i := range list {
 		list[i].AfterNew = true

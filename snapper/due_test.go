@@ -30,8 +30,8 @@ func TestFreeName(t *testing.T) {
 	assert.Equal(t, "autosnap_2026-07-15_12:07:03_hourly", name(), "a bookmark of a snapshot that is gone has it: the new one could have none")
 }
 
-// In an hour that occurs twice because clocks are set back, snap uses no snapshot name a second
-// time, even if the first snapshot of that name was destroyed.
+// An hour occurs twice in the night in which clocks are set back. In such an hour, snap uses each
+// snapshot name at most once, even if the snapshot of that name was destroyed.
 func TestNamesOfTheHourThatComesTwice(t *testing.T) {
 	berlin := berlin(t)
 	// Lord Howe Island sets its clocks back by half an hour.
@@ -86,7 +86,7 @@ func TestFirstOfDay(t *testing.T) {
 	}{
 		{"07-14 23:59", zfs.Yearly, true},
 		{"07-15 00:05", zfs.Frequently, false},
-		// A _stopped snapshot does not count as the first of its day.
+		// A _stopped snapshot does not count as the first snapshot of its day.
 		{"07-15 00:05", zfs.Stopped, true},
 		{"07-15 00:24", zfs.Frequently, false},
 		{"07-15 06:00", zfs.Daily, true}, // a snapshot from the future fills no bucket
@@ -126,9 +126,10 @@ func TestBookmarksExpire(t *testing.T) {
 	assert.Empty(t, expired(0), "0 makes none; what is there may be the last common point of a receiver")
 }
 
-// A run destroys a bookmark only if the function Missing would not create it again in the next run,
-// and only if the next run would not destroy another program's bookmark instead. In
-// TestBookmarksExpireOnce clocks are set back, and other programs create bookmarks, too.
+// A run destroys no bookmark that the next run would create again because of the function Missing.
+// After a run has destroyed a bookmark, the next run does not destroy a second program's bookmark
+// of the same day. In TestBookmarksExpireOnce clocks are set back, and programs other than snap
+// also create bookmarks.
 func TestBookmarksExpireOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		marks := Bookmarks{Keep: rapid.IntRange(1, 4).Draw(t, "keep")}
@@ -155,8 +156,8 @@ func TestBookmarksExpireOnce(t *testing.T) {
 	})
 }
 
-// If another program's rotation soon destroys each snapshot of snap, only one snapshot a day counts
-// as the first of its day and gets a bookmark.
+// Even if a program other than snap soon destroys each snapshot, only one snapshot a day counts as
+// the first of its day and gets a bookmark.
 func TestOneBookmarkADay(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f4"))}}
 	for _, first := range []bool{true, false, false} {
@@ -169,9 +170,9 @@ func TestOneBookmarkADay(t *testing.T) {
 	assert.True(t, w.run().Guests[0].Disks[0].Bookmark)
 }
 
-// A guest that is off, and whose disk others change all day, gets a _stopped snapshot each hour.
-// A copy that was last updated with a day's first _stopped snapshot can continue from that
-// snapshot's bookmark, however many _stopped snapshots follow until the guest starts.
+// If a guest is off, and a program writes to its disk all day, the disk gets a _stopped snapshot
+// each hour. A copy that was last updated with a day's first _stopped snapshot can continue from
+// the bookmark of this snapshot, however many _stopped snapshots follow until the guest starts.
 func TestBookmarksOfAGuestThatStopsAllDay(t *testing.T) {
 	at := func(day, hour int) time.Time { return time.Date(2026, time.July, day, hour, 30, 0, 0, time.UTC) }
 	var have []zfs.Snapshot
@@ -181,7 +182,7 @@ func TestBookmarksOfAGuestThatStopsAllDay(t *testing.T) {
 	}
 	marks := Bookmarks{Have: have, Keep: 30}
 	stays := func() (txgs []uint64) {
-		for range 2 { // the second run of the hour has nothing to do
+		for range 2 { // the second run of the hour takes no snapshot
 			gone := marks.Expire()
 			marks.Have = slices.DeleteFunc(slices.Clone(marks.Have), func(m zfs.Snapshot) bool { return slices.Contains(gone, m) })
 		}
@@ -253,8 +254,8 @@ func TestStartWithDisksThatRan(t *testing.T) {
 	assert.Empty(t, did(w.run()))
 }
 
-// When a guest stops, its _stopped snapshots have the same name in all pools, and each of them gets
-// a bookmark.
+// When a guest stops, the _stopped snapshots of its disks have the same name on all pools, and each
+// _stopped snapshot gets a bookmark.
 func TestFinalOfAGuest(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f4")), runningDisk("ssd/vm-100-disk-1", words("h1"))}}
 	for i := range w.disks {
@@ -278,8 +279,8 @@ func TestFinalOfAGuest(t *testing.T) {
 	assert.Equal(t, "autosnap_2026-07-15_12:07:01_stopped", plan.Guests[0].Snapshot)
 }
 
-// snap rotates only disks of running guests: it destroys no snapshots of a guest on which Proxmox
-// is at work, and none of a stopped guest.
+// snap rotates the snapshots of a disk only while its guest runs. snap destroys no regular snapshot
+// of a stopped guest, nor of a guest on which Proxmox is at work.
 func TestNoRotationUnlessRunning(t *testing.T) {
 	for state := range GuestState(len(stateNames)) {
 		w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f1"))}}
@@ -298,8 +299,8 @@ func TestNoRotationUnlessRunning(t *testing.T) {
 	}
 }
 
-// If a disk's new snapshot fails for lack of space, snap destroys the disk's old snapshots as if
-// the plan had no new snapshot of the disk.
+// If a disk's new snapshot fails for lack of space, snap destroys the old snapshots that the
+// retention would also drop without the new snapshot.
 func TestFullPool(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f2"))}}
 	for i := range 4 {
@@ -315,8 +316,8 @@ func TestFullPool(t *testing.T) {
 	assert.Equal(t, []string{"autosnap_2026-07-15_12:07:00_frequently"}, names(&w.disks[0]))
 }
 
-// An old snapshot is destroyed only after the new snapshot that replaces it exists; the plan knows
-// the new snapshot by its final name.
+// A run destroys an old snapshot only after the new snapshot that replaces it exists, under the
+// name that the new snapshot got in the end.
 func TestNewSnapshotIsAKeeper(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f1"))}}
 	w.managed(&w.disks[0], zfs.Frequently, noon)
@@ -337,8 +338,8 @@ func TestNewSnapshotIsAKeeper(t *testing.T) {
 	assert.Empty(t, allowed("tank", map[string]Outcome{}), "nobody tried to make it")
 }
 
-// If more snapshots have expired than one run may destroy, the run destroys the oldest ones,
-// whatever disk they are on, and later runs destroy the others.
+// If more snapshots have expired than one run may destroy, the run destroys the oldest snapshots of
+// all disks together. Later runs destroy the rest.
 func TestMaxDestroys(t *testing.T) {
 	other := "tank/data/vm-101-disk-0"
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f1")), runningDisk(other, words("f1"))}}
@@ -362,8 +363,8 @@ func TestMaxDestroys(t *testing.T) {
 		assert.Len(t, w.disks[i].Snapshots, 1)
 	}
 
-	// The destroys of a disk whose new snapshot failed for lack of space do not reduce the number
-	// of destroys on other disks.
+	// If a disk's new snapshot failed for lack of space, the destroys on this disk do not reduce
+	// the number of destroys on other disks.
 	for j := range 15 {
 		w.managed(&w.disks[0], zfs.Frequently, noon.Add(time.Duration(j+20)*time.Minute))
 		w.managed(&w.disks[1], zfs.Frequently, noon.Add(time.Duration(j+20)*time.Minute))
@@ -376,7 +377,7 @@ func TestMaxDestroys(t *testing.T) {
 	assert.True(t, slices.IsSortedFunc(waiting, func(a, b Destroy) int { return a.Creation.Compare(b.Creation) }))
 }
 
-// A note warns about a disk that opens slowly because of its many bookmarks.
+// A note warns about a disk that has so many bookmarks that opening the disk is slow.
 func TestManyBookmarks(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f1"))}}
 	for i := range manyBookmarks + 1 {
@@ -390,8 +391,7 @@ func TestManyBookmarks(t *testing.T) {
 	assert.Len(t, MakePlan(w.disks, w.policy, w.now).Notes, 1)
 }
 
-// At a terminal, a note gives the number of snapshots of classes that the retention no longer
-// names.
+// At a terminal, a note has the number of snapshots whose class the retention no longer names.
 func TestUnnamedClassesAreMentioned(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f1 h0")), runningDisk("tank/data/vm-101-disk-0", words("f1 d1"))}}
 	for i := range w.disks {

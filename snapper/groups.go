@@ -51,8 +51,8 @@ func (u batch) vmid() int {
 	return u.vmids[0]
 }
 
-// startsTogether reports whether all living members of a group get a snapshot because one member
-// was started: a group never gets snapshots of only some of its members.
+// startsTogether reports whether one member of a group was started, so that all living members of
+// the group get a snapshot. A group never gets snapshots of only some of its living members.
 func (u batch) startsTogether(tasks []diskTask) bool {
 	return u.group != "" && slices.ContainsFunc(tasks, func(t diskTask) bool { return t.action == Start })
 }
@@ -82,7 +82,8 @@ func (p *planner) unit(u batch, guests map[int][]Disk) {
 	}
 }
 
-// classSets returns, for each set of classes, the classes and the name of one disk that has them.
+// classSets returns a text for each set of classes that the retention of at least one disk names:
+// the classes, and the name of one such disk.
 func classSets(byClasses [][]diskTask) string {
 	var sets []string
 	for _, tasks := range byClasses {
@@ -102,16 +103,17 @@ type Freeze struct {
 	Passing bool
 	// Fault is the key of the fault that Unfit describes, see [report.Quiesced].
 	Fault string
-	// Takes is the time that the guest's agent took to answer whether the guest can be frozen;
-	// freezing takes about as long.
+	// Takes is the time that the guest's agent took to answer whether the guest can be frozen. The
+	// freeze of the guest takes about the same time.
 	Takes time.Duration
 }
 
 // TooMany returns the reason why the virtual machines among the guests cannot all be frozen in
 // time, "" if they can. A virtual machine needs a processor while it is being frozen, and again
-// while it is being thawed. The argument atOnce of TooMany is the number of guests that are
-// frozen at the same time, budget is the time within which all guests must be frozen, snapshotted
-// and thawed, and longest is the time that freezing may take however large the budget is.
+// while it is being thawed. The argument atOnce of TooMany is the number of guests that are frozen
+// at the same time. The argument budget is the time within which all guests must be frozen,
+// snapshotted and thawed. The argument longest limits the time for freezing, whatever the budget
+// is.
 func TooMany(freezes []Freeze, atOnce int, budget, longest time.Duration) string {
 	n, sum := 0, time.Duration(0)
 	for _, f := range freezes {
@@ -136,9 +138,8 @@ func TooMany(freezes []Freeze, atOnce int, budget, longest time.Duration) string
 // thawing.
 const freezeShare = 3
 
-// freezes returns the guests that must be frozen, among the guests that get a snapshot. A guest
-// that Proxmox works on must not be frozen by snap, because Proxmox may be freezing the guest
-// itself.
+// freezes returns the guests that get a snapshot and must be frozen for it. A guest that Proxmox
+// works on must not be frozen by snap, because Proxmox may be freezing the guest itself.
 func (p *planner) freezes(tasks []diskTask) []Freeze {
 	var list []Freeze
 	for _, t := range tasks {

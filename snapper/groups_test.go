@@ -25,8 +25,8 @@ var shop = config.Quiesced{
 	},
 }
 
-// guestDisk adds a disk of a running guest to the model w. If the argument due is empty, the disk
-// got its last snapshot a minute ago, so that no class is due.
+// guestDisk adds a disk of a running guest to the model w. If the argument due is empty, the newest
+// snapshot of the disk is one minute old, so that no class is due.
 func guestDisk(w *world, name string, due string, keep Retention) {
 	d := runningDisk(name, keep)
 	d.VMID, _, _ = zfs.ParseDiskName(zfs.Base(name))
@@ -36,7 +36,7 @@ func guestDisk(w *world, name string, due string, keep Retention) {
 	}
 }
 
-// Which guests of a group get snapshots together depends on the states of the group's guests.
+// The states of a group's guests decide which of these guests get snapshots together.
 func TestGroup(t *testing.T) {
 	const a, b, other = "tank/data/vm-101-disk-0", "tank/data/subvol-102-disk-0", "ssd/vm-102-disk-1"
 	for _, test := range []struct {
@@ -98,8 +98,8 @@ func TestGroup(t *testing.T) {
 	}
 }
 
-// A guest outside of all groups is frozen if the configuration has an entry for this guest. The
-// guests of a group without quiesce still get their snapshots together.
+// A guest that is not in a group is frozen if the configuration demands the freeze in an entry for
+// this guest. The guests of a group without quiesce still get their snapshots together.
 func TestUnits(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon}
 	w.policy.Quiesced = shop

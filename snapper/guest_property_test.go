@@ -97,9 +97,9 @@ func (w *world) checkedRun(t *rapid.T, fails []string) {
 	}
 }
 
-// The disks of a guest have snapshots of the same times. Disks that a guest had from the start have
-// the same snapshots for ever. A disk that is added later has the same snapshots as the other disks
-// as soon as it has as many snapshots of each class as the retention keeps.
+// The disks of a guest have snapshots of the same times. Disks that a guest had from the start
+// always have the same snapshots. A disk that is added later has the same snapshots as the guest's
+// first disks as soon as the disk has as many snapshots of each class as the retention keeps.
 func TestCommonPoints(t *testing.T) {
 	zone := berlin(t)
 	rapid.Check(t, func(t *rapid.T) {

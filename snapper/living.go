@@ -6,13 +6,12 @@ import (
 	"slices"
 )
 
-// waitsFor has the values of lock: in a living guest's configuration under which the guest's disks
-// get no snapshot. Proxmox's work under any other lock is not disturbed by a snapshot. Migrations
-// and moves of disks take hours, and a lock that was left behind must not stop the snapshots for
-// ever.
+// While the lock: in a living guest's configuration has a value of waitsFor, the guest's disks get
+// no snapshot. Proxmox's work under any other lock is not disturbed by a snapshot. Migrations and
+// moves of disks take hours, and a lock that was left behind must not stop the snapshots for ever.
 var waitsFor = []string{"rollback", "create", "clone", "destroyed"}
 
-// maxBusyRuns is the number of runs that skip a living guest whose lock file is taken for an
+// At most maxBusyRuns runs in succession skip a living guest because its lock file is taken for an
 // unknown reason.
 const maxBusyRuns = 2
 

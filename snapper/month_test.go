@@ -14,8 +14,8 @@ import (
 )
 
 // wanted returns the times of the snapshots that a disk must have after runs at the given times.
-// The function wanted uses no code under test: wanted itself finds the newest n snapshots, and the
-// first snapshot of each of the newest n hours, days, weeks, months and years.
+// wanted uses no code under test. It finds by code of its own the newest n snapshots, and the first
+// snapshot of each of the newest n hours, days, weeks, months and years.
 func wanted(runs []time.Time, keep Retention) []time.Time {
 	format := map[zfs.Class]func(time.Time) string{
 		zfs.Frequently: func(t time.Time) string { return t.String() },
@@ -41,7 +41,7 @@ func wanted(runs []time.Time, keep Retention) []time.Time {
 	return slices.Compact(all)
 }
 
-// every makes runs of snap at regular times, and returns the times.
+// every makes runs of snap at regular times, and returns the times of these runs.
 func (w *world) every(step time.Duration, from, to time.Time) []time.Time {
 	var runs []time.Time
 	for w.now = from; w.now.Before(to); w.now = w.now.Add(step) {
@@ -124,8 +124,8 @@ func TestClockChanges(t *testing.T) {
 	}, names(&w.disks[0]))
 }
 
-// After the clock was set back, snap destroys no snapshot that it would have kept without that, and
-// continues to take snapshots.
+// After the clock was set back, snap destroys no snapshot that it would have kept with a correct
+// clock, and continues to take snapshots.
 func TestClockGoesBack(t *testing.T) {
 	w := &world{policy: testPolicy(), disks: []Disk{runningDisk(disk0, words("f4 h24 d7"))}}
 	w.every(15*time.Minute, noon.AddDate(0, 0, -3), noon)
@@ -162,7 +162,8 @@ func sanoidHistory(w *world, d *Disk, from, to time.Time) {
 	}
 }
 
-// After snapwatch replaces sanoid, no snapshot is destroyed that sanoid's own retention keeps.
+// After snapwatch has replaced sanoid, snapwatch destroys no snapshot that sanoid would still keep
+// by its own retention.
 func TestAdoptSanoid(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f96 h36 d30 m3"))}}
 	d := &w.disks[0]

@@ -15,8 +15,8 @@ import (
 // evidence.
 type NodeView struct {
 	Cluster pve.Cluster
-	// Evidence has the facts about each guest, such as its process and its status, that is
-	// configured on this node, by VMID.
+	// Evidence has, by VMID, the facts about each guest that is configured on this node, such as
+	// its process and its status.
 	Evidence map[int]Evidence
 	Gate     Gate
 	// ListErr is the error of reading Proxmox's live list of running guests.
@@ -27,8 +27,9 @@ type NodeView struct {
 }
 
 // Assign judges every guest and sets each disk's state. Assign also sets Supposed, the state that
-// the disk would have if a second look found all guests as the first look did. The argument
-// replicas of Assign lists the datasets below which, by the configuration, every disk is a copy.
+// the disk would have if a second look confirmed the first look at all guests. The argument
+// replicas of Assign has the datasets in replicas: of the configuration: every disk below one of
+// these datasets is a copy.
 func (g NodeView) Assign(disks []Disk, replicas []string) {
 	g.assign(disks, replicas)
 	supposed := g
@@ -48,10 +49,10 @@ func (g NodeView) Assign(disks []Disk, replicas []string) {
 	}
 }
 
-// StillStopped returns the reason why disks of guests that two looks found stopped must not get
-// their last snapshots in spite of that, "" if they may get their last snapshots. The argument
-// looks of StillStopped has, by VMID, the content of the guests' files while snap holds the guests'
-// locks, so that no program can start these guests.
+// StillStopped returns the reason why disks must not get their last snapshots although two looks
+// found their guests stopped, "" if the disks may get their last snapshots. The argument looks of
+// StillStopped has, by VMID, the content of the guests' files while snap holds the guests' locks,
+// so that no program can start these guests.
 func (g NodeView) StillStopped(disks []Disk, replicas []string, looks map[int]LastLook) string {
 	g.Evidence, g.Cluster.Guests = maps.Clone(g.Evidence), maps.Clone(g.Cluster.Guests)
 	for _, vmid := range slices.Sorted(maps.Keys(looks)) {
@@ -73,22 +74,23 @@ func (g NodeView) StillStopped(disks []Disk, replicas []string, looks map[int]La
 	return ""
 }
 
-// LastLook is the content of a guest's files just before the guest's snapshots, read while snap
-// holds the guest's lock or another process has it.
+// LastLook is the content of a guest's files just before the guest's snapshots. A run reads these
+// files after it has taken the guest's lock, or after it has found the lock taken by another
+// process.
 type LastLook struct {
 	Config    pve.Config
 	Process   bool
 	Rebooting bool
-	// Ended is true if the guest's process existed when the run first looked at the guest, and is
-	// gone now.
+	// Ended is true if the guest's process existed at the run's first look at the guest and is gone
+	// at the last look.
 	Ended bool
 	// Gone is true if the guest no longer has a configuration on this node.
 	Gone bool
 	// Err is the error of reading the guest's files at the last look.
 	Err error
 	// LockErr is the error of taking the guest's lock for the last look. BusyRuns is the number of
-	// earlier runs that skipped the guest because of this lock. RollingBack is true if Proxmox is
-	// rolling the guest back.
+	// earlier runs in succession that skipped the guest because its lock was taken. RollingBack is
+	// true if Proxmox is rolling the guest back.
 	LockErr     error
 	BusyRuns    int
 	RollingBack bool
@@ -108,7 +110,7 @@ func (g NodeView) assign(disks []Disk, replicas []string) {
 		using, keeping := referencing(g.Cluster, g.storagesOf(*d), d.Name)
 		claims := g.claims(*d, using, keeping)
 		if named := slices.Concat(using, keeping); len(named) == 1 || len(using) == 1 {
-			// A disk belongs to the guest that uses it, whatever VMID is in the disk's name.
+			// A disk that a guest uses belongs to this guest, whatever VMID is in the disk's name.
 			d.VMID = named[0]
 		}
 		d.Named = g.Cluster.Guests[d.VMID].Snapshots
@@ -139,9 +141,9 @@ func (g NodeView) assign(disks []Disk, replicas []string) {
 				d.Why = fmt.Sprintf("used by the guests %v", claims)
 			}
 			// A configuration that could not be read may name any disk, and its guest may run on
-			// that disk. If the configuration of another guest names the disk, that proves to which
-			// guest the disk belongs; the number in the disk's name does not. If a living guest
-			// uses the disk, the disk is snapshotted, because a snapshot does no harm.
+			// that disk. A readable configuration that names the disk proves to which guest the
+			// disk belongs. The number in the disk's name does not prove it. If a living guest uses
+			// the disk, the disk gets a snapshot, because a snapshot does no harm.
 			if why := g.MayBeUsed(*d); why != "" && (d.State == Stopped || d.State == Template) {
 				d.State, d.Why = Unknown, why
 			}
@@ -155,8 +157,8 @@ func unreadText(unread []int) string {
 	return fmt.Sprintf("no readable configuration uses it, and the configurations of the guests %v could not be read", unread)
 }
 
-// MayBeUsed returns the reason why a disk that no readable configuration names may still belong to
-// a guest of this node, "" if that is impossible.
+// MayBeUsed returns the reason why a disk that no readable configuration names may belong to a
+// guest of this node all the same, "" if the disk cannot belong to a guest of this node.
 func (g NodeView) MayBeUsed(d Disk) string {
 	using, _ := referencing(g.Cluster, g.storagesOf(d), d.Name)
 	if unread := g.Cluster.Unread(); len(unread) > 0 && len(using) == 0 {
@@ -170,7 +172,7 @@ func (g NodeView) UsersHere(dataset string) []int {
 	return g.seen(g.GuestsOf(Disk{Dataset: zfs.Dataset{Name: dataset}}))
 }
 
-// seen returns the VMIDs in guests that are configured on this node.
+// seen returns those of the given VMIDs whose guests are configured on this node.
 func (g NodeView) seen(guests []int) []int {
 	return filter(guests, func(vmid int) bool { _, seen := g.Evidence[vmid]; return seen })
 }
@@ -180,15 +182,16 @@ func (g NodeView) here(vmid int) bool { _, here := g.Cluster.Guests[vmid]; retur
 // GuestsOf returns the guests that a disk belongs to: the guests that use the disk. A disk that no
 // guest uses belongs to the guest that keeps the disk as unused. A disk that is in no configuration
 // belongs to the guest with the number in the disk's name, on whatever node of the cluster the
-// guest is. A disk that was received belongs to no guest by its number or as an unused disk,
-// because qm rescan lists a copy as unused of the guest with its number.
+// guest is. If the disk was received, neither the number in its name nor an entry as unused makes
+// it a guest's disk, because qm rescan enters a copy as unused in the configuration of the guest
+// with this number.
 func (g NodeView) GuestsOf(d Disk) []int {
 	using, keeping := referencing(g.Cluster, g.storagesOf(d), d.Name)
 	return g.claims(d, using, keeping)
 }
 
-// claims returns the same as GuestsOf, given the guests that use the disk and the guests that keep
-// it as unused.
+// claims returns the guests that a disk belongs to, like GuestsOf. Its arguments using and keeping
+// are the guests that use the disk, and the guests that keep the disk as unused.
 func (g NodeView) claims(d Disk, using, keeping []int) []int {
 	number := VmidOf(d.Name)
 	_, elsewhere := g.Cluster.Elsewhere[number]
@@ -209,7 +212,7 @@ func (g NodeView) claims(d Disk, using, keeping []int) []int {
 	return nil
 }
 
-// Users returns the guests of this node that may use a disk which the configuration lists as a
+// Users returns the guests of this node that may use a disk. The configuration lists this disk as a
 // copy. In a dataset that is not a storage of this node, the number in a disk's name is not a sign:
 // other clusters use the same numbers.
 func (g NodeView) Users(d Disk) []int {
@@ -219,7 +222,7 @@ func (g NodeView) Users(d Disk) []int {
 	return union(g.Naming(d), []int{VmidOf(d.Name)})
 }
 
-// Naming returns the guests of this node whose configuration names a disk, as unused or not.
+// Naming returns the guests of this node whose configuration names a disk, be it in use or unused.
 func (g NodeView) Naming(d Disk) []int {
 	return union(referencing(g.Cluster, g.storagesOf(d), d.Name))
 }
@@ -235,10 +238,10 @@ func (g NodeView) storagesOf(d Disk) []string {
 	return storages
 }
 
-// Unclear returns the living guests whose QEMU must be asked for its state, by VMID. QEMU is asked
-// about guests that are locked for backup, because the backup may have started the process of a
-// stopped guest, and about guests with a disk whose label does not yet say that the guest runs
-// here.
+// Unclear returns the living guests whose QEMU must be asked for its state, by VMID. QEMU must be
+// asked about two kinds of guests. If a guest is locked for backup, the backup may have started the
+// process of a stopped guest. If a guest has a disk whose label does not yet say that the guest
+// runs here, the guest may just have been started.
 func (g NodeView) Unclear(disks []Disk, names Names) []int {
 	unlabelled := map[int]bool{}
 	for _, d := range disks {
@@ -259,7 +262,8 @@ func (g NodeView) Unclear(disks []Disk, names Names) []int {
 	return unclear
 }
 
-// SeenStopped returns, by VMID, the guests of this node that did not run at this look.
+// SeenStopped returns the VMIDs of the guests of this node that did not run at the look of this
+// view.
 func (g NodeView) SeenStopped() []int {
 	var vmids []int
 	for vmid, e := range g.Evidence {

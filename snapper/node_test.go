@@ -11,8 +11,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// sight returns what a run sees of a node with one guest, about which the run has found the
-// evidence e.
+// sight returns the view of a node with one guest. The argument e is the evidence about this guest.
 func sight(e Evidence) NodeView {
 	e.Config.ID = pve.ID{VMID: 100, Kind: pve.QEMU}
 	return NodeView{
@@ -22,8 +21,8 @@ func sight(e Evidence) NodeView {
 	}
 }
 
-// A run asks QEMU about a guest's state unless the guest's process and the disk's label agree. The
-// run also asks QEMU if a backup may have started the process.
+// If a guest's process and the label of its disk contradict each other, a run asks QEMU about the
+// guest's state. The run also asks QEMU if a backup may have started the process.
 func TestUnclear(t *testing.T) {
 	mine, other := runningDisk(disk0, nil), runningDisk(disk0, nil)
 	other.Running.Value = zfs.LabelStopped
@@ -40,8 +39,8 @@ func TestUnclear(t *testing.T) {
 	assert.Empty(t, sight(unlisted).Unclear([]Disk{other}, names), "pvesh would only hang again")
 }
 
-// A run looks twice at the state of a guest whose disks would get a _stopped snapshot. If a guest
-// that seems stopped gets no _stopped snapshot whatever a second look shows, a note has the reason.
+// A run looks a second time at a guest that seems stopped only if the guest's disks would then get
+// a _stopped snapshot. If they would get none, a note has the reason.
 func TestLooks(t *testing.T) {
 	running, stopped, adopted := runningDisk(disk0, nil), runningDisk(disk0, nil), runningDisk(disk0, nil)
 	stopped.Running.Value, adopted.Running = zfs.LabelStopped, zfs.Property{}
@@ -116,10 +115,9 @@ func TestAssign(t *testing.T) {
 	assert.Equal(t, []GuestState{Running, Elsewhere, Orphan, Replica}, states)
 }
 
-// A running guest's own disk that the configuration lists as a copy gets no snapshot, and the run
-// that finds this is not a success. A disk that the configuration lists as a copy is treated as a
-// copy of another cluster's guest if its name has the number of a running guest that does not use
-// the disk.
+// If the configuration lists a disk as a copy, but a running guest uses this disk, the disk gets no
+// snapshot, and the run is not a success. If the running guest does not use the disk, and only its
+// number is in the disk's name, the disk is treated as a copy of another cluster's guest.
 func TestInUseThoughListedAsACopy(t *testing.T) {
 	running := Evidence{Listed: "running", Process: true}
 	running.Config.Volumes = []pve.Volume{{Key: "scsi0", Storage: "data", Name: "vm-100-disk-0"}}
@@ -157,8 +155,9 @@ func TestUsersOfACopy(t *testing.T) {
 	}
 }
 
-// A run reads received labels before its second look at the guests' states, because these labels
-// may show that the run must look at more guests, and a run has only one second look.
+// A run reads received labels before its second look at the guests' states. Received labels may
+// show that the run must look a second time at additional guests, and a run makes one second look
+// at most.
 func TestReceivedLabelsComeBeforeTheLook(t *testing.T) {
 	masked := runningDisk("tank/data/vm-100-disk-1", nil)
 	masked.Running, masked.ReceivedUnread = zfs.Property{}, true
@@ -173,8 +172,9 @@ func TestReceivedLabelsComeBeforeTheLook(t *testing.T) {
 }
 
 // A disk belongs to the guest that uses it, whatever number is in the disk's name. A disk that no
-// configuration names belongs to the guest whose number is in its name, unless a sign says that the
-// disk came from elsewhere: other clusters use the same numbers.
+// configuration names belongs to the guest whose number is in the disk's name. If a sign shows that
+// the disk came from another host, it belongs to no guest, because other clusters use the same
+// numbers.
 func TestWhoseDiskItIs(t *testing.T) {
 	config := Evidence{Listed: "running", Process: true}
 	config.Config.Volumes = []pve.Volume{{Key: "scsi0", Storage: "data", Name: "vm-200-disk-0"}}
@@ -195,9 +195,9 @@ func TestWhoseDiskItIs(t *testing.T) {
 	assert.Empty(t, view.UsersHere("tank/data/vm-300-disk-0"))
 }
 
-// A disk that a running guest's configuration keeps as unused does not count as a running guest's
-// disk for this reason. An unused disk belongs to the guest whose number is in its name, unless a
-// sign says that the disk came from elsewhere.
+// An entry as unused in a running guest's configuration does not make a disk a running guest's
+// disk. An unused disk belongs to the guest whose number is in the disk's name. If a sign shows
+// that the disk came from another host, it belongs to no guest.
 func TestUnusedDisk(t *testing.T) {
 	config := Evidence{Listed: "running", Process: true}
 	for i, name := range []string{"vm-100-disk-1", "vm-100-disk-2", "vm-300-disk-0"} {
@@ -221,8 +221,8 @@ func TestUnusedDisk(t *testing.T) {
 }
 
 // A guest's configuration that could not be read may name any disk. If a guest's configuration
-// could not be read, snap leaves alone the disks with the guest's number in their names, and also
-// each disk that belongs to a stopped guest only because of the number in its name.
+// could not be read, snap leaves alone all disks with this guest's number in their names. snap also
+// leaves alone the disks of a stopped guest that no readable configuration names.
 func TestUnreadConfiguration(t *testing.T) {
 	dead, alive := Evidence{Listed: "stopped", SeenStopped: true}, Evidence{Listed: "running", Process: true}
 	view := sight(dead)

@@ -10,9 +10,9 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// noteStaying adds notes about snapshots that are never destroyed. A person may not expect that
-// snapshots are kept for ever because their class is missing from the retention, or because the
-// clock was ahead.
+// noteStaying adds notes about snapshots that are never destroyed. Without a note, a person may not
+// notice that snapshots are kept for ever because their class is missing from the retention, or
+// because the clock was ahead.
 func (p *planner) noteStaying() {
 	var counts []string
 	for _, class := range zfs.Rotating() {
@@ -48,11 +48,12 @@ func (p *planner) note(d *Disk, severity report.Severity, result Result, reason 
 type Note struct {
 	Dataset string
 	VMID    int
-	// Severity is the severity of the decision, from ordinary to one that a person must act on.
+	// Severity is the severity of the note: from an ordinary decision to a problem on which a
+	// person must act.
 	Severity report.Severity
 	Result   Result
 	Reason   string
-	// Adoptable is true if a person can make snap treat the disk as this node's own, by naming it
-	// to --adopt.
+	// Adoptable is true if snap --adopt, with the name of the disk, would treat the disk as this
+	// node's own.
 	Adoptable bool
 }

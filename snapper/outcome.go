@@ -10,23 +10,25 @@ import (
 
 // Outcome is the result of a plan's steps on one disk.
 type Outcome struct {
-	Snapshot string // the name of the disk's new snapshot, "" if none was taken
-	TXG      uint64 // the transaction group of the new snapshot, 0 if none was taken
+	Snapshot string // the name of the disk's new snapshot, "" if the run took none
+	TXG      uint64 // the transaction group of the new snapshot, 0 if the run took none
 	Err      error
 	NoSpace  bool
 	// Config is the configuration that the new snapshot keeps, nil if it keeps none.
 	Config *Capture
-	// Left is the reason why the planned steps on the disk were not done although nothing failed.
-	// Living is true if the guest of such a disk lives, so that a living guest got no new snapshot.
+	// Left is the reason why the planned steps on the disk were left to a later run without a
+	// failure, "" if they were not left. Living is true if Left has a reason and the disk's guest
+	// lives: then a living guest got no new snapshot.
 	Left   string
 	Living bool
 }
 
-// Allowed returns which snapshots of the pool may be destroyed after the new snapshots were taken:
-// now has those to destroy first, and waiting those to destroy if the run has not reached its
-// largest number of destroys. No snapshot of a disk whose new snapshot failed may be destroyed,
-// unless the new snapshot failed for lack of space. If a new snapshot failed for lack of space, the
-// disk's retention is applied as if the new snapshot had not been planned.
+// Allowed returns the snapshots of the pool that may be destroyed after the new snapshots were
+// taken: now has the snapshots to destroy first, and waiting has further snapshots, to destroy if
+// the run has not yet reached max_destroys. If the new snapshot of a disk failed, no snapshot of
+// this disk may be destroyed, except after a failure for lack of space. If a disk's new snapshot
+// failed for lack of space, Allowed returns the snapshots that the retention would drop without the
+// new snapshot.
 func (p PoolPlan) Allowed(outcomes map[string]Outcome) (now, waiting []Destroy) {
 	allowed := func(due []Destroy) (list []Destroy) {
 		for _, d := range due {
@@ -49,8 +51,9 @@ func (p PoolPlan) Allowed(outcomes map[string]Outcome) (now, waiting []Destroy) 
 	return now, waiting
 }
 
-// AllowedBookmarks returns which bookmarks of the pool may be destroyed after the new snapshots
-// were taken: none on a disk whose new snapshot failed, unless it failed for lack of space.
+// AllowedBookmarks returns the bookmarks of the pool that may be destroyed after the new snapshots
+// were taken. If the new snapshot of a disk failed, no bookmark of this disk may be destroyed,
+// except after a failure for lack of space.
 func (p PoolPlan) AllowedBookmarks(outcomes map[string]Outcome) []zfs.Snapshot {
 	return filter(p.DestroyBookmarks, func(b zfs.Snapshot) bool {
 		o := outcomes[b.Dataset]
@@ -58,8 +61,8 @@ func (p PoolPlan) AllowedBookmarks(outcomes map[string]Outcome) []zfs.Snapshot {
 	})
 }
 
-// Fail records the error as the outcome of all disks of a guest, because no planned step on these
-// disks was done.
+// Fail records the error as the outcome of all disks of a guest, on which the run did no planned
+// step.
 func Fail(outcomes map[string]Outcome, g GuestPlan, err error, noSpace bool) {
 	for _, d := range g.Disks {
 		outcomes[d.Dataset] = Outcome{Err: err, NoSpace: noSpace}
@@ -67,9 +70,9 @@ func Fail(outcomes map[string]Outcome, g GuestPlan, err error, noSpace bool) {
 }
 
 // Without returns the plan without the snapshots of living guests whose hook failed. The second
-// result of Without records the disks of these guests as disks whose snapshot failed, so that none
-// of their snapshots is destroyed. Other members of a failed guest's group still get their
-// snapshots.
+// result of Without has, for each disk of these guests, the outcome that its snapshot failed, so
+// that no snapshot of the disk is destroyed. If such a guest is in a group, the remaining members
+// of the group still get their snapshots.
 func (p Plan) Without(failed map[int]error) (Plan, map[string]Outcome) {
 	refused, ready := map[string]Outcome{}, p
 	ready.Guests = nil
@@ -91,9 +94,9 @@ func (p Plan) Without(failed map[int]error) (Plan, map[string]Outcome) {
 	return ready, refused
 }
 
-// ToldOnce returns the plan with the warnings about single disks turned into mere information.
-// ToldOnce is for a run that could not read Proxmox's live list of running guests, and reports that
-// failure once for all disks.
+// ToldOnce returns the plan, in which no note about a single disk is a warning any more. ToldOnce
+// is for a run that could not read Proxmox's live list of running guests, because this run reports
+// the failure once for all disks.
 func (p Plan) ToldOnce() Plan {
 	p.Notes = slices.Clone(p.Notes)
 	for i := range p.Notes {
@@ -109,7 +112,8 @@ func (p Plan) ToldOnce() Plan {
 func (p Plan) Report(outcomes map[string]Outcome) ([]report.Disk, []report.Problem) {
 	var disks []report.Disk
 	var problems []report.Problem
-	// A failure of one disk undoes all disks of its guest, with the same message.
+	// If one disk fails, the run undoes the steps on all disks of the guest, and all these disks
+	// have the same error.
 	said := map[string]bool{}
 	note := func(p report.Problem) {
 		if !said[p.Text] {

@@ -17,16 +17,16 @@ var (
 	withoutPartition = regexp.MustCompile(`-part\d+$`)
 )
 
-// isAt reports whether a path that a configuration names without a storage belongs to the dataset:
-// the path of its device, of a partition of the device, or of a file or directory below its mount
-// point.
+// isAt reports whether a path in a guest's configuration belongs to the dataset: it is the path of
+// the dataset's device, of a partition of the device, or of a file or directory below the dataset's
+// mount point.
 func isAt(path, dataset string) bool {
 	rest, ok := strings.CutPrefix(path[len(pathOf.FindString(path)):], dataset)
 	return ok && (rest == "" || rest[0] == '/' || partition.MatchString(rest))
 }
 
-// inside returns the rest of a path after the device directory or mount point of a dataset, "" if
-// the path is not below them.
+// inside returns the rest of a path after the device directory or the mount point of a dataset, ""
+// if the path is not below the device directory or the mount point.
 func inside(path, dataset string) string {
 	rest, below := strings.CutPrefix(path[len(pathOf.FindString(path)):], dataset+"/")
 	if !below {
@@ -36,7 +36,8 @@ func inside(path, dataset string) string {
 }
 
 // referencing returns the guests of this node whose configuration names the volume: using has the
-// guests that use the volume, keeping the guests that only keep it as unusedN.
+// guests that use the volume, and keeping has the guests whose configuration names the volume
+// merely as unusedN.
 func referencing(c pve.Cluster, storages []string, dataset string) (using, keeping []int) {
 	for id, config := range c.Guests {
 		uses, keeps := false, false

@@ -10,8 +10,8 @@ import (
 )
 
 // sign returns the reason to assume that a disk was received from another host, "" if there is
-// none. The reason is not a proof: a promoted clone looks the same, and so does a disk that was
-// created while the clock was ahead. The reason can also disappear: rotation destroys old
+// none. The reason is not a proof: a promoted clone, and a disk that was created while the clock
+// was ahead, look like a received disk. The reason can also disappear: rotation destroys old
 // snapshots, and a receive leaves no trace after it has ended.
 func (d *Disk) sign() string {
 	switch {
@@ -30,8 +30,8 @@ func (d *Disk) sign() string {
 	return ""
 }
 
-// CameFrom returns the sign that a disk was received from another host: the present sign, or else
-// the sign that an earlier run saw.
+// CameFrom returns the sign that a disk was received from another host. If the disk shows no sign
+// now, CameFrom returns the sign that an earlier run saw.
 func (d *Disk) CameFrom(before string) string {
 	if sign := d.sign(); sign != "" {
 		return sign
@@ -43,25 +43,26 @@ func (d *Disk) CameFrom(before string) string {
 type Word int
 
 // The possible answers to the question whether this node set a disk's local label. Not every local
-// label was set by this node: syncoid --preserve-properties sets local labels on copies. A label
-// also remains local when the disk is given to another node and comes back as a copy.
+// label was set by this node: syncoid --preserve-properties sets local labels on copies. When this
+// node gives a disk to another node and receives it back as a copy, its old label is still local.
 const (
 	// Own: this node set the disk's local label.
 	Own Word = iota
-	// Others: the label came with the disk, or is older than a snapshot that was received onto the
-	// disk.
+	// Others: the label arrived with the disk, or the label is older than a snapshot that was
+	// received onto the disk.
 	Others
-	// Unasked: only the pool's history, which was not read yet, shows whether this node set the
-	// label.
+	// Unasked: the pool's history would show whether this node set the label, but the run has not
+	// read the history yet.
 	Unasked
-	// Untold: this node set the label, and it is unknown whether the disk became a copy since.
+	// Untold: this node set the label, but it is unknown whether the disk has become a copy since
+	// then.
 	Untold
 )
 
-// word returns whether this node set the disk's local label, and if not, the reason to think so.
-// This node set the label if state.json lists the disk as this node's and no snapshot was received
-// onto the disk since that record. If state.json does not list the disk, this node set the label
-// only if there is no sign that the disk was received from another host.
+// word returns the answer to the question whether this node set the disk's local label, with the
+// reason if the answer is not Own. If state.json lists the disk as this node's, and no snapshot was
+// received onto the disk since that record, this node set the label. If state.json does not list
+// the disk, this node set the label if no sign shows that the disk was received from another host.
 func (d *Disk) word() (w Word, why string) {
 	switch sign := d.CameFrom(d.Sign); {
 	case d.ownUpTo() > 0:
@@ -74,7 +75,7 @@ func (d *Disk) word() (w Word, why string) {
 	return Own, ""
 }
 
-// wordSince returns the same as word, for a disk that was this node's own up to the transaction
+// wordSince returns the answer of word for a disk that was this node's own up to the transaction
 // group own. A snapshot does not show who made it, but the pool's history shows which snapshots
 // were received.
 func (d *Disk) wordSince(own uint64) (w Word, why string) {
@@ -103,10 +104,10 @@ func (d *Disk) wordSince(own uint64) (w Word, why string) {
 }
 
 // mayBeReceived reports whether a snapshot that this node did not make may have been received onto
-// a disk of this node. pvesr makes its snapshots on the guest's node, so they are not a sign of
-// receiving. Snapshots of zrepl, a person or sanoid look the same on an original and on a copy. A
-// snapshot that is not managed counts as received only if the disk once came from another host or
-// is labelled "stopped".
+// a disk of this node. pvesr makes its snapshots on the guest's node, so a snapshot of pvesr is not
+// a sign of receiving. A snapshot of zrepl, a person or sanoid looks the same on an original and on
+// a copy. If a snapshot is not managed, it counts as received only on two kinds of disks: disks
+// that once came from another host, and disks labelled "stopped".
 func (d *Disk) mayBeReceived(s zfs.Snapshot) bool {
 	_, managed := s.Class()
 	pvesr := strings.HasPrefix(s.Name, fmt.Sprintf("%s%d-", pvesrPrefix, d.VMID))
@@ -121,9 +122,9 @@ func (d *Disk) remembered() bool {
 	return said && d.GUID != 0 && d.Checked.GUID == d.GUID && (d.PoolTXG == 0 || d.Checked.Own <= d.PoolTXG)
 }
 
-// ownUpTo returns the transaction group up to which all snapshots of the disk are this node's own,
-// 0 if no such group is known. If the guest has just moved here from another node of the cluster,
-// all present snapshots of the disk count as this node's own.
+// ownUpTo returns the newest transaction group for which it is known that all snapshots of the disk
+// up to it are this node's own, 0 if none is known. If the guest has just moved here from another
+// node of the cluster, all present snapshots of the disk count as this node's own.
 func (d *Disk) ownUpTo() uint64 {
 	switch {
 	case !d.remembered():
@@ -134,8 +135,8 @@ func (d *Disk) ownUpTo() uint64 {
 	return d.Checked.Own
 }
 
-// sinceOwn returns the disk's snapshots, managed or not, that are newer than the transaction
-// group of ownUpTo.
+// sinceOwn returns the disk's snapshots, managed or not, that are newer than the transaction group
+// that ownUpTo returns.
 func (d *Disk) sinceOwn() []zfs.Snapshot {
 	return filter(d.Snapshots, func(s zfs.Snapshot) bool { return s.CreateTXG > d.ownUpTo() })
 }
@@ -185,11 +186,11 @@ func (d *Disk) AdoptedBy(names []string) bool {
 	return slices.ContainsFunc([]string{strconv.Itoa(d.VMID), d.Name, zfs.Base(d.Name)}, func(name string) bool { return slices.Contains(names, name) })
 }
 
-// strangers returns the reason why snap does not adopt a stopped guest's disk without a label
-// unless a person names it to --adopt, "" if snap adopts it. snap adopts the disk if it has no
-// snapshot, or only snapshots that the guest's own configuration names. A finished receive leaves a
-// snapshot, and the copy of a guest whose configuration is on this node looks like the guest's own
-// disk.
+// strangers judges a stopped guest's disk without a label. strangers returns the reason why snap
+// adopts the disk only with --adopt, "" if snap adopts the disk without it. snap adopts the disk
+// without --adopt if the disk has no snapshot, or if the guest's own configuration names all
+// snapshots of the disk. A finished receive leaves a snapshot, and the copy of a guest whose
+// configuration is on this node looks like the guest's own disk.
 func strangers(d *Disk) string {
 	if sign := d.CameFrom(d.Sign); sign != "" {
 		return sign
@@ -202,8 +203,8 @@ func strangers(d *Disk) string {
 	return ""
 }
 
-// Knows reports whether the plan has a disk that the name given to --adopt selects: a dataset, or
-// the VMID of a disk's guest.
+// Knows reports whether a name given to --adopt, a dataset or the VMID of a guest, selects a disk
+// of the plan.
 func Knows(p Plan, name string) bool {
 	return slices.ContainsFunc(p.Notes, func(n Note) bool {
 		d := Disk{VMID: n.VMID}

@@ -13,8 +13,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// arrivals returns a pool's history with a receive of each snapshot of the disk d; since is the
-// transaction group from which the history is complete.
+// arrivals returns a pool's history with a receive of each snapshot of the disk d. The history is
+// complete from the transaction group since on.
 func arrivals(d *Disk, since uint64) *zfs.History {
 	h := &zfs.History{Since: since}
 	for _, s := range d.Snapshots {
@@ -23,9 +23,9 @@ func arrivals(d *Disk, since uint64) *zfs.History {
 	return h
 }
 
-// A local label counts as set by this node only if state.json lists the disk as this node's and no
-// snapshot was received into the disk since then. In this test's table, Own is the transaction
-// group of the disk's first snapshot.
+// A local label counts as set by this node under two conditions: state.json lists the disk as this
+// node's, and no snapshot was received into the disk since that record. In this test's table, Own
+// is the transaction group of the disk's first snapshot.
 func TestWhoseWordALabelIs(t *testing.T) {
 	taken := []string{disk0 + " stopped label=stopped"}
 	older := func(d *Disk) { d.Creation = noon }
@@ -110,7 +110,7 @@ func TestNewerOnesOfOthersUntold(t *testing.T) {
 	}
 }
 
-// TestNextOwn checks the record in state.json from which the next run knows whether a disk is this
+// TestNextOwn checks the record in state.json that shows to the next run whether a disk is this
 // node's own.
 func TestNextOwn(t *testing.T) {
 	for _, test := range []struct {

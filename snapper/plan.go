@@ -8,23 +8,23 @@
 // # Guests
 //
 // [Judge] derives a guest's [GuestState] from the evidence in Proxmox's files and lists. One sign
-// of life proves that a guest is alive. A stop is believed only if all signs show it, at two
-// looks. [NodeView.Assign] sets each disk's state from the states of the guests that use the
-// disk, and decides whether the disk is this node's own, a copy, or unclear. [Decide] looks up
-// the action for a state and a label in a table.
+// of life proves that a guest is alive. A guest counts as stopped only if all signs show, at two
+// looks, that it is stopped. [NodeView.Assign] sets each disk's state from the states of the guests
+// that use the disk, and decides whether the disk is this node's own, a copy, or unclear. [Decide]
+// looks up the action for a state and a label in a table.
 //
 // # The plan
 //
-// [MakePlan] turns disks into a [Plan]. If MakePlan needs more facts than were read, [Plan.Ask]
-// lists the questions: the run finds the answers and plans again (questions.go). [PlanPrune]
-// plans the rotation of copies in the same way.
+// [MakePlan] turns disks into a [Plan]. If MakePlan needs facts that were not read yet, [Plan.Ask]
+// lists the questions: the run finds the answers and plans again (questions.go). [PlanPrune] plans
+// the rotation of copies in the same way.
 //
 // # Retention and bookmarks
 //
 // [Retention.Expire] and [ExpireStopped] decide which snapshots may be destroyed, and captures.go
 // decides which snapshots keep a guest's configuration. [JudgeBookmarks] decides, by the pool's
-// history, which bookmarks belong to a discarded history. A fact that is only remembered from an
-// earlier run is never a reason to destroy.
+// history, which bookmarks belong to a discarded history. The record of an earlier run alone is
+// never a reason to destroy.
 package snapper
 
 import (
@@ -37,7 +37,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Disk is a disk with the facts and the settings by which MakePlan decides about the disk.
+// Disk is a disk, with the facts and the settings by which MakePlan decides.
 type Disk struct {
 	zfs.Dataset
 	VMID int
@@ -52,9 +52,8 @@ type Disk struct {
 	Sign string
 	// Named has the names of the snapshots that the configuration of the disk's guest names.
 	Named []string
-	// Supposed is the state that the disk would have if a second look found its guests as the first
-	// look did, and SupposedWhy explains that state in words. Supposed is Unknown if a second look
-	// at the guests would not change the disk's state.
+	// Supposed is the state of the disk if a second look confirms the first look at its guests. It
+	// is Unknown if a second look cannot change the state. SupposedWhy explains Supposed in words.
 	Supposed    GuestState
 	SupposedWhy string
 	// LooksDone is true if the second look at guests that seemed stopped was made or is impossible.
@@ -66,28 +65,29 @@ type Disk struct {
 	// Snapshots are all snapshots of the disk, the oldest first, managed or not.
 	Snapshots []zfs.Snapshot
 	Bookmarks []zfs.Snapshot
-	// Recalled is true if Bookmarks is the list that an earlier run read. A list of bookmarks from
-	// an earlier run may be wrong, because no property of a dataset shows that its bookmarks
-	// changed.
+	// Recalled is true if Bookmarks is the list that an earlier run read. Such a list may be wrong,
+	// because no property of a dataset shows that its bookmarks changed.
 	Recalled bool
-	// WrittenSinceStopped is the number of bytes written since the newest _stopped snapshot, if a
-	// newer snapshot that is not managed exists; else Dataset.Written has the number of bytes.
+	// WrittenSinceStopped is the number of bytes written to the disk since its newest _stopped
+	// snapshot. WrittenSinceStopped is set only if the disk has a newer snapshot that is not
+	// managed. Without a newer snapshot, Dataset.Written has this number.
 	WrittenSinceStopped uint64
 	// Retention is the number of snapshots of each class to keep of this disk.
 	Retention Retention
-	// Checked is the record that an earlier run made of the disk and its bookmarks. PoolTXG is the
-	// pool's transaction group now, 0 if unknown.
+	// Checked is the record that an earlier run made about the disk and its bookmarks. PoolTXG is
+	// the pool's present transaction group, 0 if unknown.
 	Checked report.Checked
 	PoolTXG uint64
 	// BookmarksUnread is true if the disk's bookmarks could not be listed, so that Bookmarks is
 	// empty.
 	BookmarksUnread bool
-	// History is the history of the disk's pool, nil if it was not read. HistoryProblem is the
-	// reason why a history that the plan needs could not be read.
+	// History is the history of the disk's pool, nil if the run did not read it. HistoryProblem is
+	// the reason why a necessary history could not be read.
 	History        *zfs.History
 	HistoryProblem string
 	// Replicated is true if Proxmox's own replication sends the disk to this node. Bookmarking is
-	// true if snap on this node bookmarks the snapshots that the disk receives.
+	// true if the disk is a copy, and snap on this node bookmarks the snapshots that the disk
+	// receives.
 	Replicated, Bookmarking bool
 	// InUse is true if a living guest of this node uses the disk, although the configuration
 	// lists the disk as a copy.
@@ -104,11 +104,11 @@ type Policy struct {
 	StoppedGrace    time.Duration
 	RefreshStopped  time.Duration
 	AdoptPeerLabels bool
-	// Adopt names guests and disks that a person adopts, so that snap treats the disks as this
-	// node's own: VMIDs, datasets or last components.
+	// Adopt has the guests and disks that a person adopts, so that snap treats the disks as this
+	// node's own. Each entry is a VMID, a dataset, or the last component of a dataset.
 	Adopt []string
-	// Final is true in a run at the shutdown of the host, which only takes _stopped snapshots of
-	// the disks of guests that ran here, and sets the labels of these disks.
+	// Final is true in a run at the shutdown of the host. Such a run takes the _stopped snapshots
+	// of guests that ran here, sets their labels, and does nothing else.
 	Final bool
 	// Quiesced says which guests form groups, and which guests are frozen.
 	Quiesced config.Quiesced
@@ -120,39 +120,40 @@ type Policy struct {
 // Plan lists the steps of a run, with the reason for each step.
 type Plan struct {
 	Guests []GuestPlan
-	// Destroys are the snapshots to destroy, the oldest first over all disks. Waiting are further
-	// snapshots that are due, beyond the largest number that one run may destroy. A snapshot of
-	// Waiting is destroyed if the run could not destroy all of Destroys.
+	// Destroys has the snapshots to destroy, sorted over all disks with the oldest first. Destroys
+	// has at most max_destroys snapshots, and Waiting has the other snapshots that the retention
+	// drops. If the run could not destroy some of Destroys, it destroys snapshots of Waiting
+	// instead.
 	Destroys, Waiting []Destroy
-	// FullDestroys are the snapshots that may be destroyed on a disk whose new snapshot failed
+	// FullDestroys has, for each disk, the snapshots to destroy if the disk's new snapshot fails
 	// for lack of space.
 	FullDestroys []Destroy
-	// CreateBookmarks are the snapshots, taken by earlier runs, that must get a bookmark.
+	// CreateBookmarks has the snapshots of earlier runs that must get a bookmark.
 	CreateBookmarks []zfs.Snapshot
-	// Abandoned are bookmarks of a discarded history: they are destroyed first.
+	// Abandoned has the bookmarks of discarded histories. The run destroys these bookmarks first.
 	Abandoned []JudgedBookmark
-	// AbandonedLater are the datasets that have bookmarks of a discarded history which the next
-	// runs destroy.
+	// AbandonedLater has the datasets with more bookmarks of a discarded history than this run may
+	// destroy. The next runs destroy the rest.
 	AbandonedLater []string
-	// DestroyBookmarks are the bookmarks to destroy because they are no longer kept.
+	// DestroyBookmarks has the bookmarks to destroy because no rule keeps them any more.
 	DestroyBookmarks []zfs.Snapshot
-	// InheritReceived are the datasets whose local label is replaced by the received label.
+	// InheritReceived has the datasets whose local label the run replaces by the received label.
 	InheritReceived []string
-	// Notes are the decisions for all disks, in the order in which MakePlan got the disks.
+	// Notes has the decision about each disk, in the order in which MakePlan got the disks.
 	Notes []Note
 	// Ask lists the questions that must be answered before the plan may be carried out.
 	Ask Questions
 }
 
-// GuestPlan is the plan for the disks that one guest, or all members of a group, have on one pool;
-// one channel program takes the snapshots of these disks.
+// GuestPlan is the plan for the disks that one guest, or a whole group of guests, has on one pool.
+// One channel program takes the snapshots of these disks.
 type GuestPlan struct {
 	Pool string
 	// VMID is the VMID of the guest, 0 for a group. Group is the name of the group, "" for a single
 	// guest.
 	VMID  int
 	Group string
-	// Freeze are the guests that must be frozen while the snapshots are taken.
+	// Freeze has the guests that must be frozen while the snapshots are taken.
 	Freeze []Freeze
 	// Snapshot is the name of the snapshots of all disks of the GuestPlan, and Class is the class
 	// of the snapshots.
@@ -185,7 +186,8 @@ type DiskPlan struct {
 type Destroy struct {
 	Dataset, Name, Reason string
 	Creation              time.Time
-	// Keepers are snapshots of the disk that must exist when this snapshot is destroyed.
+	// Keepers has the names of snapshots of the same disk that must exist when this snapshot is
+	// destroyed.
 	Keepers []string
 	// AfterNew is true if the disk's new snapshot must also exist. The name of the new snapshot
 	// is known only after it was taken.
@@ -222,8 +224,8 @@ func MakePlan(disks []Disk, policy Policy, now time.Time) Plan {
 	}
 	p.askBookmarks(disks)
 	if len(p.plan.Ask.Received)+len(p.plan.Ask.Histories) > 0 {
-		// The run looks a second time only once, so it first answers the other questions, which may
-		// add guests to look at.
+		// A run makes one second look at most, so it first answers the other questions, which may
+		// add guests to this look.
 		p.plan.Ask.Looks = nil
 	}
 	p.cap()
@@ -243,16 +245,17 @@ type planner struct {
 	policy Policy
 	now    time.Time
 	plan   Plan
-	// unnamed counts, by class, the snapshots that are never destroyed because their disk's
-	// retention does not name the class.
+	// unnamed has, by class, the number of snapshots that are never destroyed because the retention
+	// of their disk does not name the class.
 	unnamed map[zfs.Class]int
 	// future counts the snapshots dated later than now, and until is the latest of their dates.
 	future int
 	until  time.Time
 }
 
-// tasks decides for each disk whether it gets a snapshot or a label. tasks returns the disks of
-// living guests in live, and the disks that get a _stopped snapshot or label in final.
+// tasks decides for each disk whether it gets a snapshot or a label. The result live of tasks has
+// the disks of living guests, and the result final has the disks that get a _stopped snapshot or
+// the label "stopped".
 func (p *planner) tasks(disks []Disk) (live, final []diskTask) {
 	for i := range disks {
 		disks[i] = p.abandon(disks[i])
@@ -269,8 +272,8 @@ func (p *planner) tasks(disks []Disk) (live, final []diskTask) {
 	return live, final
 }
 
-// cap limits the number of snapshots and bookmarks that one run destroys. The next runs destroy the
-// snapshots and bookmarks beyond the limits.
+// cap limits the numbers of snapshots and bookmarks that one run destroys, and of bookmarks that it
+// creates. The next runs do the rest.
 func (p *planner) cap() {
 	// The newest bookmarks are created first, because a receiver that fetched nothing for long
 	// needs them most.

@@ -8,18 +8,19 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// PoolPlan is the part of a plan that concerns one pool. A PoolPlan is cut from the plan after the
-// limits on destroys and the common snapshots of groups were decided for all pools together.
+// PoolPlan is the part of a plan that concerns one pool. The limits on destroys and the common
+// snapshots of groups are decided for all pools together, before the plan is cut into PoolPlans.
 type PoolPlan struct {
-	// AbandonedOfStops are bookmarks of a discarded history on the disks of guests that stopped,
-	// and Abandoned are the bookmarks of a discarded history on all other disks.
+	// AbandonedOfStops has the bookmarks of discarded histories on the disks of guests that
+	// stopped. Abandoned has the bookmarks of discarded histories on all other disks.
 	AbandonedOfStops, Abandoned []JudgedBookmark
-	// Guests are the plans of the living guests that are not frozen.
+	// Guests has the plan of each living guest or group that is not frozen.
 	Guests          []GuestPlan
 	CreateBookmarks []zfs.Snapshot
 	InheritReceived []string
-	// Destroys and Waiting are carried out after the new snapshots were taken, and FullDestroys
-	// if a new snapshot failed for lack of space.
+	// The run destroys the snapshots in Destroys and Waiting after it has taken the new snapshots.
+	// It destroys the snapshots in FullDestroys of a disk if the disk's new snapshot failed for
+	// lack of space.
 	Destroys, Waiting, FullDestroys []Destroy
 	DestroyBookmarks                []zfs.Snapshot
 }
@@ -57,13 +58,13 @@ func filter[T any](list []T, keep func(T) bool) []T {
 	return kept
 }
 
-// Stop is a guest that stopped, with the plan for its disks on each pool.
+// Stop is a guest that stopped, with one plan for its disks on each pool.
 type Stop struct {
 	VMID  int
 	Plans []GuestPlan
 }
 
-// Stops returns the guests that get _stopped snapshots or labels, by VMID.
+// Stops returns the guests that get _stopped snapshots or the label "stopped", sorted by VMID.
 func (p Plan) Stops() []Stop {
 	byGuest := map[int][]GuestPlan{}
 	for _, g := range p.Guests {
@@ -79,15 +80,16 @@ func (p Plan) Stops() []Stop {
 }
 
 // Frozen is a guest or group that is frozen while its snapshots are taken. Frozen has one plan for
-// each pool, or several for a pool if the retentions of the disks name different classes.
+// each pool. If the retentions of the disks on a pool name different classes, Frozen has several
+// plans for this pool.
 type Frozen struct {
 	Group   string
 	Plans   []GuestPlan
 	Freezes []Freeze
 }
 
-// frozen reports whether a plan is for a guest or group that must be frozen, perhaps because of its
-// disks on another pool.
+// frozen reports whether a plan is for a guest or group that must be frozen. The disks that make
+// the freeze necessary may be on a different pool.
 func (p Plan) frozen(g GuestPlan) bool {
 	return !g.final() && slices.ContainsFunc(p.Guests, func(o GuestPlan) bool {
 		return !o.final() && o.VMID == g.VMID && o.Group == g.Group && len(o.Freeze) > 0
@@ -117,8 +119,8 @@ func (p Plan) Frozen() []Frozen {
 }
 
 // finalOnly returns the part of the plan that is carried out while the host shuts down: the
-// _stopped snapshots and labels of guests that ran here, and the notes about the other disks.
-// Nothing is rotated at shutdown, and a guest that still lives gets its snapshots in the next run.
+// _stopped snapshots and labels of guests that ran here, and the notes about all other disks. A run
+// at shutdown rotates nothing, and takes no snapshots of a guest that still lives.
 func (p Plan) finalOnly(disks []Disk, names Names) Plan {
 	final := Plan{Ask: p.Ask}
 	labelled := map[string]bool{}

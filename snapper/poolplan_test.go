@@ -12,9 +12,9 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Plan.ForPool returns the steps of a plan on one pool. The steps for guests that stopped and for
-// guests to freeze are in the result for no pool, and every other step is in the result for exactly
-// one pool.
+// Plan.ForPool returns the steps of a plan on one pool. No result of ForPool has the steps for
+// guests that stopped or for guests that must be frozen. Every other step is in the result for
+// exactly one pool.
 func TestPlanForPool(t *testing.T) {
 	plan := hookPlan()
 	plan.Guests = append(plan.Guests, GuestPlan{Pool: "tank", VMID: 105, Class: zfs.Hourly, Freeze: []Freeze{{VMID: 105}}}, GuestPlan{Pool: "ssd", VMID: 105, Class: zfs.Hourly})
@@ -58,7 +58,7 @@ func TestFrozen(t *testing.T) {
 		{Pool: "tank", VMID: 100},
 		{Pool: "ssd", Group: "shop", Freeze: []Freeze{a, b}},
 		{Pool: "tank", Group: "shop", Freeze: []Freeze{a, b}},
-		{Pool: "tank", Group: "shop"}, // a second plan of the group with other classes, of which none is due on this pool
+		{Pool: "tank", Group: "shop"}, // the same group, with classes not due on this pool
 		{Pool: "tank", VMID: 101, Snapshot: "stopped", Class: zfs.Stopped},
 		{Pool: "tank", Group: "plain"},
 		{Pool: "tank", VMID: 103, Freeze: []Freeze{{VMID: 103}}},
@@ -77,8 +77,8 @@ func TestFrozen(t *testing.T) {
 	assert.Equal(t, []int{100, 0}, vmidsOf(plan.ForPool("tank").Guests))
 }
 
-// A guest whose hook failed gets no snapshots and no label on any pool, and none of its old
-// snapshots is destroyed; the steps for other guests remain in the plan.
+// If the hook of a guest failed, the guest's disks get neither a snapshot nor a label, and none of
+// their old snapshots is destroyed. The steps for all other guests remain in the plan.
 func TestPlanWithout(t *testing.T) {
 	plan, refused := hookPlan().Without(map[int]error{100: errors.New("no")})
 	assert.Len(t, refused, 2)
@@ -91,8 +91,8 @@ func TestPlanWithout(t *testing.T) {
 	assert.Equal(t, []Destroy{{Dataset: "tank/vm-101-disk-0", Name: "old"}, {Dataset: "tank/vm-102-disk-0", Name: "old"}}, now)
 }
 
-// If the hook of one guest in a group fails, the other guests of the group get their snapshots, and
-// only these other guests are frozen.
+// If the hook of one guest in a group fails, the remaining guests of the group are frozen and get
+// their snapshots. The guest whose hook failed is not frozen.
 func TestPlanWithoutMember(t *testing.T) {
 	whole := Plan{Guests: []GuestPlan{{Group: "shop", Class: zfs.Hourly, Freeze: []Freeze{{VMID: 100}, {VMID: 101}}, Disks: []DiskPlan{
 		{Dataset: "tank/vm-100-disk-0", VMID: 100, Snapshot: true}, {Dataset: "tank/vm-101-disk-0", VMID: 101, Snapshot: true},
@@ -151,8 +151,8 @@ func TestAllowed(t *testing.T) {
 }
 
 // The report of a run follows from the outcomes of the disks. The same failure of several disks of
-// a guest is reported once. A disk that the run left alone after all is not a failure. If asking
-// Proxmox failed, the error is not reported for every disk.
+// a guest is reported once. A disk that the run left alone in spite of the plan is not a failure.
+// If asking Proxmox failed, the report has the error once, not for every disk.
 func TestPlanReport(t *testing.T) {
 	note := func(dataset string, severity report.Severity, result Result) Note {
 		return Note{Dataset: dataset, VMID: 100, Severity: severity, Result: result, Reason: "as planned"}
@@ -178,8 +178,8 @@ func TestPlanReport(t *testing.T) {
 	assert.Equal(t, []report.Problem{{Severity: report.Notice, Text: "many bookmarks"}}, problems)
 }
 
-// If a disk's new snapshot failed, none of the disk's bookmarks is destroyed, unless the snapshot
-// failed for lack of space.
+// If a disk's new snapshot failed, the run destroys none of the disk's bookmarks, except after a
+// failure for lack of space.
 func TestAllowedBookmarks(t *testing.T) {
 	var plan PoolPlan
 	for _, name := range []string{"failed", "full", "left", "made", "none"} {

@@ -10,9 +10,9 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// WhyUnprotected returns the reason why a volume of a running guest gets no snapshots, "" if it
-// does get them. The argument known of WhyUnprotected has the datasets that the run found, and
-// unread the pools that the run could not read.
+// WhyUnprotected returns the reason why a volume of a running guest gets no snapshots, "" if the
+// volume gets snapshots. The argument known of WhyUnprotected has the datasets that the run found,
+// and the argument unread has the pools that the run could not read.
 func WhyUnprotected(v pve.Volume, c pve.Cluster, known, unread map[string]bool) (report.Kind, string) {
 	if v.Unused() || strings.HasSuffix(v.Name, "-cloudinit") {
 		return "", ""
@@ -28,7 +28,8 @@ func WhyUnprotected(v pve.Volume, c pve.Cluster, known, unread map[string]bool) 
 	switch dataset := c.Storages[i].Dataset; {
 	case kind == zfs.TemplateDisk:
 		// A person may have turned a template into a normal guest by editing its configuration. The
-		// disks of such a guest get snapshots, but a replica judges a disk by its name only.
+		// disks of such a guest get snapshots, but their names are still the names of a template's
+		// disks, and a replica judges a disk by its name.
 		return report.OtherName, "it has the name of a template's disk, and replicas never alarm for templates: rename it"
 	case known[dataset+"/"+v.Name] || unread[zfs.Pool(dataset)]:
 		return "", ""
@@ -38,8 +39,9 @@ func WhyUnprotected(v pve.Volume, c pve.Cluster, known, unread map[string]bool) 
 	return report.NotFound, "the dataset was not found"
 }
 
-// volumeIn returns the name of a volume within a storage, "" if the volume is not in that
-// storage. A volume that is named by a path counts if the path leads into the storage's dataset.
+// volumeIn returns the name of a volume within a storage, "" if the volume is not in that storage.
+// A volume that is named by a path counts as in the storage if the path leads into the storage's
+// dataset.
 func volumeIn(v pve.Volume, s pve.Storage) string {
 	switch v.Storage {
 	case s.Name:
@@ -51,9 +53,9 @@ func volumeIn(v pve.Volume, s pve.Storage) string {
 	return ""
 }
 
-// whyPathUnprotected returns the same as WhyUnprotected, for a volume that the configuration names
-// by a path. If the path leads to a dataset of a storage, the dataset is judged as a volume of the
-// storage.
+// whyPathUnprotected returns the reason that WhyUnprotected must return for a volume that the
+// configuration names by a path. If the path leads to a dataset of a storage, whyPathUnprotected
+// judges the dataset as a volume of this storage.
 func whyPathUnprotected(v pve.Volume, c pve.Cluster, known, unread map[string]bool) (report.Kind, string) {
 	for dataset := range known {
 		if isAt(v.Name, dataset) {
@@ -67,7 +69,7 @@ func whyPathUnprotected(v pve.Volume, c pve.Cluster, known, unread map[string]bo
 	}
 	switch {
 	case v.Raw() && !strings.HasPrefix(v.Name, "/dev/zvol/"):
-		// Nothing shows that the path leads to a disk of a guest.
+		// No evidence shows that the path leads to a disk of a guest.
 		return "", ""
 	case strings.HasPrefix(v.Name, "/dev/"):
 		return report.Device, "it is a device of this node outside all ZFS storages"

@@ -10,13 +10,12 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// keepOnCopy is the number of a copy's newest day-first snapshots, and of its newest _stopped
-// snapshots, that prune keeps whatever the retention says, because the source has bookmarks of
-// these snapshots.
+// Whatever the retention says, prune keeps on a copy the first snapshot of each of the newest
+// keepOnCopy days, and the newest keepOnCopy _stopped snapshots. The source has bookmarks of these
+// snapshots, from which it can send.
 const keepOnCopy = 3
 
-// oldToken is the time after which a receive that was interrupted, and did not resume, becomes a
-// warning.
+// If a receive was interrupted and does not resume within oldToken, prune warns.
 const oldToken = 24 * time.Hour
 
 // pvesrPrefix is the beginning of the name of each snapshot that Proxmox's own replication takes.
@@ -24,8 +23,8 @@ const pvesrPrefix = "__replicate_"
 
 // PrunePolicy holds the settings of prune, except the retention of each disk.
 type PrunePolicy struct {
-	// Node is true on a Proxmox node that also runs snap: there a disk without a guest may be
-	// left from a guest that was removed.
+	// Node is true on a Proxmox node that also runs snap. On such a node, a disk without a guest
+	// may remain from a guest that was removed.
 	Node bool
 	// Bookmarks is the number of days for which snap on this node keeps bookmarks.
 	Bookmarks    int
@@ -34,7 +33,7 @@ type PrunePolicy struct {
 }
 
 // PlanPrune decides which snapshots of copies may be destroyed. The argument interrupted of
-// PlanPrune has, by dataset, the time since when a receive is known to be interrupted.
+// PlanPrune has, by dataset, the time at which a run first found that a receive was interrupted.
 func PlanPrune(disks []Disk, policy PrunePolicy, interrupted map[string]report.Interrupted, now time.Time) Plan {
 	p := planner{policy: Policy{MaxDestroys: policy.MaxDestroys}, now: now, unnamed: map[zfs.Class]int{}}
 	for i := range disks {
@@ -69,8 +68,9 @@ func PlanPrune(disks []Disk, policy PrunePolicy, interrupted map[string]report.I
 	return p.plan
 }
 
-// noteStandIns adds a note with the classes that the retention names but no copy has: the source
-// takes no snapshots of these classes, and prune keeps snapshots of shorter classes in their place.
+// noteStandIns adds a note with each class that the retention names but of which no copy has a
+// snapshot. The source takes no snapshots of such a class, and prune keeps snapshots of a shorter
+// class in its place.
 func (p *planner) noteStandIns(disks []Disk) {
 	var lacking []string
 	for _, class := range zfs.Rotating() {
@@ -121,8 +121,8 @@ func (policy PrunePolicy) notPruned(d *Disk) string {
 }
 
 // pvesrs returns the name of a snapshot of Proxmox's own replication that the disk has, "" if the
-// disk has none. A snapshot of pvesr alone does not prove that Proxmox replicates the disk,
-// because other replication carries the snapshot along.
+// disk has none. A snapshot of pvesr alone does not prove that Proxmox replicates the disk, because
+// syncoid and zrepl also send the snapshots of pvesr.
 func pvesrs(d *Disk) string {
 	i := slices.IndexFunc(d.Snapshots, func(s zfs.Snapshot) bool { return strings.HasPrefix(s.Name, pvesrPrefix) })
 	if i < 0 {
@@ -139,8 +139,9 @@ func (policy PrunePolicy) expire(d *Disk, now time.Time) []Expired {
 	return slices.DeleteFunc(gone, func(e Expired) bool { return stays[e.Snapshot.Name] })
 }
 
-// expireStopped returns the copy's _stopped snapshots that have a newer managed snapshot which is
-// older than stopped_grace.
+// expireStopped returns the _stopped snapshots of a copy that prune may destroy. A _stopped
+// snapshot may be destroyed once the copy has a newer managed snapshot with an age above
+// stopped_grace.
 func (policy PrunePolicy) expireStopped(d *Disk, now time.Time) []Expired {
 	list := managedOf(d.Snapshots, now)
 	var expired []Expired
@@ -160,16 +161,16 @@ func (policy PrunePolicy) expireStopped(d *Disk, now time.Time) []Expired {
 }
 
 // staying returns the names of the managed snapshots of a copy that prune keeps whatever the
-// retention says. A copy always keeps its newest snapshot, its newest day-first regular snapshots,
-// and its newest _stopped snapshots. If snap on this node bookmarks received snapshots, a copy also
-// keeps the snapshots that still need a bookmark.
+// retention says. A copy always keeps its newest snapshot, the first regular snapshot of each of
+// the newest keepOnCopy days, and the newest keepOnCopy _stopped snapshots. If snap on this node
+// bookmarks received snapshots, a copy also keeps the snapshots that still need a bookmark.
 func (policy PrunePolicy) staying(d *Disk, now time.Time) map[string]bool {
 	stays := map[string]bool{}
 	var regular, stopped []zfs.Snapshot
 	list := managedOf(d.Snapshots, now)
 	for i, m := range list {
 		stays[m.Name] = i == len(list)-1
-		if m.future { // a snapshot from the future is kept, but takes no other snapshot's place
+		if m.future { // kept, but does not count as one of the keepOnCopy snapshots
 			continue
 		}
 		if m.class == zfs.Stopped { // the source counts bookmarks of _stopped snapshots separately

@@ -99,7 +99,7 @@ func TestWhatPruneKeeps(t *testing.T) {
 	want := []string{"07-10 12:07", "07-10 13:07", "07-10 14:07", "07-11 12:07", "07-11 13:07", "07-11 14:07", "07-12 13:07", "07-13 13:07", "07-14 13:07"}
 	assert.Equal(t, want, gone(prunePolicy()))
 	policy := prunePolicy()
-	policy.StoppedGrace = 200 * time.Hour // no newer snapshot is as old as this grace
+	policy.StoppedGrace = 200 * time.Hour // no newer snapshot is older than this grace
 	assert.Equal(t, []string{want[0], want[1], want[3], want[4], want[6], want[7], want[8]}, gone(policy))
 	policy = prunePolicy()
 	policy.Node = true
@@ -127,8 +127,8 @@ func TestOldToken(t *testing.T) {
 	}
 }
 
-// TestPruneProperties checks rules about the snapshots that prune destroys, for any history of a
-// copy and any retention.
+// TestPruneProperties checks rules about the snapshots that prune destroys, for random lists of a
+// copy's snapshots and random retentions.
 func TestPruneProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := runningDisk(disk0, anyRetention(t))
@@ -188,8 +188,8 @@ func TestPruneProperties(t *testing.T) {
 	})
 }
 
-// If the retention of prune names a class of which no copy has a snapshot, a note says so, and
-// prune keeps the oldest snapshot of each bucket of this class.
+// If the retention of prune names a class of which no copy has a snapshot, a note reports the
+// class. In each bucket of this class, prune keeps the oldest snapshot of any class.
 func TestPruneSaysWhichClassesDoNotCome(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f0 d2 m24 y1"))}}
 	d := &w.disks[0]

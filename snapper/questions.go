@@ -6,21 +6,22 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// MaxAsked is the number of times that a run answers the questions of a plan before it carries the
-// plan out with the facts that it has. Three times suffice: received labels decide which guests get
-// a second look, and received labels and second looks decide which bookmarks must be read.
+// A run answers the questions of a plan at most MaxAsked times. Then the run carries the plan out
+// with the facts that it has. Three times suffice: received labels decide which guests get a second
+// look, and received labels and second looks decide which bookmarks must be read.
 const MaxAsked = 3
 
-// Questions are the facts that [MakePlan] must know before its plan may be carried out. In most
+// Questions has the facts that [MakePlan] must know before its plan may be carried out. In most
 // runs none of the facts in Questions is needed, so the run reads these facts only when a plan asks
 // for them.
 type Questions struct {
-	// Looks are the guests that seem stopped and must be looked at a second time, by VMID.
+	// Looks has the VMIDs of the guests that seem stopped and at which the run must look a second
+	// time.
 	Looks []int
-	// Received are the datasets whose received labels the plan needs. Bookmarks are the datasets
-	// whose bookmarks the plan needs, and of which the run has only the list of an earlier run.
-	// Histories are the datasets with bookmarks that may be of a discarded history, or with
-	// snapshots that may have been received.
+	// Received has the datasets whose received labels the plan needs. Bookmarks has the datasets
+	// whose bookmarks the plan needs but of which the run has only an earlier run's list. Histories
+	// has the datasets for which the plan needs the pool's history: a bookmark may belong to a
+	// discarded history, or a snapshot may have been received.
 	Received, Bookmarks, Histories []string
 }
 
@@ -70,8 +71,8 @@ func (p *planner) askBookmarks(disks []Disk) {
 }
 
 // reliesOnBookmarks returns the disks for which the plan depends on a correct list of bookmarks:
-// disks whose bookmarks are destroyed, disks that get a bookmark, and disks that lose a _stopped
-// snapshot, which may be destroyed only if it has a bookmark.
+// disks whose bookmarks are destroyed, disks that get a bookmark, and disks of which a _stopped
+// snapshot is destroyed, because a _stopped snapshot may be destroyed only if it has a bookmark.
 func (p Plan) reliesOnBookmarks() map[string]bool {
 	disks := map[string]bool{}
 	for _, list := range [][]zfs.Snapshot{p.DestroyBookmarks, p.CreateBookmarks} {

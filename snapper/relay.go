@@ -9,10 +9,10 @@ import (
 )
 
 // relayed returns the reason why snap creates bookmarks on a disk that gets no snapshot and no
-// label, "" if snap must not. If host A receives disks from B, and host C fetches them from A, the
-// disks on A are copies. zfs send does not send bookmarks, so A creates bookmarks of the same
-// snapshots as B does. A received dataset gets no other write than these bookmarks. A disk whose
-// first receive is not finished has no snapshots to bookmark.
+// label, "" if snap must not create bookmarks there. If host A receives disks from B, and host C
+// fetches them from A, the disks on A are copies. zfs send does not send bookmarks, so A creates
+// bookmarks of the same snapshots as B does. snap changes nothing on a received dataset except
+// these bookmarks. A disk whose first receive has not ended has no snapshots to bookmark.
 func relayed(d *Disk) string {
 	if d.Inconsistent || d.NoSnap.Excludes() {
 		return ""
@@ -34,15 +34,15 @@ func Bookmarking(d *Disk, parents []string) bool {
 	return slices.Contains(parents, zfs.Parent(d.Name)) && d.Ignored == "" && relayed(d) != ""
 }
 
-// received reports whether a disk's label or its label:nosnap was received and is in effect on this
-// host.
+// received reports whether the disk has a label:running or label:nosnap that was received and that
+// no local value hides.
 func received(d *Disk) bool {
 	return d.Running.Source == zfs.SourceReceived || d.NoSnap.Source == zfs.SourceReceived ||
 		d.Running.Source != zfs.SourceLocal && (d.Running.Received != "" || d.NoSnap.Received != "")
 }
 
-// bookmark plans the bookmarks that are missing for a disk's snapshots, and the destruction of
-// bookmarks that are no longer kept.
+// bookmark plans to create the bookmarks that a disk's snapshots lack, and to destroy the disk's
+// bookmarks that no rule keeps any more.
 func (p *planner) bookmark(d *Disk) {
 	if d.BookmarksUnread {
 		return

@@ -10,8 +10,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// copyOf returns a model with one disk, whose state makes it a copy, with snapshots of two days
-// from its source.
+// copyOf returns a model with one disk. The disk's state makes the disk a copy, and the disk has
+// snapshots of two days from its source.
 func copyOf(state GuestState) (*world, *Disk) {
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f4"))}}
 	d := &w.disks[0]
@@ -121,8 +121,8 @@ func TestDaysAreTheSources(t *testing.T) {
 	}
 }
 
-// One run creates and destroys only a limited number of bookmarks, and creates the bookmarks of the
-// newest snapshots first.
+// The number of bookmarks that one run creates is limited, and so is the number that it destroys. A
+// run creates the bookmarks of the newest snapshots first.
 func TestMarksAreBounded(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon}
 	for i := range 20 {

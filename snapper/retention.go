@@ -15,29 +15,32 @@ import (
 // snapshot counts as dated in the future.
 const futureSlack = 5 * time.Minute
 
-// Retention has the number of snapshots of each class to keep. Snapshots of a class that is not
-// in the retention are neither taken nor destroyed, but they count for shorter classes.
+// Retention has the number of snapshots of each class to keep. If a class is not in the retention,
+// snap neither takes nor destroys snapshots of this class. Existing snapshots of the class still
+// count as snapshots of each shorter class.
 type Retention map[zfs.Class]int
 
 // Expired is a snapshot that the retention no longer keeps.
 type Expired struct {
 	Snapshot zfs.Snapshot
 	Reason   string
-	// Keepers are snapshots that must still exist when the expired snapshot is destroyed: the
-	// newest snapshot, and for each class the snapshot that is kept in place of the expired one.
+	// Keepers has the names of snapshots that must exist when the expired snapshot is destroyed:
+	// the newest snapshot, and for each class the snapshot that is kept in place of the expired
+	// one.
 	Keepers []string
 }
 
-// managed is a managed snapshot of a disk, with its class, and with future true if the snapshot is
-// dated in the future.
+// managed is a managed snapshot of a disk, with its class. future is true if the snapshot is dated
+// in the future.
 type managed struct {
 	zfs.Snapshot
 	class  zfs.Class
 	future bool
 }
 
-// managedOf returns the managed ones of a disk's snapshots, sorted by transaction group. A snapshot
-// that is dated later than now by more than futureSlack fills no bucket and is never destroyed.
+// managedOf returns the managed ones of a disk's snapshots, sorted by transaction group. If a
+// snapshot's date is later than now by more than futureSlack, the snapshot fills no bucket and is
+// never destroyed.
 func managedOf(snapshots []zfs.Snapshot, now time.Time) []managed {
 	list := make([]managed, 0, len(snapshots))
 	for _, s := range snapshots {
@@ -57,10 +60,10 @@ func (m managed) counts(class zfs.Class) bool {
 	return !m.future && m.class != zfs.Stopped && m.class >= class
 }
 
-// Due returns the longest class of which a snapshot must be taken now: the retention keeps at least
-// one snapshot of the class, and the current bucket has no snapshot of the class or a longer one.
-// The class frequently is due at every run. Buckets are in the time zone of now. Due returns false
-// if no class is due.
+// Due returns the longest class that is due. A class is due if the retention keeps at least one
+// snapshot of the class, and the current bucket of the class has neither a snapshot of the class
+// nor one of a longer class. The class frequently is due at every run. Buckets are in the time zone
+// of now. Due returns false if no class is due.
 func (r Retention) Due(snapshots []zfs.Snapshot, now time.Time) (zfs.Class, bool) {
 	list := managedOf(snapshots, now)
 	for _, class := range zfs.Rotating() {
@@ -94,10 +97,10 @@ func (r Retention) Shortest() (zfs.Class, bool) {
 	return 0, false
 }
 
-// Expire returns the snapshots whose class the retention names and that no class of the retention
-// keeps, the oldest first. Expire never returns a _stopped snapshot, the newest managed snapshot,
-// or a snapshot from the future. If the newest snapshot is from the future, Expire also keeps the
-// newest snapshot that is not from the future.
+// Expire returns the snapshots to destroy, the oldest first: the retention names their class, but
+// no class of the retention keeps them. Expire never returns a _stopped snapshot, the newest
+// managed snapshot, or a snapshot from the future. If the newest snapshot is from the future,
+// Expire also keeps the newest snapshot that is not from the future.
 func (r Retention) Expire(snapshots []zfs.Snapshot, now time.Time) []Expired {
 	list := managedOf(snapshots, now)
 	if len(list) == 0 {
@@ -136,10 +139,10 @@ func newestPast(list []managed) int {
 
 // kept is the set of a disk's snapshots that one class of the retention keeps.
 type kept struct {
-	// index is true at the positions of the snapshots that the class keeps, and candidate at the
-	// positions of the snapshots that the class could have kept.
+	// index is true at the positions of the snapshots that the class keeps. candidate is true at
+	// the positions of the snapshots that the class would keep if the retention allowed more.
 	index, candidate []bool
-	// byBucket has the name of the snapshot that is kept for each bucket.
+	// byBucket has, by bucket, the name of the snapshot that the class keeps.
 	byBucket map[bucket]string
 	// oldest is the name of the oldest snapshot that the class keeps, "" if the class keeps no
 	// snapshot.
@@ -152,10 +155,11 @@ type kept struct {
 // newest n snapshots of all classes. Every other class keeps one snapshot in each of the newest n
 // buckets that have any snapshot, and in each of the newest n buckets that have a snapshot of this
 // class or a longer one. In each bucket, a class keeps the oldest snapshot of this class or a
-// longer one. If a bucket has no snapshot of the class or a longer one, the class keeps the
-// bucket's oldest snapshot of any class, because a host with copies may keep classes of which the
-// source takes no snapshots. Buckets are sorted by time, and not by transaction group: the two
-// orders differ after the clock was set back, and the result must not depend on earlier destroys.
+// longer one. If a bucket has neither a snapshot of the class nor one of a longer class, the class
+// keeps the bucket's oldest snapshot of any class, because a host with copies may keep classes of
+// which the source takes no snapshots. Buckets are sorted by time, and not by transaction group:
+// the two orders differ after the clock was set back, and the result must not depend on earlier
+// destroys.
 func keep(list []managed, class zfs.Class, n int, zone *time.Location) kept {
 	k := kept{
 		index: make([]bool, len(list)), candidate: make([]bool, len(list)), byBucket: map[bucket]string{},
@@ -240,12 +244,12 @@ func (r Retention) expire(i int, m managed, kept map[zfs.Class]kept, zone *time.
 }
 
 // ExpireStopped returns the _stopped snapshots that may be destroyed. A _stopped snapshot may be
-// destroyed only if a bookmark with its guid exists, or if the newer bookmarks fill the number of
-// bookmarks that a disk keeps. A _stopped snapshot is also kept until a newer managed snapshot, or
-// the bookmark of one, is older than grace, so that receivers have the time to fetch the newer
-// snapshot. If bookmarks are off, ExpireStopped keeps the newest _stopped snapshot. The only keeper
-// of a _stopped snapshot is the newest managed snapshot, because any other newer snapshot may be
-// gone, or be destroyed in the same run.
+// destroyed only if it has a bookmark, or if the disk already keeps its full number of newer
+// bookmarks of _stopped snapshots. In addition, the disk must have a newer managed snapshot, or the
+// bookmark of one, with an age above grace, so that receivers have had the time to fetch the newer
+// snapshot. If bookmarks are off, ExpireStopped keeps the newest _stopped snapshot. A returned
+// snapshot has one Keeper, the newest managed snapshot, because each other newer snapshot may be
+// gone or be destroyed in the same run.
 func ExpireStopped(snapshots []zfs.Snapshot, marks Bookmarks, grace time.Duration, now time.Time) []Expired {
 	var expired []Expired
 	newest := true

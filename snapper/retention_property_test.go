@@ -29,7 +29,7 @@ func anyHistory(t *rapid.T, now time.Time) []zfs.Snapshot {
 			name = rapid.SampledFrom([]string{"manual", "x" + name, name + "-keep", "__replicate_100-0_", "syncoid_c_"}).Draw(t, "name") + fmt.Sprint(i)
 		}
 		if slices.ContainsFunc(list, func(s zfs.Snapshot) bool { return s.Name == name }) {
-			continue // a dataset has no two snapshots of the same name
+			continue // the names of a dataset's snapshots differ
 		}
 		list = append(list, zfs.Snapshot{Dataset: disk0, Name: name, GUID: uint64(i + 1), CreateTXG: uint64(i + 1), Creation: created})
 	}
@@ -105,10 +105,10 @@ func short(list []zfs.Snapshot) (names []string) {
 	return names
 }
 
-// checkCounts fails if more snapshots of the classes in the retention remain than these classes
-// together allow. Each class allows as many snapshots as the retention says, once for buckets of
-// any snapshots and once for buckets with a snapshot of this class. checkCounts does not count the
-// newest snapshot and the snapshots from the future.
+// checkCounts fails the test if more snapshots of the retention's classes remain than the retention
+// allows for all its classes together. Each class allows as many snapshots as the retention says,
+// once for buckets of any snapshots and once for buckets with a snapshot of this class. checkCounts
+// does not count the newest snapshot and the snapshots from the future.
 func checkCounts(t *rapid.T, keep Retention, left []zfs.Snapshot, now time.Time) {
 	asked := 1
 	for _, class := range slices.Backward(zfs.Rotating()) {
@@ -125,8 +125,8 @@ func checkCounts(t *rapid.T, keep Retention, left []zfs.Snapshot, now time.Time)
 	}
 }
 
-// The code under test keeps the same snapshots as this test's own code, which applies the rules of
-// retention to one bucket after the other.
+// The code under test keeps the same snapshots as the test's own code. The test's own code applies
+// the rules of retention to one bucket after the other.
 func TestExpireKeepsEveryBucket(t *testing.T) {
 	zone := berlin(t)
 	rapid.Check(t, func(t *rapid.T) {
@@ -156,7 +156,7 @@ func TestExpireKeepsEveryBucket(t *testing.T) {
 	})
 }
 
-// A snapshot from the future never causes the destroy of another snapshot.
+// A snapshot from the future is never a reason to destroy a snapshot from the past.
 func TestFutureDestroysNothing(t *testing.T) {
 	zone := berlin(t)
 	rapid.Check(t, func(t *rapid.T) {
@@ -190,7 +190,7 @@ func TestExpireStoppedProperties(t *testing.T) {
 			}
 			if rapid.IntRange(0, 4).Draw(t, "gone") > 0 {
 				// A snapshot that the test leaves out of list no longer exists, but its bookmark
-				// may.
+				// may still exist.
 				list = append(list, s)
 			}
 		}

@@ -12,7 +12,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// at returns the time that a text such as "07-15 12:07" means in the year 2026 and the given time
+// at returns the time for a text such as "07-15 12:07", in the year 2026 and in the given time
 // zone.
 func at(t testing.TB, text string, zone *time.Location) time.Time {
 	t.Helper()
@@ -235,8 +235,8 @@ func TestExpireStopped(t *testing.T) {
 }
 
 // A _stopped snapshot is destroyed when a newer snapshot is older than stopped_grace. If the
-// retention spans less time than stopped_grace, each newer snapshot is destroyed too early for
-// that; then the bookmark of a day's first snapshot proves that a newer snapshot existed.
+// retention destroys each newer snapshot before its age reaches stopped_grace, the bookmark of a
+// day's first snapshot proves that a newer snapshot existed.
 func TestExpireStoppedByABookmark(t *testing.T) {
 	have := history(t, "07-13 00:00 stopped", "07-15 11:00 frequently")
 	stopped := have[0]

@@ -15,11 +15,11 @@ import (
 // PoolRoom has the facts about the free space of a pool before a run takes snapshots there.
 type PoolRoom struct {
 	Pool string
-	// Size and Allocated are in bytes, as zpool list prints them; 0 where zpool did not answer.
+	// Size and Allocated are in bytes, as zpool list prints them, and 0 if zpool did not answer.
 	Size, Allocated uint64
 	Disks           []Disk
-	// FillWarning and FillCritical are the limits of the pool's fill level in percent, 0 for no
-	// limit.
+	// FillWarning and FillCritical are the fill levels of the pool, in percent, above which the
+	// pool is too full. 0 means no limit.
 	FillWarning, FillCritical int
 }
 
@@ -29,7 +29,7 @@ type PoolRoom struct {
 // free space in addition (zfsprops(7)). For any other disk the number is 0.
 func (d *Disk) reserves() uint64 { return min(d.Written, d.RefReservation) }
 
-// free returns the bytes that datasets other than the disk may still take of the pool, given all
+// free returns the free bytes without the unused part of the disk's own reservation, given all
 // quotas.
 func (d *Disk) free() uint64 { return d.Available - min(d.Available, d.UsedByRefReservation) }
 
@@ -61,8 +61,9 @@ func JudgeRoom(p PoolRoom) report.Room {
 	return r
 }
 
-// full returns a text if the pool is fuller than its limits, else "". critical is true beyond the
-// critical limit. [checker.Health] uses the same limits.
+// full returns a text if the pool is fuller than its limits, and "" if it is not. The result
+// critical is true if the pool is fuller than the critical limit. [checker.Health] uses the same
+// limits.
 func (p PoolRoom) full() (words string, critical bool) {
 	if p.Size == 0 {
 		return "", false
@@ -81,8 +82,8 @@ func (p PoolRoom) full() (words string, critical bool) {
 		percent, limit, rule, p.Pool), critical
 }
 
-// needs returns the bytes by which the next snapshots of volumes with refreservation reduce the
-// free space, and the free space for these snapshots.
+// needs returns two numbers of bytes: by the first, the next snapshots of volumes with
+// refreservation reduce the free space; the second is the present free space for these snapshots.
 func needs(disks []Disk) (reserves, free uint64) {
 	for i := range disks {
 		reserves, free = reserves+disks[i].reserves(), max(free, disks[i].free())
@@ -91,8 +92,9 @@ func needs(disks []Disk) (reserves, free uint64) {
 }
 
 // shortage returns a text if the pool may lack the space for the next snapshots of volumes with
-// refreservation, else "". The space must suffice twice: for the snapshots of this run, and for
-// those of the next run if the guests write as much again.
+// refreservation, and "" if the space suffices. The space must suffice for the snapshots of this
+// run, and in addition for the snapshots of the next run, before which the guests may write the
+// same number of bytes.
 func shortage(disks []Disk) string {
 	reserves, free := needs(disks)
 	if free >= 2*reserves {

@@ -12,8 +12,8 @@ import (
 
 const gib = 1 << 30
 
-// thick returns a running guest's disk that is a thick volume: of its reservation of the given
-// size, as much is used as was written since its last snapshot.
+// thick returns a thick volume of a running guest. Its reservation has the given size. The used
+// part of the reservation is the number of bytes written since the volume's last snapshot.
 func thick(name string, size, written, free uint64) Disk {
 	return Disk{State: Running, VMID: 100, Dataset: zfs.Dataset{
 		Name: name, Written: written, RefReservation: size, UsedByRefReservation: size - min(size, written), Available: free + size - min(size, written),
@@ -21,9 +21,9 @@ func thick(name string, size, written, free uint64) Disk {
 }
 
 // A snapshot of a thick volume reserves as much space as was written since the volume's last
-// snapshot; a snapshot of a thin volume reserves none. A pool is short of free space if it has less
-// than twice the space that the present snapshots reserve, because the next snapshots may need as
-// much again.
+// snapshot; a snapshot of a thin volume reserves none. A pool is short of free space if its free
+// space is less than twice the space that the snapshots of this run reserve, because the snapshots
+// of the next run may reserve the same space.
 func TestRoom(t *testing.T) {
 	a, b, thin := thick("tank/data/vm-100-disk-0", 100*gib, 8*gib, 30*gib), thick("tank/data/vm-101-disk-0", 50*gib, 4*gib, 30*gib), Disk{State: Running, Dataset: zfs.Dataset{Name: "tank/data/vm-102-disk-0", Written: 90 * gib, Available: 30 * gib}}
 	overwritten := thick("tank/data/vm-103-disk-0", 10*gib, 12*gib, 30*gib)

@@ -7,9 +7,10 @@ import (
 )
 
 // Shutdown is the proof that the host shuts down, and that no program on the host starts or stops
-// guests any more. During shutdown, this proof replaces the ordinary [Gate], which then believes no
-// guest's stop: pve-guests.service is inactive both after it stopped the guests at shutdown and
-// before it starts them at boot. Only systemd's own state distinguishes shutdown from boot.
+// guests any more. During shutdown, this proof replaces the ordinary [Gate]. The ordinary Gate
+// believes no guest's stop at that time: pve-guests.service is inactive both after it has stopped
+// the guests at shutdown and before it starts the guests at boot. systemd's own state is the only
+// fact that distinguishes shutdown from boot.
 type Shutdown struct {
 	// System is the state of the whole machine, as printed by systemctl is-system-running.
 	System string
@@ -41,13 +42,13 @@ func (s Shutdown) closed() string {
 // shutdown every program that could restart a guest has ended.
 const ShutdownPause = 2 * time.Second
 
-// recent is the greatest age of the last run of snap at which [Shutdown.Finalizes] treats this node
-// as one that snap works on. A label on a disk does not prove that snap works on this node, because
+// If the last run of snap is older than recent, [Shutdown.Finalizes] treats this node as one on
+// which snap does not work. A label on a disk does not prove that snap works on this node, because
 // another program may have set the label.
 const recent = 24 * time.Hour
 
-// Finalizes returns the reason why the command finalize has nothing to do on this host, "" if it
-// has work to do.
+// Finalizes returns the reason why the command finalize has nothing to do on this host, "" if
+// finalize has work to do.
 func (s Shutdown) Finalizes(lastRun, now time.Time) string {
 	if why := s.closed(); why != "" {
 		return why

@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// It is proven that a stopped guest remains stopped only if the host is shutting down and all
-// services that start guests have ended.
+// A stopped guest certainly remains stopped if the host is shutting down and all services that
+// start guests have ended. No weaker evidence counts as a proof.
 func TestShutdown(t *testing.T) {
 	now := time.Date(2026, 7, 15, 12, 0, 0, 0, time.UTC)
 	down := Shutdown{System: "stopping", Guests: "inactive", HA: "inactive"}
@@ -46,9 +46,9 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
-// During shutdown, the proof of [Shutdown] replaces the checks of uptime, boot and high
-// availability, which can no longer start the guest here. The proof of [Shutdown] replaces no
-// other check.
+// During shutdown, the proof of [Shutdown] replaces the checks of uptime, of boot and of high
+// availability, because neither boot nor high availability can start the guest here any more. The
+// proof of [Shutdown] replaces no other check.
 func TestShutdownJudge(t *testing.T) {
 	down := Gate{Shutdown: &Shutdown{System: "stopping", Guests: "inactive", HA: "inactive"}}
 	dead := Evidence{Listed: "stopped", SeenStopped: true, HAStarted: true}

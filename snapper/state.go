@@ -9,8 +9,8 @@ import (
 	"snapwatch/internal/report"
 )
 
-// GuestState is the state of a guest, as far as snap needs it to decide about snapshots and labels
-// of the guest's disks.
+// GuestState is the state of a guest. By this state snap decides about snapshots and labels of the
+// guest's disks.
 type GuestState int
 
 // The states of a guest. Only the disks of a guest in the state Stopped ever get a _stopped
@@ -73,10 +73,11 @@ type Evidence struct {
 	// RunState is the state that QEMU itself reports, "" if QEMU was not asked.
 	RunState    string
 	RunStateErr error
-	// SeenStopped is true if this run looked at the guest before and found the guest stopped then,
-	// too.
+	// SeenStopped is true if this is the run's second look at the guest, and the first look found
+	// the guest stopped.
 	SeenStopped bool
-	// JustEnded is true if this run looked at the guest before and found the guest alive then.
+	// JustEnded is true if this is the run's second look at the guest, and the first look found the
+	// guest alive.
 	JustEnded bool
 	// HAStarted is true if Proxmox's high availability keeps the guest started. StoppedLastRun is
 	// true if the run before this one also saw the guest stopped.
@@ -97,8 +98,8 @@ type Gate struct {
 	Err error
 }
 
-// failedBootGrace is the time after boot during which guests may still be starting if
-// pve-guests.service, the unit that starts them, failed or never ran.
+// If pve-guests.service, the unit that starts guests at boot, failed or never ran, guests may still
+// be starting until the uptime is failedBootGrace.
 const failedBootGrace = 30 * time.Minute
 
 // closed returns the reason why a guest's stop is not believed now, "" if the stops of guests are
@@ -119,15 +120,15 @@ func (g Gate) closed() string {
 	return fmt.Sprintf("pve-guests.service is %s: guests may be starting or stopping", g.BootState)
 }
 
-// aliveStatus has the statuses of Proxmox and QEMU for a guest whose process has the guest's
-// disks open. A paused guest counts as alive, and not as stopped.
+// aliveStatus has each status, of Proxmox or of QEMU, which means that the guest's process has the
+// guest's disks open. So a paused guest counts as alive.
 var aliveStatus = map[string]bool{
 	"running": true, "paused": true, "suspended": true, "io-error": true, "internal-error": true,
 	"guest-panicked": true, "watchdog": true, "save-vm": true, "restore-vm": true,
 	"finish-migrate": true, "postmigrate": true, "debug": true,
 }
 
-// Alive reports whether its process or its status in Proxmox shows that the guest lives.
+// Alive reports whether the guest's process or its status in Proxmox shows that the guest lives.
 func (e Evidence) Alive() bool { return e.Process || aliveStatus[e.Listed] }
 
 // dead reports whether all of Proxmox's files and lists show that the guest does not live.
@@ -169,7 +170,8 @@ func judgeAlive(e Evidence) (GuestState, string) {
 	case "rollback", "create", "clone", "destroyed":
 		return Busy, "locked: " + e.Config.Lock
 	case "backup":
-		// Unless QEMU reports its state, a stopped guest under backup looks like a running guest.
+		// If QEMU does not report the state, a stopped guest under backup looks like a running
+		// guest.
 		if e.Config.Kind == pve.QEMU && e.RunState == "" {
 			return UnknownAlive, fmt.Sprintf("locked for backup, and QEMU's state is not known: %v", e.RunStateErr)
 		}
@@ -214,17 +216,17 @@ func judgeDead(e Evidence, gate Gate) (GuestState, string) {
 	return Stopped, "stopped"
 }
 
-// stuckAfter is the age of a guest's lock above which a report mentions the lock.
+// If a guest's lock is older than stuckAfter, the report mentions the lock.
 const stuckAfter = time.Hour
 
-// longWork is the time after which Proxmox's work on a guest becomes a warning.
+// If Proxmox works on a guest for longer than longWork, the report warns.
 const longWork = 24 * time.Hour
 
 // StuckLock returns a message about a guest that has been locked for long, with the consequence of
 // the lock, and the severity of the message. StuckLock returns "" for a guest that has not been
-// locked for long. Migrations and moves of disks take hours, so their locks get a lower severity as
-// long as atWork reports that a process has the guest's lock file, as Proxmox does during such
-// work.
+// locked for long. Migrations and moves of disks take hours, and Proxmox has the guest's lock file
+// during such work. As long as atWork reports that a process has the guest's lock file, the
+// severity of these locks is lower.
 func StuckLock(e Evidence, atWork func(pve.ID) bool, now time.Time) (report.Severity, string) {
 	word, held := e.Config.Lock, now.Sub(e.Config.Changed)
 	if held < -futureSlack {
@@ -253,8 +255,9 @@ func StuckLock(e Evidence, atWork func(pve.ID) bool, now time.Time) (report.Seve
 		e.Config.VMID, state, word, e.Config.Changed.Format("2006-01-02 15:04"), cost, tool, e.Config.VMID)
 }
 
-// Combine returns the state of a disk, given the states of all guests that claim the disk: alive if
-// any of the guests is alive, and stopped only if a single guest claims the disk and is stopped.
+// Combine returns the state of a disk, given the state of each guest that claims the disk. The disk
+// is alive if at least one of these guests is alive. The disk is stopped only if a single guest
+// claims the disk and this guest is stopped.
 func Combine(states []GuestState) GuestState {
 	if len(states) == 1 {
 		return states[0]

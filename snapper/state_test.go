@@ -12,8 +12,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// openGate has the facts about a node under which snap may accept stops: the node has been up for
-// long, and all guests to start at boot were started.
+// openGate has the facts about a node on which snap may believe that a guest stopped: the node has
+// been up for long, and all guests that start at boot were started.
 var openGate = Gate{Uptime: 24 * time.Hour, BootGrace: 5 * time.Minute, BootState: "active"}
 
 // dead returns evidence about a guest in which every sign, at both looks, says that the guest is
@@ -106,7 +106,7 @@ func TestJudgeLocks(t *testing.T) {
 	}
 }
 
-// TestJudgeRunState tries the run states that QEMU itself reports about a living process.
+// TestJudgeRunState tries each run state that QEMU may report about a living process.
 func TestJudgeRunState(t *testing.T) {
 	for _, test := range []struct {
 		runState, lock string
@@ -193,8 +193,8 @@ func TestBootGate(t *testing.T) {
 	}
 }
 
-// If any fact contradicts a guest's stop, the guest does not count as stopped: no combination of
-// evidence makes a guest stopped, except the complete proof.
+// If any fact contradicts a guest's stop, the guest does not count as stopped. Of all combinations
+// of evidence, only the complete proof makes a guest count as stopped.
 func TestStopNeedsTheWholeProof(t *testing.T) {
 	doubts := []func(*Evidence, *Gate){
 		func(e *Evidence, _ *Gate) { e.Listed = "unknown" },
@@ -260,7 +260,7 @@ func TestAlive(t *testing.T) {
 
 // A disk belongs to the guest that uses it. A disk that no guest uses belongs to the guest whose
 // configuration keeps it as unused. A disk that no configuration names belongs to the guest whose
-// number is in the disk's name. A disk that came from elsewhere belongs to a guest of this node
+// number is in the disk's name. A disk that came from another host belongs to a guest of this node
 // only if the guest uses the disk.
 func TestGuestsOf(t *testing.T) {
 	view := NodeView{Cluster: pve.Cluster{

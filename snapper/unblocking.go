@@ -24,8 +24,9 @@ type UnblockDisk struct {
 	// Snapshots and Bookmarks are the managed snapshots and bookmarks of the disk that are newer
 	// than the snapshot to roll back to.
 	Snapshots, Bookmarks []zfs.Snapshot
-	// Base is the newest managed snapshot or bookmark that remains, from which a receiver can
-	// continue. The Name of Base is "" if no managed snapshot or bookmark remains.
+	// Base is the newest managed snapshot or bookmark that remains on the disk after unblock. A
+	// receiver can continue from Base. The Name of Base is "" if no managed snapshot or bookmark
+	// remains.
 	Base zfs.Snapshot
 	// BaseIsBookmark is true if Base is a bookmark, and false if Base is a snapshot.
 	BaseIsBookmark bool
@@ -60,9 +61,9 @@ func PlanUnblock(disks []Disk, snapshot string) Unblocking {
 	return u
 }
 
-// disk sorts the snapshots and bookmarks of one disk into older and newer ones than the snapshot to
-// roll back to. A newer snapshot of Proxmox's own replication does not cause a refusal, because
-// Proxmox itself removes the snapshot.
+// disk divides the snapshots and bookmarks of one disk into two sets: those older than the snapshot
+// to roll back to, and those newer than it. A newer snapshot of Proxmox's own replication is not a
+// reason to refuse, because Proxmox itself removes such a snapshot.
 func (u *Unblocking) disk(d *Disk, to zfs.Snapshot) UnblockDisk {
 	result := UnblockDisk{Dataset: d.Name}
 	for _, s := range d.Snapshots {
@@ -96,7 +97,7 @@ func (u *Unblocking) disk(d *Disk, to zfs.Snapshot) UnblockDisk {
 	return result
 }
 
-// Names returns the full names of the snapshots to destroy, in one pool.
+// Names returns the full names of the snapshots that must be destroyed in one pool.
 func (u Unblocking) Names(pool string) []string {
 	var names []string
 	for _, d := range u.Disks {
@@ -109,8 +110,8 @@ func (u Unblocking) Names(pool string) []string {
 	return names
 }
 
-// RefusePinned adds a refusal for each snapshot to destroy that has a hold or a clone. While a
-// snapshot has a hold or a clone, the rollback remains impossible, and destroying the other
+// RefusePinned adds a refusal for each snapshot that must be destroyed but has a hold or a clone.
+// As long as one such snapshot exists, the rollback is impossible, so destroying the remaining
 // snapshots would be useless.
 func (u *Unblocking) RefusePinned(pins map[string]zfs.Pin) {
 	for _, d := range u.Disks {

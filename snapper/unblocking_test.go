@@ -16,7 +16,7 @@ func TestPlanUnblock(t *testing.T) {
 	one, two, three := daily("07-12 00:00"), daily("07-13 00:00"), daily("07-14 00:00")
 	for _, test := range []struct {
 		name                 string
-		snapshots, bookmarks []string // in the order of their creation; "" stands for none at this place
+		snapshots, bookmarks []string // the oldest first; "" means no snapshot at this place
 		want                 []string
 		base                 string
 		refusal              string

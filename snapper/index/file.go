@@ -30,7 +30,8 @@ func Path(stateDir, pool string) string {
 }
 
 // Load reads an index from its file. If the file is missing or unusable, Load returns an empty
-// index. The error says why the file is unusable, and is nil if the file is missing.
+// index. The error has the reason why the file is unusable. If the file is missing, the error is
+// nil.
 func Load(path string) (Index, error) {
 	text, err := files.ReadPrivate(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -76,8 +77,9 @@ func Parse(text []byte) (Index, error) {
 
 func sum(body []byte) string { return strconv.FormatUint(uint64(crc32.ChecksumIEEE(body)), 16) }
 
-// line adds one line of the file, split into columns, to the index. The function line returns the
-// dataset that the following lines of snapshots and bookmarks belong to.
+// line adds one line of the file, split into columns, to the index. Lines of snapshots and
+// bookmarks follow the line of their disk: line returns the disk's dataset, to which the next such
+// line belongs.
 func (x *Index) line(dataset string, f []string) (string, error) {
 	if f[0] == "disk" && len(f) == 8 && zfs.ValidDataset(f[1]) {
 		e, err := parseEntry(f[2:])

@@ -5,11 +5,12 @@
 // # When a saved list is used
 //
 // A saved list of a disk's snapshots is used only while the disk's property snapshots_changed
-// (zfsprops(7)) is unchanged. A list is saved only if its last change was at least two seconds old
-// when the list was read. Changes by snapwatch itself are entered in the index from the results of
-// its channel programs. A ZFS older than 2.2 does not have snapshots_changed, so every run lists
-// all snapshots. The index is never the only proof for a destroy: a channel program checks each
-// snapshot again. docs/zfs-facts.md has the sources of the rules for using saved lists.
+// (zfsprops(7)) is unchanged. A run saves a list of snapshots only if the list's last change was at
+// least two seconds ago when the run began to read the list. Changes by snapwatch itself are
+// entered in the index from the results of its channel programs. A ZFS older than 2.2 does not have
+// snapshots_changed, so every run lists all snapshots. The index is never the only proof for a
+// destroy: a channel program checks each snapshot again. docs/zfs-facts.md has the sources of the
+// rules for using saved lists.
 package index
 
 import (
@@ -28,34 +29,36 @@ import (
 // snapshots of a disk only if another program changed some.
 //
 // An entry of the index is only a hint. The key of an entry detects every change of a disk's list
-// of snapshots, except a change in the same second as snapwatch's own last change. Because of this
-// gap, the channel program that destroys snapshots also checks that the snapshots to keep exist,
-// whatever the index says. An index file may be deleted at any time: the next run only lists all
-// snapshots again.
+// of snapshots, with one exception: a change in the same second as snapwatch's own last change.
+// Because of this exception, the channel program that destroys snapshots also checks that the
+// snapshots to keep exist, whatever the index says. An index file may be deleted at any time: the
+// next run only lists all snapshots again.
 //
-// Changes by the run itself are entered in the index without a listing. The channel programs return
-// when the list changed before them and after them, so that a change by another program in between
-// is detected. No property of a dataset shows that its bookmarks changed, so a run lists the
-// bookmarks again that a plan relies on.
+// Changes by the run itself are entered in the index without a listing. Each channel program
+// returns two times: the time of the last change of the disk's list of snapshots before the
+// program's own changes, and the time after them. With these two times, the run detects a change
+// that a second program made between the run's reading and the channel program. No property of a
+// dataset shows that its bookmarks changed. If a plan relies on the bookmarks of a disk, the run
+// therefore lists these bookmarks again.
 
 const (
-	// relistAfter is the age at which an entry of the index is no longer used, so that its disk is
-	// listed again.
+	// A run does not use an entry of the index that is older than relistAfter, and lists the
+	// entry's disk again.
 	relistAfter = 24 * time.Hour
-	// relistSpread is the largest time by which a disk is listed earlier than relistAfter, so
-	// that the listings of a day are spread over several runs.
+	// A disk is listed again up to relistSpread before the end of relistAfter. The earlier time
+	// differs from disk to disk, so that the listings are spread over several runs.
 	relistSpread = 6 * time.Hour
-	// minChangeAge is the smallest age that the last change of a disk's list of snapshots must have
-	// when reading the list begins. ZFS stores the time of the last change in whole seconds, so a
-	// second change within the same second would not be detected.
+	// When a run begins to read a disk's list of snapshots, the last change of the list must be at
+	// least minChangeAge ago for the list to be saved. ZFS stores the time of the last change in
+	// whole seconds, so a further change within the same second would not be detected.
 	minChangeAge = 2 * time.Second
 )
 
-// Index has the lists of snapshots and bookmarks of one pool's disks that runs have read, by
-// dataset.
+// Index has, by dataset, the list of snapshots and the list of bookmarks of each disk of one pool,
+// as an earlier run read them.
 type Index struct {
 	Entries map[string]*entry
-	// turns has, by dataset, the number of the turn in which prune last listed each disk.
+	// turns has, by dataset, the number of the turn in which prune last listed the disk.
 	turns map[string]turn
 	// Changed is true if the index differs from its saved file.
 	Changed bool
@@ -84,12 +87,12 @@ type entry struct {
 	Bookmarks []zfs.Snapshot
 	// Written is the number of bytes written between the newest _stopped snapshot and a newer
 	// snapshot that is not managed. Written is nil if no run asked ZFS for the number, or if the
-	// disk was written to since.
+	// disk was written to after a run asked.
 	Written *uint64
 }
 
 // outdated returns the reason why the entry's list of snapshots must not be used for a dataset with
-// the properties h, "" if it may be used.
+// the properties h, "" if the list may be used.
 func (e *entry) outdated(h zfs.Dataset, now time.Time) string {
 	age := now.Sub(e.listedAt)
 	switch {
@@ -119,13 +122,13 @@ func (x *Index) Recall(d *snapper.Disk, now time.Time) bool {
 	return true
 }
 
-// Keep saves the list of a disk's snapshots in the index, unless the disk's list may have changed
+// Keep saves the list of a disk's snapshots in the index, unless a change of the list could remain
 // unnoticed. The argument readAt of Keep is the time at which the reading of the disk's properties
 // began, before its snapshots were listed.
 func (x *Index) Keep(d *snapper.Disk, readAt time.Time) {
 	age := readAt.Sub(time.Unix(d.SnapshotsChanged, 0))
-	// If the last change is dated that far in the future, the entry expires before a second change
-	// can happen in the same second.
+	// If the last change is dated so far in the future, the entry expires before a second change
+	// can have the same time.
 	settled := age >= minChangeAge || age <= -relistAfter
 	complete := d.NewestSnapshot == "" && len(d.Snapshots) == 0 || slices.ContainsFunc(d.Snapshots, func(s zfs.Snapshot) bool { return s.Name == d.NewestSnapshot })
 	if d.SnapshotsChanged == 0 || !settled || !complete {
@@ -149,9 +152,9 @@ func (x *Index) forget(dataset string) {
 	}
 }
 
-// Retain removes from the index the entries of datasets that are gone. A dataset that is not among
-// the disks of this run may still exist, because snap and prune share the index and read different
-// datasets. Retain therefore removes an entry only when the entry is too old to be used.
+// Retain removes from the index the entries of datasets that are gone. snap and prune share the
+// index and read different datasets, so a dataset that this run did not read may still exist.
+// Retain therefore removes the entry of such a dataset only when the entry is too old to be used.
 func (x *Index) Retain(disks []snapper.Disk, now time.Time) {
 	there := map[string]bool{}
 	for _, d := range disks {
@@ -216,8 +219,8 @@ func (x *Index) Destroyed(dataset string, got lua.Destroyed) {
 }
 
 // BookmarkCreated enters in the index the bookmark of a snapshot. The argument made of
-// BookmarkCreated is false if this run did not create the bookmark: then the list of bookmarks is
-// unknown, and the disk's entry is removed.
+// BookmarkCreated is false if this run did not create the bookmark. Then the disk's list of
+// bookmarks is unknown, so BookmarkCreated removes the disk's entry.
 func (x *Index) BookmarkCreated(dataset, name string, made bool) { //nolint:revive // what a program said, no way to do it
 	e := x.Entries[dataset]
 	if e == nil {
@@ -255,5 +258,6 @@ func (x *Index) DestroyedAll(batch []snapper.Destroy, results map[string]lua.Des
 // index, that is, if no index was read.
 func (x *Index) Knows(dataset string) bool { return x != nil && x.Entries[dataset] != nil }
 
-// done reports whether a channel program tried a step and the step succeeded.
+// done reports, for a step of a channel program, whether the program tried the step and the step
+// succeeded.
 func done(errno *syscall.Errno) bool { return errno != nil && *errno == 0 }

@@ -56,8 +56,8 @@ func TestGate(t *testing.T) {
 	}
 }
 
-// Entries of the index expire at different times, so that one run does not list the snapshots of
-// all disks of a pool again.
+// The entries of a pool's disks expire at different times, so that no single run must list the
+// snapshots of all the disks again.
 func TestGateSpreads(t *testing.T) {
 	e, h := remembered()
 	h.GUID = uint64(5 * time.Hour)
@@ -66,7 +66,7 @@ func TestGateSpreads(t *testing.T) {
 	assert.Equal(t, "it was listed 19h0m0s ago", e.outdated(h, noon.Add(19*time.Hour)))
 }
 
-// The index keeps a list of a disk's snapshots only if these snapshots cannot have changed
+// The index keeps a disk's list of snapshots only if no change of the list can have remained
 // unnoticed.
 func TestKeep(t *testing.T) {
 	for _, test := range []struct {
@@ -101,8 +101,8 @@ func TestKeep(t *testing.T) {
 	}
 }
 
-// The index gets the snapshots that a run took of a disk only if no other program changed the
-// disk's snapshots.
+// A run enters its new snapshot of a disk in the index only if no other program has changed the
+// disk's snapshots since the run read them.
 func TestSnapshotted(t *testing.T) {
 	const name = "autosnap_2026-07-15_12:07:00_hourly"
 	for _, test := range []struct {

@@ -9,18 +9,19 @@ import (
 	"snapwatch/snapper"
 )
 
-// turn records when prune last listed a disk. prune lists a few disks at a time, in turns; each
-// turn has a number instead of a time, because a clock may be wrong.
+// turn records when prune last listed a disk. prune lists the snapshots of disks in turns of a few
+// disks each. Each turn has a number instead of a time, because a clock may be wrong.
 type turn struct {
 	number uint64
-	// whole is true if listing the disks of the turn did not end although the turn had the whole
-	// time of a run: then one of the disks is too slow.
+	// whole is true if the turn had the whole time of a run, and listing the turn's disks did not
+	// end in this time. Then one of these disks is too slow.
 	whole bool
 }
 
 // Turns divides the disks whose snapshots prune must list into turns of at most size disks. Disks
-// whose last turn was longest ago come first. A disk gets a turn alone if its last turn had the
-// whole time of a run and did not end, so that other disks are listed although one is slow.
+// whose last turn was longest ago come first. If the last turn of a disk had the whole time of a
+// run and did not end, the disk gets a turn alone, so that a slow disk does not prevent the listing
+// of other disks.
 func (x *Index) Turns(disks []*snapper.Disk, size int) [][]*snapper.Disk {
 	disks = slices.Clone(disks)
 	slices.SortFunc(disks, func(a, b *snapper.Disk) int {
@@ -41,8 +42,8 @@ func (x *Index) Turns(disks []*snapper.Disk, size int) [][]*snapper.Disk {
 	return turns
 }
 
-// Took records that prune tried to list the disks in one turn, and whether that turn had the whole
-// time of a run and did not end.
+// Took records that prune tried to list the disks in one turn. The argument whole is true if the
+// turn had the whole time of a run and did not end.
 func (x *Index) Took(disks []*snapper.Disk, whole bool) {
 	number := uint64(0)
 	for _, t := range x.turns {
@@ -57,8 +58,8 @@ func (x *Index) Took(disks []*snapper.Disk, whole bool) {
 	x.Changed = true
 }
 
-// RetainTurns removes the records of the turns of datasets below the roots that are not among the
-// disks that the run has read.
+// RetainTurns removes the turn of each dataset that is below one of the roots and that is not among
+// the disks that the run has read.
 func (x *Index) RetainTurns(disks []snapper.Disk, roots []string) {
 	there := map[string]bool{}
 	for i := range disks {

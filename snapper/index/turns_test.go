@@ -63,7 +63,7 @@ func TestTurns(t *testing.T) {
 	assert.Len(t, x.turns, 4)
 }
 
-// The index removes an entry that is dated in the future, because a clock was ahead, like an entry
+// The index removes an entry that is dated in the future because a clock was ahead, and an entry
 // that is too old.
 func TestRetainForgetsTheFuture(t *testing.T) {
 	x := Index{Entries: map[string]*entry{}}
