@@ -17,44 +17,47 @@ import (
 	"syscall"
 )
 
-// MaxLine is the longest line of output that is read, in bytes. A line of zfs holds a name of at
-// most 255 bytes and property values of at most 8 KiB.
+// MaxLine is the length in bytes of the longest line that is read of a command's output. A line of
+// zfs holds a name of at most 255 bytes and property values of at most 8 KiB.
 const MaxLine = 1 << 20
 
 // maxStderr is the length of the longest part of a command's standard error that is kept, in bytes.
 const maxStderr = 64 << 10
 
-// ErrNotFound is in the chain of errors for a program that is not installed.
+// ErrNotFound is in the error's chain if the program is not installed.
 var ErrNotFound = exec.ErrNotFound
 
-// ErrStillRunning is in the chain of errors of [RunUnkillable] if ctx ended before the command
-// ended, and of [RunHook] if a process of the hook still exists although RunHook killed it.
+// ErrStillRunning is in the chain of the error of [RunUnkillable] if ctx ended before the command
+// ended. It is in the chain of the error of [RunHook] if a process of the hook still exists
+// although RunHook killed the hook.
 var ErrStillRunning = errors.New("still running, left behind")
 
-// ErrCut is in the chain of errors for output whose last line has no newline.
+// ErrCut is in the error's chain if the last line of the output has no newline.
 var ErrCut = errors.New("the output ends in the middle of a line")
 
 // Cmd is one program to start, with its arguments.
 type Cmd struct {
 	Argv  []string
 	Stdin string
-	// Inherit are files that the program keeps open until it ends. A lock file among the inherited
-	// files remains locked as long as a hung program lives, as it must.
+	// Inherit has the files that the program keeps open until it ends. If one of these files is a
+	// lock file, it remains locked as long as the program lives, even if the program hangs.
 	Inherit []*os.File
 	// DiesWithUs makes the kernel kill the program when this process ends, even if this process is
 	// killed.
 	DiesWithUs bool
 }
 
-// Error is a failed command, with all that a person needs to repeat the command by hand.
+// Error is the error of a failed command. It has the command line and all else that a person needs
+// to repeat the command by hand.
 type Error struct {
 	Argv   []string
 	Stderr string
 	Err    error
 }
 
-// Error returns the cause first and the command line last, so that a text that is cut keeps the
-// cause. If the caller ended the command for a reason of its own, the text is that reason only.
+// Error returns a text with the cause first and the command line last, so that the text still has
+// the cause after its end was cut off. If the caller ended the command for a reason of its own, the
+// text is this reason alone.
 func (e *Error) Error() string {
 	why := e.Err.Error()
 	if errors.Is(e.Err, context.Canceled) && why != context.Canceled.Error() && !errors.Is(e.Err, ErrStillRunning) {
@@ -69,7 +72,7 @@ func (e *Error) Error() string {
 	cause, complaints := e.Err.Error(), strings.ReplaceAll(strings.Join(said, "; "), ":; ", ": ")
 	switch {
 	case complaints == "":
-	case ExitCode(e.Err) >= 0: // the exit status is less useful than standard error
+	case ExitCode(e.Err) >= 0: // standard error says more than the exit status
 		cause = complaints + ", " + cause
 	default:
 		cause += ": " + complaints
@@ -87,7 +90,7 @@ func ExitCode(err error) int {
 	return -1
 }
 
-// printable returns a command line as text, cut after sixteen words.
+// printable returns the first sixteen words of a command line, as one text.
 func printable(argv []string) string {
 	const maxWords = 16
 	if len(argv) > maxWords {
@@ -99,8 +102,8 @@ func printable(argv []string) string {
 // sbin is searched after PATH, because the PATH of cron lacks the directories that contain zfs.
 var sbin = []string{"/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/bin", "/bin"}
 
-// Find returns the path of a program in PATH, or else in the system's own directories for programs.
-// The error wraps [ErrNotFound].
+// Find returns the path of a program. Find searches PATH, and then the system's own directories for
+// programs. The error wraps [ErrNotFound].
 func Find(name string) (string, error) {
 	if path, err := exec.LookPath(name); err == nil {
 		return path, nil
@@ -113,13 +116,13 @@ func Find(name string) (string, error) {
 	return "", fmt.Errorf("%s: %w in PATH or %s", name, ErrNotFound, strings.Join(sbin, ", "))
 }
 
-// Lines runs a command that only reads, and calls each with every line of the output, without its
-// newline, as soon as the line arrives. Lines returns the first error of each, of reading, or of
-// the command; an error of the command is an [*Error]. If the last line has no newline, Lines calls
-// each with it and returns [ErrCut].
+// Lines runs a command that only reads. As soon as a line of the output arrives, Lines passes the
+// line, without its newline, to the function each. Lines returns the first error of the function
+// each, of reading, or of the command. An error of the command is an [*Error]. If the last line has
+// no newline, Lines passes this line to the function each, too, and returns [ErrCut].
 //
-// When ctx ends, Lines kills the process group and returns immediately, even if the program hangs
-// in the kernel, where no signal reaches it (openzfs #5345).
+// When ctx ends, Lines kills the command's process group and returns immediately, even if the
+// program hangs in the kernel, where no signal reaches the program (openzfs #5345).
 func Lines(ctx context.Context, c Cmd, each func(line string) error) error {
 	p, err := start(c)
 	if err != nil {
@@ -152,8 +155,8 @@ func Lines(ctx context.Context, c Cmd, each func(line string) error) error {
 	return &Error{Argv: c.Argv, Stderr: p.stderr.String(), Err: err}
 }
 
-// Output runs a command that only reads and returns its output, which always ends with a newline
-// unless it is empty.
+// Output runs a command that only reads, and returns its output. The output is empty or ends with a
+// newline.
 func Output(ctx context.Context, c Cmd) (string, error) {
 	var out strings.Builder
 	err := Lines(ctx, c, func(line string) error {
@@ -202,8 +205,8 @@ func RunUnkillable(ctx context.Context, c Cmd) (string, error) {
 	return string(got.text), nil
 }
 
-// process is a started program. The channel ended reports the program's end, because a caller that
-// called Wait for a program in uninterruptible sleep would block for ever.
+// process is a started program. The channel ended reports the program's end. A caller must not call
+// Wait instead, because Wait would block for ever on a program in uninterruptible sleep.
 type process struct {
 	pid    int
 	stdout *os.File
@@ -231,7 +234,8 @@ func start(c Cmd) (*process, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if c.DiesWithUs {
 		// The kernel sends the signal SIGKILL when the thread that started the program ends. Go
-		// ends a thread before the process only if a goroutine was locked to the thread.
+		// ends a thread before the end of the process only if a goroutine was locked to the thread,
+		// so here SIGKILL arrives when the process ends.
 		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	}
 	if err := cmd.Start(); err != nil {
@@ -243,7 +247,8 @@ func start(c Cmd) (*process, error) {
 	return &process{pid: cmd.Process.Pid, stdout: stdout, stderr: said, ended: ended}, nil
 }
 
-// kill kills the program's whole process group, because pvesh starts children of its own.
+// kill kills the program's whole process group, because programs such as pvesh start children of
+// their own.
 func (p *process) kill() { _ = syscall.Kill(-p.pid, syscall.SIGKILL) }
 
 func isLocale(env string) bool { return strings.HasPrefix(env, "LC_ALL=") }

@@ -20,8 +20,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestMain makes this test binary play the program "actor", whose arguments say what the program
-// does.
+// TestMain makes this test binary play the program "actor". The arguments of the program say what
+// it does.
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == "actor" {
 		os.Exit(act(os.Args[1:]))
@@ -108,7 +108,7 @@ func stage(t *testing.T) (fifo string) {
 	require.NoError(t, os.Symlink(self, bin+"/actor"))
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 	fifo = filepath.Join(t.TempDir(), "fifo")
-	t.Setenv("GORACE", "atexit_sleep_ms=0") // otherwise each played program would sleep a second at its end
+	t.Setenv("GORACE", "atexit_sleep_ms=0") // else each program would sleep for a second at its end
 	require.NoError(t, syscall.Mkfifo(fifo, 0o600))
 	return fifo
 }
@@ -190,7 +190,7 @@ func TestLines(t *testing.T) {
 		require.Len(t, got, 1)
 		assert.Len(t, got[0], n)
 	}
-	whole := strings.Repeat("x", 64<<10) // exactly as long as the reader's buffer, and without a newline
+	whole := strings.Repeat("x", 64<<10) // as long as the reader's buffer, and no newline
 	got, err := read(actor("say", whole))
 	require.ErrorIs(t, err, ErrCut)
 	assert.Equal(t, []string{whole}, got)
@@ -260,8 +260,8 @@ func TestLinesKillsTheGroup(t *testing.T) {
 	}
 }
 
-// Lines does not wait for a program that no signal reaches; in this test the program has left its
-// process group.
+// Lines does not wait for a program that no signal reaches. In this test, no signal reaches the
+// program because the program has left its process group.
 func TestLinesLeavesTheHungBehind(t *testing.T) {
 	fifo := stage(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -278,8 +278,8 @@ func TestLinesLeavesTheHungBehind(t *testing.T) {
 	assertGone(t, pids[1])
 }
 
-// RunUnkillable never kills its program, which changes a pool: after the timeout, it only stops
-// waiting.
+// RunUnkillable never kills its program, because the program changes a pool. After the timeout,
+// RunUnkillable stops waiting, and the program continues.
 func TestUnkillableLeavesItRunning(t *testing.T) {
 	fifo := stage(t)
 	note := filepath.Join(t.TempDir(), "held")

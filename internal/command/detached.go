@@ -8,7 +8,7 @@ import (
 )
 
 // Detached is a program that runs next to this process and continues when this process is killed. A
-// Detached program has a session of its own and inherits no open file, so it keeps no lock. The
+// Detached program has a session of its own. It inherits no open file, and therefore no lock. The
 // program's input ends when this process ends.
 type Detached struct {
 	stdin, stdout *os.File
@@ -37,7 +37,7 @@ func StartDetached(path string, argv []string) (*Detached, error) {
 		_, _ = stdin.Close(), stdout.Close()
 		return nil, &Error{Argv: argv, Err: err}
 	}
-	go func() { _ = cmd.Wait() }() // callers notice the program's end by the end of its output
+	go func() { _ = cmd.Wait() }() // for callers, the end of the output is the end of the program
 	return &Detached{stdin: stdin, stdout: stdout}, nil
 }
 

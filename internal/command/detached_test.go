@@ -10,8 +10,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A detached program has a session of its own and none of this process's open files. Until this
-// process closes the pipes, the detached program can read from this process and print to it.
+// A detached program has a session of its own and none of this process's open files. The detached
+// program reads from this process and prints to this process by pipes, until this process closes
+// the pipes.
 func TestDetached(t *testing.T) {
 	kept, err := os.Create(t.TempDir() + "/lock")
 	require.NoError(t, err)

@@ -17,18 +17,19 @@ import (
 // outputGrace is short because a background process of the hook may keep the output open.
 const outputGrace = 200 * time.Millisecond
 
-// killGrace is the time for which RunHook waits until the processes that it killed have ended. A
-// process that waits in the kernel, such as for a disk that does not answer, ends later or never.
+// RunHook waits for at most killGrace until the processes that it killed have ended. A process that
+// waits in the kernel, for example for a disk that does not answer, ends later or never.
 const killGrace = 2 * time.Second
 
-// ErrNotStarted is in the chain of errors of [RunHook] if the program could not be started.
+// ErrNotStarted is in the chain of the error of [RunHook] if the program could not be started.
 var ErrNotStarted = errors.New("not started")
 
 // RunHook runs a hook, that is, a program of the user, given by its path. RunHook returns the last
 // maxStderr bytes of the program's standard output and standard error together. The program's
-// standard input is c.Stdin, and env is added to its environment. Of the open files, the program
-// inherits c.Inherit only. When ctx ends, RunHook kills the program's process group. If a process of
-// the group still exists after that, the error is an [ErrStillRunning].
+// standard input is c.Stdin, and env is added to its environment. The program inherits the files in
+// c.Inherit and no other open file of this process. When ctx ends, RunHook kills the program's
+// process group. If a process of the group still exists after killGrace, the error is an
+// [ErrStillRunning].
 func RunHook(ctx context.Context, c Cmd, env []string) (said string, err error) {
 	output := &tail{}
 	cmd := exec.Command(c.Argv[0], c.Argv[1:]...)
@@ -74,7 +75,7 @@ func killGroup(group int) (ended bool) {
 	}
 }
 
-// tail is a writer that keeps the last maxStderr bytes of the text written to it.
+// tail is a writer that keeps the last maxStderr bytes of all text that was written to it.
 type tail struct {
 	mu   sync.Mutex
 	text []byte

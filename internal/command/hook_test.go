@@ -83,8 +83,9 @@ func TestHookKillsTheGroup(t *testing.T) {
 	assert.ErrorContains(t, err, "EOF", "its child is gone, too")
 }
 
-// RunHook returns after a killed hook has ended: only then are the hook's files closed, and its
-// locks free for the next hook. The kernel takes back the memory of a process first.
+// RunHook returns only after a killed hook has ended, because the hook's files must be closed and
+// its locks must be free for the next hook. When a process ends, the kernel first takes back the
+// memory, and then closes the files.
 func TestKilledHookHasEnded(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
 	_, err := killedActor(t, "lock", path)
@@ -95,8 +96,8 @@ func TestKilledHookHasEnded(t *testing.T) {
 	assert.NoError(t, syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB))
 }
 
-// RunHook reports a process of the hook that still exists although it was killed. In this test the
-// process is a zombie; a process that waits for a disk behaves alike.
+// RunHook reports a process of the hook that still exists although RunHook killed it. In this test
+// the process is a zombie. A process that waits for a disk would also still exist.
 func TestKilledHookStillRuns(t *testing.T) {
 	said, err := killedActor(t, "stay")
 	assert.ErrorIs(t, err, ErrStillRunning)

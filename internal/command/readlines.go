@@ -9,7 +9,7 @@ import (
 	"sync"
 )
 
-// ReadLines calls the function each with every line of from, without the newline. ReadLines returns
+// ReadLines passes each line of from, without its newline, to the function each. ReadLines returns
 // the first error of the function each or of reading, and [ErrCut] if the last line has no newline.
 func ReadLines(from io.Reader, each func(string) error) error {
 	r := bufio.NewReaderSize(from, 64<<10)
@@ -45,7 +45,7 @@ func ReadLines(from io.Reader, each func(string) error) error {
 	}
 }
 
-// head is a writer that keeps the first maxStderr bytes of the text written to it.
+// head is a writer that keeps the first maxStderr bytes of all text that was written to it.
 type head struct {
 	mu   sync.Mutex
 	text []byte

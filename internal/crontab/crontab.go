@@ -19,29 +19,30 @@ type Entry struct {
 	File   string
 	Number int
 	Line   string
-	// Job is the work for which the line starts the program, such as snap or prune, "" if the work
-	// is unknown.
+	// Job is the work of the program that the line starts, such as snap or prune, "" if the work is
+	// unknown.
 	Job string
-	// Wrapper are the words before the program, such as nice -n 19; Args are the words after it.
+	// Wrapper has the words of the command before the program, such as nice -n 19. Args has the
+	// words after the program.
 	Wrapper []string
 	Program string
 	Args    []string
 	// Path is the list of directories in which cron looks for a program without a directory.
 	Path string
-	// Beside is true if the line starts other programs in addition to the wanted one.
+	// Beside is true if the line starts further programs in addition to the wanted program.
 	Beside bool
 	// AtBoot is true if cron runs the line only at boot. Ignored is the reason why cron ignores the
 	// whole file, "" if cron reads the file.
 	AtBoot  bool
 	Ignored string
-	// Problem is the reason why the line must not be relied on, "" if its meaning is certain.
+	// Problem is the reason why the meaning of the line is uncertain, "" if the meaning is certain.
 	Problem string
 	// begin and end are the positions of the program and its arguments in the text of the crontab
 	// line.
 	begin, end int
 }
 
-// With returns the crontab line with words in place of the program and its arguments.
+// With returns the crontab line with the given words in place of the program and its arguments.
 func (e Entry) With(words []string) string { return e.Line[:e.begin] + Quote(words) + e.Line[e.end:] }
 
 // Command returns all words of the command in the crontab line: wrapper, program and arguments.
@@ -49,7 +50,7 @@ func (e Entry) Command() []string {
 	return slices.Concat(e.Wrapper, []string{e.Program}, e.Args)
 }
 
-// Never returns the reason why cron does not run the line regularly, "" if cron does run it
+// Never returns the reason why cron does not run the line regularly, "" if cron runs the line
 // regularly.
 func (e Entry) Never() string {
 	if e.Ignored == "" && e.AtBoot {
@@ -58,12 +59,12 @@ func (e Entry) Never() string {
 	return e.Ignored
 }
 
-// Search describes the program whose lines in crontabs are wanted.
+// Search describes the program whose starts in crontabs [ReadSystem] and [ReadRoots] find.
 type Search struct {
-	// Names reports whether a file with the name base may be the wanted program.
+	// Names reports whether a file with the base name base may be the wanted program.
 	Names func(base string) bool
-	// Job returns the work of the program when it is started with the arguments args, "" for work
-	// that the search ignores. problem is the fault of the arguments, "" if there is none.
+	// Job returns the work that the program does with the arguments args, "" if the search ignores
+	// this work. problem is the fault in these arguments, "" if they have no fault.
 	Job func(args []string) (job, problem string)
 }
 
@@ -96,12 +97,12 @@ func (s Search) ReadRoots(file, text string) []Entry {
 	return s.read(file, text, func(string) (string, int) { return root, 0 })
 }
 
-// root is the user as whom a crontab line must run snapwatch.
+// root is the user as whom cron must run snapwatch.
 const root = "root"
 
 // read returns the lines of a crontab that start the wanted program. The argument account is a
-// function that gets the part of a crontab line after the schedule, and returns the user as whom
-// the command runs and the length of the text that names the user.
+// function. It gets the part of a crontab line after the schedule. It returns the user as whom cron
+// runs the command, and the length of the text that names this user.
 func (s Search) read(file, text string, account func(rest string) (string, int)) []Entry {
 	var all []Entry
 	where, variables := defaultPath, map[string]string{}
@@ -127,9 +128,9 @@ func (s Search) read(file, text string, account func(rest string) (string, int))
 	return all
 }
 
-// withVariables returns the entries of a crontab line in which the crontab's variables were
-// replaced by their values. Entries found by replacing variables always have a Problem, because the
-// shell, and not cron, expands variables.
+// withVariables replaces the crontab's variables in a crontab line by their values, and returns the
+// entries of the result. Each of these entries has a Problem, because the shell, and not cron,
+// expands variables.
 func (s Search) withVariables(line string, variables map[string]string, account func(rest string) (string, int)) []Entry {
 	var used string
 	expanded := reference.ReplaceAllStringFunc(line, func(text string) string {
@@ -184,15 +185,15 @@ func (s Search) line(line string, account func(rest string) (string, int)) []Ent
 	return found
 }
 
-// wrappers are programs, such as nice, that start another program, whose name follows their own
-// arguments.
+// wrappers has the names of programs that start a second program, such as nice. The name of the
+// second program follows the arguments of the first.
 var wrappers = []string{
 	"nice", "ionice", "chrt", "taskset", "env", "flock", "timeout", "setsid", "nohup", "exec", "time", "sudo",
 	"chronic", "cronic", "systemd-cat", "systemd-inhibit", "systemd-run", "setlock", "lckdo", "eatmydata",
 }
 
-// command returns the crontab entry of a simple shell command, and false if the command does not
-// start the wanted program.
+// command returns the crontab entry of a simple shell command. If the command does not start the
+// wanted program, command returns false.
 func (s Search) command(words []word) (Entry, bool) {
 	first := slices.IndexFunc(words, func(w word) bool { return !variable.MatchString(w.text) })
 	if first < 0 {
@@ -210,7 +211,7 @@ func (s Search) command(words []word) (Entry, bool) {
 		}
 		job, problem := s.Job(args)
 		if job == "" {
-			continue // an argument such as a lock file, or the wanted program with arguments for other work
+			continue // an argument such as a lock file, or work that the search ignores
 		}
 		e := Entry{
 			Job: job, Problem: problem, Wrapper: texts(words[first:i]), Program: words[i].text, Args: args,

@@ -49,7 +49,7 @@ func TestRead(t *testing.T) {
 		{"5 * * * * root (cd /; snapwatch snap f48)", "snapwatch snap f48", ""},
 		{"5 * * * * root `which snapwatch` snap f48", "snapwatch` snap f48", "only the shell knows the value of snapwatch`"},
 		{"5 * * * * root $RUN f48", "snapwatch snap f48", "only the shell knows the value of $RUN"},
-		{"5 * * * * root snapwatch snap 'f4", "", ""}, // the last word has a quote that is never closed
+		{"5 * * * * root snapwatch snap 'f4", "", ""}, // the last quote is not closed
 	} {
 		entries := search.ReadSystem("cron.d/x", "PATH=\"/opt/bin:/bin\"\nRUN='snapwatch snap'\n"+test.line+"\n")
 		if test.command == "" {
@@ -95,8 +95,8 @@ func TestReadPassesOverWhatStartsSomethingElse(t *testing.T) {
 	assert.Equal(t, defaultPath, search.ReadRoots("x", "5 * * * * snapwatch snap")[0].Path, "root's own crontab names no user")
 }
 
-// With replaces the program and its arguments in a line of cron, and keeps the line's times,
-// wrapper and redirections.
+// With replaces the program and its arguments in a line of cron, and changes neither the times, nor
+// the wrapper, nor the redirections of the line.
 func TestWith(t *testing.T) {
 	for line, want := range map[string]string{
 		"*/5 * * * * root nice -n 19 snapwatch snap f48 h24 >/dev/null": "*/5 * * * * root nice -n 19 /new snap f4 >/dev/null",
@@ -122,7 +122,7 @@ func TestQuoteIsRead(t *testing.T) {
 	})
 }
 
-// For any crontab, With keeps the text of a line around the words that it replaces.
+// For any crontab, With changes no text of a line except the program and its arguments.
 func TestAnyLine(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		line := "5 * * * * root " + rapid.StringMatching(`([ -~]{0,8}(snapwatch snap)?[ "';&|<>\\%0-9]{0,4}){1,4}`).Draw(t, "line")

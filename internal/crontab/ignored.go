@@ -11,8 +11,8 @@ import (
 var (
 	setting = regexp.MustCompile(`^\s*(?:"[^"]*"|'[^']*'|[^\s=]+)\s*=`)
 	account = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*\$?$`)
-	// value matches the beginning of a part between commas of a time field; cron ignores the rest
-	// of the part.
+	// A time field consists of parts, separated by commas. value matches the beginning of a part.
+	// cron ignores the rest of the part.
 	value = regexp.MustCompile(`^(?:\*|([0-9A-Za-z]+)(?:-([0-9A-Za-z]+))?)`)
 )
 
@@ -20,8 +20,8 @@ var (
 type field struct {
 	name      string
 	low, high int
-	// names are the words that cron accepts for the numbers of the field, such as jan; the first
-	// word means low.
+	// names has the words that cron accepts for the numbers of the field, such as jan. The first
+	// word means the number low.
 	names []string
 }
 
@@ -86,10 +86,10 @@ func faultOf(line string, system bool) string {
 	return ""
 }
 
-// takes reports whether cron may accept text as the time field.
+// takes reports whether cron may accept the given text as this time field.
 func (f field) takes(text string) bool {
 	if strings.Contains(text, "~") || strings.HasPrefix(text, "-") {
-		return true // crons other than Debian's may accept the field
+		return true // a cron other than Debian's may accept the field
 	}
 	for part := range strings.SplitSeq(text, ",") {
 		m := value.FindStringSubmatch(part)

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// often maps the words that cron accepts in place of five time fields, such as @hourly, to the same
-// schedule in five fields.
+// cron accepts a word such as @hourly in place of five time fields. often maps each such word to
+// the same schedule in five fields.
 var often = map[string]string{
 	"@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *", "@monthly": "0 0 1 * *", "@weekly": "0 0 * * 0",
 	"@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@hourly": "0 * * * *",
@@ -41,11 +41,11 @@ func (e Entry) Period() time.Duration {
 	})
 }
 
-// longest returns the longest time between two successive starts by cron within some years, 0 if
-// there is no start. cron starts the line at the given minutes of the given hours of each day for
-// which on returns true.
+// longest returns the longest time between two successive starts by cron within three years, 0 if
+// there is no start. cron starts the line at each of the given minutes of each of the given hours,
+// on each day for which the function on returns true.
 func longest(minutes, hours []int, on func(date time.Time) bool) time.Duration {
-	var starts []int // the starts in minutes since midnight
+	var starts []int // the starts on one day, in minutes since midnight
 	for _, hour := range hours {
 		for _, minute := range minutes {
 			starts = append(starts, hour*60+minute)

@@ -20,19 +20,20 @@ type splitter struct {
 	commands [][]word
 	current  []word
 	word     word
-	// begun is true within a word. quoted is true if a part of the word is in quotes.
+	// begun is true while the splitter is within a word. quoted is true if at least a part of the
+	// present word is in quotes.
 	begun, quoted bool
-	// skip is true if the next word is a redirection's target; redirected is true after a
-	// redirection.
+	// skip is true if the next word is the target of a redirection. redirected is true if a
+	// redirection came before.
 	skip, redirected bool
-	// open has the brackets that are not closed yet; the value is true for the bracket of a command
-	// substitution.
+	// open has an entry for each bracket that is not closed yet. The entry is true for the bracket
+	// of a command substitution.
 	open []bool
 }
 
-// split returns the simple commands in a crontab line, from the position at on, without
-// redirections. split returns false if a quote does not end. A percent sign ends the text that cron
-// passes to the shell.
+// split returns the simple commands in a crontab line, from the position at on, without their
+// redirections. If a quote has no end, split returns false. split stops at a percent sign, because
+// a percent sign ends the text that cron passes to the shell.
 func split(line string, at int) (commands [][]word, whole bool) {
 	s := splitter{line: line, at: at}
 	whole = s.run()
@@ -80,8 +81,8 @@ func (s *splitter) run() bool {
 	return true
 }
 
-// closeBracket handles a closing bracket. At the end of a command substitution it begins a word
-// whose text is unknown.
+// closeBracket handles a closing bracket in the command. The bracket may end a command
+// substitution. Then closeBracket begins a word whose text is unknown.
 func (s *splitter) closeBracket() {
 	last := len(s.open) - 1
 	if last < 0 {
@@ -145,7 +146,7 @@ func (s *splitter) quote(mark byte) bool {
 	return false
 }
 
-// redirect reads an operator such as 2>&1, whose target may be the next word.
+// redirect reads an operator such as 2>&1. The target of the operator may be the next word.
 func (s *splitter) redirect() {
 	if s.begun && !s.quoted && strings.Trim(s.word.text, "0123456789") == "" {
 		s.begun = false // the number of a file descriptor

@@ -30,8 +30,9 @@ func labels(f Facts) []Finding {
 	return ok(topic, "label:running arrived with %d of %d disks received here", arrived, received)
 }
 
-// limits compares the usual time between snapshots with the age at which missing snapshots alarm.
-// With a limit below the usual time, check would alarm although snapshots are taken as planned.
+// limits compares the usual time between two snapshots with the age of the newest snapshot at which
+// check alarms. If this age is less than the usual time, check alarms although snapshots are taken
+// as planned.
 func limits(f Facts) []Finding {
 	const topic = "limits"
 	var worst Disk
@@ -58,19 +59,20 @@ func limits(f Facts) []Finding {
 	return ok(topic, "warning is %s; the longest time without a new snapshot was %s", short(f.Warning), short(worst.Gap))
 }
 
-// GapsSeen is the number of a disk's newest snapshots that [LongestGap] compares.
+// [LongestGap] compares the newest GapsSeen snapshots of a disk.
 const GapsSeen = 20
 
-// Taken is a managed snapshot: the time of its creation, and whether the guest was off from that
-// time on.
+// Taken is a managed snapshot: the time of its creation, and whether the guest was off at that time
+// and until the next snapshot.
 type Taken struct {
 	At      time.Time
 	Stopped bool
 }
 
-// LongestGap returns the longest time between two successive snapshots among the newest ones. The
-// argument snapshots has the oldest snapshot first. A time between two snapshots in which the guest
-// was off does not count. LongestGap returns 0 for fewer than three snapshots.
+// LongestGap returns the longest time between two successive snapshots, among the newest GapsSeen
+// snapshots. The argument snapshots has the oldest snapshot first. If the guest was off between two
+// snapshots, the time between these two does not count. For fewer than three snapshots LongestGap
+// returns 0.
 func LongestGap(snapshots []Taken) time.Duration {
 	if len(snapshots) < 3 {
 		return 0

@@ -10,7 +10,7 @@ type Status int
 const (
 	// OK means that the examined part of the host is in order.
 	OK Status = iota
-	// Warn means that the examined part of the host works, but that a person should check it.
+	// Warn means that the examined part of the host works, but that a person should look at it.
 	Warn
 	// Fail means that the examined part of the host does not work.
 	Fail
@@ -28,7 +28,8 @@ type Finding struct {
 	Topic, Text, Do string
 }
 
-// Judge returns all findings about a host, the most basic parts first.
+// Judge returns all findings about a host. The findings about the most basic parts of the host come
+// first.
 func Judge(f Facts) []Finding {
 	var all []Finding
 	for _, look := range []func(Facts) []Finding{

@@ -45,7 +45,7 @@ func TestHealthy(t *testing.T) {
 }
 
 // TestFindings checks that each single problem changes doctor's exit status, and that doctor prints
-// advice for it.
+// advice for the problem.
 func TestFindings(t *testing.T) {
 	oops := errors.New("oops")
 	for _, test := range []struct {
@@ -137,7 +137,7 @@ func TestFindings(t *testing.T) {
 	}
 }
 
-// TestQuietWithout checks that doctor reports no finding about facts that are unknown or do not
+// TestQuietWithout checks that doctor reports no finding about a fact that is unknown or does not
 // matter on this host.
 func TestQuietWithout(t *testing.T) {
 	for name, change := range map[string]func(*Facts){

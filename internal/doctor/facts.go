@@ -4,15 +4,15 @@ package doctor
 
 import "time"
 
-// Facts has everything that doctor read of a host at one time. A field has its zero value if the
-// host does not have what the field describes.
+// Facts has all facts about a host that doctor read at one time. If a host does not have the thing
+// that a field describes, such as Proxmox, the field has its zero value.
 type Facts struct {
 	Now time.Time
-	// Root is true if doctor runs as root, and could therefore read everything that snap needs.
+	// Root is true if doctor runs as root. Then doctor could read all files that snap needs.
 	Root bool
 	// ConfigErr is the error of reading the configuration, nil if the configuration is valid. Role,
-	// WantNode and Warning are the configuration's keys role, node and limits.warning. Pools are
-	// the pools that, by the configuration, must be imported.
+	// WantNode and Warning are the configuration's keys role, node and limits.warning. Pools has
+	// the names of the pools that the configuration requires to be imported.
 	ConfigErr error
 	Role      string
 	WantNode  string
@@ -27,11 +27,11 @@ type Facts struct {
 	LastRun LastRun
 	Clock   Clock
 	Others  Others
-	// DamageAt is the time when root last read which files and datasets have permanent errors, zero
-	// if root never read that.
+	// DamageAt is the time when root last read the list of files and datasets with permanent
+	// errors, zero if root never read the list.
 	DamageAt time.Time
-	// LocksErr is the reason why some users cannot take the lock that processes take to list a
-	// pool.
+	// LocksErr is the reason why some users cannot take the lock under which processes list a pool,
+	// nil if all users can.
 	LocksErr error
 }
 
@@ -41,18 +41,18 @@ type Node struct {
 	// read.
 	PVE bool
 	Err error
-	// Name is Proxmox's name for this node. Hostname is the kernel's name for the node.
+	// Name is Proxmox's name for this node. Hostname is the kernel's name for this node.
 	Name, Hostname string
 	// Configured is the number of guests with a configuration on this node. Listed is the number of
 	// guests that pvesh lists.
 	Configured, Listed int
 	PveshErr           error
 	PveshTook          time.Duration
-	// Storages are the datasets of the ZFS storages that are enabled on this node. Absent are the
-	// storages' datasets that do not exist.
+	// Storages has the dataset of each ZFS storage that is enabled on this node. Absent has those
+	// of these datasets that do not exist.
 	Storages, Absent []string
-	// Warnings describe lines in Proxmox's files that Proxmox understands in another way than a
-	// person would.
+	// Warnings has a text for each line in Proxmox's files that Proxmox understands differently
+	// from a person.
 	Warnings []string
 }
 
@@ -78,9 +78,9 @@ type Pool struct {
 	// Critical is true if the alarm is critical.
 	Unwell   string
 	Critical bool
-	// Full is true if the alarm is about the pool's fill level. Short is the last run's text that
-	// the pool may lack space for the next snapshots of volumes with refreservation, "" if the run
-	// saw enough space.
+	// Full is true if the alarm is about the pool's fill level. Short is a text of the last run:
+	// the pool may lack space for the next snapshots of volumes with refreservation. Short is "" if
+	// the run saw enough space.
 	Full  bool
 	Short string
 	// Lists is true if this ZFS does not print a disk's newest snapshot (prevsnap), so that
@@ -99,18 +99,19 @@ type Disk struct {
 	Gap time.Duration
 	// Newest is the time when the newest managed snapshot was made, zero if there is none.
 	Newest time.Time
-	// Autumn are sanoid's snapshots of the hour that occurs twice when clocks are set back.
+	// Autumn has the disk's snapshots that sanoid took in the hour that occurs twice when clocks
+	// are set back.
 	Autumn []string
 }
 
 // Starts lists the ways in which snap is started automatically on this host.
 type Starts struct {
-	// Cron are the crontab lines that start snap, each with its file. Idle are the crontab lines
-	// for snap that cron never runs, or runs at boot only, each with the reason. Unclear are the
-	// crontab lines that may start snap but could not be parsed. CronErr is the reason why some
-	// lines could not be read. Program is the first program in the lines of Cron that cannot be
-	// started, and ProgramErr is the reason. CronDaemon and Finalize are systemd's states of
-	// cron.service and snapwatch-finalize.service.
+	// Cron has each crontab line that starts snap, with its file. Idle has each crontab line for
+	// snap that cron never runs, or runs at boot only, with the reason. Unclear has each crontab
+	// line that may start snap but could not be parsed. CronErr is the reason why some crontab
+	// lines could not be read. If a program in the lines of Cron cannot be started, Program is the
+	// first such program, and ProgramErr is the reason. CronDaemon and Finalize are systemd's
+	// states of cron.service and snapwatch-finalize.service.
 	Cron, Idle, Unclear  []string
 	CronErr              error
 	Program              string
@@ -125,7 +126,7 @@ type Starts struct {
 type LastRun struct {
 	Err error
 	End time.Time
-	// Limit is the age from which doctor reports that the last run ended too long ago.
+	// If the last run ended longer ago than Limit, doctor reports that.
 	Limit      time.Duration
 	Success    bool
 	FirstWords string
@@ -133,17 +134,19 @@ type LastRun struct {
 
 // Clock is the state of the host's clock.
 type Clock struct {
-	// Synchronized says whether the clock is synchronized: yes, no, or "" if that is unknown.
+	// Synchronized is "yes" if the clock is synchronized, "no" if it is not, and "" if that is
+	// unknown.
 	Synchronized string
-	// ZoneErr is the reason why the time zone of the environment cannot be used.
+	// ZoneErr is the reason why the time zone in the environment variable TZ cannot be used.
 	ZoneErr error
 }
 
-// Others has the facts about other programs that take or destroy snapshots with the names that
-// snapwatch uses.
+// Others has the facts about programs other than snapwatch that take or destroy snapshots with
+// managed names.
 type Others struct {
-	// Sanoid is true if the host has a configuration file of sanoid. SanoidRuns is true if
-	// something starts sanoid. OldCron is the crontab line that runs pve-zfs-snap, with its file.
+	// Sanoid is true if the host has a configuration file of sanoid. SanoidRuns is true if a timer
+	// or a crontab line starts sanoid. OldCron is the crontab line that runs pve-zfs-snap, with its
+	// file.
 	Sanoid, SanoidRuns bool
 	OldCron            string
 }

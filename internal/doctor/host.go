@@ -36,8 +36,8 @@ func node(f Facts) []Finding {
 	return ok(topic, "%s", f.Node.Name)
 }
 
-// files returns findings about lines in Proxmox's files that Proxmox understands in another way
-// than a person would.
+// files returns a finding for the lines in Proxmox's files that Proxmox understands differently
+// from a person.
 func files(f Facts) []Finding {
 	var all []Finding
 	for _, text := range f.Node.Warnings {
@@ -46,7 +46,8 @@ func files(f Facts) []Finding {
 	return all
 }
 
-// slowPvesh is the time after which a slow pvesh is suspicious; one or two seconds are usual.
+// A call of pvesh that takes longer than slowPvesh is suspicious. A call usually takes one or two
+// seconds.
 const slowPvesh = 10 * time.Second
 
 func pvesh(f Facts) []Finding {
@@ -143,12 +144,12 @@ func pools(f Facts) []Finding {
 	return all
 }
 
-// damageOld is the largest age of root's report of permanent errors, which a timer makes every
-// hour.
+// A timer makes root's report of permanent errors every hour. If the report is older than
+// damageOld, doctor warns.
 const damageOld = 3 * time.Hour
 
-// damage returns a finding if root does not regularly read which files and datasets have permanent
-// errors, by a timer or by snap and prune.
+// damage returns a finding if root does not regularly read the list of files and datasets with
+// permanent errors, neither by a timer nor by snap and prune.
 func damage(f Facts) []Finding {
 	const topic, do = "errors", "systemctl enable --now snapwatch-health.timer"
 	switch age := f.Now.Sub(f.DamageAt); {

@@ -1,5 +1,5 @@
-// Package files writes files that other processes read, and reads files that only the user of this
-// process or root may have written.
+// Package files writes files that other processes read. It also reads files, and refuses a file
+// that a user other than root and the user of this process may have written.
 package files
 
 import (
@@ -17,9 +17,9 @@ import (
 )
 
 // Replace replaces a file in one step, so that a reader finds either the old file or the new file.
-// The new file gets exactly the given mode. Replace ignores the umask and the mode of the old file,
-// because a run that was started by hand could otherwise hide the file from its readers for ever.
-// Replace first writes the new file under a temporary name, in the directory of the old file.
+// The new file gets exactly the given mode, whatever the umask and the mode of the old file are.
+// Otherwise a run that a person starts with a strict umask could hide the file from its readers for
+// ever. Replace first writes the new file under a temporary name, in the directory of the old file.
 // Replace removes temporary files that killed writers left.
 func Replace(path string, text []byte, mode fs.FileMode) error {
 	dir := filepath.Dir(path)
@@ -47,7 +47,7 @@ func removeCutOff(dir, prefix string) {
 		if !unfinished || number == "" || strings.Trim(number, "0123456789") != "" {
 			continue
 		}
-		if info, err := e.Info(); err == nil && info.Mode().IsRegular() && time.Since(info.ModTime()).Abs() > time.Hour { //nolint:forbidigo // a file's time is by this clock, too
+		if info, err := e.Info(); err == nil && info.Mode().IsRegular() && time.Since(info.ModTime()).Abs() > time.Hour { //nolint:forbidigo // file times are by the same clock
 			_ = os.Remove(filepath.Join(dir, e.Name()))
 		}
 	}
@@ -65,8 +65,8 @@ func Directory(path string, mode fs.FileMode) error {
 	return os.Chmod(path, mode)
 }
 
-// ReadPrivate reads a file that only this user or root could have written. ReadPrivate refuses a
-// file that another user could have written, because its content cannot be trusted.
+// ReadPrivate reads a file. ReadPrivate refuses a file that a user other than root and this user
+// could have written, because such a file cannot be trusted.
 func ReadPrivate(path string) ([]byte, error) {
 	return read(path, func(info fs.FileInfo) error {
 		owner, ok := info.Sys().(*syscall.Stat_t)
@@ -103,5 +103,5 @@ func read(path string, trust func(fs.FileInfo) error) ([]byte, error) {
 	if err := trust(info); err != nil {
 		return nil, err
 	}
-	return io.ReadAll(file) // reads from the file that was checked, even if it was replaced meanwhile
+	return io.ReadAll(file) // read from the checked file, even if another file has its name by now
 }

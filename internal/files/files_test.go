@@ -12,8 +12,8 @@ import (
 )
 
 // A file that snapwatch writes for other users is readable for all, even if a person with a strict
-// umask ran snapwatch first. A file for root only becomes private again even if somebody has
-// changed its mode.
+// umask ran snapwatch first. A file that only root may read gets its private mode again, even if a
+// person has changed the mode.
 func TestModes(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0o077))
 	dir := filepath.Join(t.TempDir(), "state")
@@ -70,8 +70,8 @@ func TestReadPrivate(t *testing.T) {
 	}
 }
 
-// The next process that replaces a file removes the temporary files that a killed process left, and
-// no other files.
+// If a process is killed, the next process that replaces the same file removes the temporary files
+// of the killed process. It removes no other files.
 func TestReplaceRemovesWhatWasCutOff(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("TMPDIR", t.TempDir())

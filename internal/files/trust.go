@@ -10,14 +10,14 @@ import (
 	"syscall"
 )
 
-// maxLinks is the largest number of symbolic links in a path, the same as in the kernel.
+// A path may lead through at most maxLinks symbolic links. The kernel has the same limit.
 const maxLinks = 40
 
 // OnlyRoots returns an error if a user other than root and the current user could change the file
 // at path. The file, each directory above it and each symbolic link on the way must belong to root
 // or the current user, and others must not be able to write to the file or a directory. A sticky
-// directory such as /tmp may be writable by others, because nobody else can move or remove files of
-// root or the current user there.
+// directory such as /tmp may be writable by others, because in such a directory other users cannot
+// move or remove the files of root and of the current user.
 func OnlyRoots(path string) error {
 	if !filepath.IsAbs(path) {
 		dir, err := os.Getwd()
@@ -60,7 +60,7 @@ func OnlyRoots(path string) error {
 	return nil
 }
 
-// onlyRoots does the same as [OnlyRoots] for one component of a path: the file, a directory or a
+// onlyRoots makes the checks of [OnlyRoots] for one component of a path: the file, a directory or a
 // link.
 func onlyRoots(step string) error {
 	info, err := os.Lstat(step)

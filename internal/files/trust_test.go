@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A program counts as root's only if its directory is root's, too: a user who may write to a
-// directory can replace root's program there.
+// A program counts as root's only if its directory also belongs to root, because a user who may
+// write to the directory can replace the program.
 func TestOnlyRoots(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0o022)) // only the owner may write to the test's files
 	dir := t.TempDir()

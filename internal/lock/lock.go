@@ -1,8 +1,8 @@
-// Package lock takes flock(2) locks. There is one lock per pool for writing, one per pool for
-// listing, and one per guest, which Proxmox takes while it starts, stops or rolls back the guest.
-// The kernel releases a flock when the last process that has the file open closes it. Therefore a
-// lock that a child process inherited remains locked as long as a hung child lives, and a lock file
-// that no process has open locks nothing.
+// Package lock takes flock(2) locks. Each pool has one lock for writing and one lock for listing.
+// Each guest has one lock, which Proxmox takes while it starts, stops or rolls back the guest. The
+// kernel releases a flock when the last process that has the file open closes it. Therefore a lock
+// that a child process inherited remains locked as long as the child lives, even if the child
+// hangs. A lock file that no process has open locks nothing.
 package lock
 
 import (
@@ -17,8 +17,7 @@ import (
 	"time"
 )
 
-// longestNote is the length in bytes of the longest text about a lock's holder that is read from a
-// lock file.
+// A process reads at most longestNote bytes of the text about a lock's holder from a lock file.
 const longestNote = 64
 
 // careful has the flags for opening a lock file that another user may have replaced by a link or a
@@ -33,10 +32,10 @@ type Lock struct {
 	before string
 }
 
-// Busy is the error for a lock that another process holds.
+// Busy is the error of taking a lock that another process holds.
 type Busy struct {
 	Path string
-	// PID is the process number of the lock's holder according to the lock file, 0 if the file has
+	// PID is the process number of the lock's holder, as the lock file names it, 0 if the file has
 	// no number.
 	PID int
 	// Since is the time when the holder took the lock, zero if the lock file has no time.
@@ -50,16 +49,18 @@ func (b *Busy) Error() string {
 	return fmt.Sprintf("%s is locked by process %d since %s", b.Path, b.PID, b.Since.Local().Format(time.DateTime))
 }
 
-// The modes of lock files. Every user who can open a lock file can lock it and keep others out. A
-// lock file is therefore private unless several users must share it.
+// The modes of lock files. Every user who can open a lock file can take its lock, and so keep all
+// others from taking it. A lock file is therefore private, except if several users must share the
+// lock.
 const (
 	private = 0o600
 	shared  = 0o644
 )
 
-// TryExclusive takes the lock at path for this process alone, and writes its process number and the
-// time now into the lock file. TryExclusive never waits: the error is a [*Busy] if another process
-// holds the lock. Only root and the owner of the directory can open the file.
+// TryExclusive takes the lock at path for this process alone, and writes the number of this process
+// and the present time into the lock file. TryExclusive never waits: the error is a [*Busy] if
+// another process holds the lock. Nobody except root and the owner of the directory can open the
+// lock file.
 func TryExclusive(path string, now time.Time) (*Lock, error) { return tryExclusive(path, private, now) }
 
 func tryExclusive(path string, mode fs.FileMode, now time.Time) (*Lock, error) {
@@ -90,8 +91,8 @@ func TryShared(path string) (*Lock, error) { return try(path, syscall.LOCK_SH, s
 func (l *Lock) File() *os.File { return l.file }
 
 // Release releases the lock in this process; a child that inherited the lock keeps it. Release
-// closes the file and does not use LOCK_UN, which would also release the child's lock: the lock
-// belongs to the open file that both processes share (flock(2)).
+// closes the file. Release does not use LOCK_UN, because both processes share one open file, to
+// which the lock belongs, so LOCK_UN would also release the child's lock (flock(2)).
 func (l *Lock) Release() error { return l.file.Close() }
 
 func try(path string, how int, mode fs.FileMode) (*Lock, error) {
@@ -122,10 +123,10 @@ func try(path string, how int, mode fs.FileMode) (*Lock, error) {
 
 // open opens the lock file, or creates it. An existing file is opened without O_CREAT: with
 // fs.protected_regular, the kernel refuses O_CREAT on another user's file in a sticky directory
-// such as /run/lock, even to root. A file for which this user has only read permission can still be
-// locked. A symbolic link is refused, because it could make root overwrite another file. In a
-// directory that all users may write to, somebody may have put a pipe in the file's place, so open
-// must not block on a pipe.
+// such as /run/lock, even to root. A user with mere read permission for a file can still lock the
+// file. open refuses a symbolic link, because the link could make root overwrite the file at its
+// end. In a directory that all users may write to, a user may have put a pipe in the file's place,
+// so open must not block on a pipe.
 func open(path string, mode fs.FileMode) (*os.File, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|careful, 0)
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
@@ -137,9 +138,10 @@ func open(path string, mode fs.FileMode) (*os.File, error) {
 	return file, err
 }
 
-// create creates the lock file with the given mode, whatever the umask is. A private file gets the
-// owner of its directory, because a file that root owns would keep that owner out. If another user
-// creates the lock file at the same moment, create opens the file of that user.
+// create creates the lock file with the given mode, whatever the umask is. A private file that root
+// creates gets the owner of its directory, because this owner could not open a private file of
+// root. If a second user creates the lock file at the same moment, create opens the second user's
+// file.
 func create(path string, mode fs.FileMode) (*os.File, error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, mode)
 	if errors.Is(err, fs.ErrExist) {
@@ -194,8 +196,8 @@ func give(file *os.File, dir string) error {
 	return nil
 }
 
-// holder reads the process that holds a lock from the lock file, whose content any user may have
-// written.
+// holder reads from the lock file which process holds the lock. Any user may have written the
+// content of the lock file.
 func holder(file *os.File) *Busy {
 	busy := &Busy{Path: file.Name()}
 	note := make([]byte, longestNote)

@@ -67,8 +67,8 @@ func TestShared(t *testing.T) {
 	require.NoError(t, other.Release())
 }
 
-// Any user may have written the note in a lock file, so only the lock itself shows that a process
-// holds it.
+// Any user may have written the note in a lock file. So the note does not prove that a process
+// holds the lock. Only an attempt to take the lock shows it.
 func TestNote(t *testing.T) {
 	for _, text := range []string{"", "garbage", "12", "x 1784116020\n", "12 x\n", "12 1784116020 more\n"} {
 		path := filepath.Join(t.TempDir(), "x.lock")
@@ -84,9 +84,9 @@ func TestNote(t *testing.T) {
 	}
 }
 
-// A user who can open a lock file can hold the lock and so prevent the work of the lock's owner. So
-// only root and the owner of the lock directory can open a private lock file, and a lock file that
-// root creates belongs to the directory's owner.
+// A user who can open a lock file can take the lock, and so prevent the work of the lock's owner.
+// Therefore nobody except root and the owner of the lock directory can open a private lock file,
+// and a lock file that root creates belongs to the directory's owner.
 func TestPrivate(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "x.lock")
@@ -133,8 +133,8 @@ func TestMode(t *testing.T) {
 	assert.False(t, isBusy)
 }
 
-// A child that inherited the lock holds it until the child ends, even after the parent has released
-// the lock.
+// A child that inherited a lock holds the lock until the child ends, even if the parent releases
+// the lock before.
 func TestInherited(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.lock")
 	held, err := TryExclusive(path, taken)
@@ -181,8 +181,8 @@ func TestWait(t *testing.T) {
 	assert.ErrorIs(t, err, os.ErrNotExist, "no waiting for what will not come")
 }
 
-// TestLink checks that a link in /run/lock, which any user may create, cannot lead root to another
-// file.
+// TestLink checks that a symbolic link in /run/lock, which any user may create, cannot make root
+// open the file at the end of the link.
 func TestLink(t *testing.T) {
 	dir := t.TempDir()
 	precious, link := filepath.Join(dir, "precious"), filepath.Join(dir, "lock")

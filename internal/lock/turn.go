@@ -12,15 +12,15 @@ import (
 )
 
 const (
-	// longestTurn is the longest time for which WaitTurn waits for a process of another user.
+	// WaitTurn waits for a process of another user for at most longestTurn.
 	longestTurn = 5 * time.Second
-	// vainFor is the time for which a user's processes do not wait for other users after one
-	// process waited without getting the turn.
+	// If a process waited for other users without getting the turn, no process of the same user
+	// waits for other users during the next vainFor.
 	vainFor = time.Minute
 	vain    = "waited in vain at "
 )
 
-// Turn is the permission for work that only one process on the machine should do at a time.
+// Turn is the permission for a work that at most one process on the machine should do at a time.
 type Turn struct {
 	locks []*Lock
 	// Note is the reason why processes of other users may do the same work at the same time, "" if
@@ -46,14 +46,14 @@ func (t Turn) Release() {
 	}
 }
 
-// WaitTurn waits until this process may do a work that is called name, by taking two locks in dir.
-// The first lock belongs to this user; WaitTurn waits for it until ctx ends, and then returns an
-// error that holds a [*Busy]. The second lock is shared by all users. Any user could hold the
-// second lock for ever, so WaitTurn waits for the second lock for half of ctx's remaining time, but
-// at most for longestTurn. A process that waited in vain for the second lock notes the time in the
-// first lock's file. Without this note, many processes of one user would each wait for the second
-// lock, one after the other. If the second lock is busy, or a lock file cannot be used, WaitTurn
-// returns a turn with a note.
+// WaitTurn waits until this process may do the work called name, and for this takes two locks in
+// dir. The first lock belongs to this user. WaitTurn waits for the first lock until ctx ends, and
+// then returns an error that holds a [*Busy]. The second lock is shared by all users. Any user
+// could hold the second lock for ever, so WaitTurn waits for the second lock for half of ctx's
+// remaining time, but at most for longestTurn. A process that waited in vain for the second lock
+// notes the time in the first lock's file. Without this note about the time, many processes of one
+// user would wait for the second lock, one after the other, and each of them in vain. If the second
+// lock is busy, or a lock file cannot be used, WaitTurn returns a turn with a note.
 func WaitTurn(ctx context.Context, dir, name string, now time.Time) (turn Turn, err error) {
 	first := filepath.Join(dir, fmt.Sprintf("%s@%d.lock", name, os.Geteuid()))
 	own, err := TryExclusive(first, now)
@@ -89,9 +89,9 @@ func WaitTurn(ctx context.Context, dir, name string, now time.Time) (turn Turn, 
 	return turn, nil
 }
 
-// waitedInVain returns the time when an earlier holder of the user's lock waited for the lock of
-// all users without getting it. The second result, named is, is true only if the earlier holder
-// waited less than vainFor ago.
+// waitedInVain returns the time at which an earlier holder of the user's lock waited in vain for
+// the lock of all users. The second result, named is, is true if this time is less than vainFor
+// ago.
 func (l *Lock) waitedInVain(now time.Time) (at time.Time, is bool) {
 	if l == nil {
 		return time.Time{}, false

@@ -93,8 +93,9 @@ func TestOneWaitsInVain(t *testing.T) {
 	_, err = TryExclusive(held, taken)
 	assert.Equal(t, taken.Unix(), busy(t, err).Since.Unix(), "who holds it stands in the first line")
 	require.NoError(t, own.Release())
-	// After the other user has released the lock, processes wait for the lock as before. Some time
-	// after a process waited in vain, a process waits for the lock again.
+	// If a process waited in vain for the lock of a second user, the next processes do not wait.
+	// Some time later a process waits for the lock again, and after the second user has released
+	// the lock, all processes wait as before.
 	require.NoError(t, other.Release())
 	free, err := turn(t, dir, time.Second)
 	require.NoError(t, err)
@@ -107,8 +108,8 @@ func TestOneWaitsInVain(t *testing.T) {
 	assert.False(t, again)
 }
 
-// Whatever another user puts in the place of the lock files, no process hangs on this object, and
-// every process can do its work.
+// A second user may put any object in the place of a lock file, such as a pipe. No process hangs on
+// this object, and every process can do its work.
 func TestTurnWithout(t *testing.T) {
 	own := fmt.Sprintf("list@%d.lock", os.Geteuid())
 	for name, test := range map[string]struct {

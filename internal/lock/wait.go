@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// again is the time between two tries of [Wait] to take a lock. Wait does not block in flock(2),
-// because only the lock's holder can wake a thread that is blocked there.
+// again is the time between two attempts of [Wait] to take a lock. Wait does not block in flock(2),
+// because the end of ctx cannot wake a thread that is blocked in flock(2).
 const again = 50 * time.Millisecond
 
 // Wait takes the lock at path for this process alone, as [TryExclusive] does, and waits for the
@@ -23,8 +23,8 @@ func Wait(ctx context.Context, path string, now time.Time) (*Lock, error) {
 	return l, err
 }
 
-// wait does the same as Wait, for a lock file with the given mode. The error is the error of the
-// last try to take the lock.
+// wait does the work of [Wait], for a lock file with the given mode. The error of wait is the error
+// of the last attempt to take the lock.
 func wait(ctx context.Context, path string, mode fs.FileMode, now time.Time) (*Lock, error) {
 	tick := time.NewTicker(again)
 	defer tick.Stop()

@@ -1,6 +1,7 @@
 // Package note keeps notes about work that was begun and must be ended, one note per file. A
-// process that does such work keeps the note locked. A note that no process has locked comes from a
-// process that died; the next process that finds the note ends the work that the note describes.
+// process that does such work keeps the note locked. If no process has a note locked, the process
+// that wrote the note has died. The next process that finds the note ends the work that the note
+// describes.
 package note
 
 import (
@@ -17,8 +18,8 @@ import (
 	"snapwatch/internal/files"
 )
 
-// Dir is a directory of notes, which only root may open. Taking the first note creates the
-// directory.
+// Dir is a directory of notes. Nobody except root may open the directory. Taking the first note
+// creates it.
 type Dir string
 
 // Note is a note about work that must be ended, which this process keeps locked.
@@ -27,7 +28,8 @@ type Note struct {
 	left bool
 }
 
-// Busy is the error for a note that another process or this process already holds.
+// Busy is the error of taking a note that a process already holds, be it another process or this
+// one.
 type Busy struct{ Path string }
 
 func (b *Busy) Error() string { return b.Path + " is held by a process that is still at work" }
@@ -41,8 +43,8 @@ func (d Dir) Take(name string) (*Note, error) {
 	return d.take(name, os.O_CREATE)
 }
 
-// Find does the same as Take, but does not create the note. The error wraps [fs.ErrNotExist] if the
-// note does not exist.
+// Find returns the note of the given name without waiting, like Take, but does not create it. If
+// the note does not exist, the error wraps [fs.ErrNotExist].
 func (d Dir) Find(name string) (*Note, error) { return d.take(name, 0) }
 
 func (d Dir) take(name string, create int) (*Note, error) {
@@ -106,8 +108,9 @@ func (n *Note) Read(v any) error {
 	return decode(n.file.Name(), string(text), v)
 }
 
-// decode decodes the first JSON value in the text of a note into v. More text may follow if a
-// process was killed between writing a shorter note and cutting the file.
+// decode decodes the first JSON value in the text of a note into v. After the first JSON value, the
+// file may have the rest of an older, longer text, because a process was killed before it cut the
+// file.
 func decode(path, text string, v any) error {
 	if err := json.NewDecoder(strings.NewReader(text)).Decode(v); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
@@ -140,8 +143,8 @@ func (n *Note) End() error {
 	return err
 }
 
-// Leave releases the note but keeps its file for the next process. The note is also released if
-// programs that inherited its file still run, because such programs may leave processes in the
+// Leave releases the note, but keeps its file for the next process. Leave releases the note even if
+// programs that inherited the file still run, because such programs may leave processes in the
 // background.
 func (n *Note) Leave() {
 	_ = syscall.Flock(int(n.file.Fd()), syscall.LOCK_UN)

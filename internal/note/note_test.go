@@ -57,7 +57,8 @@ func TestNote(t *testing.T) {
 	assert.Equal(t, fs.FileMode(0o700), info.Mode().Perm())
 }
 
-// Only one process holds a note at a time, even while other processes remove the note.
+// At most one process holds a note at a time, even if several processes take and remove the note in
+// turn.
 func TestOneHolder(t *testing.T) {
 	d := Dir(t.TempDir())
 	var wait sync.WaitGroup

@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// maxAnswer is the number of bytes of a server's answer that are read, so that the connection ends
-// properly.
+// Send reads at most maxAnswer bytes of a server's answer. Send reads the answer so that the
+// connection ends properly.
 const maxAnswer = 4096
 
 // Send reports to a dead man's switch: it posts the body to the address, with the token as a bearer
@@ -35,8 +35,8 @@ func Send(ctx context.Context, address, token, body string) error {
 	return nil
 }
 
-// send makes one request. send returns the status of the server's answer, and the reason why a
-// redirect was not followed.
+// send makes one request. send returns the status of the server's answer, and, if the answer is a
+// redirect that was not followed, the reason.
 func send(ctx context.Context, method, address, token, body string) (status int, why string, err error) {
 	request, err := http.NewRequestWithContext(ctx, method, address, strings.NewReader(body))
 	if err != nil {
