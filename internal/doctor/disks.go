@@ -30,9 +30,9 @@ func labels(f Facts) []Finding {
 	return ok(topic, "label:running arrived with %d of %d disks received here", arrived, received)
 }
 
-// limits compares the usual time between two snapshots with the age of the newest snapshot at which
-// check alarms. If this age is less than the usual time, check alarms although snapshots are taken
-// as planned.
+// limits compares, for each disk, the longest recent time between two snapshots with limits.warning,
+// the age of the newest snapshot at which check warns. If limits.warning is shorter, check warns
+// although snapshots are taken as usual.
 func limits(f Facts) []Finding {
 	const topic = "limits"
 	var worst Disk

@@ -21,34 +21,33 @@ import (
 // MaxCaptured is the length in bytes of the longest value of a user property that ZFS accepts.
 const MaxCaptured = 8191
 
-// maxCapturedText is the longest unpacked configuration that is stored or read, in bytes. Proxmox
-// allows at most 1 MiB for its own files, and a text that fits into a ZFS property when compressed
-// is far shorter.
+// maxCapturedText is the length in bytes of the longest unpacked configuration that is stored or
+// read. Proxmox allows at most 1 MiB for its own files, and a text that fits into a ZFS property
+// when compressed is far shorter.
 const maxCapturedText = 256 << 10
 
-// ErrTooLong is in the chain of errors for a configuration that is too long to be stored in a ZFS
-// property.
+// ErrTooLong is in the error's chain if a configuration is too long to be stored in a ZFS property.
 var ErrTooLong = errors.New("too long for a property (8 KiB)")
 
-// secretKeys match the keys of a guest's configuration that are left out when it is stored on
-// snapshots: passwords, keys, and free text that may contain a password, namely QEMU arguments, a
-// container's environment and the command lines that LXC starts.
+// secretKeys match the keys of the configuration lines that are not stored on snapshots: lines with
+// passwords or keys, and lines with free text that may contain a password. Such free text is in
+// QEMU arguments, in a container's environment, and in the command lines that LXC starts.
 var secretKeys = regexp.MustCompile(`(?i)^(?:cipassword|sshkeys|args|env|lxc\.environment.*|lxc\.(?:init|execute)\.cmd|lxc\.hook\..*|lxc\.net\..*\.script\..*)$`)
 
-// secretValues match lines of a guest's configuration that are left out when it is stored, whatever
-// their key is. The lines left out have a password or key among the options of a mount or disk, or
-// inside a URL. A slash in a URL's password counts only if the text before the slash is no port.
+// secretValues match further configuration lines that are not stored on snapshots, whatever their
+// key is: lines with a password or key among the options of a mount or disk, or inside a URL. In a
+// URL, a slash may be part of the password, except if the text before the slash is a port.
 var secretValues = regexp.MustCompile(`(?i)(?:pass|passw|passwd|password|passphrase|passwort|pw|pwd|secret|token|credentials?|cred|auth|key|psk)(?:_?\d+)?[\s\\]*=\s*[^\s,]` +
 	`|user(?:name)?\s*=\s*[^\s,%]*%` +
 	`|[a-z][a-z0-9+.-]*://(?:[^/\s@]*[:%][^/\s@]*|[^/\s@:[]*(?:%|:\d*[^/\s@\d])[^\s@]*)@`)
 
-// passingKeys are the keys of a guest's configuration that are not stored because they describe a
-// momentary state, such as a lock, or belong to snapshots.
+// passingKeys has the keys of the configuration lines that are not stored because they describe a
+// momentary state, such as a lock, or belong to a snapshot.
 var passingKeys = []string{"lock", "parent", "digest"}
 
 // Keepable returns the part of a guest's configuration that is stored on the snapshots of its
 // disks: the current section, without secrets and without Proxmox's momentary state. The result
-// without of Keepable has the keys of the lines with secrets that were left out.
+// without of Keepable has the keys of the omitted lines with secrets.
 func Keepable(kind Kind, text string) (kept string, without []string) {
 	var b strings.Builder
 	for _, line := range numbered(text) {
@@ -58,7 +57,7 @@ func Keepable(kind Kind, text string) (kept string, without []string) {
 		line = strings.TrimRight(line, "\r") // keep spaces: "boot: " sets a value, "boot:" does not
 		key := keyOf(line)
 		switch {
-		case ourHead.MatchString(line): // a comment that snapwatch wrote when the configuration was stored before
+		case ourHead.MatchString(line): // a comment from an earlier store by snapwatch
 		case onlyBlank.MatchString(line) || strings.HasPrefix(line, "[") || slices.Contains(passingKeys, key):
 		case secretKeys.MatchString(key), !strings.HasPrefix(line, "#") && secretValues.MatchString(line):
 			if name := secretName(key); !slices.Contains(without, name) {
@@ -87,14 +86,15 @@ func keyOf(line string) string {
 // Captured is a guest's configuration in the form in which it is stored on a snapshot.
 type Captured struct {
 	ID ID
-	// Text is the result of [Keepable] below a comment line that names the guest, the node and the
-	// keys that were left out.
+	// Text is the result of [Keepable], below a comment line that names the guest, the node and the
+	// keys of the omitted lines.
 	Text string
 }
 
 // Capture returns the configuration of a guest on a node in the form in which it is stored. The
-// argument storages has the node's storages on ZFS. The stored text names the other storages that
-// the guest uses, because disks there have no snapshots that a receiver could have.
+// argument storages has the node's storages on ZFS. The stored text also names each storage that
+// the guest uses and that is not in storages, because the guest's disks there have no snapshots
+// that a receiver could get.
 func Capture(id ID, node, text string, storages []Storage) Captured {
 	kept, without := Keepable(id.Kind, text)
 	left := "nothing"
@@ -117,7 +117,8 @@ func Capture(id ID, node, text string, storages []Storage) Captured {
 	return Captured{id, head + kept}
 }
 
-// Others returns the names of the storages that the guest uses and whose volumes get no snapshots.
+// Others returns the names of the storages that the guest uses but of whose volumes snap takes no
+// snapshots.
 func (c Captured) Others() []string {
 	_, rest, _ := strings.Cut(c.Text, "\n")
 	line, _, _ := strings.Cut(rest, "\n")
@@ -131,28 +132,29 @@ func (c Captured) Others() []string {
 // Config parses the guest's configuration that is stored in Text.
 func (c Captured) Config() Config { return parseConfig(c.ID, c.Text) }
 
-// Sum returns a short hash of the text, by which other snapshots can refer to the stored
-// configuration.
+// Sum returns a short hash of the text. A snapshot that does not store the configuration refers by
+// this hash to the snapshot that does.
 func (c Captured) Sum() string {
 	sum := sha256.Sum256([]byte(c.Text))
 	return hex.EncodeToString(sum[:8])
 }
 
-// Reference returns the value of the property for a snapshot that does not store the configuration
-// itself because another snapshot stores the same configuration.
+// Reference returns the value of the property for a snapshot that refers to the configuration on a
+// second snapshot, instead of storing the same configuration itself.
 func (c Captured) Reference() string { return referenceMark + c.Sum() }
 
 // referenceMark is the first character of a reference to a stored configuration. referenceMark is
 // not a character of base64, so no stored configuration begins with it.
 const referenceMark = "@"
 
-// ReadReference returns the hash in a property value that refers to a stored configuration, or
-// false if the value does not.
+// ReadReference returns the hash in a property value that refers to a stored configuration. If the
+// value does not refer to one, ReadReference returns false.
 func ReadReference(value string) (sum string, ok bool) {
 	return strings.CutPrefix(value, referenceMark)
 }
 
-// packers has the compressors that are not in use, because a new one allocates about 800 KiB.
+// packers has the compressors that are not in use. They are used again, because a new compressor
+// allocates about 800 KiB.
 var packers = sync.Pool{New: func() any {
 	z, _ := gzip.NewWriterLevel(nil, gzip.BestCompression) // fails only for an unknown level
 	return z
@@ -181,13 +183,15 @@ func (c Captured) Value() (string, error) {
 	return value, nil
 }
 
-// leftOut matches the list of left-out keys in the first line of a stored configuration.
+// leftOut matches, in the first line of a stored configuration, the list of the keys of the omitted
+// lines.
 const leftOut = `[A-Za-z0-9._, -]+`
 
 var plainKey = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
 
-// secretName returns the name by which the first line mentions a secret key. A key with unusual
-// characters is not written there, because the key may contain the secret itself.
+// secretName returns the name for a secret key in the first line of a stored configuration. The
+// first line does not have a key with unusual characters, because such a key may contain the secret
+// itself.
 func secretName(key string) string {
 	if plainKey.MatchString(key) {
 		return key
@@ -205,14 +209,14 @@ const storageList = `[A-Za-z][A-Za-z0-9._-]*(?:, [A-Za-z][A-Za-z0-9._-]*)*`
 
 var othersHead = regexp.MustCompile(`^# snapwatch: takes no snapshots on: (` + storageList + `)$`)
 
-// ourHead matches one of the first lines of a stored configuration after the configuration was
-// restored: Proxmox writes comments in its own way, with %3A for a colon.
+// ourHead matches one of snapwatch's first lines in a restored configuration. Proxmox has rewritten
+// these comment lines in its own way, with %3A for a colon.
 var ourHead = regexp.MustCompile(`^# ?snapwatch(?::|%3A) (?:(?:qemu-server|lxc)/[1-9][0-9]{0,8}\.conf of [A-Za-z0-9.-]+, left out(?::|%3A) ` + leftOut +
 	`|takes no snapshots on(?::|%3A) ` + storageList + `)$`)
 
 // ReadCaptured reads a guest's configuration from the value of a snapshot's property. The value may
-// come from an attacker by a received stream, so ReadCaptured accepts only printable text of
-// limited size.
+// have arrived from an attacker in a received stream, so ReadCaptured accepts only printable text
+// of limited size.
 func ReadCaptured(value string) (Captured, error) {
 	if len(value) > MaxCaptured {
 		return Captured{}, ErrTooLong

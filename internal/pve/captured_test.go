@@ -139,9 +139,10 @@ func TestCapture(t *testing.T) {
 	assert.ErrorIs(t, err, ErrTooLong)
 }
 
-// A stored configuration without secrets that is printed, restored and stored again is unchanged,
-// even if Proxmox has rewritten the file in between. A configuration with secrets has none when it
-// is stored again, so its first line names none.
+// If a configuration without secrets is stored, restored and stored again, the second stored text
+// equals the first, even if Proxmox rewrites the file in between. If a configuration has secrets,
+// the restored configuration has none, so the first line of the second stored text names no omitted
+// keys.
 func TestCaptureAgain(t *testing.T) {
 	data := []Storage{{Name: "data"}}
 	for _, config := range []string{"#a note\nrootfs: a\n", "#a note\nrootfs: data:subvol-200-disk-0\nmp0: lvm:vm-200-disk-0\n"} {
@@ -157,8 +158,8 @@ func TestCaptureAgain(t *testing.T) {
 	}
 }
 
-// A stored guest configuration names the storages whose disks get no snapshots, because a receiver
-// of copies cannot know these storages.
+// A stored guest configuration names the storages of whose disks snap takes no snapshots, because a
+// receiver of copies cannot know these storages.
 func TestCaptureNamesOtherStorages(t *testing.T) {
 	const config = "scsi0: data:vm-100-disk-0\nscsi1: lvm:vm-100-disk-0\nscsi2: ceph:vm-100-disk-3\nscsi3: lvm:vm-100-disk-1\nide2: local:iso/debian.iso,media=cdrom\nscsi4: /dev/sdb\n"
 	c := Capture(ID{100, QEMU}, "pve1", config, []Storage{{Name: "data"}, {Name: "fast"}})
@@ -178,7 +179,7 @@ func TestCaptureNamesOtherStorages(t *testing.T) {
 	assert.Empty(t, Captured{Text: "# snapwatch: qemu-server/100.conf of pve1, left out: nothing\n#snapwatch: takes no snapshots on: lvm\n"}.Others(), "no word of a person's")
 }
 
-// A stored configuration can be read again, whatever keys were left out of it.
+// A stored configuration can be read again, whatever lines were omitted when it was stored.
 func TestKeptIsRead(t *testing.T) {
 	for _, line := range []string{
 		"lxc.environment.A: b", "lxc.environment.runtime2: b", "lxc.environment.my_app: b",
@@ -204,7 +205,7 @@ func packed(t *testing.T, text string) []byte {
 	return b.Bytes()
 }
 
-// ReadCaptured gets arbitrary values, because a value may have arrived in a stream.
+// ReadCaptured must cope with any value, because a value may have arrived in a stream.
 func TestReadCapturedRefuses(t *testing.T) {
 	head := "# snapwatch: lxc/200.conf of pve1, left out: nothing\n"
 	b64 := base64.StdEncoding.EncodeToString

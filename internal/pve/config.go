@@ -33,8 +33,8 @@ func (k Kind) nameKey() string {
 	return "hostname"
 }
 
-// ID identifies a guest by kind and VMID. Its text is that of Proxmox and its exporters, such as
-// qemu/100.
+// ID identifies a guest by kind and VMID. As a text, an ID has the form that Proxmox and Proxmox's
+// exporters use, such as qemu/100.
 type ID struct {
 	VMID int
 	Kind Kind
@@ -51,26 +51,27 @@ type Config struct {
 	// Lock is Proxmox's mark for an operation that is running, such as backup, migrate or rollback.
 	// The lock "suspended" marks a hibernated guest.
 	Lock string
-	// Volumes are all volumes that the current configuration names, and all paths in options that
-	// Proxmox passes on without reading them.
+	// Volumes has all volumes that the current configuration names, and all paths in options that
+	// Proxmox passes to QEMU or LXC without reading them.
 	Volumes []Volume
-	// Snapshots are the names of the snapshots that Proxmox made of the guest.
+	// Snapshots has the names of the snapshots that Proxmox made of the guest.
 	Snapshots []string
 	// Text is the whole text of the guest's configuration file.
 	Text string
-	// Changed is the time when the configuration file was last written. The lock was set at the
-	// time Changed or earlier.
+	// Changed is the time when the configuration file was last written. Lock was set at this time
+	// or earlier.
 	Changed time.Time
 	// Problem is the reason why the file could not be read, "" if the configuration file was read.
 	// If Problem is set, only the guest's ID is known: the guest may be in any state and use any
 	// disk.
 	Problem string
-	// Warnings describe lines of the configuration that Proxmox understands in another way than a
-	// person would.
+	// Warnings has a text for each line of the configuration that Proxmox understands differently
+	// from a person.
 	Warnings []string
 }
 
-// Volume is a disk that a line of a guest's configuration names, or a path in another line.
+// Volume is a disk that a line of a guest's configuration names, or a path in a line that Proxmox
+// passes to QEMU or LXC.
 type Volume struct {
 	// Key is the key of the configuration line, such as scsi0, rootfs, unused1 or args.
 	Key string
@@ -80,7 +81,8 @@ type Volume struct {
 	Name string
 }
 
-// String returns the volume in the form used in a configuration.
+// String returns the volume in the form that a guest's configuration uses, such as
+// local-zfs:vm-100-disk-0.
 func (v Volume) String() string {
 	if v.Storage == "" {
 		return v.Name
@@ -139,15 +141,16 @@ var (
 	}
 	specialHead = regexp.MustCompile(`(?i)^\[special:(?:cloudinit|fleecing)\]` + blank + `*$`)
 	configLine  = regexp.MustCompile(`^([a-z][a-z_-]*[0-9]*):` + blank + `*(.+?)` + blank + `*$`)
-	// misread matches a configuration line that a person would understand as an option about disks
-	// although Proxmox does not.
+	// misread matches a configuration line that looks like an option about disks to a person, but
+	// not to Proxmox.
 	misread = regexp.MustCompile(`(?i)^` + blank + `*((?:ide|sata|scsi|virtio|unused|mp)[0-9]+|efidisk0|tpmstate0|rootfs|lock|template)` + blank + `*[:=]`)
 )
 
-// head returns whether a line of a guest's configuration begins a section, and the kind of the
-// section. A container's snapshot may be called pending. In a virtual machine's configuration,
-// brackets around something that is not a name begin a section that Proxmox 9 skips. In a
-// container's configuration, such a line is only a line that Proxmox does not understand.
+// head reports whether a line of a guest's configuration begins a section, and returns the kind of
+// the section. In a container's configuration, a section called pending may be the section of a
+// snapshot with this name. In a virtual machine's configuration, brackets around something that is
+// not a name begin a section that Proxmox 9 skips. In a container's configuration, such a line
+// begins no section, and Proxmox does not understand it.
 func head(kind Kind, line string) (begins part, is bool) {
 	switch {
 	case !strings.HasPrefix(line, "["):
@@ -219,8 +222,8 @@ func parseConfig(id ID, text string) Config {
 	return c
 }
 
-// isConfig reports whether a text may be a guest's configuration file: an empty text, or a text
-// with at least one line in the form of an option.
+// isConfig reports whether a text may be the text of a guest's configuration file: the text is
+// empty, or at least one line has the form of an option.
 func isConfig(text string) bool {
 	empty := true
 	for _, line := range numbered(text) {
@@ -232,8 +235,8 @@ func isConfig(text string) bool {
 	return empty
 }
 
-// strange returns a warning about a line of a guest's configuration that a person would understand
-// but Proxmox does not.
+// strange returns a warning about a line of a guest's configuration, "" for none. The warning is
+// about a line that a person understands but Proxmox does not.
 func strange(n int, line string) []oddity {
 	if m := misread.FindStringSubmatch(line); m != nil {
 		return []oddity{{n, fmt.Sprintf("Proxmox ignores this %s: write the key in lower case at the beginning of the line, then a colon and a value", m[1])}}
@@ -244,8 +247,8 @@ func strange(n int, line string) []oddity {
 	return nil
 }
 
-// boolean parses a truth value as Proxmox does in a guest's configuration; in storage.cfg, Proxmox
-// accepts fewer values.
+// boolean parses a truth value as Proxmox does in a guest's configuration. In storage.cfg, Proxmox
+// accepts fewer words as truth values.
 func boolean(value string) (is, ok bool) {
 	switch strings.ToLower(value) {
 	case "1", "on", "yes", "true":
@@ -256,8 +259,9 @@ func boolean(value string) (is, ok bool) {
 	return false, false
 }
 
-// parseVolume parses the value of a configuration line that names a disk. The volume may be
-// anywhere in the value, alone or as file=VOLUME or volume=VOLUME.
+// parseVolume parses the value of a configuration line that names a disk. The value is a list of
+// parts, separated by commas. Any part may be the volume, in the form VOLUME, file=VOLUME or
+// volume=VOLUME.
 func parseVolume(key, value string) (Volume, bool) {
 	volid := ""
 	for o := range strings.SplitSeq(value, ",") {

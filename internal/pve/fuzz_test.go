@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// FuzzGuest checks for any configuration of a guest that only its current section counts (no
-// snapshot's section), and that no volume's name leads out of the dataset of its storage.
+// FuzzGuest checks for any configuration of a guest that the sections of snapshots do not count,
+// and that no volume's name leads out of the dataset of its storage.
 func FuzzGuest(f *testing.F) {
 	f.Add("name: web\nscsi0: data:vm-100-disk-0,size=8G\nlock: backup\n[PENDING]\nscsi1: data:vm-100-disk-1\n[snap]\nscsi2: data:vm-100-disk-2\n")
 	f.Add("rootfs: data:subvol-200-disk-0\nmp0: volume=data:base-1-disk-0/subvol-200-disk-1,mp=/x\nunused0: data:vm-9-disk-0\n")
@@ -28,8 +28,8 @@ func FuzzGuest(f *testing.F) {
 	})
 }
 
-// FuzzNumber checks that a VMID is read only from a JSON number, or from a string that contains a
-// number.
+// FuzzNumber checks that a VMID is read from a JSON number or from a string that contains a number,
+// and from no other value.
 func FuzzNumber(f *testing.F) {
 	for _, text := range []string{"100", `"100"`, `""`, "null", "1e3", `"-1"`, "{}"} {
 		f.Add(text)

@@ -24,11 +24,11 @@ type Host struct {
 	Etc string
 	// Run is the directory that holds qemu-server with the pid files of QEMU guests.
 	Run string
-	// Proc is the path of the kernel's process information, /proc.
+	// Proc is the path at which the kernel publishes information about processes, /proc.
 	Proc string
 	// Lock is the directory of the locks of guests' configurations.
 	Lock string
-	// LXC is the directory with one directory of files for each container.
+	// LXC is the directory in which each running container has a directory of its own.
 	LXC string
 	// Cgroup is the mount point of cgroup v2.
 	Cgroup string
@@ -38,8 +38,8 @@ type Host struct {
 	// sd_booted(3)).
 	Systemd string
 	// Reader is the command that reads the files below Etc for this process, by [Answer]. If Reader
-	// is empty, this process reads the files itself. A separate process is started because a
-	// process that reads below Etc while pmxcfs hangs cannot be killed and keeps all its locks.
+	// is empty, this process reads the files itself. A separate process reads, because a process
+	// that reads below Etc while pmxcfs hangs cannot be killed, and keeps all its locks.
 	Reader []string
 }
 
@@ -54,19 +54,20 @@ type Cluster struct {
 	Node string
 	// Nodes has the names of all nodes of the cluster.
 	Nodes []string
-	// Storages are the ZFS storages that are enabled on this node.
+	// Storages has the ZFS storages that are enabled on this node.
 	Storages []Storage
-	// Guests are the guests configured on this node, by VMID, including guests with a
+	// Guests has, by VMID, the guests configured on this node, including guests with a
 	// [Config.Problem].
 	Guests map[int]Config
-	// Elsewhere are the names of the other nodes by the VMIDs of the guests configured there.
+	// Elsewhere has, by VMID, the name of the node on which a guest is configured, for each guest
+	// that is not configured on this node.
 	Elsewhere map[int]string
-	// HAStarted has the guests that Proxmox's high availability keeps started, by VMID.
+	// HAStarted is true, by VMID, for each guest that Proxmox's high availability keeps started.
 	HAStarted map[int]bool
-	// ReplicatedHere are the guests that Proxmox's own replication sends to this node.
+	// ReplicatedHere has the guests that Proxmox's own replication sends to this node.
 	ReplicatedHere map[int]bool
-	// Warnings describe lines of Proxmox's configuration files that Proxmox understands in another
-	// way than a person would.
+	// Warnings has a text for each line of Proxmox's configuration files that Proxmox understands
+	// differently from a person.
 	Warnings []string
 }
 
@@ -115,8 +116,8 @@ func (h Host) readCluster() (Cluster, error) {
 	return c, nil
 }
 
-// nodes returns the names of the cluster's nodes. nodes ignores files in the directory
-// /etc/pve/nodes, which has a directory for each node.
+// nodes returns the names of the cluster's nodes: the directories in /etc/pve/nodes. nodes ignores
+// plain files there.
 func (h Host) nodes() ([]string, error) {
 	entries, err := os.ReadDir(filepath.Join(h.Etc, "nodes"))
 	var names []string
@@ -136,9 +137,9 @@ func (h Host) readNode(c *Cluster, node string) error {
 		}
 		config, err := readConfig(path, id)
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil // migrated or destroyed after the directory was listed
+			return nil // the guest was migrated or destroyed after the directory was listed
 		}
-		if err != nil { // an unreadable configuration must not cost other guests their snapshots
+		if err != nil { // this must not prevent the snapshots of other guests
 			config = Config{ID: id, Problem: err.Error()}
 		}
 		c.Guests[id.VMID] = config
@@ -150,7 +151,8 @@ func (h Host) readNode(c *Cluster, node string) error {
 // 0100.conf and +102.conf.
 var guestFile = regexp.MustCompile(`^([1-9]\d{0,8})\.conf$`)
 
-// eachGuest calls do for each guest configured on a node, with the path of its configuration.
+// eachGuest passes each guest configured on a node, with the path of its configuration, to the
+// function do.
 func (h Host) eachGuest(node string, do func(id ID, path string) error) error {
 	for _, kind := range []Kind{QEMU, LXC} {
 		dir := filepath.Join(h.Etc, "nodes", node, kind.configDir())
@@ -204,9 +206,9 @@ func (c Cluster) Unread() []int {
 	return unread
 }
 
-// Installed reports whether Proxmox is installed on this machine, running or not. Installed only
-// searches the parent directory for the name of Etc, because a process that reads the mounted
-// directory itself waits while pmxcfs hangs.
+// Installed reports whether Proxmox is installed on this machine, running or not. Installed
+// searches the parent directory of Etc for the name of Etc. Installed does not read Etc itself,
+// because a process that reads Etc waits while pmxcfs hangs.
 func (h Host) Installed() bool {
 	above, err := os.Open(filepath.Dir(h.Etc))
 	if err != nil {
@@ -231,7 +233,7 @@ func (h Host) Uptime() (time.Duration, error) {
 	return time.Duration(seconds * float64(time.Second)), nil
 }
 
-// ContainerCgroup returns the directory of the cgroup that holds a container's processes.
+// ContainerCgroup returns the directory of the cgroup that has a container's processes.
 func (h Host) ContainerCgroup(vmid int) string {
 	return filepath.Join(h.Cgroup, "lxc", strconv.Itoa(vmid))
 }

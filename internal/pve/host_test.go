@@ -47,7 +47,8 @@ func TestCluster(t *testing.T) {
 	assert.Empty(t, c.HAStarted)
 }
 
-// A plain file in /etc/pve/nodes is ignored, and does not prevent the reading of the nodes there.
+// If /etc/pve/nodes has a plain file, the file is ignored, and the nodes there are read all the
+// same.
 func TestANoteAmongTheNodes(t *testing.T) {
 	h := testCluster(t)
 	write(t, h.Etc+"/nodes/notes.txt", "")
@@ -88,7 +89,8 @@ func TestUnreadConfiguration(t *testing.T) {
 	}
 }
 
-// A guest whose configuration moves while the nodes are read appears on only one of the two nodes.
+// If a guest's configuration moves from one node to another while the nodes are read, the guest is
+// listed on one of the two nodes, not on both.
 func TestClusterNamesAGuestOnce(t *testing.T) {
 	h := testCluster(t)
 	write(t, h.Etc+"/nodes/pve2/qemu-server/100.conf", "")

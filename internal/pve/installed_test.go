@@ -9,9 +9,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Installed must look only at the name /etc/pve, not at the file system that is mounted there,
-// because a process that looks at that waits for pmxcfs. In this test the name /etc/pve is played
-// by a symbolic link to nowhere, so a function that followed the link would find nothing.
+// Installed must look for the name /etc/pve, and not at the file system that is mounted there,
+// because a process that looks at the file system waits for pmxcfs. In this test, /etc/pve is a
+// symbolic link whose target does not exist, so a function that follows the link finds nothing.
 func TestInstalledLooksAtTheNameAlone(t *testing.T) {
 	h := Host{Etc: filepath.Join(t.TempDir(), "pve")}
 	assert.False(t, h.Installed())

@@ -25,14 +25,14 @@ const PveshTimeout = 30 * time.Second
 // Listed is a guest in Proxmox's live list of this node.
 type Listed struct {
 	ID
-	// Status is running or stopped; with any other value snapwatch treats the guest's state as
-	// unknown.
+	// Status is running or stopped. If Status has a third value, snapwatch treats the guest's state
+	// as unknown.
 	Status string
 }
 
 // List returns Proxmox's live state of all guests on this node. A guest that migrates away during
-// the call makes pvesh fail, so List runs a failed pvesh a second time. If pvesh hung, List does
-// not repeat it, since that would only double the wait.
+// the call makes pvesh fail, so List runs a failed pvesh a second time. List does not run a pvesh
+// that hung a second time, because the second pvesh would also hang.
 func List(ctx context.Context) (map[ID]Listed, error) {
 	type answer struct {
 		list []Listed
@@ -97,8 +97,8 @@ func RunState(ctx context.Context, vmid int) (string, error) {
 	return current.QMPStatus, nil
 }
 
-// pvesh reads a path below "localhost". If the path had a node's name, pvesh would log in to the
-// node by ssh.
+// pvesh runs pvesh with a path below "localhost". For a path with a node's name, pvesh would log in
+// to the node by ssh.
 func pvesh(ctx context.Context, path string, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, PveshTimeout)
 	defer cancel()
@@ -134,8 +134,8 @@ func (h Host) Process(id ID) (alive bool, err error) {
 
 // ProcessID returns a text that identifies a guest's process until the host's next boot: the
 // process number and start time of a virtual machine, or the number of a container's cgroup.
-// ProcessID returns "" if the guest has no process. A later process of the same guest has another
-// text.
+// ProcessID returns "" if the guest has no process. If the guest gets a new process, the new
+// process has a different text.
 func (h Host) ProcessID(id ID) (string, error) {
 	if id.Kind == LXC {
 		var s syscall.Stat_t
@@ -157,7 +157,7 @@ func (h Host) ProcessID(id ID) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// The second field of proc_pid_stat(5) is a name, which may contain any character.
+	// The second field of proc_pid_stat(5) is the program's name, which may contain any character.
 	_, rest, _ := strings.Cut(string(stat[max(0, strings.LastIndexByte(string(stat), ')')):]), " ")
 	const started = 22 - 3
 	fields := strings.Fields(rest)
@@ -206,9 +206,9 @@ func (h Host) qemuLives(vmid int) (bool, error) {
 		strings.HasSuffix(argv[pidfile+1], fmt.Sprintf("/qemu-server/%d.pid", vmid)), nil
 }
 
-// processTimeout is the longest time for which a file of a process is read. The kernel answers
-// only when nobody changes the process's memory map, which a process that waits for a dead disk may
-// prevent for ever.
+// processTimeout is the longest time that reading a file of a process may take. The kernel answers
+// only while no thread changes the process's memory map. A thread that waits for a dead disk in the
+// middle of such a change prevents the answer for ever.
 const processTimeout = time.Second
 
 // readProcess reads a file of a process below /proc.
@@ -265,7 +265,7 @@ func (h Host) ConfigLock(id ID) string {
 }
 
 // BootState returns the state of pve-guests.service, which starts the guests at boot and stops them
-// at shutdown. BootState returns the same values as [Host.UnitState].
+// at shutdown. The values are those of [Host.UnitState].
 func (h Host) BootState(ctx context.Context) (string, error) {
 	return h.UnitState(ctx, "pve-guests.service")
 }

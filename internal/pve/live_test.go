@@ -32,9 +32,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// play answers like pvesh or systemctl from the files in the directory PLAY: one file for each path
-// of Proxmox's API, with dashes for slashes. The first line of a file may be "!STATUS", an exit
-// status for the first call, or "hang".
+// play plays pvesh or systemctl. The answers are in the directory PLAY: one file for each path of
+// Proxmox's API, with dashes in place of slashes. The first line of a file may be "!STATUS", an
+// exit status for the first call, or "hang".
 func play() int {
 	dir := os.Getenv("PLAY")
 	name := filepath.Base(os.Args[0])
@@ -89,7 +89,7 @@ func stage(t *testing.T, answers map[string]string) string {
 	}
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 	t.Setenv("PLAY", dir)
-	t.Setenv("GORACE", "atexit_sleep_ms=0") // otherwise each played program would sleep a second at its end
+	t.Setenv("GORACE", "atexit_sleep_ms=0") // else each program would sleep for a second at its end
 	for name, text := range answers {
 		write(t, filepath.Join(dir, name), text)
 	}
@@ -137,7 +137,7 @@ func TestList(t *testing.T) {
 }
 
 // List must not pass a node's name to pvesh, because pvesh would then log in to that node. List
-// must also run no command of pvesh twice.
+// must also run each command of pvesh once at most.
 func TestListCommandLines(t *testing.T) {
 	dir := stage(t, map[string]string{"qemu": "[]", "lxc": "[]"})
 	_, err := List(t.Context())
@@ -232,7 +232,7 @@ func TestBootState(t *testing.T) {
 	assert.Equal(t, "absent", got, "a machine without systemd")
 }
 
-// A process whose files cannot be read without end is neither alive nor dead.
+// If reading the files of a process never ends, it is unknown whether the process is alive.
 func TestProcessHangs(t *testing.T) {
 	h := Host{Run: t.TempDir(), Proc: t.TempDir()}
 	require.NoError(t, os.MkdirAll(h.Run+"/qemu-server", 0o755))
@@ -249,8 +249,8 @@ func TestProcessHangs(t *testing.T) {
 	require.NoError(t, file.Close())
 }
 
-// ProcessID must distinguish a process from a later process with the same number by the start time,
-// and a container's cgroup from a later one by the cgroup's inode number.
+// ProcessID must distinguish two successive processes with the same number by their start times,
+// and two successive cgroups of a container by their inode numbers.
 func TestProcessID(t *testing.T) {
 	h := Host{Run: t.TempDir(), Proc: t.TempDir(), Cgroup: t.TempDir()}
 	write := func(path, text string) {

@@ -18,9 +18,9 @@ type Owners struct {
 // Here reports whether a guest is configured on this node.
 func (o Owners) Here(vmid int) bool { return o.Node != "" && o.Of[vmid] == o.Node }
 
-// Owners reads only the file names of the configurations, which every user may list, because only
-// root may read the configurations. The error is [ErrNotPVE] on a machine that is not a Proxmox
-// node. Owners returns after at most half a minute, even if pmxcfs hangs.
+// Owners reads the file names of the configurations, not their contents, because every user may
+// list the names, but only root may read the contents. The error is [ErrNotPVE] on a machine that
+// is not a Proxmox node. Owners returns after at most half a minute, even if pmxcfs hangs.
 func (h Host) Owners() (Owners, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), ownersTimeout)
 	defer cancel()
@@ -34,8 +34,9 @@ func (h Host) readOwners() (Owners, error) {
 		return Owners{}, fmt.Errorf("%w: %w", ErrNotPVE, err)
 	}
 	o := Owners{Node: filepath.Base(local), Of: map[int]string{}}
-	// The directories of the nodes are read twice, because a guest that migrates from a node not
-	// yet read to a node already read is missed the first time.
+	// Owners reads the directories of the nodes twice. If a guest migrates during the first
+	// reading, from a node that was not yet read to a node that was already read, the first reading
+	// misses the guest.
 	for range 2 {
 		nodes, err := h.nodes()
 		if err != nil {

@@ -23,11 +23,11 @@ import (
 // memory.
 const ownersTimeout = 30 * time.Second
 
-// question names the data that one process asks another to read below /etc/pve.
+// question names the data below /etc/pve that one process asks a second process to read.
 type question struct {
 	Host Host
-	// What is "cluster", for all configuration files, or "owners", for the names of guests'
-	// configuration files.
+	// What is "cluster" or "owners". "cluster" asks for all configuration files, "owners" for the
+	// names of the guests' configuration files.
 	What string
 }
 
@@ -40,7 +40,8 @@ type answer struct {
 	NotPVE, Missing bool
 }
 
-// readError is an error of the process that read below /etc/pve, as another process received it.
+// readError is an error of the process that read below /etc/pve, in the process that asked for the
+// reading.
 type readError struct {
 	text string
 	is   []error
@@ -74,11 +75,12 @@ func (h Host) ask(ctx context.Context, q question) (answer, error) {
 	return answer{}, fmt.Errorf("reading %s: %s%w (is pmxcfs hung? systemctl status pve-cluster)", h.Etc, last, ctx.Err())
 }
 
-// turn waits until no other process of this user reads below /etc/pve for another, or until ctx
-// ends. Only one such reader may run, because hung readers cannot be killed and would pile up. The
-// returned lock is nil if the lock file cannot be created.
+// A reader is a process that reads below /etc/pve for a second process. turn waits until no reader
+// of this user runs, or until ctx ends. At most one reader of a user may run, because readers that
+// hang cannot be killed and would pile up. The returned lock is nil if the lock file cannot be
+// created.
 func (h Host) turn(ctx context.Context) (*lock.Lock, error) {
-	l, err := lock.Wait(ctx, filepath.Join(h.Lock, fmt.Sprintf("snapwatch-read-pve@%d.lock", os.Geteuid())), time.Now()) //nolint:forbidigo // a note for people, which steers nothing
+	l, err := lock.Wait(ctx, filepath.Join(h.Lock, fmt.Sprintf("snapwatch-read-pve@%d.lock", os.Geteuid())), time.Now()) //nolint:forbidigo // a note for people; no program reads it
 	if _, busy := errors.AsType[*lock.Busy](err); busy {
 		return nil, err
 	}
@@ -114,7 +116,7 @@ func askReader(ctx context.Context, q question) (answer, error) {
 	return a, a.failure()
 }
 
-// failure returns the error of the process that read below /etc/pve, nil if reading succeeded.
+// failure returns the error of the process that read below /etc/pve, nil if the reading succeeded.
 func (a answer) failure() error {
 	if a.Err == "" {
 		return nil
@@ -142,8 +144,8 @@ func (q question) answer() (a answer, err error) {
 	return a, err
 }
 
-// beside runs the function read, which may hang, in another goroutine, and waits for its result
-// until ctx ends.
+// beside runs the function read, which may hang, in a goroutine of its own. beside waits for the
+// result of read until ctx ends.
 func beside[T any](ctx context.Context, read func() (T, error)) (value T, err error) {
 	type result struct {
 		value T
@@ -166,8 +168,8 @@ func beside[T any](ctx context.Context, read func() (T, error)) (value T, err er
 // the limit of [command.Lines].
 const maxAnswerLine = 64 << 10
 
-// Answer does the work of the command [Host.Reader]: it reads from in which files to read, and
-// writes their data to out.
+// Answer does the work of the command [Host.Reader]: it reads a question from in, reads the files
+// that the question names, and writes their data to out.
 func Answer(in io.Reader, out io.Writer) error {
 	var q question
 	if err := json.NewDecoder(in).Decode(&q); err != nil {
@@ -177,7 +179,7 @@ func Answer(in io.Reader, out io.Writer) error {
 	if err != nil {
 		a = answer{Err: err.Error(), NotPVE: errors.Is(err, ErrNotPVE), Missing: errors.Is(err, fs.ErrNotExist)}
 	}
-	var packed bytes.Buffer // gob and not JSON, which would replace bytes that are not UTF-8
+	var packed bytes.Buffer // not JSON, because JSON would replace bytes that are not UTF-8
 	if err := gob.NewEncoder(&packed).Encode(a); err != nil {
 		return err
 	}

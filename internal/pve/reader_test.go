@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// withReader returns h changed so that another process reads Proxmox's files.
+// withReader returns h with a Reader, so that a separate process reads Proxmox's files.
 func withReader(t *testing.T, h Host) Host {
 	t.Helper()
 	self, err := os.Executable()
@@ -73,8 +73,8 @@ type brokenWriter struct{}
 
 func (brokenWriter) Write([]byte) (int, error) { return 0, os.ErrClosed }
 
-// If the process that reads Proxmox's files hangs, this process gets an error at its timeout, and
-// waits no longer.
+// If the process that reads Proxmox's files hangs, this process waits until its timeout, and then
+// gets an error.
 func TestAnotherProcessHangs(t *testing.T) {
 	h := withReader(t, testCluster(t))
 	require.NoError(t, os.Remove(h.Etc+"/storage.cfg"))
@@ -89,8 +89,8 @@ func TestAnotherProcessHangs(t *testing.T) {
 }
 
 // A process that hangs in the kernel while it reads Proxmox's files cannot be killed. However many
-// callers want to read Proxmox's files, only one reading process runs at a time, and the next one
-// starts only after a hung one has ended.
+// callers want to read Proxmox's files, at most one reading process runs at a time. While it hangs,
+// no second reading process starts.
 func TestOneReaderHangs(t *testing.T) {
 	h := testHost(t)
 	require.NoError(t, os.MkdirAll(h.Lock, 0o755))

@@ -23,8 +23,8 @@ func wordsOf(line string) []string {
 	return strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune(whites, r) })
 }
 
-// headerOf parses the header "type: name" of a section. In such a header, the type ends at the last
-// colon that is followed by a name.
+// headerOf parses the header "type: name" of a section. The type may contain colons: it ends at the
+// last colon that has a name after it.
 func headerOf(line string) (kind, name string, ok bool) {
 	if line == "" || white(line[0]) {
 		return "", "", false
@@ -79,7 +79,7 @@ func readAgain(text string) (all []read) {
 	return all
 }
 
-// first returns the first value of a section's key that the function may accepts.
+// first returns the first value of a key in a section for which the function may returns true.
 func (r read) first(key string, may func(string) bool) (string, bool) {
 	for _, l := range r.lines {
 		if l[0] == key && may(l[1]) {
@@ -89,8 +89,8 @@ func (r read) first(key string, may func(string) bool) (string, bool) {
 	return "", false
 }
 
-// usable returns the storages that Proxmox would use on node pve1: the keys are the storages'
-// names, the values their datasets (option pool).
+// usable returns, by name, the dataset (option pool) of each storage that Proxmox would use on node
+// pve1.
 func usable(text string) map[string]string {
 	pools := map[string]string{}
 	for _, r := range readAgain(text) {
@@ -123,8 +123,8 @@ func listOf(v string) []string {
 
 func letter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
 
-// isName reports whether s consists of letters and digits, and, between the first and the last
-// character, also of characters from between.
+// isName reports whether s consists of letters and digits. Between the first and the last
+// character, s may also have characters from the argument between.
 func isName(s, between string) bool {
 	for i := range len(s) {
 		c := s[i]
@@ -136,8 +136,8 @@ func isName(s, between string) bool {
 	return s != ""
 }
 
-// startedAgain returns the guests that high availability keeps started, by the second way to read
-// Proxmox's files.
+// startedAgain reads Proxmox's files in the second way. It returns the guests that high
+// availability keeps started.
 func startedAgain(text string) map[int]bool {
 	wanted := map[string]bool{}
 	for _, r := range readAgain(text) {
@@ -159,9 +159,9 @@ func startedAgain(text string) map[int]bool {
 	return all
 }
 
-// agreeOnStorages checks for each storage that Proxmox would use that snapwatch reads the storage
-// as Proxmox does, or warns about it. If snapwatch uses a storage that Proxmox would not use,
-// snapwatch must warn.
+// agreeOnStorages checks each storage that Proxmox would use: snapwatch must read the storage as
+// Proxmox does, or warn about it. If snapwatch uses a storage that Proxmox would not use, snapwatch
+// must warn, too.
 func agreeOnStorages(t require.TestingT, text string) {
 	got, odd := parseStorages(text, "pve1")
 	read := map[string]string{}
@@ -180,8 +180,8 @@ func agreeOnStorages(t require.TestingT, text string) {
 	}
 }
 
-// disksAgain returns the volumes that Proxmox would use for a guest, and whether the guest is a
-// template, by the second way to read Proxmox's files.
+// disksAgain reads Proxmox's files in the second way. It returns the volumes that Proxmox would use
+// for a guest, and whether the guest is a template.
 func disksAgain(kind Kind, text string) (volumes map[string]string, template bool) {
 	volumes = map[string]string{}
 	in := "current"
@@ -260,7 +260,7 @@ func agreeOnDisks(t require.TestingT, kind Kind, text string) {
 	}
 }
 
-// Random files of Proxmox are made from these whole lines and pieces of lines.
+// The test makes random files of Proxmox from these lines and pieces of lines.
 var (
 	strangeSections = []string{
 		"zfspool: data", "zfspool:data", "ZFSPOOL:\tdata ", "zfspool: ssd", "zfspool: local", "zfspool: d", " zfspool: data", "zfspool: a b",

@@ -22,14 +22,14 @@ type setting struct {
 	line       int
 }
 
-// oddity is a line of a Proxmox file that Proxmox understands in another way than a person would.
+// oddity is a line of a Proxmox file that Proxmox understands differently from a person.
 type oddity struct {
 	line int
 	text string
 }
 
-// blank and solid match white space, and its opposite, as in Proxmox's patterns; the class \s of
-// Go's patterns lacks the vertical tab.
+// blank matches white space, and solid matches all other characters, both as in Proxmox's patterns.
+// Go's class \s cannot be used, because it lacks the vertical tab.
 const (
 	blank = `[\t\v\f\r ]`
 	solid = `[^\t\v\f\r ]`
@@ -42,10 +42,10 @@ var (
 	sectionLine   = regexp.MustCompile(`^` + blank + `+(` + solid + `+)(?:` + blank + `+(.*` + solid + `))?` + blank + `*$`)
 )
 
-// parseSections reads a file in Proxmox's section format as Proxmox does, and also returns the
-// lines that a person would understand in another way. Only a completely empty line ends a section.
-// A line with only blanks or a carriage return does not end a section. The next header does not end
-// a section either: the lines after that header belong to the section before.
+// parseSections reads a file in Proxmox's section format as Proxmox does. It also returns the lines
+// that a person would understand differently from Proxmox. Only a completely empty line ends a
+// section. A line with only blanks or a carriage return does not end a section. The next header
+// does not end a section either: the lines after that header belong to the section before.
 func parseSections(text string) (all []section, odd []oddity) {
 	in, outside := false, false
 	for n, line := range numbered(text) {
@@ -86,9 +86,9 @@ func numbered(text string) func(yield func(int, string) bool) {
 	}
 }
 
-// accepted returns the first setting of a key in a section that the function check accepts, as
-// Proxmox does, and warnings about the settings that Proxmox ignores. The text otherwise describes
-// the effect of an ignored setting.
+// accepted returns the first setting of a key in a section that the function check accepts, because
+// Proxmox uses this setting. accepted also returns a warning about each setting of the key that
+// Proxmox ignores. The argument otherwise is a text about the effect of an ignored setting.
 func (s section) accepted(key, otherwise string, check func(setting) bool) (value setting, found bool, odd []oddity) {
 	for _, t := range s.settings {
 		switch {
@@ -104,8 +104,8 @@ func (s section) accepted(key, otherwise string, check func(setting) bool) (valu
 	return value, found, odd
 }
 
-// words returns warnings for people about lines that Proxmox understands in another way, each with
-// the file's name.
+// words returns a warning about each oddity, a line that Proxmox understands differently from a
+// person. Each warning has the file's name.
 func words(file string, odd []oddity) []string {
 	var all []string
 	for _, o := range odd {

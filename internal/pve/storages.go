@@ -22,7 +22,8 @@ var (
 	// storageName and nodeName match the names of storages and nodes that Proxmox accepts.
 	storageName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._-]*[A-Za-z0-9]$`)
 	nodeName    = regexp.MustCompile(`^[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?$`)
-	// datasetName matches a name that ZFS accepts and that no command reads as a flag.
+	// datasetName matches a name that ZFS accepts for a dataset and that no command reads as a
+	// flag.
 	datasetName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.: -]*(?:/[A-Za-z0-9_.: -]+)*$`)
 )
 
@@ -68,7 +69,7 @@ func parseStorages(text, node string) (all []Storage, odd []oddity) {
 
 const zfspool = "zfspool"
 
-// storage returns the storage that a section of storage.cfg describes, and whether the storage is
+// storage returns the storage that a section of storage.cfg describes, and true if the storage is
 // enabled on the node.
 func (s section) storage(node string) (storage Storage, here bool, odd []oddity) {
 	disable, disabled, odd := s.accepted("disable", "the storage stays enabled", func(t setting) bool {

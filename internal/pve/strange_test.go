@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The files of Proxmox in these tests are strange in the way of files that a person wrote by hand.
-// The expected results are those of Proxmox 9.2.
+// The files of Proxmox in these tests have mistakes that a person makes who edits such files by
+// hand. The expected results are those of Proxmox 9.2.
 
 func TestStrangeStorages(t *testing.T) {
 	long := strings.Repeat("x", 70<<10)
@@ -151,8 +151,8 @@ func TestStrangeConfigurations(t *testing.T) {
 	}
 }
 
-// A kept configuration has what is in force: what stands in the first section, without lines that
-// Proxmox does not understand.
+// A kept configuration has the lines that are in force: the lines of the first section, except
+// lines that Proxmox does not understand.
 func TestStrangeConfigurationsAreKept(t *testing.T) {
 	const first = "boot: \nname: a\r\n \t\n[x\nscsi0: data:a\n"
 	for rest, want := range map[string]string{

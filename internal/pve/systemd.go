@@ -26,8 +26,8 @@ func (h Host) UnitState(ctx context.Context, unit string) (string, error) {
 	return state["ActiveState"], nil
 }
 
-// UnitCommands returns the command lines that a service starts, including those from drop-ins. Each
-// command line is in the form that systemd prints: the arguments joined by spaces.
+// UnitCommands returns the command lines that a service starts, including the command lines from
+// drop-ins. Each command line is in the form that systemd prints: the arguments joined by spaces.
 func (h Host) UnitCommands(ctx context.Context, unit string) ([]string, error) {
 	state, err := h.show(ctx, "-p", "ExecStart", unit)
 	if err != nil {
@@ -63,7 +63,7 @@ func (h Host) SystemState(ctx context.Context) (string, error) {
 
 var errNoSystemd = errors.New("systemd does not run this machine")
 
-// show returns the properties of a unit, or of systemd itself, that systemctl show prints.
+// show returns, by name, the properties that systemctl show prints of a unit or of systemd itself.
 func (h Host) show(ctx context.Context, args ...string) (map[string]string, error) {
 	if _, err := os.Stat(h.Systemd); errors.Is(err, fs.ErrNotExist) {
 		return nil, errNoSystemd

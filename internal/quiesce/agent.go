@@ -9,9 +9,8 @@ import (
 	"snapwatch/internal/command"
 )
 
-// agent freezes a virtual machine through its QEMU guest agent, by way of pvesh. The agent is
-// reached through pvesh, because the agent's socket belongs to Proxmox and serves one client at a
-// time.
+// agent freezes a virtual machine through its QEMU guest agent, by way of pvesh. snapwatch does not
+// use the agent's socket, because the socket belongs to Proxmox and serves one client at a time.
 type agent struct{ vmid int }
 
 // Frozen implements [Freezer]. Proxmox first pings the agent for three seconds, so an agent that
@@ -30,9 +29,10 @@ func (a agent) Frozen(ctx context.Context) (bool, error) {
 	return false, fmt.Errorf("the agent of guest %d says %q, not thawed or frozen", a.vmid, status)
 }
 
-// Freeze implements [Freezer]. A frozen agent refuses to freeze again. Such a refusal means that
-// another program froze the guest, since the watchdog asks only once. An agent that is not allowed
-// to freeze refuses in similar words; agents of older versions of QEMU refuse in the same words.
+// Freeze implements [Freezer]. An agent refuses to freeze a guest that is already frozen. Such a
+// refusal means that another program froze the guest, because the watchdog asks only once. An agent
+// that is not allowed to freeze refuses in similar words, and in older versions of QEMU in the same
+// words.
 func (a agent) Freeze(ctx context.Context) (frozen int, err error) {
 	err = a.call(ctx, "fsfreeze-freeze", &frozen)
 	if err != nil && strings.Contains(err.Error(), "has been disabled") && !strings.Contains(err.Error(), "is not allowed") {

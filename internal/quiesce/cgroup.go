@@ -16,7 +16,7 @@ import (
 // Documentation/admin-guide/cgroup-v2.rst in the kernel).
 type cgroup struct{ dir string }
 
-// look is the interval at which cgroup.events is read until all processes are frozen.
+// look is the time between two readings of cgroup.events, until all processes are frozen.
 const look = 5 * time.Millisecond
 
 // Frozen implements [Freezer].
@@ -69,7 +69,7 @@ func (c cgroup) stopped() (bool, error) {
 	return strings.Contains("\n"+string(events), "\nfrozen 1\n"), err
 }
 
-// Thaw implements [Freezer]. Thaw reads whether the container was frozen before it thaws, because
+// Thaw implements [Freezer]. Before the thaw, Thaw reads whether the container is frozen, because
 // the kernel accepts a thaw of a cgroup that is not frozen. A cgroup that is not frozen may belong
 // to a container that was restarted.
 func (c cgroup) Thaw(ctx context.Context) (int, error) {
@@ -85,8 +85,8 @@ func (c cgroup) Thaw(ctx context.Context) (int, error) {
 	return 0, err
 }
 
-// write writes to the container's cgroup.freeze. write opens the file without O_CREAT, so that it
-// creates no file when the cgroup no longer exists.
+// write writes to the container's cgroup.freeze. write opens the file without O_CREAT, so that no
+// file is created if the cgroup no longer exists.
 func (c cgroup) write(value string) error {
 	file, err := os.OpenFile(filepath.Join(c.dir, "cgroup.freeze"), os.O_WRONLY, 0)
 	if err != nil {

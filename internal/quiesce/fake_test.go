@@ -18,20 +18,21 @@ import (
 // fileSystems is the number of file systems of each fake guest.
 const fileSystems = 2
 
-// guest is a guest of the fake host, with its state and its behaviour.
+// guest is a guest of the fake host, with the guest's state and behaviour.
 type guest struct {
 	mu     sync.Mutex
 	frozen bool
 	calls  []string
-	// hangs makes a call of Freeze wait until its timeout; late makes such a call succeed
-	// nevertheless.
+	// hangs makes a call of Freeze wait until its timeout. With late, this call of Freeze succeeds
+	// after its timeout.
 	hangs, late bool
-	// until makes a call of Freeze wait until the channel is closed, even after its timeout; nil for
-	// no wait.
+	// until makes a call of Freeze wait until the channel is closed, even beyond the timeout of the
+	// call. If until is nil, Freeze does not wait.
 	until chan struct{}
-	// takes is the duration of a call of Freeze.
+	// takes is the time that a call of Freeze takes.
 	takes time.Duration
-	// fails is the error of Freeze. stuck is the number of thaws that fail.
+	// fails is the error of Freeze. stuck is the number of calls of Thaw that fail before the first
+	// success.
 	fails error
 	stuck int
 	gone  bool
@@ -40,7 +41,8 @@ type guest struct {
 	// lapses is true if the frozen guest continued by itself before the thaw. lost is true if the
 	// answer of the first call of Thaw is lost.
 	lapses, lost bool
-	// lies is true if the guest says that it continued before the thaw, and is frozen all the same.
+	// lies is true if the guest says that it continued before the thaw, although it is still
+	// frozen.
 	lies bool
 }
 
@@ -119,7 +121,7 @@ type rig struct {
 	Host
 	guests map[pve.ID]*guest
 	ids    []pve.ID
-	// watchdog is the watchdog's end of the pipes to the run; the channel ended is closed after the
+	// watchdog is the watchdog's end of the pipes to the run. The channel ended is closed after the
 	// watchdog has returned.
 	watchdog pipes
 	ended    chan struct{}

@@ -73,8 +73,8 @@ func says(t *testing.T, want string, err error) {
 	assert.ErrorContains(t, err, want)
 }
 
-// A call of a guest's agent that hangs is killed at its timeout, together with the programs that it
-// started.
+// If a call of a guest's agent hangs, the call is killed at its timeout, together with the programs
+// that the call started.
 func TestAgentHangs(t *testing.T) {
 	pid := filepath.Join(t.TempDir(), "pid")
 	pvesh(t, "echo $$ >"+pid+"; sleep 1000; echo '{\"result\":1}'")

@@ -21,15 +21,16 @@ type Owned struct {
 	How string `json:"how"`
 	// Run is the process number of the run of snap that started the watchdog.
 	Run int `json:"run"`
-	// Since is the time of the freeze; Until is the time at which the watchdog must thaw the guest.
+	// Since is the time of the freeze. Until is the time at which the watchdog must thaw the guest.
 	Since time.Time `json:"since"`
 	Until time.Time `json:"until"`
 	// Process identifies the guest's process (see [pve.Host.ProcessID]), "" if it is unknown.
 	Process string `json:"process,omitempty"`
 }
 
-// endGrace is the time that a watchdog may need to thaw guests after its budget, the longest time
-// of a freeze, has ended. After this time, other runs report the watchdog's guests as left frozen.
+// When the budget, the longest time of a freeze, is over, the watchdog thaws its guests. For this
+// the watchdog may need the time endGrace. After endGrace, runs report the guests of this watchdog
+// as left frozen.
 const endGrace = time.Minute
 
 func noteName(id pve.ID) string { return string(id.Kind) + "-" + fmt.Sprint(id.VMID) }
@@ -43,9 +44,9 @@ func howOf(id pve.ID) string {
 	return "agent"
 }
 
-// own takes the note about the freeze of a guest, before the guest is frozen for at most budget.
-// The error is ErrOurs if an earlier freeze of the guest has not ended. If a dead process left the
-// note, own returns the note together with ErrOurs.
+// own takes the note about the freeze of a guest, before the freeze. The freeze will last for at
+// most budget. If an earlier freeze of the guest has not ended, the error is ErrOurs. If a dead
+// process left the note, own returns the note together with ErrOurs.
 func (h Host) own(id pve.ID, budget time.Duration) (*note.Note, error) {
 	n, err := h.Notes.Take(noteName(id))
 	if _, busy := errors.AsType[*note.Busy](err); busy {
@@ -65,9 +66,8 @@ func (h Host) own(id pve.ID, budget time.Duration) (*note.Note, error) {
 	return n, nil
 }
 
-// endNote removes the note n about a frozen guest if ended is true, that is, if the guest was seen
-// thawed or no longer exists. If ended is false, endNote releases n and keeps the file. n may be
-// nil.
+// endNote removes the note n about a frozen guest if ended is true: the guest was seen thawed, or
+// no longer exists. If ended is false, endNote releases n and keeps the file. n may be nil.
 func endNote(n *note.Note, ended bool) {
 	switch {
 	case n == nil:
@@ -98,8 +98,8 @@ func (h Host) endLeft(ctx context.Context, id pve.ID) {
 	}
 }
 
-// TakenOver is the outcome for a guest that an earlier run froze and that was not seen thawed
-// since.
+// TakenOver is the outcome for a guest that an earlier run froze and that no run has seen thawed
+// since then.
 type TakenOver struct {
 	// Since is the time when the earlier run froze the guest, zero if the time is unknown.
 	Since time.Time
@@ -111,11 +111,11 @@ type TakenOver struct {
 }
 
 // TakeOver thaws the guests that earlier runs froze and whose watchdogs have died. TakeOver tries
-// each guest once, for at most thawTry; the next run tries again. TakeOver does not thaw guests
-// that another run freezes now, until the other run's budget has ended. TakeOver calls tell with
-// the outcome of each guest before it removes the guest's note, so that a run that is killed in
-// between leaves the guest to the next run. TakeOver returns an error if the notes cannot be
-// listed.
+// each guest once, for at most thawTry; the next run tries again. If a second run freezes a guest
+// now, TakeOver does not thaw this guest before the budget of the second run is over. TakeOver
+// passes the outcome for each guest to the function tell, and then removes the guest's note. So a
+// run that is killed before tell leaves the guest to the next run. TakeOver returns an error if the
+// notes cannot be listed.
 func (h Host) TakeOver(ctx context.Context, tell func(pve.ID, TakenOver)) error {
 	names, err := h.Notes.Names()
 	if err != nil {
@@ -167,7 +167,7 @@ func (h Host) takeOver(ctx context.Context, id pve.ID) (t TakenOver, n *note.Not
 		endNote(n, true)
 		return t, nil, false
 	}
-	_ = n.Read(&o) // if the content cannot be read, the VMID in the note's name is enough
+	_ = n.Read(&o) // if the content cannot be read, the note's name has the VMID
 	if err := h.another(id, o); err != nil {
 		return TakenOver{Since: o.Since, Err: err}, n, true
 	}
@@ -179,8 +179,8 @@ func (h Host) takeOver(ctx context.Context, id pve.ID) (t TakenOver, n *note.Not
 }
 
 // another returns [ErrGone] if the guest's process that snapwatch froze has ended, even if the
-// guest was started again. snapwatch must not thaw the process of the guest that was started again,
-// which may not even have a guest agent.
+// guest has a new process by now. snapwatch must not thaw the new process, which may not even have
+// a guest agent.
 func (h Host) another(id pve.ID, o Owned) error {
 	process, err := h.Process(id)
 	switch {

@@ -14,8 +14,8 @@ import (
 	"snapwatch/internal/pve"
 )
 
-// noNotes fails the test if a note about a freeze is left, that is, if nobody saw the end of the
-// freeze.
+// noNotes fails the test if a note about a freeze is left. Such a note means that no process saw
+// the end of the freeze.
 func (r *rig) noNotes(t *testing.T) {
 	t.Helper()
 	names, err := r.Notes.Names()
@@ -23,7 +23,8 @@ func (r *rig) noNotes(t *testing.T) {
 	assert.Empty(t, names)
 }
 
-// A snapshot counts as consistent only if the guest's agent thaws as many file systems as it froze.
+// A snapshot counts as consistent only if the guest's agent thaws the same number of file systems
+// as it froze.
 func TestProof(t *testing.T) {
 	for name, test := range map[string]struct {
 		is     func(*guest)
@@ -67,7 +68,8 @@ func TestTakeOver(t *testing.T) {
 		assert.Contains(t, ended.Left[r.ids[1]], "may still be frozen")
 		assert.NotContains(t, ended.Left, r.ids[0])
 
-		// While a watchdog has time left to thaw its guests, other runs leave these guests alone.
+		// While a watchdog has time left to thaw its guests, a run that did not start this watchdog
+		// leaves these guests alone.
 		got, err := r.takenOver(t)
 		require.NoError(t, err)
 		assert.Empty(t, got)
@@ -98,7 +100,7 @@ func TestTakeOver(t *testing.T) {
 }
 
 // If a run and its watchdog are killed together, at any point, the next run thaws all guests that
-// they left frozen.
+// the two left frozen.
 func TestBothAreKilled(t *testing.T) {
 	for name, test := range map[string]struct {
 		written, frozen, gone bool
@@ -131,8 +133,8 @@ func TestBothAreKilled(t *testing.T) {
 	}
 }
 
-// A guest whose agent gave up by itself counts as thawed only if it also says that it is not
-// frozen.
+// If a guest's agent gave up the freeze by itself, the guest counts as thawed only if the agent
+// also says that the guest is not frozen.
 func TestGaveUpButFrozen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 1)
@@ -154,8 +156,8 @@ func TestGaveUpButFrozen(t *testing.T) {
 	})
 }
 
-// While one run thaws a guest that a killed watchdog left frozen, another run does not name that
-// watchdog as the one at work.
+// If a watchdog was killed, and a first run thaws the guest that it left frozen, a message of a
+// second run does not say that the killed watchdog is at work.
 func TestTwoTakeOver(t *testing.T) {
 	r := newRig(t, 1)
 	n, err := r.own(r.ids[0], time.Millisecond)
@@ -171,9 +173,9 @@ func TestTwoTakeOver(t *testing.T) {
 	assert.ErrorContains(t, got[r.ids[0]].Err, ", or another run")
 }
 
-// A run must not freeze a guest that an earlier run's watchdog still tries to thaw: that watchdog
-// would thaw the guest during the new run's channel program. If the earlier watchdog has died, the
-// new run thaws the guest.
+// While the watchdog of an earlier run still tries to thaw a guest, a new run must not freeze this
+// guest, because the earlier watchdog would thaw it during the new run's channel program. If the
+// earlier watchdog has died, the new run thaws the guest.
 func TestOneOwner(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 2)
@@ -215,7 +217,8 @@ func TestNoNote(t *testing.T) {
 	assert.Empty(t, calls)
 }
 
-// A run whose watchdog has died tries to thaw its guests itself, for as long as one thaw may take.
+// If the watchdog of a run has died, the run itself tries to thaw the guests, for the longest time
+// that one thaw may take.
 func TestAloneThawsSlowly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 1)
@@ -233,7 +236,7 @@ func TestAloneThawsSlowly(t *testing.T) {
 	})
 }
 
-// The watchdog freezes at most AtOnce virtual machines at the same time, and has no such limit for
+// The watchdog freezes at most AtOnce virtual machines at the same time, and any number of
 // containers.
 func TestFewAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -268,9 +271,10 @@ func (r *rig) takenOver(t *testing.T) (map[pve.ID]TakenOver, error) {
 	return all, err
 }
 
-// A freeze ends when the guest's process ends. If a guest that was left frozen was started again
-// and has no agent, the run reports the guest once and gives up. If the guest was started again and
-// another program froze it, the run does not thaw it.
+// When the process of a frozen guest ends, the freeze ends, too. If a guest that an earlier run
+// left frozen was started again, and has no agent, the run reports the guest once and gives up. If
+// the guest was started again, and a program other than snap froze it, the run does not thaw the
+// guest.
 func TestFrozenAndStartedAgain(t *testing.T) {
 	for name, test := range map[string]struct {
 		was, is string
@@ -307,8 +311,8 @@ func TestFrozenAndStartedAgain(t *testing.T) {
 }
 
 // If a guest was started again during a window, the freeze did not last until the end of the
-// channel program. The watchdog does not thaw the guest's new process, even if another program has
-// frozen it, and the guest's snapshot is not consistent.
+// channel program. The guest's snapshot is then not consistent. The watchdog does not thaw the
+// guest's new process, not even if a program other than snap has frozen the new process.
 func TestStartedAgainWhileFrozen(t *testing.T) {
 	for name, frozenSince := range map[string]bool{"frozen by others": true, "running": false} {
 		t.Run(name, func(t *testing.T) {

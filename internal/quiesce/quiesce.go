@@ -2,15 +2,15 @@
 // process that wanted the freeze dies.
 //
 // A window (window.go) is the time in which some guests are frozen. A separate process, the
-// watchdog (watchdog.go), freezes the guests of a window when the run commands it. The watchdog
-// thaws the guests when the run commands it, when the budget is over, or when the run has died.
-// Only the watchdog starts the programs that freeze, and these programs die with the watchdog, so
-// no program can freeze a guest after the watchdog has thawed it.
+// watchdog (watchdog.go), freezes the guests of a window when the run tells it to freeze. The
+// watchdog thaws the guests when the run tells it to thaw, when the budget is over, or when the run
+// has died. Only the watchdog starts the programs that freeze, and these programs die with the
+// watchdog, so no program can freeze a guest after the watchdog has thawed it.
 //
 // Each freeze has one owner: the process that holds the guest's note ([Owned]). The watchdog writes
 // the note before it freezes the guest, and the process that saw the guest thawed removes the note.
-// A note without a holder comes from a watchdog that died or gave up. The next run takes such a
-// note over (owned.go).
+// A note without a holder comes from a watchdog that died or gave up. The next run takes over a
+// note without a holder (owned.go).
 package quiesce
 
 import (
@@ -29,15 +29,15 @@ import (
 
 // Freezer freezes and thaws one guest.
 type Freezer interface {
-	// Frozen reports whether the guest is frozen, no matter who froze it.
+	// Frozen reports whether the guest is frozen, whatever program froze it.
 	Frozen(ctx context.Context) (bool, error)
-	// Freeze freezes the guest and returns the number of frozen file systems of a virtual machine,
-	// and 1 for a container. After any error except [ErrForeign], the guest may be frozen
-	// nevertheless. The end of ctx ends the call and the programs that were started for it.
+	// Freeze freezes the guest. Freeze returns the number of frozen file systems of a virtual
+	// machine, and 1 for a container. After any error except [ErrForeign], the guest may still be
+	// frozen. The end of ctx ends the call and the programs that were started for it.
 	Freeze(ctx context.Context) (frozen int, err error)
-	// Thaw thaws the guest and returns the number of its file systems that were still frozen at the
-	// thaw, or 1 for a container that was. For a guest that is not frozen Thaw returns no error.
-	// For a guest that has ended, the error is [ErrGone].
+	// Thaw thaws the guest. Thaw returns the number of file systems of a virtual machine that were
+	// still frozen at the thaw, and 1 for a container that was still frozen. If the guest is not
+	// frozen, Thaw returns no error. For a guest that has ended, the error is [ErrGone].
 	Thaw(ctx context.Context) (thawed int, err error)
 }
 
@@ -46,13 +46,13 @@ var (
 	ErrForeign = errors.New("somebody else has frozen it already")
 	// ErrOurs means that an earlier freeze by snapwatch has not ended yet.
 	ErrOurs = errors.New("an earlier freeze of it has not ended yet")
-	// ErrLapsed means that the guest may have continued before it was thawed.
+	// ErrLapsed means that the guest may have continued to run before snapwatch thawed it.
 	ErrLapsed = errors.New("it was no longer fully frozen when it was thawed")
 	// ErrGone means that a guest that was frozen no longer runs.
 	ErrGone = errors.New("it no longer runs")
 )
 
-// Host holds the functions and values that are needed to freeze the guests of a host.
+// Host has the functions and values by which snapwatch freezes the guests of a host.
 type Host struct {
 	// Freezer returns the Freezer of a guest, which uses the guest agent of a virtual machine, or
 	// the cgroup of a container.
@@ -64,8 +64,8 @@ type Host struct {
 	Process func(pve.ID) (string, error)
 	// Notes is the directory of the notes about frozen guests.
 	Notes note.Dir
-	// AtOnce is the number of virtual machines that are frozen at the same time. AtOnce is limited
-	// because pvesh occupies a processor for one or two seconds per machine.
+	// At most AtOnce virtual machines are frozen at the same time, because pvesh occupies a
+	// processor for one or two seconds per machine.
 	AtOnce int
 	// Now returns the current time.
 	Now func() time.Time

@@ -15,14 +15,15 @@ import (
 	"snapwatch/internal/pve"
 )
 
-// The first words of the lines to and from the watchdog; a guest's id and more may follow.
+// The first words of the lines to and from the watchdog. After the first word, a line may have a
+// guest's id and further words.
 const (
 	sayFreeze = "freeze"
 	sayThaw   = "thaw"
 
 	saidReady   = "ready"
 	saidFrozen  = "frozen"  // ID and the number of frozen file systems, 1 for a container
-	saidFailed  = "failed"  // ID and reason; the guest may be frozen for a moment nevertheless
+	saidFailed  = "failed"  // ID and reason; yet the guest may freeze for a moment
 	saidLeave   = "leave"   // ID and reason: this watchdog must not thaw the guest
 	saidThawing = "thawing" // "asked", or another reason why the watchdog begins to thaw
 	saidLapsed  = "lapsed"  // ID and reason: the guest may have continued before it was thawed
@@ -33,18 +34,18 @@ const (
 	asked = "asked"
 )
 
-// MaxFreezing is the longest time that freezing all guests may take, however large the budget is:
-// the run holds the guests' locks meanwhile, Proxmox waits only ten seconds for a lock, and the
-// snapshots need time, too.
+// MaxFreezing is the longest time that freezing all guests may take, however large the budget is.
+// The run holds the guests' locks while it freezes the guests and takes the snapshots, and Proxmox
+// waits only ten seconds for a guest's lock.
 const MaxFreezing = 6 * time.Second
 
 // Timeout returns the time that freezing one guest may take: half of the budget, so that time is
-// left for the snapshots of the other guests, and MaxFreezing at most.
+// left for the snapshots, and at most MaxFreezing.
 func Timeout(budget time.Duration) time.Duration { return min(budget/2, MaxFreezing) }
 
 const (
-	// thawTry is the longest time for one call to thaw. thawPause is the first pause between two
-	// calls; the pause doubles up to thawPauseMost.
+	// thawTry is the longest time that one call to thaw a guest may take. thawPause is the pause
+	// after the first call. Each further pause is twice as long, up to thawPauseMost.
 	thawTry       = 30 * time.Second
 	thawPause     = 100 * time.Millisecond
 	thawPauseMost = 5 * time.Second
@@ -52,13 +53,13 @@ const (
 	thawFor = 10 * time.Minute
 )
 
-// Watchdog freezes guests for its budget at most, and thaws them.
+// Watchdog freezes guests for at most its budget, and then thaws the guests.
 type Watchdog struct {
 	Host
 	Guests []pve.ID
 	Budget time.Duration
-	// Told makes the watchdog thaw its guests when it is closed, as does the end of the watchdog's
-	// input.
+	// When the channel Told is closed, the watchdog thaws its guests. The watchdog also thaws its
+	// guests at the end of its input.
 	Told <-chan struct{}
 
 	mu  sync.Mutex
@@ -70,8 +71,8 @@ type held struct {
 	id    pve.ID
 	note  *note.Note
 	since time.Time
-	// frozen is the number that [Freezer] returned for the freeze: frozen file systems, or 1 for a
-	// container.
+	// frozen is the number that Freeze of [Freezer] returned: the number of frozen file systems, or
+	// 1 for a container.
 	frozen int
 	err    error
 }
@@ -79,9 +80,9 @@ type held struct {
 // ours reports whether this or an earlier watchdog may have frozen the guest.
 func (h held) ours() bool { return h.note != nil && !errors.Is(h.err, ErrForeign) }
 
-// Run carries out the commands in the lines of in. Run returns when every guest that it began to
-// freeze is thawed, or after it has tried to thaw for thawFor. If Run gives up on a guest, the note
-// of the guest is kept.
+// Run carries out the commands in the lines of in, until every guest that Run began to freeze is
+// thawed. If a guest cannot be thawed within thawFor, Run gives up on this guest and keeps the
+// guest's note.
 func (g *Watchdog) Run(in io.Reader, out io.Writer) error {
 	g.out = out
 	lines := make(chan string)
@@ -101,7 +102,7 @@ func (g *Watchdog) Run(in io.Reader, out io.Writer) error {
 	select {
 	case line := <-lines:
 		if line != sayFreeze {
-			return nil // the run has ended, or does not want to freeze after all
+			return nil // the run has ended, or no longer wants to freeze
 		}
 	case <-g.Told:
 		return nil
@@ -138,8 +139,8 @@ func (g *Watchdog) say(words ...string) {
 	_, _ = io.WriteString(g.out, line+"\n")
 }
 
-// freeze begins to freeze all guests, and returns the channels on which the results will arrive, in
-// the order of the guests.
+// freeze begins to freeze all guests. It returns, in the order of the guests, a channel for each
+// guest, on which the result will arrive.
 func (g *Watchdog) freeze(ctx context.Context) []chan held {
 	all := make([]chan held, len(g.Guests))
 	machines := make(chan struct{}, max(1, g.AtOnce))
@@ -183,8 +184,9 @@ func (g *Watchdog) freezeNext(ctx context.Context, id pve.ID, machines chan stru
 // errFreezing means that the call that freezes a guest has not ended, although its time is over.
 var errFreezing = errors.New("the call that freezes it has not ended")
 
-// thaw thaws, at the same time, all guests that snapwatch may have frozen. Each guest is thawed as
-// soon as the call that freezes it has ended, so a call that hangs delays no other guest.
+// thaw thaws all guests that snapwatch may have frozen, all at the same time. thaw waits for the
+// end of the call that freezes a guest before it thaws this guest. If the call hangs, the other
+// guests are thawed without delay.
 func (g *Watchdog) thaw(all []chan held) error {
 	ctx, stop := context.WithTimeout(context.Background(), thawFor)
 	defer stop()
@@ -225,8 +227,8 @@ func (g *Watchdog) thawHeld(ctx context.Context, h held) error {
 }
 
 // thawProven thaws a guest and returns the time from which the guest is no longer frozen. frozen is
-// the number that [Freezer] returned for the freeze. lapsed is the reason why the guest may have
-// continued before the thaw, nil if the thaw returned the same number.
+// the number that Freeze of [Freezer] returned. If Thaw returns a different number, lapsed is the
+// reason why the guest may have continued before the thaw. If the numbers are equal, lapsed is nil.
 func (h Host) thawProven(ctx context.Context, id pve.ID, frozen int) (at time.Time, lapsed, err error) {
 	thawed, at, err := h.thaw(ctx, id, frozen)
 	switch {
@@ -240,11 +242,11 @@ func (h Host) thawProven(ctx context.Context, id pve.ID, frozen int) (at time.Ti
 	return at, lapsed, nil
 }
 
-// thaw repeats the thaw until the guest is seen to be thawed. A guest counts as thawed if the thaw
-// returned the number in frozen, or if the guest says that it is not frozen. frozen is the number
-// that [Freezer] returned for the freeze, 0 if unknown. thaw returns the same number for the thaw,
-// and the time of the thaw. The error wraps [ErrGone] if the frozen process ended, and [ErrLapsed]
-// if the guest continued before the thaw.
+// thaw repeats the thaw until the guest is seen to be thawed. A guest counts as thawed if Thaw of
+// [Freezer] returned the number in frozen, or if the guest says that it is not frozen. The argument
+// frozen is the number that Freeze of [Freezer] returned, 0 if unknown. thaw returns the number
+// that Thaw returned, and the time of the thaw. The error wraps [ErrGone] if the frozen process
+// ended, and [ErrLapsed] if the guest continued before the thaw.
 func (h Host) thaw(ctx context.Context, id pve.ID, frozen int) (thawed int, at time.Time, err error) {
 	var o Owned
 	_ = h.Notes.Read(noteName(id), &o) // without the note, only the guest's answers show whether it is frozen
@@ -273,14 +275,15 @@ func (h Host) thawOnce(ctx context.Context, f Freezer, was int) (thawed int, at 
 	if errors.Is(err, ErrGone) || err == nil && was > 0 && thawed >= was {
 		return thawed, at, err
 	}
-	// Ask for the state even after an error: perhaps the guest thawed and only its answer was lost.
+	// Ask for the state even after an error, because the guest may have thawed although its answer
+	// was lost.
 	frozen, statusErr := f.Frozen(ctx)
 	switch {
 	case statusErr == nil && !frozen && errors.Is(err, ErrLapsed):
 		return thawed, at, err
 	case statusErr == nil && !frozen:
 		return thawed, at, nil
-	case errors.Is(err, ErrLapsed): // whatever it said before, it does not say that it is thawed
+	case errors.Is(err, ErrLapsed): // without an answer now, the guest does not count as thawed
 		return thawed, at, errors.New(err.Error())
 	case err != nil:
 		return thawed, at, err

@@ -17,8 +17,8 @@ import (
 const (
 	// watchdogTimeout is the longest time that the watchdog may take to start.
 	watchdogTimeout = 10 * time.Second
-	// aloneTimeout is the time for which a run whose watchdog has died tries to thaw. After
-	// aloneTimeout, the run leaves the thaw to the next run.
+	// If the watchdog of a run has died, the run itself tries to thaw the guests for aloneTimeout.
+	// After aloneTimeout, the run leaves the thaw to the next run.
 	aloneTimeout = thawTry
 )
 
@@ -31,14 +31,15 @@ type Window struct {
 	said     chan string // closed when the watchdog has ended
 	done     chan struct{}
 	closed   sync.Once
-	// since is the time when the run told the watchdog to freeze, zero before.
+	// since is the time when the run told the watchdog to freeze, zero if the run has not told it
+	// yet.
 	since time.Time
-	// frozen has, by guest, the number that [Freezer] returned for the freeze.
+	// frozen has, by guest, the number that Freeze of [Freezer] returned.
 	frozen map[pve.ID]int
 	failed map[pve.ID]string
-	// others are the guests that this window did not freeze and must not thaw.
+	// others has the guests that this window did not freeze and must not thaw.
 	others map[pve.ID]bool
-	// thawing is the reason why the watchdog began to thaw, "" before the thaw.
+	// thawing is the reason why the watchdog began to thaw, "" if it has not begun.
 	thawing string
 	thawed  map[pve.ID]time.Duration
 	lapsed  map[pve.ID]string
@@ -49,20 +50,20 @@ type Window struct {
 
 // Ended is the outcome of freezing the guests of a window.
 type Ended struct {
-	// Early is the reason why guests continued before the run thawed them, "" if all guests
-	// remained frozen until then. If Early is set, a snapshot may have been taken while the guests
-	// were writing.
+	// Early is the reason why guests continued before the run told the watchdog to thaw them, "" if
+	// all guests remained frozen. If Early is not "", a snapshot may have been taken while the
+	// guests were writing.
 	Early string
-	// Frozen is the longest time for which each guest may have been frozen, from the call that
-	// freezes to the end of the call that thaws.
+	// Frozen has, by guest, the longest time for which the guest may have been frozen: from the
+	// beginning of the call that freezes to the end of the call that thaws.
 	Frozen map[pve.ID]time.Duration
-	// Lapsed are the guests that may have continued before they were thawed, with the reasons.
+	// Lapsed has, for each guest that may have continued before it was thawed, the reason.
 	Lapsed map[pve.ID]string
-	// Left are the guests that may still be frozen, with the reasons.
+	// Left has, for each guest that may still be frozen, the reason.
 	Left map[pve.ID]string
 }
 
-// Open starts the watchdog of a window and returns when the watchdog is ready. Open freezes no
+// Open starts the watchdog of a window and waits until the watchdog is ready. Open freezes no
 // guest.
 func (h Host) Open(guests []pve.ID, budget time.Duration) (*Window, error) {
 	watchdog, err := h.Watchdog(budget, guests)
@@ -104,8 +105,8 @@ func (w *Window) close() {
 }
 
 // Freeze freezes all guests of the window at the same time. Freeze returns the guests that could
-// not be frozen, with the reasons. A guest that could not be frozen may be frozen for a moment
-// nevertheless.
+// not be frozen, with the reasons. A guest in this result may still be frozen for a moment, because
+// its freeze may succeed late.
 func (w *Window) Freeze() map[pve.ID]string {
 	w.since = w.host.Now()
 	if _, err := io.WriteString(w.watchdog, sayFreeze+"\n"); err == nil {
@@ -122,8 +123,8 @@ func (w *Window) Freeze() map[pve.ID]string {
 	return w.failed
 }
 
-// hear waits for one line from the watchdog. hear returns false after the last line, and when the
-// channel over delivers.
+// hear waits for one line from the watchdog. hear returns false if the watchdog's output has ended,
+// or if the channel over delivers a value first.
 func (w *Window) hear(over <-chan time.Time) bool {
 	select {
 	case line, ok := <-w.said:
@@ -159,16 +160,16 @@ func (w *Window) take(line string) {
 }
 
 // thawTimeout returns the time that a run waits for its guests to thaw. held is the time for which
-// the guests have been frozen so far. The run waits until a fifth of the budget is left, but at
-// least for a fifth of the budget, so that a thaw that hangs delays the run by less than the
+// the guests have been frozen so far. The run waits until only a fifth of the budget is left, or
+// for a fifth of the budget if that is longer. So a thaw that hangs delays the run by less than the
 // budget.
 func (w *Window) thawTimeout(held time.Duration) time.Duration {
 	return max(w.budget/5, w.budget*4/5-held)
 }
 
-// Thaw thaws the guests and waits until they are thawed, at most for thawTimeout. After the
-// timeout, the watchdog continues to try without this run. Without Freeze before, Thaw only ends
-// the watchdog.
+// Thaw thaws the guests, and waits for at most thawTimeout until all guests are thawed. After
+// thawTimeout, the watchdog continues to try without this run. If Freeze was not called, Thaw ends
+// the watchdog and does nothing else.
 func (w *Window) Thaw() Ended {
 	defer w.close()
 	if w.since.IsZero() {
@@ -196,8 +197,8 @@ func (w *Window) Thaw() Ended {
 	return ended
 }
 
-// unsettled returns the guests that may be frozen and of which it is unknown whether they are
-// thawed.
+// unsettled returns the guests that the watchdog may have frozen and whose thaw it has not
+// reported.
 func (w *Window) unsettled() []pve.ID {
 	var open []pve.ID
 	for _, id := range w.guests {

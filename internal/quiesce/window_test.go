@@ -36,7 +36,7 @@ func TestWindow(t *testing.T) {
 	<-r.ended
 }
 
-// A window in which nothing was frozen thaws nothing, even if somebody else froze a guest.
+// A window thaws no guest if it froze none, even if a program other than snap froze a guest.
 func TestThawWithoutFreeze(t *testing.T) {
 	r := newRig(t, 1)
 	g := r.guests[r.ids[0]]
@@ -94,7 +94,7 @@ func TestOneGuestFails(t *testing.T) {
 	}
 }
 
-// A guest whose agent hangs in any call does not delay the run beyond the time budget, and the
+// If a guest's agent hangs, in whatever call, the run is not delayed beyond the budget, and the
 // guest is thawed in the end.
 func TestHangsWithinTheBudget(t *testing.T) {
 	const budget = 10 * time.Second
@@ -137,7 +137,7 @@ func TestHangsWithinTheBudget(t *testing.T) {
 	}
 }
 
-// A guest that hangs without end delays the thaw of no other guest.
+// If one guest hangs for ever, the other guests are thawed without delay.
 func TestOneHangsWithoutEnd(t *testing.T) {
 	for _, test := range []struct {
 		name string
@@ -183,7 +183,8 @@ func TestOneHangsWithoutEnd(t *testing.T) {
 	}
 }
 
-// A watchdog ends although a call that freezes does not. The note remains for the next run.
+// If a call that freezes a guest never ends, the watchdog ends all the same, and the guest's note
+// remains for the next run.
 func TestFreezeNeverEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 1)
