@@ -2,26 +2,26 @@ package report
 
 import "time"
 
-// Backlog records, from day to day, the number of snapshots below some datasets that were due for
-// destruction but not destroyed. Runs may destroy during the day the snapshots that arrive at
-// night, so days are compared by the smallest number of the day.
+// A due snapshot is one that the retention drops but that no run has destroyed yet. Backlog
+// records, from day to day, the number of due snapshots below some datasets. Snapshots may arrive
+// at night and be destroyed during the day, so two days are compared by the smallest number of each
+// day.
 type Backlog struct {
-	// Due is the number of snapshots that were due and still exist, without held or cloned ones. At
-	// is the time when a run counted the due snapshots.
+	// Due is the number of due snapshots, without snapshots that have a hold or a clone. At is the
+	// time when a run counted the due snapshots.
 	Due int       `json:"due"`
 	At  time.Time `json:"at"`
-	// Since is the beginning of the day to which Least belongs. A day lasts from one run to the
-	// first run at least twenty-four hours later. Least is the smallest number of due snapshots in
-	// the current day.
+	// Least is the smallest number of due snapshots in the current day. Since is the beginning of
+	// this day. A day lasts from one run to the first run at least twenty-four hours later.
 	Since time.Time `json:"since,omitzero"`
 	Least int       `json:"least,omitempty"`
-	// Yesterday and Before are the smallest numbers of due snapshots on the two days before, 0 if
-	// none were due.
+	// Yesterday is the smallest number of due snapshots on the day before the current day, and
+	// Before is the smallest number on the day before that day. Each is 0 if no snapshots were due.
 	Yesterday int `json:"yesterday,omitempty"`
 	Before    int `json:"before,omitempty"`
 }
 
-// With returns the backlog after a run that left the given number of due snapshots.
+// With returns the backlog after one more run. The run left the given number of due snapshots.
 func (b Backlog) With(due int, now time.Time) Backlog {
 	const day = 24 * time.Hour
 	switch passed := now.Sub(b.Since); {
@@ -38,12 +38,13 @@ func (b Backlog) With(due int, now time.Time) Backlog {
 // snapshots again: long enough for one run a week.
 const backlogFor = 8 * 24 * time.Hour
 
-// BacklogsAt returns the backlogs in the report that are still valid at the time now.
+// BacklogsAt returns, by datasets, each backlog in the report that is still valid at the time now.
 func (r *Run) BacklogsAt(now time.Time) map[string]Backlog {
 	return those(r.Backlogs, func(b Backlog) bool { return !b.At.After(now) && now.Sub(b.At) <= backlogFor })
 }
 
-// those returns a new map with the entries of all for which the function counts returns true.
+// those returns a new map with each entry of the map all for which the function counts returns
+// true.
 func those[V any](all map[string]V, counts func(V) bool) map[string]V {
 	counting := map[string]V{}
 	for name, v := range all {
@@ -54,6 +55,7 @@ func those[V any](all map[string]V, counts func(V) bool) map[string]V {
 	return counting
 }
 
-// Grows reports whether the backlog was larger on each of the last two days than on the day before.
-// A day without a backlog proves no growth, because many snapshots may have become due in one day.
+// Grows reports whether Before is more than 0, and both Yesterday and Least are larger than Before.
+// If Before is 0, there is no proof that the backlog grows, because many snapshots may have become
+// due in one day.
 func (b Backlog) Grows() bool { return b.Before > 0 && b.Yesterday > b.Before && b.Least > b.Before }

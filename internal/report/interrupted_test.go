@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// An interrupted receive counts as the one that an earlier run saw only if the resume token and the
-// disk's newest snapshot are the same.
+// An interrupted receive is the same that an earlier run saw only if neither the resume token nor
+// the disk's newest snapshot has changed.
 func TestInterrupted(t *testing.T) {
 	first := time.Unix(1_800_000_000, 0)
 	now := first.Add(26 * time.Hour)

@@ -9,7 +9,8 @@ type Problem struct {
 	Severity Severity `json:"level"`
 	Text     string   `json:"text"`
 	// Kept is written to the report file in place of Text, because other users may read the report
-	// file. Kept is shorter than Text, or empty. If Kept is nil, the file gets Text.
+	// file. Kept is shorter than Text, or empty. If Kept is nil, Text is written to the report
+	// file.
 	Kept *string `json:"-"`
 }
 
@@ -38,8 +39,8 @@ func ProblemOf(severity Severity, err error) Problem {
 // Severity is the importance of a problem in a report.
 type Severity string
 
-// The severities. A notice is meant for a person at a terminal, who may act on it later; a warning
-// is important enough for a mail.
+// The severities of a problem. A notice is for a person at a terminal, who may act on the problem
+// later. A warning is important enough for a mail.
 const (
 	Info    Severity = "info"
 	Notice  Severity = "notice"

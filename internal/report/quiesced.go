@@ -10,17 +10,17 @@ type Quiesced struct {
 	VMID int `json:"vmid"`
 	// Group is the name of the guest's group, "" if the guest is not in a group.
 	Group string `json:"group,omitempty"`
-	// How is the way in which the guest was to be frozen: "agent" or "cgroup".
+	// How is the configured way to freeze the guest: "agent" or "cgroup".
 	How string `json:"how"`
-	// Snapshot is the name of the snapshot, "" if none was made.
+	// Snapshot is the name of the guest's snapshots, "" if the run took none.
 	Snapshot string `json:"snapshot,omitempty"`
 	// Consistent is the consistency of the guest's snapshots: application, crash or torn.
 	Consistent Consistency `json:"consistent"`
-	// Reason is the reason why Consistent is not application.
+	// Reason is the reason why Consistent is not Application.
 	Reason string `json:"reason,omitempty"`
 	// Faults has the keys of the lasting faults that prevented a consistent snapshot of the guest.
 	// A fault has the same key in each run. A momentary fault, such as a running backup, has no
-	// key, and does not end a lasting fault.
+	// key. While it exists, the keys of lasting faults are kept.
 	Faults []string `json:"faults,omitempty"`
 	// Seconds is the longest time for which the guest may have been frozen.
 	Seconds float64 `json:"frozen_seconds"`
@@ -36,10 +36,10 @@ const (
 	// Application means that the guest was frozen until all its disks had their snapshots, so all
 	// data written before the freeze is complete.
 	Application Consistency = "application"
-	// Crash means that the snapshot is like the disks after a power cut.
+	// Crash means that the snapshots have the state of the disks after a power cut.
 	Crash Consistency = "crash"
-	// Torn means that some of the guest's disks have no snapshot, so the other disks may not match
-	// them.
+	// Torn means that at least one of the guest's disks has no snapshot of this time, so the
+	// snapshots of the other disks may not match this disk.
 	Torn Consistency = "torn"
 )
 
@@ -60,9 +60,9 @@ func (r *Run) AddQuiesced(q Quiesced) {
 	have.Seconds, have.Faults = seconds, slices.Compact(faults)
 }
 
-// CarryOver copies from an earlier report the outcomes of freezing guests that got no snapshots in
-// this run. The argument wanted of CarryOver reports whether the configuration still asks for
-// freezing a guest.
+// If a guest got no snapshots in this run, CarryOver copies the outcome of the guest's freeze from
+// an earlier report. The argument wanted of CarryOver is a function that reports whether the
+// configuration still asks for freezing a guest.
 func (r *Run) CarryOver(earlier []Quiesced, wanted func(vmid int) bool) {
 	now := slices.Clone(r.Quiesced)
 	for _, q := range earlier {

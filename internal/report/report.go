@@ -24,7 +24,7 @@ type Run struct {
 	// Success is true if every disk of a running guest has the snapshots that were due, except
 	// excluded disks. A failed destroy does not make Success false.
 	Success bool `json:"success"`
-	// LastSuccess is the end of the last successful run, this run or an earlier one.
+	// LastSuccess is the time at which the last successful run ended. This may be the present run.
 	LastSuccess time.Time     `json:"last_success,omitzero"`
 	Retention   string        `json:"retention"`
 	Pools       []Pool        `json:"pools"`
@@ -32,38 +32,39 @@ type Run struct {
 	Unprotected []Unprotected `json:"unprotected,omitempty"`
 	Problems    []Problem     `json:"problems,omitempty"`
 	Counts      map[Event]int `json:"counts"`
-	// Quiesced has the outcome of freezing each guest that should be frozen, from the last run that
-	// took snapshots of the guest.
+	// Quiesced has, for each guest that should be frozen, the outcome of the freeze in the last run
+	// that took snapshots of the guest.
 	Quiesced []Quiesced `json:"quiesced,omitempty"`
-	// Names are the names of the guests configured on the node, by VMID.
+	// Names has, by VMID, the name of each guest that is configured on the node.
 	Names map[int]string `json:"guest_names,omitempty"`
 	// Locked is the number of guests that have been locked long enough for a warning.
 	Locked int `json:"locked,omitempty"`
 	// Unlisted is true if Proxmox's live list of running guests could not be read.
 	Unlisted bool `json:"unlisted,omitempty"`
-	// LeftFrozen are the VMIDs of the guests that snapwatch froze and that may still be frozen.
+	// LeftFrozen has the VMIDs of the guests that snapwatch froze and that may still be frozen.
 	LeftFrozen []int `json:"left_frozen,omitempty"`
-	// Backlogs are the snapshots that were due for destruction but not destroyed. The key is a list
-	// of datasets of one pool, separated by commas: the backlog is that of the disks below these
-	// datasets. If this run did not read the datasets, the backlog is from an earlier run.
+	// Backlogs has, for some datasets of one pool, the number of snapshots that the retention drops
+	// but that no run has destroyed yet. The key is a list of the datasets, separated by commas,
+	// and the backlog counts the snapshots of the disks below them. If this run did not read the
+	// datasets, the backlog is from an earlier run.
 	Backlogs map[string]Backlog `json:"backlogs,omitempty"`
 	// Rooms has, by pool, the free space for snapshots. If this run did not read a pool, its entry
 	// is from an earlier run.
 	Rooms map[string]Room `json:"rooms,omitempty"`
-	// Interrupted are the interrupted receives that prune found, by dataset. If this run did not
+	// Interrupted has, by dataset, the interrupted receive that prune found. If this run did not
 	// read a dataset, its entry is from an earlier run.
 	Interrupted map[string]Interrupted `json:"interrupted,omitempty"`
-	// Sightings has, by pool, the times when runs found the pool's lock taken by a process that
-	// does not record the time of locking. If this run did not try to lock a pool, its entry is
-	// from an earlier run.
+	// Sightings has, by pool, the first and the last time when a run found the pool's lock taken by
+	// a process that does not record the time of locking. If this run did not try to lock a pool,
+	// its entry is from an earlier run.
 	Sightings map[string]Sighting `json:"lock_sightings,omitempty"`
 }
 
-// Kept is a guest's configuration that is stored on a snapshot of a disk.
+// Kept is the record of a guest's configuration that is stored on a snapshot of a disk.
 type Kept struct {
 	// Sum is a hash of the stored guest configuration.
 	Sum string `json:"sum"`
-	// Snapshot is the name of the disk's newest snapshot that stores the configuration.
+	// Snapshot is the name of the disk's newest snapshot on which the configuration is stored.
 	Snapshot string `json:"snapshot"`
 }
 
@@ -89,7 +90,7 @@ type Disk struct {
 	Error    string `json:"error,omitempty"`
 }
 
-// Unprotected is a volume of a running guest that no snapshot covers.
+// Unprotected is a volume of a running guest of which snap takes no snapshots.
 type Unprotected struct {
 	VMID   int    `json:"vmid"`
 	Volume string `json:"volume"`
@@ -104,30 +105,31 @@ type Kind string
 const (
 	// OtherStorage means that the volume is not on a ZFS storage of this node.
 	OtherStorage Kind = "storage"
-	// OtherName means that the volume's name is not the name of a disk.
+	// OtherName means that the volume's name does not have the form of a disk's name, such as
+	// vm-100-disk-0.
 	OtherName Kind = "name"
 	// NotFound means that the storage has no dataset of the volume's name.
 	NotFound Kind = "not_found"
-	// BindMount means that the volume is a directory of this node, Device that it is a device of
-	// this node. A person puts such volumes outside the storages on purpose, so the report lists
-	// them but does not count them as unprotected.
+	// BindMount means that the volume is a directory of this node, and Device that the volume is a
+	// device of this node. A person puts such a volume outside the storages on purpose, so the
+	// report lists the volume but does not count it as unprotected.
 	BindMount Kind = "bind"
 	Device    Kind = "device"
 	// Failed means that the disk is unprotected because taking its snapshot failed.
 	Failed Kind = "failed"
-	// NotTouched means that the guest's state or label did not allow a snapshot.
+	// NotTouched means that the guest's state or the disk's label did not allow a snapshot.
 	NotTouched Kind = "state"
 )
 
 // Kinds returns the reasons for unprotected disks that the report counts.
 func Kinds() []Kind { return []Kind{OtherStorage, OtherName, NotFound, Failed, NotTouched} }
 
-// ResultUnprotected is the result for a running guest's disk that should have got a snapshot and
-// did not.
+// ResultUnprotected is the result for a running guest's disk that should have a new snapshot but
+// has none.
 const ResultUnprotected = "unprotected"
 
-// UnprotectedByKind counts the unprotected volumes and the disks that should have got a snapshot
-// and did not, by kind.
+// UnprotectedByKind returns, by kind, the number of unprotected volumes and of disks that should
+// have a new snapshot but have none.
 func (r *Run) UnprotectedByKind() map[Kind]int {
 	counts := map[Kind]int{}
 	for _, u := range r.Unprotected {
@@ -149,7 +151,7 @@ func (r *Run) Add(severity Severity, format string, args ...any) {
 	r.Note(Problem{Severity: severity, Text: fmt.Sprintf(format, args...)})
 }
 
-// Note adds an existing Problem to the report, in the same way as [Run.Add].
+// Note adds an existing Problem to the report. As in [Run.Add], a warning counts as a failure.
 func (r *Run) Note(p Problem) {
 	r.Problems = append(r.Problems, p)
 	if p.Severity == Warning {
@@ -177,13 +179,13 @@ func (r *Run) Nothing() bool {
 	return true
 }
 
-// The names of the report files in the state directory: that of snap, and that of prune.
+// The names of the report files of snap and of prune, in the state directory.
 const (
 	Name      = "last-run.json"
 	PruneName = "last-prune.json"
 )
 
-// LoadFile reads the report in the file of the given name in the state directory. If there is no
+// LoadFile reads the report in the file with the given name, in the state directory. If there is no
 // report, the error wraps [fs.ErrNotExist].
 func LoadFile(stateDir, name string) (Run, error) {
 	var r Run
@@ -206,16 +208,16 @@ func (r *Run) SuccessBefore(now time.Time) time.Time {
 	return r.LastSuccess
 }
 
-// SnapLimit returns the longest time that may have passed since the last successful run of snap
-// ended: three times period, the longest time between two starts by cron. If period is 0, that is,
-// unknown, a quarter of an hour is assumed.
+// SnapLimit returns the age of the last successful run of snap above which this run counts as too
+// old. The age is three times period, the longest time between two starts by cron. If period is
+// unknown, it is 0, and SnapLimit assumes a quarter of an hour.
 func SnapLimit(period time.Duration) time.Duration {
 	return 3 * cmp.Or(period, 15*time.Minute)
 }
 
-// PruneLimit returns the longest time that may have passed since the last successful run of prune
-// ended: twice period, the longest time between two starts by cron, plus four hours. If period is
-// 0, that is, unknown, an hour is assumed.
+// PruneLimit returns the age of the last successful run of prune above which this run counts as too
+// old. The age is four hours plus twice period, the longest time between two starts by cron. If
+// period is unknown, it is 0, and PruneLimit assumes an hour.
 func PruneLimit(period time.Duration) time.Duration {
 	return 2*cmp.Or(period, time.Hour) + 4*time.Hour
 }
@@ -249,7 +251,7 @@ func save(stateDir, name string, text []byte, mode fs.FileMode) error {
 	return files.Replace(filepath.Join(stateDir, name), append(text, '\n'), mode)
 }
 
-// Last reads a report as LoadFile does, but returns an empty report if the file does not exist.
+// Last reads a report like LoadFile. If the file does not exist, Last returns an empty report.
 func Last(stateDir, name string) (Run, error) {
 	r, err := LoadFile(stateDir, name)
 	if errors.Is(err, fs.ErrNotExist) {

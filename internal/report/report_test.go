@@ -69,8 +69,8 @@ func TestUncoveredByKind(t *testing.T) {
 	assert.Equal(t, map[Kind]int{OtherStorage: 2, OtherName: 1, NotTouched: 1, Failed: 1}, run.UnprotectedByKind())
 }
 
-// The age from which the last run of snap or prune counts as late follows from the time between two
-// starts by cron.
+// The time between two starts by cron decides from which age the last run of snap or prune counts
+// as late.
 func TestLimits(t *testing.T) {
 	assert.Equal(t, 45*time.Minute, SnapLimit(0), "as often as we register it")
 	assert.Equal(t, 6*time.Hour, PruneLimit(0))

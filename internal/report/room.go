@@ -6,18 +6,19 @@ import "time"
 type Room struct {
 	// At is the time when a run read the pool's space.
 	At time.Time `json:"at"`
-	// Size and Allocated are the pool's bytes as zpool list prints them, 0 if zpool did not answer.
+	// Size is the size of the pool, and Allocated its allocated part, in bytes, as zpool list
+	// prints them. Both are 0 if zpool did not answer.
 	Size      uint64 `json:"size,omitempty"`
 	Allocated uint64 `json:"allocated,omitempty"`
 	// Thick is the number of running guests' disks with a refreservation. Reserves is the number of
-	// bytes that the next snapshots of these disks reserve, and Free the number of free bytes for
-	// them.
+	// bytes that the next snapshots of these disks reserve, and Free is the number of free bytes
+	// for these snapshots.
 	Thick    int    `json:"thick,omitempty"`
 	Reserves uint64 `json:"reserves,omitempty"`
 	Free     uint64 `json:"free,omitempty"`
-	// Full is a text that the pool is fuller than its limits, "" if it is not; FullCritical is true
-	// beyond the critical limit. Short is a text that the pool may lack space for the next
-	// snapshots of disks with a refreservation, "" if it does not.
+	// Full is a text if the pool is fuller than its limits, and "" if it is not. FullCritical is
+	// true if the pool is fuller than its critical limit. Short is a text if the pool may lack
+	// space for the next snapshots of disks with a refreservation, and "" if the space suffices.
 	Full         string `json:"full,omitempty"`
 	FullCritical bool   `json:"full_critical,omitempty"`
 	Short        string `json:"short,omitempty"`
@@ -27,7 +28,8 @@ type Room struct {
 // again: long enough for one run a week.
 const roomFor = backlogFor
 
-// RoomsAt returns the records of pools' space in the report that are still valid at the time now.
+// RoomsAt returns, by pool, each record of the pool's space in the report that is still valid at
+// the time now.
 func (r *Run) RoomsAt(now time.Time) map[string]Room {
 	return those(r.Rooms, func(room Room) bool { return !room.At.After(now) && now.Sub(room.At) <= roomFor })
 }

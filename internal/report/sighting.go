@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Sighting records the first and the last time that runs saw a pool's lock held by a process that
+// Sighting has the first and the last time when a run found a pool's lock taken by a process that
 // does not record the time of locking.
 type Sighting struct {
 	First time.Time `json:"first"`
@@ -13,12 +13,11 @@ type Sighting struct {
 }
 
 const (
-	// sightingFor is the time for which the record that a run found a pool locked is valid: long
-	// enough for one run a day.
+	// A Sighting is valid for sightingFor after its last time: long enough for one run a day.
 	sightingFor = 25 * time.Hour
-	// loneFor is the time for which the record is valid after only one run found the pool locked.
-	// If the next run follows later, the two runs do not prove that the lock was held between them,
-	// because a process may have held the lock for a moment each time.
+	// If so far only one run found the pool locked, its Sighting is valid for loneFor. A second run
+	// after loneFor that finds the pool locked does not prove that the lock was held between the
+	// two runs, because a process may have held the lock for a moment at each run.
 	loneFor = 2 * time.Hour
 )
 
@@ -27,8 +26,8 @@ func (s Sighting) counts(now time.Time) bool {
 	return age >= 0 && age <= sightingFor
 }
 
-// Again returns the record s of a locked pool after a run found the pool locked at the time now,
-// and the time since which the lock has been held according to the record.
+// Again returns the Sighting s of a pool after one more run: the run found the pool locked at the
+// time now. Again also returns the time since which, by this Sighting, the lock has been held.
 func (s Sighting) Again(now time.Time) (next Sighting, since time.Time) {
 	if !s.counts(now) {
 		return Sighting{now, now}, now
@@ -40,8 +39,7 @@ func (s Sighting) Again(now time.Time) (next Sighting, since time.Time) {
 	return next, s.First
 }
 
-// SightingsAt returns the records of locked pools in the report that are still valid at the time
-// now.
+// SightingsAt returns, by pool, each Sighting in the report that is still valid at the time now.
 func (r *Run) SightingsAt(now time.Time) map[string]Sighting {
 	counting := map[string]Sighting{}
 	maps.Copy(counting, r.Sightings)

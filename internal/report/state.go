@@ -18,22 +18,24 @@ const StateName = "state.json"
 // stateVersion is the version of the format of state.json.
 const stateVersion = 1
 
-// State is the information that a run of snap leaves for the next run. Information in State is
-// never by itself a reason to destroy a snapshot or bookmark. Without a valid state, the next run
-// reads more from ZFS.
+// State is the information that a run of snap leaves for the next run. State alone is never a
+// reason to destroy a snapshot or bookmark. Without a valid state, the next run reads more from
+// ZFS.
 type State struct {
 	Version int `json:"version"`
-	// Checked has, by dataset, the record of each disk's history.
+	// Checked has, by dataset, the record of the disk's history.
 	Checked map[string]Checked `json:"checked,omitempty"`
-	// SlowHistory has, by pool, the time of a run in which reading the pool's history took too
-	// long.
+	// SlowHistory has, by pool, the time of the last run in which reading the pool's history took
+	// too long.
 	SlowHistory map[string]time.Time `json:"slow_history,omitempty"`
 	// Signs holds, by the guid of a dataset, the sign that the dataset came from another host. The
 	// sign is "" if a person adopted the dataset.
 	Signs map[string]string `json:"signs,omitempty"`
-	// Configs are the configurations stored on snapshots, by the disk's dataset.
+	// Configs has, by dataset, the record of the guest's configuration that is stored on a snapshot
+	// of the disk.
 	Configs map[string]Kept `json:"configs,omitempty"`
-	// Busy is the number of runs that have waited for the lock of a running guest, by VMID.
+	// Busy has, by VMID, the number of runs in succession that skipped a running guest because its
+	// lock was taken.
 	Busy map[int]int `json:"busy,omitempty"`
 	// SeenStopped has the VMIDs of the guests that did not run in the last run of snap.
 	SeenStopped []int `json:"seen_stopped,omitempty"`
@@ -53,36 +55,37 @@ func (s State) CheckedOf(dataset string, guid uint64) Checked {
 }
 
 // Checked is the record that a run makes of a disk's history: the transaction group up to which the
-// bookmarks were judged, and the one up to which the disk is this node's own.
+// disk's bookmarks were judged, and the transaction group up to which the disk is this node's own.
 type Checked struct {
 	// GUID and Origin are the ZFS properties guid and origin of the disk's dataset.
 	GUID   uint64 `json:"guid"`
 	Origin string `json:"origin,omitempty"`
-	// TXG is the last transaction group of the pool for which the bookmarks were checked. Newest is
-	// the name of the disk's newest snapshot when the bookmarks were checked, and Changed is the
+	// TXG is the transaction group of the pool up to which the disk's bookmarks were checked.
+	// Newest is the name of the disk's newest snapshot at that time, and Changed is the time of the
 	// last change of the disk's list of snapshots, in Unix seconds.
 	TXG     uint64 `json:"txg"`
 	Newest  string `json:"newest,omitempty"`
 	Changed int64  `json:"changed,omitempty"`
 	// Own is the transaction group of the newest snapshot that belongs to this node. A snapshot
 	// belongs to this node if this node made the snapshot or saw a guest run on the disk while the
-	// snapshot existed. Own is 0 if it is unknown whether the disk belongs to this node; Foreign is
+	// snapshot existed. Own is 0 if it is unknown whether the disk belongs to this node. Foreign is
 	// true if the disk is known to be a copy.
 	Own     uint64 `json:"own,omitempty"`
 	Foreign bool   `json:"foreign,omitempty"`
-	// Elsewhere is true if the guest was on another node of the cluster at the last run. If the
-	// guest is on this node at the next run, the snapshots that its disk received until then count
+	// Elsewhere is true if, at this run, the guest was on another node of the cluster. If the guest
+	// is on this node at the next run, all snapshots that the disk received before that run count
 	// as this node's own.
 	Elsewhere bool `json:"elsewhere,omitempty"`
-	// Unproven has the bookmarks of which it is unproven whether they belong to a discarded
-	// history.
+	// Unproven has the bookmarks of the disk for which no proof exists whether they belong to a
+	// discarded history.
 	Unproven []Unproven `json:"unproven,omitempty"`
-	// Gone is the time since which zfs lists no longer have the dataset, zero if the dataset
+	// Gone is the time of the first list by zfs that lacked the dataset, zero if the dataset
 	// exists.
 	Gone time.Time `json:"gone,omitzero"`
 }
 
-// Unproven is a bookmark whose history could not be proved, with the reason.
+// Unproven is a bookmark for which no proof exists whether it belongs to a discarded history, with
+// the reason.
 type Unproven struct {
 	Name   string `json:"name"`
 	GUID   uint64 `json:"guid"`
@@ -90,8 +93,8 @@ type Unproven struct {
 }
 
 // LoadState reads the state that the last run of snap saved in state.json. LoadState returns an
-// empty state if the file is missing or unusable. The error is the reason, and is nil if the file
-// is missing.
+// empty state if the file is missing or unusable. The error is the reason why the file is unusable.
+// If the file is missing, the error is nil.
 func LoadState(stateDir string) (State, error) {
 	empty := State{Version: stateVersion}
 	path := filepath.Join(stateDir, StateName)

@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// If state.json is unusable, LoadState returns an empty state and the reason; with an empty state,
-// the next run must look at more disks.
+// If state.json is unusable, LoadState returns an empty state and the reason. With an empty state,
+// a run must look at more disks than with the state of the last run.
 func TestState(t *testing.T) {
 	dir := t.TempDir()
 	s, err := LoadState(dir)
@@ -31,8 +31,8 @@ func TestState(t *testing.T) {
 	}
 }
 
-// CheckedOf returns the record of a disk by the disk's guid: a renamed disk keeps its record, and
-// another disk of the same name does not get it.
+// CheckedOf finds the record of a disk by the disk's guid. So a renamed disk keeps its record, and
+// a new disk with the old name does not get this record.
 func TestCheckedOf(t *testing.T) {
 	s := State{Checked: map[string]Checked{"tank/a": {GUID: 1, Own: 5}, "tank/b": {GUID: 2, Own: 6}, "half/a": {GUID: 1, Own: 7}}}
 	for _, test := range []struct {

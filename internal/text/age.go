@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Age returns a span of time for people, in the two largest units, such as 45s, 12m, 3h50m or 2d4h.
+// Age returns a text for a length of time, for people, in the two largest units, such as 45s, 12m,
+// 3h50m or 2d4h.
 func Age(d time.Duration) string { return string(AppendAge(make([]byte, 0, 24), d)) }
 
 // AppendAge appends the result of [Age] to text.

@@ -11,7 +11,8 @@ import (
 )
 
 // Plain replaces characters that would mislead the programs that parse a plugin's output. In the
-// output of a plugin, a bar begins performance data, and a newline begins another line.
+// output of a plugin, a vertical bar begins the performance data, and a newline begins the next
+// line.
 func Plain(text string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -26,7 +27,7 @@ func Plain(text string) string {
 	}, text)
 }
 
-// Clip shortens text to at most limit bytes, at the boundary of a character.
+// Clip returns text, cut between two characters to a length of at most limit bytes.
 func Clip(text string, limit int) string {
 	if len(text) <= limit {
 		return text

@@ -18,14 +18,16 @@ type KeptConfig struct {
 }
 
 // configProperties are the properties that [Reader.Configs] reads of every snapshot, in the order
-// of the output. A native ZFS property comes last, for the reason given at headProperties.
+// of the output. The last property is a native ZFS property, for the reason given at
+// headProperties.
 var configProperties = []string{"createtxg", "creation", GuestConfig, "guid"}
 
-// Configs reads all snapshots of a dataset with the configurations stored on them, the oldest
-// first. If the output is malformed, Configs returns no snapshots, because a property value with
-// line breaks may look like a row of another snapshot. A snapshot with an unreadable property is
-// left out, and the error is [Faults]. Inherited values are ignored: such a value belongs to the
-// dataset, not to the snapshot. The cost grows with the number of snapshots.
+// Configs reads all snapshots of a dataset, each with the configuration stored on it, the oldest
+// first. If the output of zfs is malformed, Configs returns no snapshots, because a property value
+// with line breaks may look like a row of another snapshot. Configs leaves out a snapshot with an
+// unreadable property, and the error is [Faults]. Configs ignores inherited values, because an
+// inherited value belongs to the dataset, not to the snapshot. The cost grows with the number of
+// snapshots.
 func (r Reader) Configs(ctx context.Context, dataset string) ([]KeptConfig, error) {
 	var all []KeptConfig
 	faults := Faults{}
@@ -67,8 +69,9 @@ func (r Reader) Configs(ctx context.Context, dataset string) ([]KeptConfig, erro
 	return all, cmp.Or(err, faults.orNil())
 }
 
-// ConfigsOf returns the configurations stored on the named snapshots, by full name. ConfigsOf
-// leaves out a snapshot that no longer exists. A snapshot without a configuration has the value "".
+// ConfigsOf returns, by full name, the configuration that is stored on each of the named snapshots.
+// The configuration is "" for a snapshot that stores none. ConfigsOf leaves out a snapshot that no
+// longer exists.
 func (r Reader) ConfigsOf(ctx context.Context, fullNames []string) (map[string]string, error) {
 	values := map[string]string{}
 	for chunk := range slices.Chunk(fullNames, namesPerCall) {

@@ -7,8 +7,8 @@ import (
 
 // Damage lists the snapshots and datasets of a pool that have permanent errors.
 type Damage struct {
-	// Snapshots are the names of the snapshots with errors, by dataset. The name "" means the
-	// dataset itself.
+	// Snapshots has, by dataset, the names of the snapshots with errors. The name "" means that the
+	// dataset itself has errors.
 	Snapshots map[string][]string `json:"datasets,omitempty"`
 	// Unresolved is the number of damaged places that belong to no existing dataset, such as the
 	// pool's own metadata or a dataset that was destroyed.
@@ -19,8 +19,8 @@ type Damage struct {
 var object = regexp.MustCompile(`:<0x[0-9a-f]+>$`)
 
 // ResolveDamage finds the datasets that contain the files and objects with permanent errors in the
-// output of `zpool status -v`. The argument mounts has the mounted datasets by mount point, because
-// ZFS names a file in a mounted dataset by its path only.
+// output of `zpool status -v`. The argument mounts has, by mount point, the mounted dataset,
+// because ZFS names a file in a mounted dataset by the file's path, without the dataset.
 func ResolveDamage(places []string, mounts map[string]string) Damage {
 	d := Damage{Snapshots: map[string][]string{}}
 	seen := map[string]bool{}
@@ -39,8 +39,8 @@ func ResolveDamage(places []string, mounts map[string]string) Damage {
 	return d
 }
 
-// datasetOf returns the dataset or snapshot that contains a file or object which zpool status -v
-// names, "" if none does.
+// zpool status -v names a file or an object. datasetOf returns the dataset or snapshot that
+// contains it, "" if none does.
 func datasetOf(place string, mounts map[string]string) string {
 	if !strings.HasPrefix(place, "/") {
 		// Cut the file name off first, because a file name may end like an object number.
@@ -60,7 +60,7 @@ func datasetOf(place string, mounts map[string]string) string {
 // octal decodes the characters that /proc/self/mounts writes as octal numbers.
 var octal = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
 
-// ParseMounts returns the ZFS datasets by mount point, from the text of /proc/self/mounts.
+// ParseMounts returns, by mount point, the mounted ZFS dataset, from the text of /proc/self/mounts.
 func ParseMounts(text string) map[string]string {
 	mounts := map[string]string{}
 	for line := range strings.Lines(text) {

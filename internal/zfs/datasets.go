@@ -14,9 +14,9 @@ import (
 
 // headProperties are the properties that [Reader.Children] and [Reader.Descendants] read of every
 // dataset, in the order of zfs's output. User properties are free text that a received stream may
-// have chosen: a value with line breaks can look like rows of another dataset. Among the properties
-// that are read, a native ZFS property comes last: zfs prints its row after the false rows, where
-// the parser does not expect it.
+// have chosen: a value with line breaks can look like rows of another dataset. The last property
+// that is read is a native ZFS property. Its row follows after the false rows, where the parser
+// does not expect it, so the parser notices the false rows.
 var (
 	headProperties  = slices.Concat(nativeProperties[:len(nativeProperties)-1], labelProperties)
 	labelProperties = []string{LabelRunning, LabelNoSnap, "guid"}
@@ -25,12 +25,12 @@ var (
 	nativeProperties = []string{
 		"creation", "origin", prevsnap, "inconsistent", "receive_resume_token", "written", snapshotsChanged, "guid",
 	}
-	// roomProperties are the properties about free space, read only by runs that take snapshots.
+	// roomProperties are the properties about free space. Only runs that take snapshots read
+	// roomProperties.
 	roomProperties = []string{"available", "refreservation", "usedbyrefreservation"}
 )
 
-// Some ZFS versions do not know the properties prevsnap and snapshots_changed, and zfs get fails if
-// it does not know a property.
+// Properties that some ZFS versions do not know. If zfs get does not know a property, it fails.
 const (
 	// prevsnap is undocumented, so any ZFS release may remove it (docs/zfs-versions.md).
 	prevsnap = "prevsnap"
@@ -38,23 +38,24 @@ const (
 	snapshotsChanged = "snapshots_changed"
 )
 
-// Children lists the filesystems and volumes directly below each of the parents, which must be in
-// one pool, with one zfs process. If Children returns both heads and an error, the error is a
-// [*command.Error]: zfs complained and exited by itself, and each returned head is complete. If a
-// label makes the list unreadable, Children starts more zfs processes to read the labels. Only
-// Children reads the properties about free space.
+// Children lists the filesystems and volumes directly below each of the parents, by one zfs
+// process. All parents must be in one pool. If Children returns both heads and an error, the error
+// is a [*command.Error]: zfs printed an error and exited by itself, and each returned head is
+// complete. If a label makes the list unreadable, Children starts further zfs processes to read the
+// labels. No method of Reader except Children reads the properties about free space.
 func (r Reader) Children(ctx context.Context, parents ...string) ([]Dataset, error) {
 	heads, err := r.labelled(ctx, []string{"-d", "1"}, roomProperties, parents)
 	return without(heads, parents), err
 }
 
 // Descendants lists the roots and all filesystems and volumes below the roots, which must be in one
-// pool. Descendants returns the same kinds of errors as [Reader.Children].
+// pool. The errors of Descendants are those of [Reader.Children].
 func (r Reader) Descendants(ctx context.Context, roots ...string) ([]Dataset, error) {
 	return r.labelled(ctx, []string{"-r"}, nil, roots)
 }
 
-// DescendantsUnlabelled does the same as [Reader.Descendants], but reads no user properties.
+// DescendantsUnlabelled lists the same datasets as [Reader.Descendants], but reads no user
+// properties.
 func (r Reader) DescendantsUnlabelled(ctx context.Context, roots ...string) ([]Dataset, error) {
 	return r.heads(ctx, []string{"-r"}, nativeProperties, roots)
 }
@@ -74,8 +75,8 @@ func without(heads []Dataset, parents []string) []Dataset {
 }
 
 // heads reads datasets with zfs get, because zfs list does not print the source of a property.
-// heads does not read received values: for received values, zfs would read each dataset again for
-// every property, which takes ten times as long (see [Reader.Received]).
+// heads does not read received values, because zfs would then read each dataset again for every
+// property, which takes ten times as long (see [Reader.Received]).
 func (r Reader) heads(ctx context.Context, depth, properties, names []string) ([]Dataset, error) {
 	ask := func(properties []string) ([]Dataset, error) {
 		argv := append([]string{"zfs", "get", "-Hp"}, depth...)
@@ -101,9 +102,9 @@ func (r Reader) heads(ctx context.Context, depth, properties, names []string) ([
 	}
 }
 
-// withoutUnknown removes from properties the property that zfs, in the error err, rejected as
-// unknown. If zfs does not name the rejected property, withoutUnknown removes all properties that
-// some ZFS versions do not know. A rejected call costs no I/O.
+// withoutUnknown removes from properties the property that zfs rejected as unknown in the error
+// err. If err does not name the property, withoutUnknown removes all properties that some ZFS
+// versions do not know. A call that zfs rejects reads nothing from the pool.
 func withoutUnknown(properties []string, err error) []string {
 	failed, ok := errors.AsType[*command.Error](err)
 	if !ok || command.ExitCode(err) != 2 {
@@ -132,14 +133,15 @@ func withoutProperty(properties []string, name string) []string {
 }
 
 // datasetParser turns the rows of zfs get into heads. datasetParser accepts rows only in the order
-// in which zfs prints them: all properties of a dataset, then the next dataset. Because of that
-// order, a received property with a newline is not read as a row of another dataset.
+// in which zfs prints them: all properties of a dataset, then the next dataset. Because the parser
+// demands this order, it never reads a part of a received property with a newline as a row of
+// another dataset.
 type datasetParser struct {
 	properties []string
 	heads      []Dataset
 	seen       map[string]bool
 	blind      bool // prevsnap is not among the properties
-	at         int  // the number of properties read of the last head
+	at         int  // the number of properties that were read of the last head
 }
 
 func (p *datasetParser) line(line string) error {
@@ -166,8 +168,7 @@ func (p *datasetParser) line(line string) error {
 	return nil
 }
 
-// lacks returns an error if zfs printed no row of a requested dataset although zfs exited without
-// an error.
+// lacks returns an error if zfs exited without an error but printed no row of a requested dataset.
 func (p *datasetParser) lacks(names []string) error {
 	for _, name := range names {
 		if !p.seen[name] {
@@ -177,7 +178,7 @@ func (p *datasetParser) lacks(names []string) error {
 	return nil
 }
 
-// end drops the last dataset, and returns an error, if zfs did not print all its rows.
+// If zfs did not print all rows of the last dataset, end drops this dataset and returns an error.
 func (p *datasetParser) end() error {
 	if p.at != 0 && p.at != len(p.properties) {
 		last := p.heads[len(p.heads)-1].Name
@@ -226,9 +227,10 @@ func (h *Dataset) set(property, value, source string) (err error) {
 	return err
 }
 
-// newestOf returns the newest snapshot's name from the value of prevsnap, and whether snapwatch
-// understands the value. A clone without snapshots of its own shows its origin in prevsnap. Any
-// other value means that this ZFS uses prevsnap differently, so the newest snapshot is unknown.
+// newestOf returns the name of the newest snapshot from the value of prevsnap, and true if
+// snapwatch understands the value. A clone without snapshots of its own has its origin as prevsnap.
+// If prevsnap names neither a snapshot of the dataset nor its origin, this ZFS uses prevsnap
+// differently, so the newest snapshot is unknown.
 func (h *Dataset) newestOf(value string) (name string, known bool) {
 	name, own := strings.CutPrefix(value, h.Name+"@")
 	switch {
@@ -263,8 +265,8 @@ func unset(value string) string {
 	return value
 }
 
-// parseBytes parses a number of bytes in the output of zfs; for "-", which means no value, it
-// returns 0.
+// parseBytes parses a number of bytes in the output of zfs. For "-", which means no value,
+// parseBytes returns 0.
 func parseBytes(value string) (uint64, error) {
 	if unset(value) == "" {
 		return 0, nil
@@ -272,7 +274,8 @@ func parseBytes(value string) (uint64, error) {
 	return strconv.ParseUint(value, 10, 64)
 }
 
-// endOfTime is the Unix time after which a time may not fit into JSON: the end of the year 9999.
+// endOfTime is the end of the year 9999, as a Unix time. JSON may not be able to express a later
+// time.
 const endOfTime = 253370764800
 
 // parseTime parses a Unix time in seconds from the output of zfs. The creation time of a received

@@ -18,8 +18,8 @@ import (
 	"snapwatch/internal/command"
 )
 
-// labelledPool returns a function that answers like zfs get for the datasets of a pool, whose
-// labels may have any values.
+// labelledPool returns a function that answers like zfs get for the datasets of a pool. The labels
+// of these datasets may have any values.
 func labelledPool(calls *int, running map[string]string, datasets ...string) Reader {
 	return Reader{Run: func(_ context.Context, c command.Cmd, each func(string) error) error {
 		*calls++
@@ -42,8 +42,9 @@ func labelledPool(calls *int, running map[string]string, datasets ...string) Rea
 	}}
 }
 
-// If the value of a label makes the output of zfs unreadable, only the disk with this value may
-// lose its labels, and the value must not imitate rows about another disk.
+// If the value of a label makes the output of zfs unreadable, the labels of this one disk are
+// unreadable, and the labels of all other disks are read. The value must not be read as rows about
+// another disk.
 func TestALabelSpoilsNoOtherDisk(t *testing.T) {
 	madeUp := func(dataset string, more ...string) (rows string) {
 		for _, p := range slices.Concat(more, headProperties[:len(headProperties)-3]) {
@@ -80,8 +81,7 @@ func TestALabelSpoilsNoOtherDisk(t *testing.T) {
 			}
 		})
 	}
-	// One disk with an unreadable label among many must not make the reader ask for each disk
-	// alone.
+	// If one disk of many has an unreadable label, the reader must not call zfs once for each disk.
 	calls, many := 0, []string{"tank"}
 	for i := range 400 {
 		many = append(many, fmt.Sprintf("tank/vm-%d-disk-0", 100+i))
@@ -133,7 +133,7 @@ func TestLabelsTakeHalfOfTheTime(t *testing.T) {
 	assert.Contains(t, heads[2].Unlabelled, "deadline exceeded")
 }
 
-// An unreadable property value is a problem of its own dataset only.
+// An unreadable property value is a problem of its own dataset, and of no other dataset.
 func TestAValueSpoilsNoOtherDisk(t *testing.T) {
 	good := headLines()
 	for _, bad := range []struct{ old, new, said string }{
@@ -152,8 +152,8 @@ func TestAValueSpoilsNoOtherDisk(t *testing.T) {
 	}
 }
 
-// A snapshot's unreadable value, which a stream may contain, is a fault of the snapshot's own
-// dataset only.
+// A stream may contain a snapshot with an unreadable value. Such a value is a fault of the
+// snapshot's own dataset, and of no other dataset.
 func TestASnapshotSpoilsNoOtherDisk(t *testing.T) {
 	for _, creation := range []string{"0", "-1", "9223372036854775808", "568971820800", "x"} {
 		r := Reader{Run: func(_ context.Context, c command.Cmd, each func(string) error) error {
@@ -183,8 +183,8 @@ func TestASnapshotSpoilsNoOtherDisk(t *testing.T) {
 }
 
 // The output of a zfs that was killed is not used. If zfs prints an error and exits by itself, all
-// heads with complete rows are used. A head with incomplete rows must be dropped, because without
-// its newest snapshot and label it would look like a new disk.
+// heads with complete rows are used. A head with incomplete rows must be dropped. Without its
+// newest snapshot and its label, its disk would look like a new disk.
 func TestHeadsOfAListingThatFails(t *testing.T) {
 	killed := exec.Command("sh", "-c", "kill -9 $$").Run()
 	complained := exec.Command("false").Run()

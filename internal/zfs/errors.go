@@ -13,7 +13,7 @@ import (
 // ErrOutput is in the chain of every error that reports unexpected output of zfs or zpool.
 var ErrOutput = errors.New("unreadable output")
 
-// outputError adds [ErrOutput] to an error's chain without changing the error's text.
+// outputError adds [ErrOutput] to an error's chain and leaves the error's text unchanged.
 type outputError struct{ error }
 
 func (e outputError) Unwrap() []error { return []error{ErrOutput, e.error} }
@@ -22,15 +22,15 @@ func unreadable(format string, args ...any) error {
 	return outputError{fmt.Errorf(format, args...)}
 }
 
-// Complained reports whether zfs exited by itself with an error status. If zfs exited by itself,
-// each row that it printed is complete, but rows may be missing.
+// Complained reports whether zfs exited by itself with an error status. In this case, each row that
+// zfs printed is complete, but rows may be missing.
 func Complained(err error) bool {
 	_, is := errors.AsType[*command.Error](err)
 	return is && command.ExitCode(err) > 0
 }
 
-// Faults is the error of a call that could not read some properties of some datasets: the reason,
-// by dataset. The results for datasets without an entry in Faults are complete.
+// Faults is the error of a call that could not read some properties of some datasets. Faults has,
+// by dataset, the reason. The result for a dataset without an entry in Faults is complete.
 type Faults map[string]string
 
 func (f Faults) Error() string {
@@ -44,7 +44,8 @@ func (f Faults) Error() string {
 // Unwrap makes errors.Is(f, ErrOutput) true.
 func (f Faults) Unwrap() error { return ErrOutput }
 
-// add records the first error of reading a dataset and ignores later errors.
+// add records the error of reading a dataset. If the dataset already has an error, add keeps the
+// first error.
 func (f Faults) add(dataset string, err error) {
 	if _, has := f[dataset]; !has {
 		f[dataset] = err.Error()

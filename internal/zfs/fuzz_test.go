@@ -31,8 +31,8 @@ func parseHeads(text string) ([]Dataset, error) {
 	return p.heads, p.end()
 }
 
-// FuzzHeads checks for any output of zfs that a head is read only from a complete set of rows about
-// its dataset, that each dataset is read once, and that zfs would accept every name that was read.
+// FuzzHeads checks for any output of zfs that each head was read from a complete set of rows about
+// its dataset, that no dataset is read twice, and that zfs would accept every name that was read.
 func FuzzHeads(f *testing.F) {
 	good := headLines()
 	f.Add(good)
@@ -70,8 +70,8 @@ func FuzzHeads(f *testing.F) {
 	})
 }
 
-// FuzzSnapshots checks for any output of zfs that a snapshot is read only from a line with the
-// right columns, and that the line written from the parsed snapshot is the same.
+// FuzzSnapshots checks for any output of zfs that each snapshot was read from a line with the right
+// columns, and that a line written from the parsed snapshot equals the line that was read.
 func FuzzSnapshots(f *testing.F) {
 	for _, line := range []string{
 		"tank/a@s\t1\t2\t3", "tank/a@s\t1\t2", "tank/a@\t1\t2\t3", "tank/a\t1\t2\t3", "@s\t1\t2\t3", "tank/a@s\t-1\t2\t3", "tank/a@s\t1\t\t3",
@@ -104,8 +104,7 @@ func TestHeadsAreReadWhole(t *testing.T) {
 	}
 	for cut := 1; cut < len(good); cut++ {
 		if text := good[:cut]; !strings.HasSuffix(text, "\n") || strings.Count(text, "\n")%len(headProperties) != 0 {
-			// A last line without a newline may be a complete line, or a line that was cut off
-			// within a value.
+			// If the last line has no newline, the line may be complete, or its end may be missing.
 			if heads, err := parseHeads(text); err == nil && strings.Count(text, "\n") < len(headProperties)-1 {
 				t.Fatalf("cut after %d bytes it was read as %+v", cut, heads)
 			}
@@ -114,8 +113,8 @@ func TestHeadsAreReadWhole(t *testing.T) {
 }
 
 // If the property prevsnap of a dataset names a snapshot of another dataset that is not the origin,
-// the dataset's newest snapshot must count as unknown. If a dataset with a garbled prevsnap counted
-// as one without snapshots, the disk would look like a new disk.
+// the dataset's newest snapshot must count as unknown. If the dataset counted as a dataset without
+// snapshots instead, its disk would look like a new disk.
 func TestNewestSnapshotIsOfTheDataset(t *testing.T) {
 	for value, want := range map[string]string{
 		"tank/vm-1-disk-0@a": "a", "tank/vm-1-disk-0@by hand": "by hand", "-": "", "tank/base-9-disk-0@__base__": "",

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// SetBack is the return of a dataset to an earlier snapshot, by zfs rollback or by a zfs receive,
-// which returns the dataset to the snapshot that the stream starts from. The snapshots and
+// SetBack is the return of a dataset to an earlier snapshot, by zfs rollback or by zfs receive. zfs
+// receive returns the dataset to the snapshot from which the stream starts. The snapshots and
 // bookmarks that the dataset got between Base and TXG belong to discarded history.
 type SetBack struct {
 	// Dataset is the dataset's name at the end of the pool's history.
@@ -19,7 +19,7 @@ type SetBack struct {
 	Base, TXG uint64
 }
 
-// Over reports whether the set-back s discarded changes made in the transaction group txg.
+// Over reports whether the set-back s discarded the changes of the transaction group txg.
 func (s SetBack) Over(txg uint64) bool { return s.Base < txg && txg < s.TXG }
 
 // Received is a snapshot that a dataset received, and the transaction group in which the dataset
@@ -32,27 +32,26 @@ type Received struct {
 // History has the events in a pool's own history (zpool-history(8)) that concern the given
 // bookmarks.
 type History struct {
-	// Since is the transaction group from which the pool's history is complete, because ZFS
-	// overwrites the oldest records.
+	// Since is the transaction group from which on the pool's history is complete. ZFS may have
+	// overwritten older records.
 	Since uint64
-	// SetBacks are the set-backs that discarded one of the given bookmarks, or happened in the
-	// transaction group of such a bookmark, in the order of time.
+	// SetBacks has, in the order of time, each set-back that discarded one of the given bookmarks,
+	// or that happened in the transaction group of one.
 	SetBacks []SetBack
-	// Received are the received snapshots that have the name of one of the given bookmarks.
+	// Received has each received snapshot that has the name of one of the given bookmarks.
 	Received []Received
-	// Breaks holds, by dataset, the last event after which it is unknown whether earlier bookmarks
-	// belong to a discarded history.
+	// Breaks has, by dataset, the last Break of the dataset.
 	Breaks map[string]Break
 }
 
-// Break is an event after which it is unknown whether a dataset's earlier bookmarks belong to a
-// discarded history.
+// Break is an event that makes it unknown whether the bookmarks that a dataset had before the event
+// belong to a discarded history.
 type Break struct {
 	TXG uint64
 	Why string
 }
 
-// errHistory is in the chain of errors for a pool's history whose text has an unexpected form.
+// errHistory is in the error's chain if the text of a pool's history has an unexpected form.
 var errHistory = errors.New("the pool's history is not as expected")
 
 // History reads a pool's history (zpool-history(8), -i) for events that concern the given
@@ -97,17 +96,18 @@ type historyParser struct {
 	// group of the last event.
 	command bool
 	txg     uint64
-	// swaps has, by the name and object number of a clone, the datasets that exchanged contents
-	// with the clone in the current transaction group, as zfs receive -F does.
+	// swaps has, by the name and object number of a clone, the dataset that exchanged its contents
+	// with the clone in the current transaction group. zfs receive -F exchanges contents in this
+	// way.
 	swaps map[string]string
 }
 
 // historyTime is the time format at the beginning of each record of zpool history.
 const historyTime = "2006-01-02.15:04:05 "
 
-// line parses one line of a pool's history. The parser uses only lines that look like an event,
-// because commands and ioctls have no transaction group and may print any text in the lines after
-// them.
+// line parses one line of a pool's history. The parser ignores all lines that do not look like an
+// event, because commands and ioctls have no transaction group, and the lines after a command or
+// ioctl may have any text.
 //
 // ZFS keeps the records up to the first command, zpool create, for ever, and overwrites later
 // records (seen on OpenZFS 2.1 and 2.3). The part of a history from which no record is missing can
@@ -130,9 +130,9 @@ func (p *historyParser) line(line string) {
 		return
 	}
 	if txg < p.txg {
-		// In a pool's history, events are in the order of their transaction groups. An event out of
-		// order means that a property value with line breaks looks like an event, this one or an
-		// earlier one, so all earlier records are dropped.
+		// In a pool's history, events are in the order of their transaction groups. If an event is
+		// out of order, this event or an earlier one is in truth a property value with line breaks
+		// that looks like an event. So all earlier records are dropped.
 		p.forget(p.txg)
 		return
 	}
@@ -148,16 +148,16 @@ func (p *historyParser) line(line string) {
 	p.event(strings.TrimRight(event, " "))
 }
 
-// forget drops all events that were read from the pool's history so far; from then on, the history
-// counts as complete only from the transaction group since.
+// forget drops all events that were read from the pool's history so far. The history then counts as
+// complete from the transaction group since on.
 func (p *historyParser) forget(since uint64) {
 	p.history = History{Since: since, Breaks: map[string]Break{}}
 	clear(p.swaps)
 }
 
-// next ends the transaction group of a pool's history that is being parsed. A dataset that
-// exchanged contents with a clone in this group, in an exchange that names no base snapshot, gets a
-// Break, because such an exchange does not prove a set-back.
+// next ends the transaction group of a pool's history that is being parsed. If a dataset exchanged
+// its contents with a clone in this group, and the exchange names no base snapshot, the dataset
+// gets a Break, because such an exchange does not prove a set-back.
 func (p *historyParser) next(txg uint64) {
 	for _, dataset := range p.swaps {
 		p.history.Breaks[dataset] = Break{p.txg, "its contents were exchanged, and the history does not say from which snapshot on they differ"}
@@ -211,8 +211,9 @@ func (p *historyParser) setBack(s SetBack) {
 	}
 }
 
-// rename moves the recorded events of a dataset, and of all datasets below it, to the new name.
-// Events recorded under the new name belong to an earlier, destroyed dataset and are dropped.
+// rename moves the recorded events of a dataset, and of all datasets below it, to the new name. If
+// events are already recorded under the new name, rename drops these events, because they belong to
+// an earlier dataset of this name, which was destroyed.
 func (p *historyParser) rename(from, to string) {
 	kept := p.history.SetBacks[:0]
 	for _, s := range p.history.SetBacks {
@@ -247,7 +248,8 @@ func renamed(dataset, from, to string) string {
 	return dataset
 }
 
-// setBackBy returns the dataset whose contents the given clone replaces in a set-back.
+// In a set-back, a clone may replace the contents of a dataset. setBackBy returns the dataset whose
+// contents the given clone replaces.
 func (p *historyParser) setBackBy(clone string) (dataset string, ok bool) {
 	name := p.dataset(clone)
 	for _, suffix := range []string{"/%recv", "/%rollback"} {
@@ -259,8 +261,8 @@ func (p *historyParser) setBackBy(clone string) (dataset string, ok bool) {
 }
 
 // dataset returns the dataset's name in an event's text, without the object number after the name.
-// The name of the pool in it is replaced by the current name of the pool, because zpool import can
-// rename a pool.
+// dataset replaces the pool's name in this name by the present name of the pool, because zpool
+// import can rename a pool.
 func (p *historyParser) dataset(text string) string {
 	name, _, _ := strings.Cut(text, " (")
 	return p.pool + name[len(Pool(name)):]

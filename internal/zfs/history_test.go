@@ -14,8 +14,8 @@ import (
 	"snapwatch/internal/command"
 )
 
-// readHistory parses a text as the output of zpool history, for bookmarks of the transaction groups
-// in over.
+// readHistory parses a text as the output of zpool history. The argument over has the transaction
+// groups of the given bookmarks.
 func readHistory(text string, over ...uint64) (History, error) {
 	var bookmarks []Snapshot
 	for _, txg := range over {
@@ -114,8 +114,8 @@ func TestHistoryTellsWhatWasReceived(t *testing.T) {
 	assert.Equal(t, []Received{{"back/new/vm-1-disk-0", "s8", 14}}, h.Received)
 }
 
-// When ZFS overwrites records of a pool's history, the oldest records after the first command are
-// missing; the first command is kept.
+// When ZFS overwrites records of a pool's history, it keeps the record of the first command and
+// overwrites the oldest records after it.
 func TestHistoryThatWasWrittenOver(t *testing.T) {
 	kept := "History for 'back':\n2026-11-29.22:00:00 [txg:4] create pool version 5000\n2026-11-29.22:00:00 [txg:4] set feature@lz4_compress=enabled\n2026-11-29.22:00:00 [txg:5] set back (54) mountpoint=none\n2026-11-29.22:00:00 zpool create back /tmp/b.img\n"
 	h, err := readHistory(kept+"2026-11-29.22:00:01 [txg:12] set back (54) a:b=380\n"+receivedBack, 8)
@@ -126,8 +126,8 @@ func TestHistoryThatWasWrittenOver(t *testing.T) {
 	assert.EqualValues(t, 4, h.Since, "nothing is kept of a pool without a command")
 }
 
-// A pool's history is read as a stream, so records of set-backs that concern no given bookmark take
-// no memory.
+// A pool's history is read as a stream. If a set-back concerns none of the given bookmarks, its
+// record takes no memory.
 func BenchmarkHistory(b *testing.B) {
 	var text strings.Builder
 	text.WriteString(historyHead)
@@ -143,8 +143,8 @@ func BenchmarkHistory(b *testing.B) {
 	}
 }
 
-// FuzzHistory checks for any history that a set-back belongs to a dataset of the pool, and is not
-// older than the complete part of the record.
+// FuzzHistory checks for any history that each set-back belongs to a dataset of the pool, and that
+// each set-back is within the complete part of the history.
 func FuzzHistory(f *testing.F) {
 	f.Add(historyHead + receivedBack + rolledBack)
 	f.Add(historyHead + "2026-11-29.22:00:03 [txg:21] rename back/data (68) -> back/new\n" + receivedBack)

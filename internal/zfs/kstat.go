@@ -55,8 +55,8 @@ func PoolGUID(dir, pool string) uint64 {
 	return guid
 }
 
-// PoolTXG returns the pool's current transaction group, or 0 if the module parameter
-// zfs_txg_history is 0, so that ZFS does not publish the number.
+// PoolTXG returns the pool's present transaction group. PoolTXG returns 0 if ZFS does not publish
+// the number, because the module parameter zfs_txg_history is 0.
 func PoolTXG(dir, pool string) uint64 {
 	text, err := os.ReadFile(filepath.Join(dir, pool, "txgs"))
 	if err != nil {
@@ -71,16 +71,16 @@ func PoolTXG(dir, pool string) uint64 {
 	return txg
 }
 
-// CheckPool returns nil if commands may be run on the pool, and otherwise an error with the reason.
-// Commands must not be run on a suspended pool: the commands may hang so that no signal can end
-// them, and `zfs list` without names leaves out a suspended pool and exits with status 0.
+// CheckPool returns the reason why no command may be run on the pool, nil if commands may be run.
+// Commands must not be run on a suspended pool: a command may hang so that no signal can end it,
+// and `zfs list` without names leaves out a suspended pool and exits with status 0.
 func CheckPool(dir, pool string) error {
 	_, err := PoolState(dir, pool)
 	return err
 }
 
 // PoolState returns ZFS's word for the state of a pool, such as ONLINE, or "" if the state cannot
-// be read. The error is the one that [CheckPool] returns.
+// be read. The error is the same error that [CheckPool] returns for the pool.
 func PoolState(dir, pool string) (string, error) {
 	text, err := os.ReadFile(filepath.Join(dir, pool, "state"))
 	if errors.Is(err, fs.ErrNotExist) {

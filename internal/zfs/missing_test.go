@@ -6,7 +6,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// The test uses error messages of zfs 2.1 and 2.3, about missing datasets and about worse problems.
+// The test uses error messages of zfs 2.1 and 2.3: about missing datasets, and about problems that
+// are worse than a missing dataset.
 func TestMissing(t *testing.T) {
 	for complaint, want := range map[string]bool{
 		"cannot open 'tank/vm-1-disk-0': dataset does not exist":                                      true,

@@ -8,12 +8,13 @@ import (
 	"time"
 )
 
-// Class is the class of a managed snapshot. The classes that rotate are ordered from the shortest
-// to the longest period, so that they can be compared with <.
+// Class is the class of a managed snapshot. The values of all classes except Stopped are in the
+// order of their periods, so that < compares two classes: the class with the shorter period is
+// less.
 type Class int
 
-// The classes of managed snapshots, from the shortest to the longest period. Stopped does not
-// belong to this order.
+// The classes of managed snapshots. All classes except Stopped are in order, from the shortest to
+// the longest period.
 const (
 	Stopped Class = iota
 	Frequently
@@ -50,8 +51,8 @@ func (c Class) String() string {
 	return "class " + strconv.Itoa(int(c))
 }
 
-// nameTime is the format of the time in a snapshot's name. The time is the node's local time, as in
-// the names that sanoid and pve-zfs-snap write.
+// nameTime is the format of the time in a managed snapshot's name. The time is the node's local
+// time. sanoid and pve-zfs-snap also write local times.
 const nameTime = "2006-01-02_15:04:05"
 
 // FormatSnapshotName returns the name of a managed snapshot, without the dataset and the @. The
@@ -60,9 +61,9 @@ func FormatSnapshotName(t time.Time, c Class) string {
 	return "autosnap_" + t.Format(nameTime) + "_" + c.String()
 }
 
-// ParseSnapshotName returns the class of a managed snapshot from its name, the part after the @.
-// ParseSnapshotName returns false for any other name. snapwatch never destroys or counts a snapshot
-// with any other name.
+// ParseSnapshotName returns the class of a managed snapshot from its name, the part after the @. If
+// the name is not the name of a managed snapshot, ParseSnapshotName returns false. snapwatch
+// neither counts nor destroys a snapshot that is not managed.
 func ParseSnapshotName(name string) (Class, bool) {
 	text, ours := strings.CutPrefix(name, "autosnap_")
 	if !ours || len(text) <= len(nameTime) || text[len(nameTime)] != '_' || !isTime(text[:len(nameTime)]) {
@@ -88,8 +89,9 @@ func ParseSnapshotName(name string) (Class, bool) {
 }
 
 // DayOf returns the calendar day in a managed snapshot's name, in the zone of the node that made
-// the snapshot, or "" if the name is too short. The day is taken from the name, because a relay in
-// another zone must keep the same snapshots as the source to have a bookmark in common.
+// the snapshot, or "" if the name is too short. DayOf takes the day from the name, and not from the
+// creation time, because a relay in another zone must keep the same snapshots as the source.
+// Otherwise the two might have no bookmark in common.
 func DayOf(name string) string {
 	const from, to = len("autosnap_"), len("autosnap_2006-01-02")
 	if len(name) < to {
@@ -98,9 +100,10 @@ func DayOf(name string) string {
 	return name[from:to]
 }
 
-// isTime reports whether text has the form of the time in a snapshot's name: digits where nameTime
-// has digits, and the same characters elsewhere. isTime uses no regular expression, which would
-// take most of the time of planning.
+// isTime reports whether text has the form of the time in a snapshot's name: digits at the places
+// where nameTime has digits, and the characters of nameTime at all other places. isTime uses no
+// regular expression, because a regular expression would take most of the time in which a run
+// plans.
 func isTime(text string) bool {
 	for i := range len(nameTime) {
 		digit := '0' <= text[i] && text[i] <= '9'
@@ -159,12 +162,12 @@ func Pool(dataset string) string {
 	return pool
 }
 
-// Within reports whether dataset is root or lies below root.
+// Within reports whether dataset is the dataset root or a dataset below root.
 func Within(dataset, root string) bool {
 	return dataset == root || strings.HasPrefix(dataset, root+"/")
 }
 
-// WithinAny reports whether dataset is one of the roots or lies below one of them.
+// WithinAny reports whether dataset is one of the roots, or a dataset below one of the roots.
 func WithinAny(dataset string, roots []string) bool {
 	return slices.ContainsFunc(roots, func(root string) bool { return Within(dataset, root) })
 }
@@ -186,8 +189,8 @@ func ValidSnapshot(dataset, name string) bool {
 	return ValidDataset(dataset) && snapshotPart.MatchString(name) && len(dataset)+1+len(name) <= maxName
 }
 
-// ParseSnapshotTime returns the time in a managed snapshot's name, read as UTC because the name
-// does not contain a zone.
+// ParseSnapshotTime returns the time in a managed snapshot's name. ParseSnapshotTime treats this
+// time as UTC, because the name has no time zone.
 func ParseSnapshotTime(name string) (time.Time, error) {
 	text := strings.TrimPrefix(name, "autosnap_")
 	return time.Parse(nameTime, text[:min(len(nameTime), len(text))])

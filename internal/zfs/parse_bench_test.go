@@ -7,7 +7,7 @@ import (
 	"snapwatch/test/cputime"
 )
 
-// BenchmarkSnapshotNames measures the parsing of a list of one disk's 100 000 snapshots.
+// BenchmarkSnapshotNames measures the parsing of a list of 100 000 snapshots of one disk.
 func BenchmarkSnapshotNames(b *testing.B) {
 	lines := make([]string, 100_000)
 	for i := range lines {

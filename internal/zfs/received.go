@@ -9,13 +9,14 @@ import (
 	"strings"
 )
 
-// ReceivedLabels are the values of the labels that a dataset received with a stream, including
-// values that a local value hides; "" if no value was received.
+// ReceivedLabels has, for each label, the value that a dataset received with a stream, even if a
+// local value hides it. The value is "" if no value was received.
 type ReceivedLabels struct{ Running, NoSnap string }
 
-// Received reads the received labels of the datasets. Each property costs as much time as reading
-// all other properties of the datasets together. A dataset that no longer exists is left out. A
-// dataset with unreadable labels is left out, too, and the error is [Faults].
+// Received reads the received labels of the datasets. Reading one received property takes as long
+// as reading all other properties of the datasets together. Received leaves out a dataset that no
+// longer exists. Received also leaves out a dataset with unreadable labels, and the error is then
+// [Faults].
 func (r Reader) Received(ctx context.Context, datasets []string) (map[string]ReceivedLabels, error) {
 	all, faults := map[string]ReceivedLabels{}, Faults{}
 	for chunk := range slices.Chunk(datasets, namesPerCall) {
@@ -26,8 +27,8 @@ func (r Reader) Received(ctx context.Context, datasets []string) (map[string]Rec
 	return all, faults.orNil()
 }
 
-// received reads the received labels of the datasets. If the output is malformed, it reads each
-// half of the datasets again.
+// received reads the received labels of the datasets. If the output of zfs is malformed, received
+// reads each half of the datasets again, by a call of its own.
 func (r Reader) received(ctx context.Context, datasets []string, all map[string]ReceivedLabels, faults Faults) error {
 	argv := []string{"zfs", "get", "-Hp", "-o", "name,property,received", strings.Join(labelProperties, ",")}
 	p := receivedParser{asked: datasets, all: map[string]ReceivedLabels{}}
@@ -52,14 +53,14 @@ func (r Reader) received(ctx context.Context, datasets []string, all map[string]
 }
 
 // receivedParser parses the rows of zfs get for received labels, one dataset after the other, in
-// the order of the requested properties. A native ZFS property comes last, for the reason given at
-// headProperties.
+// the order of the requested properties. The last property is a native ZFS property, for the reason
+// given at headProperties.
 type receivedParser struct {
 	asked   []string
 	all     map[string]ReceivedLabels
 	dataset string
 	labels  ReceivedLabels
-	at      int // the number of rows read of the dataset
+	at      int // the number of rows that were read of the dataset
 }
 
 func (p *receivedParser) line(line string) error {

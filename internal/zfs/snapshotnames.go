@@ -8,7 +8,7 @@ import (
 )
 
 // SnapshotName has the name, guid and transaction group of a snapshot, but not its creation time.
-// To read the creation time zfs must open the snapshot, which is slow.
+// Reading the creation time would be slow, because zfs would have to open the snapshot.
 type SnapshotName struct {
 	Dataset   string
 	Name      string
@@ -19,9 +19,9 @@ type SnapshotName struct {
 // Class returns the snapshot's class, or false if the snapshot is not managed.
 func (s SnapshotName) Class() (Class, bool) { return ParseSnapshotName(s.Name) }
 
-// SnapshotNames reads the name, guid and txg of every snapshot of the datasets and calls the
-// function each with every snapshot, in no particular order. The cost grows with the number of
-// snapshots, and is about half the cost of [Reader.Snapshots].
+// SnapshotNames reads the name, guid and txg of every snapshot of the datasets. It passes each
+// snapshot to the function each, in no particular order. The time that SnapshotNames takes grows
+// with the number of snapshots, and is about half the time of [Reader.Snapshots].
 func (r Reader) SnapshotNames(ctx context.Context, datasets []string, each func(SnapshotName) error) error {
 	for chunk := range slices.Chunk(datasets, namesPerCall) {
 		argv := []string{"zfs", "list", "-Hp", "-d", "1", "-t", "snapshot", "-o", "name,guid,createtxg"}
@@ -41,7 +41,7 @@ func (r Reader) SnapshotNames(ctx context.Context, datasets []string, each func(
 }
 
 // nameParser parses the lines of a list of snapshots. nameParser checks the name of a dataset once,
-// not again for each snapshot of the dataset.
+// and not for each snapshot of the dataset.
 type nameParser struct{ dataset string }
 
 func (p *nameParser) parse(line string) (SnapshotName, error) {

@@ -12,18 +12,19 @@ import (
 	"snapwatch/internal/command"
 )
 
-// namesPerCall is the largest number of names in one command line of zfs, so that its length is far
-// below the system's ARG_MAX.
+// One command line of zfs has at most namesPerCall names, so that the length of the command line is
+// far below the system's ARG_MAX.
 const namesPerCall = 500
 
-// Lookup reads the named snapshots only, by full name. A snapshot that no longer exists is left
-// out. If [Complained] is true for the error, or the error is [Faults], all readable snapshots are
-// returned.
+// Lookup reads the snapshots with the given full names, and no others. Lookup leaves out a snapshot
+// that no longer exists. If [Complained] returns true for the error, or the error is [Faults],
+// Lookup returns all readable snapshots in addition to the error.
 func (r Reader) Lookup(ctx context.Context, fullNames []string) ([]Snapshot, error) {
 	return r.named(ctx, "snapshot", "@", fullNames)
 }
 
-// LookupBookmarks does the same as [Reader.Lookup] for bookmarks, whose full names contain a #.
+// LookupBookmarks reads the bookmarks with the given full names, such as tank/disk#name, with the
+// errors of [Reader.Lookup].
 func (r Reader) LookupBookmarks(ctx context.Context, fullNames []string) ([]Snapshot, error) {
 	return r.named(ctx, "bookmark", "#", fullNames)
 }
@@ -49,15 +50,15 @@ func (r Reader) named(ctx context.Context, kind, mark string, fullNames []string
 	return found, cmp.Or(complaint, faults.orNil())
 }
 
-// Snapshots reads every snapshot of the datasets and calls the function each with every snapshot.
-// If snapshots are unreadable, Snapshots leaves them out, and the error is [Faults]. The cost grows
-// with the number of snapshots.
+// Snapshots reads every snapshot of the datasets, and passes each snapshot to the function each.
+// Snapshots leaves out unreadable snapshots, and the error is then [Faults]. The cost grows with
+// the number of snapshots.
 func (r Reader) Snapshots(ctx context.Context, datasets []string, each func(Snapshot) error) error {
 	return r.all(ctx, "snapshot", "@", datasets, each)
 }
 
-// Bookmarks reads every bookmark of the datasets in the same way as [Reader.Snapshots] reads
-// snapshots.
+// Bookmarks reads every bookmark of the datasets, and passes each bookmark to the function each.
+// The errors are those of [Reader.Snapshots].
 func (r Reader) Bookmarks(ctx context.Context, datasets []string, each func(Snapshot) error) error {
 	return r.all(ctx, "bookmark", "#", datasets, each)
 }
@@ -73,8 +74,8 @@ func (r Reader) all(ctx context.Context, kind, mark string, datasets []string, e
 	return faults.orNil()
 }
 
-// list lists snapshots or bookmarks, and adds an entry to faults for each that is unreadable. list
-// returns an error only if the whole list failed.
+// list lists snapshots or bookmarks. For an unreadable snapshot or bookmark, list adds the reason
+// to faults and returns no error. list returns an error if the whole list failed.
 func (r Reader) list(ctx context.Context, argv []string, mark string, faults Faults, each func(Snapshot) error) error {
 	return r.lines(ctx, argv, func(line string) error {
 		s, err := parseSnapshot(line, mark)
@@ -111,8 +112,9 @@ func missing(complaint string) bool {
 	return strings.HasSuffix(complaint, "does not exist") || isBookmark && strings.Contains(what, "#")
 }
 
-// printed reports whether name consists of characters that zfs may print in a snapshot's name. The
-// test is loose because foreign snapshots are only read, never changed.
+// printed reports whether name consists of characters that zfs may print in a snapshot's name.
+// printed may accept too many names, because snapwatch only reads foreign snapshots, and never
+// changes them.
 func printed(name string) bool {
 	for i := range len(name) {
 		if name[i] < ' ' || name[i] > '~' {
@@ -123,8 +125,8 @@ func printed(name string) bool {
 }
 
 // parseSnapshot parses one row of zfs's list of snapshots or bookmarks. If parseSnapshot returns
-// both an error and the snapshot's name, only this snapshot is unreadable, and the rest of the list
-// is good.
+// both an error and the snapshot's name, this one snapshot is unreadable, and the rest of the list
+// is readable.
 func parseSnapshot(line, mark string) (Snapshot, error) {
 	f := strings.Split(line, "\t")
 	if len(f) != 4 {
@@ -149,8 +151,8 @@ func parseSnapshot(line, mark string) (Snapshot, error) {
 	return s, nil
 }
 
-// WrittenSince returns the number of bytes written to a dataset since one of its snapshots.
-// WrittenSince takes the same time however many newer snapshots exist.
+// WrittenSince returns the number of bytes written to a dataset since one of its snapshots. The
+// number of newer snapshots does not change the time that WrittenSince takes.
 func (r Reader) WrittenSince(ctx context.Context, s Snapshot) (uint64, error) {
 	argv := []string{"zfs", "get", "-Hp", "-o", "value", "written@" + s.Name, s.Dataset}
 	text, err := command.Output(ctx, command.Cmd{Argv: argv, Inherit: r.Inherit})
@@ -169,17 +171,17 @@ func (r Reader) WrittenSince(ctx context.Context, s Snapshot) (uint64, error) {
 type Pin struct {
 	// Held is true if the snapshot has a hold (zfs-hold(8)).
 	Held bool
-	// Clones are the datasets that were cloned from the snapshot.
+	// Clones has the datasets that were cloned from the snapshot.
 	Clones []string
-	// Gone is true if the snapshot does not exist; then the other fields have no meaning.
+	// Gone is true if the snapshot does not exist. Held and Clones then have no meaning.
 	Gone bool
 }
 
 // Free reports whether the snapshot exists and has neither a hold nor a clone.
 func (p Pin) Free() bool { return !p.Held && len(p.Clones) == 0 && !p.Gone }
 
-// Pinned returns the reasons, by full name, why zfs refuses to destroy the named snapshots. A
-// running send also prevents destruction, but no property shows a running send.
+// Pinned returns, by full name, the reasons why zfs refuses to destroy each of the named snapshots.
+// A running send also prevents destruction, but no property shows a running send.
 func (r Reader) Pinned(ctx context.Context, fullNames []string) (map[string]Pin, error) {
 	pins := map[string]Pin{}
 	for _, name := range fullNames {

@@ -8,14 +8,14 @@ import (
 	"strings"
 )
 
-// maxToken is the length in bytes of the longest decompressed resume token that is read. A received
-// token may be of any size.
+// ResumedSnapshot reads a resume token only if the decompressed token has at most maxToken bytes,
+// because a received token may be of any size.
 const maxToken = 64 << 10
 
-// ResumedSnapshot returns the snapshot, under its name on the source host, whose receive a
-// receive_resume_token continues. The receive can be resumed only if the source host still has the
-// snapshot. ResumedSnapshot returns "" if it does not understand the token. The command `zfs send
-// -nvt TOKEN` prints the name of the snapshot after toname.
+// With a receive_resume_token, ZFS continues an interrupted receive of a snapshot. ResumedSnapshot
+// returns the full name of this snapshot on the source host. The receive can continue only if the
+// source host still has the snapshot. ResumedSnapshot returns "" if it does not understand the
+// token. The command `zfs send -nvt TOKEN` prints the name of the snapshot after toname.
 func ResumedSnapshot(token string) string {
 	parts := strings.Split(token, "-") // the parts of a token: version, checksum, size, payload
 	if len(parts) != 4 || parts[0] != "1" {

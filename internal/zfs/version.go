@@ -10,8 +10,8 @@ import (
 
 var versionNumber = regexp.MustCompile(`-(\d+\.\d+[\w.]*)`)
 
-// Versions returns the versions of zfs(8) and of the kernel module, such as 2.3.2, or "" for a
-// version that the command zfs version does not print.
+// Versions returns the version of zfs(8) and the version of the kernel module, such as 2.3.2. If
+// the command zfs version does not print one of the two, Versions returns "" for it.
 func Versions(ctx context.Context) (userland, kernel string, err error) {
 	text, err := command.Output(ctx, command.Cmd{Argv: []string{"zfs", "version"}})
 	userland, kernel = parseVersions(text)

@@ -10,8 +10,8 @@ import (
 // Volume has the properties of a filesystem or volume that matter for starting a guest from a clone
 // of it.
 type Volume struct {
-	// Size is the largest size of the dataset in bytes: a volume's volsize, a filesystem's
-	// refquota; 0 if nothing limits the size.
+	// Size is the largest size in bytes that the dataset may have: a volume's volsize, or a
+	// filesystem's refquota. Size is 0 if the size is not limited.
 	Size uint64
 	// Available is the number of bytes that can still be written to the dataset and its children.
 	Available uint64
@@ -22,12 +22,13 @@ type Volume struct {
 	Locked bool
 }
 
-// volumeProperties are the properties that [Reader.Volumes] reads, in the order of the output. Only
-// ZFS itself chooses the values of these properties, so no value breaks the output.
+// volumeProperties are the properties that [Reader.Volumes] reads, in the order of the output. ZFS
+// itself chooses the values of these properties, so no value makes the output unreadable.
 var volumeProperties = []string{"volsize", "refquota", "available", "encryptionroot", "keystatus"}
 
-// Volumes reads the properties of the named datasets, all of one pool, that matter for starting
-// guests from their clones. Volumes leaves out a dataset that no longer exists.
+// Volumes reads the properties of the named datasets that matter for starting guests from clones of
+// these datasets. All named datasets must be in one pool. Volumes leaves out a dataset that no
+// longer exists.
 func (r Reader) Volumes(ctx context.Context, datasets []string) (map[string]Volume, error) {
 	all := map[string]Volume{}
 	for chunk := range slices.Chunk(datasets, namesPerCall) {

@@ -1,7 +1,7 @@
 // Package zfs reads pools, datasets, snapshots and bookmarks with zfs(8), and parses and checks
 // their names. The package never writes to a pool and needs no root, except where a function says
-// so. The cost of a call does not grow with the number of snapshots, unless the caller names the
-// datasets whose snapshots it wants.
+// so. The time of a call does not grow with the number of snapshots, except if the call lists the
+// snapshots of datasets that the caller names.
 package zfs
 
 import (
@@ -12,8 +12,8 @@ import (
 	"snapwatch/internal/command"
 )
 
-// The names of the user properties that snapwatch sets and reads; pve-zfs-snap uses the labels,
-// too.
+// The names of the user properties that snapwatch sets and reads. pve-zfs-snap, which snapwatch
+// succeeds, uses the two labels, too.
 const (
 	// LabelRunning is the property of a disk that holds the name of the node on which the guest
 	// runs, or LabelStopped.
@@ -30,7 +30,7 @@ const (
 	LabelStopped = "stopped"
 )
 
-// Source is the origin of a property's value, as zfs-get(8) prints it.
+// Source is the source of a property's value, such as local or received, as zfs-get(8) prints it.
 type Source int
 
 // The possible sources of a property's value. SourceNone means that the property has no value.
@@ -59,14 +59,15 @@ func (s Source) String() string {
 // Property is a user property of a dataset.
 type Property struct {
 	Value string
-	// Received is the value received with a stream, "" if there is none. If a local value or zfs
-	// inherit masks the received value, Received is set only after [Reader.Received] was called.
+	// Received is the value that was received with a stream, "" if none was received. If a local
+	// value or zfs inherit hides the received value, Received is "" until [Reader.Received] was
+	// called.
 	Received string
 	Source   Source
 }
 
-// Own returns the value that was set on the dataset itself or received with it, or "" if there is
-// none. Own ignores inherited values, which were set on another dataset.
+// Own returns the value that was set on the dataset itself or received with the dataset, "" if
+// there is no such value. Own ignores inherited values, which were set on another dataset.
 func (p Property) Own() string {
 	if p.Source == SourceLocal || p.Source == SourceReceived {
 		return p.Value
@@ -84,8 +85,8 @@ func (p Property) Excludes() bool {
 	return false
 }
 
-// Dataset is a filesystem or volume without its snapshots: the properties that zfs can print
-// without reading the list of snapshots.
+// Dataset is a filesystem or volume without its snapshots. Dataset has the properties that zfs can
+// print without reading the list of snapshots.
 type Dataset struct {
 	Name string
 	GUID uint64
@@ -96,7 +97,8 @@ type Dataset struct {
 	// not; "" if there is no snapshot.
 	NewestSnapshot string
 	// NewestUnknown is true if this ZFS does not print the newest snapshot. If NewestUnknown is
-	// true, NewestSnapshot is "", and only a list of all snapshots shows the newest one.
+	// true, NewestSnapshot is "", and the newest snapshot can be found only in a list of all
+	// snapshots.
 	NewestUnknown bool
 	// SnapshotsChanged is the time of the last change of the dataset's list of snapshots, in Unix
 	// seconds by this host's clock. SnapshotsChanged is 0 if the list never changed or if this ZFS
@@ -106,21 +108,23 @@ type Dataset struct {
 	Inconsistent bool
 	// ResumeToken is true if an interrupted receive can be resumed.
 	ResumeToken bool
-	// Token is the value of receive_resume_token, "" if no receive can be resumed. The text changes
+	// Token is the value of receive_resume_token, "" if no receive can be resumed. Token changes
 	// whenever more of the stream arrives.
 	Token string
 	// Written is the number of bytes written since the newest snapshot.
 	Written uint64
-	// Available is the number of bytes that can still be written to the dataset, RefReservation the
-	// number of bytes that ZFS keeps free for the dataset alone, and UsedByRefReservation the
-	// unused part of these. Only [Reader.Children] sets the three fields.
+	// Available is the number of bytes that can still be written to the dataset. RefReservation is
+	// the number of bytes that ZFS reserves for the dataset alone, and UsedByRefReservation is the
+	// part of this reservation that is still free. Only [Reader.Children] sets these three fields.
 	Available, RefReservation, UsedByRefReservation uint64
 	// Running and NoSnap are the dataset's labels label:running and label:nosnap.
 	Running Property
 	NoSnap  Property
-	// Unlabelled is the reason why the dataset's labels could not be read, "" if they were read.
+	// Unlabelled is the reason why the dataset's labels could not be read, "" if the labels were
+	// read.
 	Unlabelled string
-	// Problem is the reason why another property could not be read, "" if all were read.
+	// Problem is the reason why a property other than the labels could not be read, "" if all
+	// properties were read.
 	Problem string
 }
 
@@ -130,10 +134,10 @@ type Snapshot struct {
 	Dataset string
 	// Name is the part of the snapshot's or bookmark's name after the @ or #.
 	Name string
-	// GUID is the same on every host that has a copy of the snapshot.
+	// GUID is the ZFS property guid. All copies of a snapshot, on all hosts, have the same guid.
 	GUID uint64
-	// CreateTXG is the transaction group in which the snapshot was created; it orders the snapshots
-	// of one pool, not of different pools.
+	// CreateTXG is the transaction group in which the snapshot was created. CreateTXG gives the
+	// order of two snapshots in one pool, but not in two pools.
 	CreateTXG uint64
 	// Creation is the time when the snapshot was made, by the clock of the host that made it.
 	Creation time.Time
@@ -147,20 +151,21 @@ func (s Snapshot) FullName() string { return s.Dataset + "@" + s.Name }
 
 // Reader reads pools with zfs and zpool. The zero Reader runs the programs found in PATH.
 type Reader struct {
-	// Inherit are files that every started zfs process keeps open, such as a lock that must be held
-	// as long as a hung zfs process lives.
+	// Inherit has the files that every started zfs process keeps open. If one of these files is a
+	// lock file, it remains locked as long as a hung zfs process lives.
 	Inherit []*os.File
-	// Trace, unless nil, is called with each command line before zfs is started.
+	// Before zfs is started, the Reader passes the command line to the function Trace. Trace may be
+	// nil.
 	Trace func(argv []string)
-	// Run is the function that runs zfs and zpool; nil means [command.Lines].
+	// Run is the function that runs zfs and zpool. If Run is nil, [command.Lines] runs the two.
 	Run Run
 }
 
-// Run runs a command and calls the function each with every line of the command's output.
+// Run runs a command and passes each line of the command's output to the function each.
 type Run func(ctx context.Context, c command.Cmd, each func(line string) error) error
 
-// lines runs one zfs or zpool command and calls the function each with every line of the command's
-// output.
+// lines runs one zfs or zpool command and passes each line of the command's output to the function
+// each.
 func (r Reader) lines(ctx context.Context, argv []string, each func(string) error) error {
 	if r.Trace != nil {
 		r.Trace(argv)

@@ -12,26 +12,27 @@ import (
 
 // PoolHealth is the state of one pool according to zpool(8).
 type PoolHealth struct {
-	// State is ONLINE, DEGRADED, FAULTED, UNAVAIL, SUSPENDED or another word of ZFS's own.
+	// State is ZFS's word for the state of the pool, such as ONLINE, DEGRADED, FAULTED, UNAVAIL or
+	// SUSPENDED.
 	State string `json:"state"`
 	// Size and Allocated are the raw sizes of the pool in bytes, including parity.
 	Size      uint64 `json:"size"`
 	Allocated uint64 `json:"allocated"`
-	// Created is the time when the pool was made. Created is read only if no scrub or resilver has
-	// finished, and is zero otherwise.
+	// Created is the time when the pool was created. If a scrub or resilver has ended, Created is
+	// not read, and is zero.
 	Created time.Time `json:"created,omitzero"`
-	// Scrub is the running or last scrub, Resilver the running or last resilver. Some versions of
-	// ZFS report only the later one of scrub and resilver.
+	// Scrub is the running or last scrub, and Resilver is the running or last resilver. Some
+	// versions of ZFS report only one of the two, the one that began later.
 	Scrub    PoolScan `json:"scrub,omitzero"`
 	Resilver PoolScan `json:"resilver,omitzero"`
 	// DataErrors is the number of permanent errors of the pool.
 	DataErrors uint64 `json:"data_errors,omitempty"`
-	// Devices are the devices that are faulty or have errors.
+	// Devices has the devices of the pool that are faulty or have errors.
 	Devices []Device `json:"devices,omitempty"`
-	// Unknown are lines of zpool's output that snapwatch does not understand.
+	// Unknown has the lines of zpool's output that snapwatch does not understand.
 	Unknown []string `json:"unknown,omitempty"`
 	// Damaged has the files and objects with permanent errors, as zpool status -v names them.
-	// Damaged is nil if the permanent errors were not read; reading them needs root.
+	// Damaged is nil if the list of permanent errors was not read. Only root can read this list.
 	Damaged []string `json:"-"`
 }
 
@@ -50,14 +51,15 @@ const (
 // PoolScan is a scrub or a resilver of a pool.
 type PoolScan struct {
 	State ScanState `json:"state,omitempty"`
-	// Start is zero if ZFS reports only the end of the scan. End is zero while the scan runs.
+	// Start is the time when the scan began, zero if ZFS reports only the end of the scan. End is
+	// the time when the scan ended, zero while the scan runs.
 	Start time.Time `json:"start,omitzero"`
 	End   time.Time `json:"end,omitzero"`
 	// Errors is the number of errors that the scrub or resilver found and could not repair.
 	Errors uint64 `json:"errors,omitempty"`
 }
 
-// UnderWay reports whether the scan has begun and not ended.
+// UnderWay reports whether the scan has begun and has not ended yet.
 func (s PoolScan) UnderWay() bool { return s.State == ScanRunning || s.State == ScanPaused }
 
 // Device is a faulty device of a pool, or a faulty group of devices.
@@ -69,11 +71,11 @@ type Device struct {
 	Checksum uint64 `json:"checksum_errors,omitempty"`
 }
 
-// Errors returns the number of all read, write and checksum errors.
+// Errors returns the number of all read, write and checksum errors of the device.
 func (d Device) Errors() uint64 { return d.Read + d.Write + d.Checksum }
 
-// There reports whether the pool can use the device or group of devices. A group can be used even
-// if some of its devices cannot.
+// There reports whether the pool can use the device or the group of devices. The pool can use a
+// group even if it cannot use some devices of the group.
 func (d Device) There() bool {
 	return slices.Contains([]string{"ONLINE", "DEGRADED", "AVAIL", "INUSE"}, d.State)
 }
@@ -86,8 +88,8 @@ func (r Reader) Health(ctx context.Context, pool string) (PoolHealth, error) {
 	return r.health(ctx, pool, "-p")
 }
 
-// HealthAndDamage does the same as Health and also reads which files and objects have permanent
-// errors, which needs root.
+// HealthAndDamage returns the state of a pool, like Health. It also reads the list of files and
+// objects with permanent errors, for which it needs root.
 func (r Reader) HealthAndDamage(ctx context.Context, pool string) (PoolHealth, error) {
 	return r.health(ctx, pool, "-vp")
 }
@@ -106,8 +108,8 @@ func (r Reader) health(ctx context.Context, pool, flags string) (PoolHealth, err
 	return h, err
 }
 
-// status runs zpool status with JSON output for the pool. If zpool does not know the JSON flag
-// (before 2.3), zpool exits with its usage before it touches the pool, and status runs it again
+// status runs zpool status with JSON output for the pool. zpool before 2.3 does not know the flag
+// for JSON. It exits with its usage before it touches the pool, and status then runs zpool again
 // with text output.
 func (r Reader) status(ctx context.Context, pool, flags string) (PoolHealth, error) {
 	text, err := r.output(ctx, "zpool", "status", "-j", flags, pool)
@@ -142,8 +144,7 @@ func (r Reader) Space(ctx context.Context, pool string) (size, allocated uint64,
 	return 0, 0, unreadable("zpool list printed %q for the size of pool %s", text, pool)
 }
 
-// created returns the creation time of the pool's root dataset, which is the creation time of the
-// pool.
+// created returns the time when the pool was created: the creation time of the pool's root dataset.
 func (r Reader) created(ctx context.Context, pool string) (time.Time, error) {
 	text, err := r.output(ctx, "zfs", "list", "-Hp", "-d", "0", "-o", "creation", pool)
 	if err != nil {

@@ -150,8 +150,8 @@ func TestPoolStatusJSON(t *testing.T) {
 	}
 }
 
-// plays returns a Reader whose commands print the given answers, and the list of the commands that
-// it has run.
+// plays returns a Reader whose commands print the given answers. plays also returns a list, to
+// which the Reader adds each command that it runs.
 func plays(answers map[string]string) (Reader, *[]string) {
 	var asked []string
 	return Reader{Run: func(_ context.Context, c command.Cmd, each func(string) error) error {

@@ -22,7 +22,8 @@ func (n *number) UnmarshalJSON(text []byte) error {
 
 // statusJSON is the output of `zpool status -j -p`, which exists since OpenZFS 2.3.
 type statusJSON struct {
-	// Version is of the output's format; all versions of OpenZFS up to 2.4 print major version 0.
+	// Version is the version of the output's format. All versions of OpenZFS up to 2.4 print the
+	// major version 0.
 	Version struct {
 		Major number `json:"vers_major"`
 	} `json:"output_version"`
@@ -32,8 +33,8 @@ type statusJSON struct {
 type poolJSON struct {
 	State string    `json:"state"`
 	Scan  *scanJSON `json:"scan_stats"`
-	// Errors is always present. List is an array of the files with errors, or a text with the
-	// reason why zpool prints no list.
+	// Every output has Errors. List is an array of the files with errors, or a text with the reason
+	// why zpool prints no array.
 	Errors  *number             `json:"error_count"`
 	List    json.RawMessage     `json:"errlist"`
 	Devices map[string]vdevJSON `json:"vdevs"`
@@ -88,7 +89,7 @@ func parsePoolJSON(text, pool string) (PoolHealth, error) {
 	return h, nil
 }
 
-// look records the faulty devices of a pool, each group before the devices in the group.
+// look records the faulty devices of a pool. A faulty group comes before the devices in the group.
 func (h *PoolHealth) look(devices map[string]vdevJSON) {
 	for _, name := range slices.Sorted(maps.Keys(devices)) {
 		d := devices[name]
@@ -110,7 +111,7 @@ func (h *PoolHealth) scanned(s scanJSON) {
 		}
 	case "FINISHED":
 		scan.State, scan.Start, scan.End = ScanFinished, unix(s.Start), unix(s.End)
-		if scan.End.IsZero() { // without a time the scan cannot count as recent
+		if scan.End.IsZero() { // a scan without a time cannot count as recent
 			h.Unknown = append(h.Unknown, "scan: "+s.Function+" "+s.State+" without a time")
 			return
 		}
@@ -140,8 +141,8 @@ func unix(n number) time.Time {
 	return time.Unix(int64(n), 0)
 }
 
-// stateInText returns the word for a state that zpool status prints as text, which people know, in
-// place of the word in zpool's JSON.
+// zpool status has two words for a state: one in its text, which people know, and one in its JSON.
+// stateInText returns the word of the text for the word in the JSON.
 func stateInText(state string) string {
 	if state == "CANT_OPEN" {
 		return "UNAVAIL"

@@ -11,8 +11,9 @@ import (
 // that matches none of the patterns as unknown, and does not guess its meaning.
 var (
 	statusKey = regexp.MustCompile(`^ {0,2}([a-z]+): ?(.*)$`)
-	// deviceLine matches the line of a device, which begins with a tab; a device name may contain
-	// spaces. The lines of spares have no error counters. A device in an unknown state is faulty.
+	// deviceLine matches the line of a device. The line begins with a tab, and the device's name
+	// may contain spaces. The lines of spares have no error counters. A device in an unknown state
+	// is faulty.
 	deviceLine = regexp.MustCompile(`^\t *(\S.*?)  +([A-Z_]+) +(\d+) +(\d+) +(\d+)(?: .*)?$`)
 	spareLine  = regexp.MustCompile(`^\t *(\S.*?)  +(INUSE|AVAIL|FAULTED|UNAVAIL|OFFLINE|REMOVED)(?: .*)?$`)
 	groupLine  = regexp.MustCompile(`^\t(logs|cache|spares|special|dedup)\s*$`)
@@ -39,12 +40,13 @@ const (
 type statusText struct {
 	PoolHealth
 	zone *time.Location
-	// key is the name of the section that is being parsed; scan is the scrub or resilver that the
-	// lines of the section describe.
+	// key is the name of the section that is being parsed. scan is the scrub or resilver that the
+	// lines of this section describe.
 	key  string
 	scan *PoolScan
-	// named, stated and counted are true after the lines with the pool's name, its state and the
-	// number of errors were read, which every zpool status has.
+	// named is true after the line with the pool's name was read, stated after the line with the
+	// pool's state, and counted after the line with the number of errors. Every output of zpool
+	// status has these three lines.
 	named, stated, counted bool
 }
 
@@ -79,7 +81,7 @@ func (s *statusText) begin(key, value, line, pool string) {
 		s.begins(value, line)
 	case "errors":
 		s.counts(value, line)
-	case "scrub": // a scrub of the known errors only, which says nothing about the rest of the pool
+	case "scrub": // this scrub reads only the known errors, not the rest of the pool
 	case "status", "action", "see", "remove", "checkpoint", "config", "comment", "dedup", "expand":
 	default:
 		s.unknown(line)
@@ -134,7 +136,8 @@ func (s *statusText) counts(value, line string) {
 	case value == noDataErrors:
 		s.counted = true
 	case value == permanentErrors:
-		// zpool status may list no file with errors, but the pool has at least one error.
+		// The pool has at least one permanent error, even if zpool status lists no file with
+		// errors.
 		s.counted, s.Damaged, s.DataErrors = true, []string{}, 1
 	case m != nil:
 		n, err := strconv.ParseUint(m[1], 10, 64)
@@ -154,8 +157,8 @@ func (s *statusText) next(line string) {
 			s.unknown(line)
 			return
 		}
-		// The list of places is the end of the output. A file's name may contain line breaks: a line
-		// without the indent continues the place before.
+		// The list of damaged places is the end of the output. A file's name may contain line
+		// breaks: a line without the indent continues the place in the line before.
 		place, begins := strings.CutPrefix(line, placeIndent)
 		switch {
 		case begins:

@@ -19,16 +19,16 @@ import (
 // stateVariable is the name of the environment variable with the directory of the fake zfs.
 const stateVariable = "SNAPWATCH_TEST_ZFS"
 
-// World describes the pools that the fake zfs has, and the faults that it plays.
+// World has the pools that the fake zfs shows, and the faults that the fake zfs plays.
 type World struct {
 	Datasets []Dataset
 	Faults   []Fault
 	// NoSnapshotsChanged plays OpenZFS 2.1, which does not know the property snapshots_changed.
 	NoSnapshotsChanged bool
-	// NoPrevsnap makes the fake a ZFS without the undocumented property prevsnap.
+	// NoPrevsnap plays a ZFS without the undocumented property prevsnap.
 	NoPrevsnap bool
-	// Zpool is the output of zpool status -j between a pool's braces, by pool. A pool without an
-	// entry is healthy.
+	// Zpool has, by pool, the text between the pool's braces in the output of zpool status -j. A
+	// pool without an entry is healthy.
 	Zpool map[string]string
 	// OddPrevsnap plays a ZFS in which prevsnap has another meaning.
 	OddPrevsnap bool
@@ -43,12 +43,13 @@ type Dataset struct {
 	Receiving bool
 	Token     bool
 	Changed   int64
-	// Labels has, by name, the user properties of the dataset: value, received value and source.
+	// Labels has, by name, each user property of the dataset, with value, received value and
+	// source.
 	Labels    map[string][3]string
 	Snapshots []Snapshot
 	Bookmarks []Snapshot
-	// Many is the number of additional snapshots that are not managed in a full list, all older
-	// than Snapshots.
+	// Many is a number of snapshots that a full list has in addition to Snapshots. These snapshots
+	// are not managed, and are older than all of Snapshots.
 	Many int
 }
 
@@ -58,8 +59,8 @@ type Snapshot struct {
 	GUID     uint64
 	TXG      uint64
 	Creation int64
-	// Holds is the number of holds on the snapshot. Clones are the datasets cloned from the
-	// snapshot.
+	// Holds is the number of holds on the snapshot. Clones has the datasets that were cloned from
+	// the snapshot.
 	Holds  int
 	Clones string
 	// Config is the snapshot's own value of snapwatch:config, "" for none.
@@ -68,9 +69,9 @@ type Snapshot struct {
 
 // Fault makes some calls of the fake zfs or zpool fail.
 type Fault struct {
-	// Words must all occur in the command line of a call that fails.
+	// A call fails only if its command line has all Words.
 	Words []string
-	// Calls is the number of calls that fail, 0 for all.
+	// Calls is the number of calls that fail. 0 means that all calls fail.
 	Calls int
 	// Output, unless empty, is printed in place of the usual output.
 	Output string
@@ -81,12 +82,12 @@ type Fault struct {
 	// Stderr and Exit are the call's standard error and exit status.
 	Stderr string
 	Exit   int
-	// Hang starts a process that no signal of snapwatch reaches, like a process in uninterruptible
-	// sleep. The process keeps all inherited files open.
+	// Hang makes the call start a process that no signal of snapwatch reaches, like a process in
+	// uninterruptible sleep. The process keeps all inherited files open.
 	Hang bool
 	// Takes is the time that a call with the Fault takes.
 	Takes time.Duration
-	// WaitFor is a file that must exist before the call prints its output.
+	// The call prints its output only after the file WaitFor exists.
 	WaitFor string
 }
 
@@ -94,7 +95,8 @@ type Fault struct {
 type Fake struct {
 	t   *testing.T
 	dir string
-	// Kstat and LockDir are directories for the code under test: the state of pools, and locks.
+	// Kstat and LockDir are directories for the code under test. Kstat has the state of pools, and
+	// LockDir has locks.
 	Kstat, LockDir string
 }
 
@@ -127,7 +129,7 @@ func New(t *testing.T, w World) *Fake {
 	f.must(os.Symlink(binary, filepath.Join(f.dir, "bin", "zpool")))
 	t.Setenv("PATH", filepath.Join(f.dir, "bin"))
 	t.Setenv(stateVariable, f.dir)
-	t.Setenv("GORACE", "atexit_sleep_ms=0") // otherwise each played zfs would sleep a second at its end
+	t.Setenv("GORACE", "atexit_sleep_ms=0") // else each zfs would sleep for a second at its end
 	t.Cleanup(f.endHung)
 	f.Set(w)
 	online := map[string]bool{}
@@ -163,10 +165,12 @@ func (f *Fake) Pool(name, state string) {
 	f.must(os.WriteFile(filepath.Join(dir, "state"), []byte(state+"\n"), 0o600))
 }
 
-// Calls returns the command lines of all zfs calls so far, in order, without "zfs".
+// Calls returns the command lines of all calls of zfs so far, in their order, without the word
+// "zfs".
 func (f *Fake) Calls() []string { return f.calls("log") }
 
-// ZpoolCalls returns the command lines of all zpool calls so far, in order, without "zpool".
+// ZpoolCalls returns the command lines of all calls of zpool so far, in their order, without the
+// word "zpool".
 func (f *Fake) ZpoolCalls() []string { return f.calls("zpool.log") }
 
 func (f *Fake) calls(log string) []string {

@@ -41,7 +41,7 @@ func (w World) list(names []string, options map[string]string) (out, complaints 
 		if !found {
 			why := "dataset does not exist"
 			if mark == "#" && one {
-				why = "no such pool or dataset" // zfs complains about a bookmark in other words
+				why = "no such pool or dataset" // zfs uses different words for a missing bookmark
 			}
 			complaints += fmt.Sprintf("cannot open '%s': %s\n", name, why)
 			status = 1

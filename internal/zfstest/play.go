@@ -64,7 +64,8 @@ func record(dir, name string, args []string) {
 	_, _ = fmt.Fprintln(log, strings.Join(args, " "))
 }
 
-// fault returns the first fault that applies to a call with the arguments args and has calls left.
+// fault returns the first fault that applies to a call with the arguments args and that has not yet
+// made all its Calls fail.
 func (w World) fault(dir string, args []string) Fault {
 	for i, f := range w.Faults {
 		if slices.ContainsFunc(f.Words, func(word string) bool { return !strings.Contains(strings.Join(args, " "), word) }) {
@@ -77,7 +78,8 @@ func (w World) fault(dir string, args []string) Fault {
 	return Fault{}
 }
 
-// used returns the number of calls that a fault has already made fail, and adds one.
+// used returns the number of calls that a fault has already made fail, and adds one to this number
+// for the next call of used.
 func used(dir string, fault int) int {
 	for n := 0; ; n++ {
 		file, err := os.OpenFile(filepath.Join(dir, "calls", fmt.Sprintf("fault%d-%d", fault, n)), os.O_CREATE|os.O_EXCL, 0o600)
@@ -88,8 +90,8 @@ func used(dir string, fault int) int {
 	}
 }
 
-// hang starts a process that keeps the caller's files open and that no signal to the caller
-// reaches, and waits for the process.
+// hang starts a process and waits for its end. The process keeps the caller's files open, and no
+// signal to the caller reaches the process.
 func hang(dir string) {
 	binary, err := os.Executable()
 	if err != nil {
@@ -119,8 +121,8 @@ func (f Fault) spoil(out string) string {
 	return out[:max(0, len(out)-f.CutBytes)]
 }
 
-// stream prints the snapshots that Dataset.Many adds to the listed datasets, one by one, because a
-// single text would need much memory.
+// stream prints the snapshots that Dataset.Many adds to the listed datasets. stream prints them one
+// by one, because one text with all snapshots would need much memory.
 func (w World) stream(args []string) {
 	options, names := split(args)
 	if _, whole := options["-d"]; args[0] != "list" || options["-t"] != "snapshot" || !whole {
@@ -206,7 +208,8 @@ func (w World) get(properties, roots []string, options map[string]string) (out, 
 	return b.String(), complaints, status
 }
 
-// getOfSnapshots prints properties of the named snapshots, or of all snapshots of a dataset.
+// getOfSnapshots returns the output of zfs get for the named snapshots, or for all snapshots of a
+// dataset.
 func (w World) getOfSnapshots(properties, names []string, options map[string]string) (out, complaints string, status int) {
 	var b strings.Builder
 	for _, name := range names {

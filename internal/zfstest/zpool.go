@@ -10,7 +10,7 @@ import (
 )
 
 // playZpool prints and exits as zpool(8) of OpenZFS 2.3 does, for the command lines that snapwatch
-// uses. Only faults with zpool among their words apply to playZpool.
+// uses. A fault applies to playZpool only if the word zpool is in the fault's Words.
 func playZpool(args []string) int {
 	dir := os.Getenv(stateVariable)
 	var w World

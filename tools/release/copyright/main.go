@@ -120,11 +120,12 @@ func stanza(module, dir string) (string, error) {
 	return fmt.Sprintf("\nFiles: %s/*\nCopyright: %s\nLicense: %s\n%s", module, strings.Join(holders, "\n "), name, indent(licence)), nil
 }
 
-// apache is the only licence whose text every Debian system has.
+// Every Debian system has the text of the licence apache, and of no other licence that this program
+// knows.
 const apache = "Apache-2.0"
 
-// licenceOf returns Debian's short name of a licence; it recognizes a licence by phrases that no
-// other licence has.
+// licenceOf returns Debian's short name of a licence. licenceOf recognizes a licence by phrases
+// that no other licence has.
 func licenceOf(text string) (string, error) {
 	words := strings.Join(strings.Fields(text), " ")
 	has := func(phrase string) bool { return strings.Contains(words, phrase) }

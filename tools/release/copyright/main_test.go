@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// licenceOf returns an error for an unknown licence instead of the name of another licence.
+// licenceOf returns an error for an unknown licence. It must not return the name of a similar
+// licence.
 func TestLicences(t *testing.T) {
 	for text, want := range map[string]string{
 		"Apache License\n Version 2.0, January 2004":                                         "Apache-2.0",
@@ -28,8 +29,8 @@ func TestLicences(t *testing.T) {
 	}
 }
 
-// The stanza of a module in the copyright file names the copyright holders and keeps notices; for a
-// module without a licence, stanza returns an error.
+// The stanza of a module in the copyright file names the copyright holders and keeps the module's
+// notices. For a module without a licence, stanza returns an error.
 func TestStanza(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := stanza("example.org/m", dir); err == nil {
