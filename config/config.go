@@ -21,48 +21,49 @@ const Path = "/etc/snapwatch/config.yaml"
 
 // Config is the content of the configuration file, with the defaults filled in.
 type Config struct {
-	// Node is the name that Proxmox must use for this node, "" for any name.
+	// Node is the name that this node must have in Proxmox, "" for any name.
 	Node string `yaml:"node"`
 	// Role is "" or "replica". On a replica, snap refuses to run, and keep applies to prune.
 	Role string `yaml:"role"`
-	// Datasets are the datasets below which snapwatch looks for disks. On a node with running
+	// Datasets has the datasets below which snapwatch looks for disks. On a node with running
 	// guests, Datasets replaces the storages of storage.cfg, and the disks are directly below these
-	// datasets. On a replica the disks are at any depth, and if Datasets is empty, snapwatch looks
-	// in every pool.
+	// datasets. On a replica, the disks are at any depth below these datasets. If Datasets is empty
+	// on a replica, snapwatch looks for disks in every pool.
 	Datasets []string `yaml:"datasets"`
-	// Pools are the pools that must be imported; check alarms about a missing pool.
+	// Pools has the pools that must be imported. If one of these pools is not imported, check
+	// alarms.
 	Pools []string `yaml:"pools"`
-	// Replicas are datasets on this node that are received from another host. snap takes no
-	// snapshots of disks in Replicas and sets no labels on these disks, and prune rotates snapshots
-	// there.
+	// Replicas has the datasets on this node that are received from another host. snap takes no
+	// snapshots of the disks in Replicas and sets no labels on them. prune rotates the snapshots of
+	// these disks.
 	Replicas []string `yaml:"replicas"`
 	// Keep is the retention, as on the command line: "f48 h24 d30".
 	Keep Keep `yaml:"keep,omitempty"`
-	// Bookmarks is the number of days for which snap keeps a disk's bookmarks; with 0, snap creates
-	// no bookmarks.
+	// Bookmarks is the number of days for which snap keeps a disk's bookmarks. If Bookmarks is 0,
+	// snap creates no bookmarks.
 	Bookmarks int `yaml:"bookmarks"`
-	// StoppedGrace is the time that receivers have to fetch a newer snapshot before an older
-	// _stopped snapshot may be destroyed.
+	// An older _stopped snapshot may be destroyed once a newer snapshot has the age StoppedGrace.
+	// Until then receivers have time to fetch the newer snapshot.
 	StoppedGrace Duration `yaml:"stopped_grace"`
 	// ConfirmStop is the time for which a guest must remain off before the guest counts as stopped.
 	ConfirmStop Duration `yaml:"confirm_stop"`
 	// BootGrace is the time after boot in which no guest counts as stopped.
 	BootGrace Duration `yaml:"boot_grace"`
-	// RefreshStopped is the age at which snap renews the _stopped snapshot of a stopped guest; 0
-	// never renews.
+	// RefreshStopped is the age at which snap renews the _stopped snapshot of a stopped guest. If
+	// RefreshStopped is 0, snap never renews a _stopped snapshot.
 	RefreshStopped Duration `yaml:"refresh_stopped"`
 	// AdoptPeerLabels allows snap to replace the label of another node of the cluster on the disks
 	// of a stopped guest whose configuration is on this node.
 	AdoptPeerLabels bool `yaml:"adopt_peer_labels"`
-	// MaxDestroys is the largest number of snapshots that one run destroys, nil for the default
-	// (see [Config.MaxDestroysFor]).
+	// One run destroys at most MaxDestroys snapshots. If MaxDestroys is nil,
+	// [Config.MaxDestroysFor] returns the default.
 	MaxDestroys *int `yaml:"max_destroys,omitempty"`
 	// CaptureConfig makes snap store a guest's configuration on the guest's snapshots.
 	CaptureConfig bool `yaml:"capture_config"`
-	// Hooks are programs that a run starts before and after snapshots.
+	// Hooks has the programs that a run starts before and after snapshots.
 	Hooks Hooks `yaml:"hooks,omitempty"`
-	// Overrides change settings for some guests, disks or pools. For each setting, the last
-	// override that selects the disk and has the setting applies.
+	// Overrides change settings for some guests, disks or pools. If several overrides select a disk
+	// and have the same setting, the last of these overrides applies.
 	Overrides []Override `yaml:"overrides"`
 	// Ping has the addresses of a dead man's switch: a service to which runs are reported, and
 	// which alarms if no report arrives.
@@ -83,7 +84,7 @@ type Override struct {
 	WatchOverride `yaml:",inline"`
 }
 
-// Default returns the configuration with the default of each key, as for an empty file.
+// Default returns the configuration of an empty file: each key has its default.
 func Default() Config {
 	return Config{
 		Bookmarks:    30,
@@ -95,8 +96,8 @@ func Default() Config {
 	}
 }
 
-// Load reads the configuration file at path. Load returns an error if the file is missing;
-// [LoadDefault] does not.
+// Load reads the configuration file at path. If the file is missing, Load returns an error, and
+// [LoadDefault] returns none.
 func Load(path string) (Config, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -112,8 +113,9 @@ func Load(path string) (Config, error) {
 	return c, nil
 }
 
-// LoadDefault reads the file at path, or returns the defaults if path does not exist. A dangling
-// link is an error, because a person who made the link wanted to configure something.
+// LoadDefault reads the file at path. If path does not exist, LoadDefault returns the defaults. If
+// path is a link to a missing file, LoadDefault returns an error, because a person who made the
+// link wanted to configure something.
 func LoadDefault(path string) (Config, error) {
 	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
 		return Default(), nil
@@ -150,7 +152,7 @@ func parse(text []byte) (Config, error) {
 	return c, nil
 }
 
-// eachKey calls check for every key of a parsed YAML file, with the key's value, until check
+// eachKey passes each key of a parsed YAML file, with its value, to the function check, until check
 // returns an error.
 func eachKey(n *yaml.Node, check func(key, value *yaml.Node) error) error {
 	for i, child := range n.Content {
@@ -166,8 +168,8 @@ func eachKey(n *yaml.Node, check func(key, value *yaml.Node) error) error {
 	return nil
 }
 
-// emptySelector returns an error for a key such as vmid that selects disks and has no value. An
-// override with an empty key would apply to all disks, as if the key were missing.
+// emptySelector returns an error for a key that selects disks, such as vmid, if the key has no
+// value. Without this error, the override would apply to all disks, as if the key were missing.
 func emptySelector(key, value *yaml.Node) error {
 	if value.Kind == yaml.AliasNode {
 		value = value.Alias
@@ -223,8 +225,8 @@ func (c Config) validate() error {
 }
 
 // MaxDestroysFor returns the number of snapshots that one run may destroy if it reads the given
-// number of disks. The limit protects against mistakes, so the default is far above the number of
-// snapshots that become due in a day.
+// number of disks. This limit protects against mistakes. Its default is far above the number of
+// snapshots that the retention drops in a day.
 func (c Config) MaxDestroysFor(disks int) int {
 	if c.MaxDestroys != nil {
 		return *c.MaxDestroys
@@ -232,14 +234,16 @@ func (c Config) MaxDestroysFor(disks int) int {
 	return max(minDestroys, destroysPerDisk*disks)
 }
 
-// The defaults of max_destroys: a part for each disk, and a smallest number.
+// The default of max_destroys is destroysPerDisk for each disk that the run reads, and at least
+// minDestroys.
 const (
 	minDestroys     = 1000
 	destroysPerDisk = 20
 )
 
-// KeepFor returns the retention of a disk and the configuration rule that sets the retention: the
-// last matching override with a retention, or else the run's own retention.
+// KeepFor returns the retention of a disk, and the configuration rule that sets the retention. The
+// last matching override with a retention sets it. If there is no such override, the disk has the
+// retention of the run.
 func (c Config) KeepFor(dataset string, vmid int, run Keep) (keep Keep, rule string) {
 	keep, rule = run, "keep"
 	for i, o := range c.Overrides {

@@ -31,7 +31,7 @@ func TestInvalid(t *testing.T) {
 	}
 }
 
-// example.yaml sets every key, each to a value other than its default.
+// example.yaml sets every key. No value in example.yaml is the default of its key.
 func TestExample(t *testing.T) {
 	c, err := Load("testdata/example.yaml")
 	require.NoError(t, err)
@@ -44,7 +44,7 @@ func TestExample(t *testing.T) {
 	assert.Equal(t, "vmid 300", c.Overrides[1].Selector.String(), "a number without quotes")
 }
 
-// differs fails for every field of a that is zero or equal to the same field of b.
+// differs fails the test for every field of a that is zero, or that has the same value in b.
 func differs(t *testing.T, name string, a, b reflect.Value) {
 	t.Helper()
 	if a.Kind() == reflect.Struct && a.Type().PkgPath() != "time" {
@@ -118,8 +118,8 @@ func TestLoadDefault(t *testing.T) {
 	assert.ErrorContains(t, err, "no such file", "somebody meant it to be there")
 }
 
-// If a tool that writes the configuration leaves the vmid or disk of an override empty, the
-// override must not apply to all disks.
+// If the vmid or disk of an override is empty, because a tool wrote the configuration without a
+// value, the override must not apply to all disks.
 func TestAnEmptySelectorIsNone(t *testing.T) {
 	for _, text := range []string{
 		"overrides:\n- pool: tank\n  disk: \"\"\n  ignore: true\n",

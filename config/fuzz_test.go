@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// FuzzConfig checks that any configuration file is refused with an error, or gives the same
-// configuration after it was written out and read again.
+// FuzzConfig checks that Load refuses any text with an error, or reads a configuration. If this
+// configuration is written and read again, it is the same.
 func FuzzConfig(f *testing.F) {
 	for _, path := range []string{"testdata/example.yaml", shipped} {
 		text, err := os.ReadFile(path)
@@ -33,8 +33,8 @@ func FuzzConfig(f *testing.F) {
 	})
 }
 
-// FuzzKeep checks that any retention words are refused with an error, or give the same retention
-// after they were written out and read again.
+// FuzzKeep checks that ParseKeep refuses any words with an error, or reads a retention. If this
+// retention is written and read again, it is the same.
 func FuzzKeep(f *testing.F) {
 	for _, words := range []string{"f48 h24 d30 w8 m12 y3", "f0", "h", "f4 f5", "x1", "f-1", "f99999999999999999999"} {
 		f.Add(words)
@@ -53,8 +53,8 @@ func FuzzKeep(f *testing.F) {
 	})
 }
 
-// FuzzVMIDs checks that any set of VMIDs is refused with an error, or contains the ends of its
-// ranges and nothing outside of the ranges.
+// FuzzVMIDs checks that any text for a set of VMIDs is refused with an error, or gives a set that
+// contains both ends of each range and no VMID outside of the ranges.
 func FuzzVMIDs(f *testing.F) {
 	for _, text := range []string{"100", "100-199,250", "5-4", "", "1,,2", "0", "999999999"} {
 		f.Add(text)

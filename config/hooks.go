@@ -12,16 +12,16 @@ import (
 	"snapwatch/internal/files"
 )
 
-// Hooks are the user's programs that a run starts, as root, before and after snapshots and
+// Hooks has the user's programs that a run starts, as root, before and after snapshots and
 // destroys.
 type Hooks struct {
 	// BeforeSnapshot runs before the snapshot of a running guest. If the hook fails, the guest gets
 	// no snapshot.
 	BeforeSnapshot []Hook `yaml:"before_snapshot,omitempty"`
-	// AfterSnapshot runs after a guest's snapshot was made. AfterSnapshot also runs for each guest
-	// whose BeforeSnapshot was started, even if no snapshot was made.
+	// AfterSnapshot runs after a guest's snapshot was taken. AfterSnapshot also runs for each guest
+	// whose BeforeSnapshot was started, even if no snapshot was taken.
 	AfterSnapshot []Hook `yaml:"after_snapshot,omitempty"`
-	// AfterStop runs after a guest that stopped has got its _stopped snapshot.
+	// AfterStop runs after a guest stopped and its _stopped snapshot was taken.
 	AfterStop []Hook `yaml:"after_stop,omitempty"`
 	// AfterPrune runs after prune has destroyed a snapshot.
 	AfterPrune []Hook `yaml:"after_prune,omitempty"`
@@ -29,18 +29,20 @@ type Hooks struct {
 
 // Hook is a program that a run starts before or after snapshots.
 type Hook struct {
-	// Argv is the program's absolute path and its arguments, which no shell reads.
+	// Argv has the program's absolute path and its arguments. The program is started without a
+	// shell.
 	Argv []string `yaml:"argv"`
-	// Per is "guest" (the default), or "run": then the program is started once for all its guests.
+	// Per is "guest" (the default) or "run". If Per is "run", the program is started once for all
+	// its guests.
 	Per string `yaml:"per,omitempty"`
-	// VMID are the guests that the hook is for; empty means all guests.
+	// VMID has the guests for which the hook runs. An empty VMID means all guests.
 	VMID VMIDs `yaml:"vmid,omitempty"`
-	// Timeout is the time after which the program is killed, 30s by default.
+	// If the program runs for longer than Timeout, it is killed. The default is 30s.
 	Timeout Duration `yaml:"timeout,omitempty"`
 }
 
-// The longest timeouts that the configuration of hooks may set: of a hook for which a snapshot
-// waits, and of any other hook.
+// The longest timeouts that the configuration may set: one for hooks for which a snapshot waits,
+// and one for hooks for which no snapshot waits.
 const (
 	maxBeforeTimeout = 2 * time.Minute
 	maxHookTimeout   = 10 * time.Minute
@@ -49,7 +51,7 @@ const (
 // PerRun reports whether the hook is started once for all guests.
 func (h Hook) PerRun() bool { return h.Per == "run" }
 
-// For reports whether the hook is for the given guest.
+// For reports whether the hook runs for the given guest.
 func (h Hook) For(vmid int) bool { return len(h.VMID) == 0 || h.VMID.Contains(vmid) }
 
 // Limit returns the time after which the hook is killed.
@@ -79,7 +81,7 @@ func (h Hook) Trusted() error {
 }
 
 // Check returns an error about the first hook whose program must not be started at present, nil if
-// all may be started.
+// all programs may be started.
 func (h Hooks) Check() error {
 	for _, hook := range slices.Concat(h.BeforeSnapshot, h.AfterSnapshot, h.AfterStop, h.AfterPrune) {
 		if err := hook.Trusted(); err != nil {
@@ -124,7 +126,7 @@ func (h Hook) validate(limit time.Duration) error {
 }
 
 // checkOwner returns an error if a user other than root and the current user could have written the
-// file. A configuration that others can write must not name programs that run as root.
+// file. A configuration that other users can write must not name programs that run as root.
 func checkOwner(path string) error {
 	if err := files.OnlyRoots(path); err != nil {
 		return fmt.Errorf("it has hooks, which run as root: %w; or remove hooks", err)

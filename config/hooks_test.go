@@ -24,10 +24,10 @@ func TestHook(t *testing.T) {
 	assert.True(t, h.PerRun())
 }
 
-// A configuration with hooks is refused if a user other than the one as whom hooks run can write
-// it.
+// Hooks run as the user who runs snapwatch. A configuration with hooks is refused if another user
+// can write the file.
 func TestHooksOwner(t *testing.T) {
-	defer syscall.Umask(syscall.Umask(0o022)) // files of the test must be writable by their owner only
+	defer syscall.Umask(syscall.Umask(0o022)) // only the owner may write to the test's files
 	path := filepath.Join(t.TempDir(), "config.yaml")
 	write := func(text string, mode os.FileMode) error {
 		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
@@ -49,7 +49,7 @@ func TestHooksOwner(t *testing.T) {
 // A hook's program or the configuration is refused if another user can write a directory or replace
 // a link on its path.
 func TestHooksDirectory(t *testing.T) {
-	defer syscall.Umask(syscall.Umask(0o022)) // files of the test must be writable by their owner only
+	defer syscall.Umask(syscall.Umask(0o022)) // only the owner may write to the test's files
 	dir := filepath.Join(t.TempDir(), "open")
 	require.NoError(t, os.Mkdir(dir, 0o755))
 	program, config := filepath.Join(dir, "hook"), filepath.Join(dir, "config.yaml")

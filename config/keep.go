@@ -7,12 +7,12 @@ import (
 	"strings"
 )
 
-// Keep is a retention: the number of snapshots to keep of each class. Snapshots of a class that is
-// not in the map are never destroyed; of a class with 0, no snapshot is kept. A nil Keep means that
-// no retention was given.
+// Keep is a retention: the number of snapshots to keep of each class. If a class is not in the map,
+// its snapshots are never destroyed. If a class has the number 0, none of its snapshots is kept. A
+// nil Keep means that no retention was given.
 type Keep map[string]int
 
-// keepLetters are the letters of retention words and the class for which each letter stands.
+// keepLetters has, by letter, the class that the letter means in a retention word.
 var keepLetters = []struct {
 	Letter byte
 	Class  string
@@ -22,8 +22,8 @@ var keepLetters = []struct {
 }
 
 // ParseKeep parses retention words such as f48 h24 d30. ParseKeep returns an error for an empty
-// list, an unknown letter, a missing or negative number, and a letter given twice. The check is
-// strict because snapshots destroyed by a typing mistake are lost.
+// list, an unknown letter, a missing or negative number, and a letter that occurs twice. The check
+// is strict because snapshots destroyed by a typing mistake are lost.
 func ParseKeep(words []string) (Keep, error) {
 	if len(words) == 0 {
 		return nil, errors.New("no retention given; say what to keep, for example: f48 h24 d30")

@@ -11,19 +11,20 @@ import (
 // Owners lists the nodes that may own the guests whose disks this host receives, and says how to
 // ask these nodes.
 type Owners struct {
-	// URLs are the addresses of the exporters of all nodes that may own the guests, such as
+	// URLs has, for each node that may own the guests, the address of the node's exporter, such as
 	// https://pve1.example:10191.
 	URLs []string `yaml:"urls"`
-	// AllowHTTP allows http for a URL of another host. With http, everybody on the network can read
-	// the names of the disks and the password.
+	// AllowHTTP allows URLs with http for hosts other than this one. With http, everybody on the
+	// network can read the names of the disks and the password.
 	AllowHTTP bool `yaml:"allow_http"`
-	// CA is a file of certificates of authorities that are trusted in place of those of the system.
-	// Cert and Key are the files of a client certificate.
+	// CA is a file with certificates of authorities. If CA is set, snapwatch trusts these
+	// authorities, and does not trust the authorities of the system. Cert and Key are the files of
+	// a client certificate.
 	CA   string `yaml:"ca"`
 	Cert string `yaml:"cert"`
 	Key  string `yaml:"key"`
-	// User is the name with which to log in at the exporters. PasswordFile is the file with the
-	// password; a newline at its end is ignored.
+	// User is the name with which snapwatch logs in at the exporters. PasswordFile is the file with
+	// the password; a newline at its end is ignored.
 	User         string `yaml:"user"`
 	PasswordFile string `yaml:"password_file"`
 }
@@ -33,7 +34,7 @@ func (o Owners) Validate() error {
 	seen := map[string]bool{}
 	for _, text := range o.URLs {
 		if err := o.validateURL(text); err != nil {
-			return fmt.Errorf("owners %q: %w", text[strings.LastIndexByte(text, '@')+1:], err) // the part of the URL after the password
+			return fmt.Errorf("owners %q: %w", text[strings.LastIndexByte(text, '@')+1:], err) // the part after the password
 		}
 		if seen[text] {
 			return fmt.Errorf("owners %q is listed twice", text)

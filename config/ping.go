@@ -10,8 +10,8 @@ import (
 type Ping struct {
 	// Run is the command: snap, prune or check.
 	Run string `yaml:"run"`
-	// Start is the address that gets a report when a run begins, Success the address for a run
-	// without failures, and Failure the address for any other run.
+	// Start is the address that gets a report when a run begins. Success is the address for a run
+	// that ends without failures, and Failure the address for a run that ends with failures.
 	Start   Secret `yaml:"start,omitempty"`
 	Success Secret `yaml:"success,omitempty"`
 	Failure Secret `yaml:"failure,omitempty"`
@@ -19,12 +19,12 @@ type Ping struct {
 	Token Secret `yaml:"token,omitempty"`
 }
 
-// Secret is a text that is never printed in full.
+// Secret is a text, such as an address, of which snapwatch never prints the whole.
 type Secret string
 
 const hidden = "(hidden)"
 
-// String returns the secret in a form that may be printed: the host of a URL, or only a
+// String returns a text that may be printed in place of the secret: the host of a URL, or a
 // placeholder.
 func (s Secret) String() string {
 	if s == "" {
@@ -56,7 +56,7 @@ func (p Ping) validate() error {
 			return errors.New("start: a check has no report of its start; use success and failure")
 		}
 	default:
-		return errors.New("run: write snap, prune or check") // the error does not quote the value, which may be a misplaced address, a secret
+		return errors.New("run: write snap, prune or check") // the value may be a secret address
 	}
 	if p.Start == "" && p.Success == "" && p.Failure == "" {
 		return errors.New("no address is given: start, success or failure")

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The address of a ping is a secret, because everybody who knows it can report success.
+// The address of a ping is a secret, because everybody who knows the address can report a success.
 func TestSecretsArePrintedNowhere(t *testing.T) {
 	c, err := parse([]byte("ping:\n  - {run: snap, start: 'https://a.example/hush', success: 'https://a.example/hush', token: hush}\n"))
 	require.NoError(t, err)
@@ -46,8 +46,8 @@ func TestPingRefuses(t *testing.T) {
 	}
 }
 
-// In a misspelt configuration, the secret address may be in any place below the key ping, so no
-// error quotes text from there.
+// In a misspelt configuration, the secret address may be at any place below the key ping, so no
+// error quotes text below this key.
 func TestNoErrorPrintsAnAddress(t *testing.T) {
 	for _, text := range []string{
 		"  - run: snap\n    success:https://hc-ping.com/HUSH\n",

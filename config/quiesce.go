@@ -10,11 +10,11 @@ import (
 // Quiesced is the part of the configuration about guests that are frozen while their snapshots are
 // taken, and about groups of guests.
 type Quiesced struct {
-	// Quiesce lists the guests to freeze, and how to freeze each.
+	// Quiesce has the guests that must be frozen, with the way of freezing each guest.
 	Quiesce []Quiesce `yaml:"quiesce"`
 	// Groups are sets of guests whose disks get their snapshots together.
 	Groups []Group `yaml:"groups"`
-	// MaxFreeze is the longest time for which guests may be frozen for one snapshot.
+	// Guests may be frozen for one snapshot for at most MaxFreeze.
 	MaxFreeze Duration `yaml:"max_freeze"`
 }
 
@@ -22,7 +22,7 @@ type Quiesced struct {
 // is down for its users.
 const longestFreeze = time.Minute
 
-// Quiesce says how some guests are frozen.
+// Quiesce has some guests, and the way in which these guests are frozen.
 type Quiesce struct {
 	VMID VMIDs `yaml:"vmid"`
 	How  How   `yaml:"how"`
@@ -33,7 +33,8 @@ type Quiesce struct {
 type Group struct {
 	Name string `yaml:"name"`
 	VMID VMIDs  `yaml:"vmid"`
-	// Quiesce is the way of freezing the members that have no entry under quiesce: of their own.
+	// Quiesce is the way of freezing each member of the group that has no entry of its own under
+	// the key quiesce.
 	Quiesce How `yaml:"quiesce,omitempty"`
 }
 
@@ -57,8 +58,9 @@ func (h *How) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// HowFor returns the way in which a guest is frozen, "" if it is not frozen, and the configuration
-// rule that decides: the guest's own entry, or else the entry of its group.
+// HowFor returns the way in which a guest is frozen, "" if the guest is not frozen. HowFor also
+// returns the configuration rule that decides: the guest's own entry, or the entry of its group if
+// the guest has none.
 func (q Quiesced) HowFor(vmid int) (how How, rule string) {
 	for i, e := range q.Quiesce {
 		if e.VMID.Contains(vmid) {
@@ -71,7 +73,7 @@ func (q Quiesced) HowFor(vmid int) (how How, rule string) {
 	return "", ""
 }
 
-// GroupOf returns the group of a guest, or false if the guest is not in a group.
+// GroupOf returns the group of a guest. If the guest is not in a group, GroupOf returns false.
 func (q Quiesced) GroupOf(vmid int) (Group, bool) {
 	for _, g := range q.Groups {
 		if g.VMID.Contains(vmid) {

@@ -14,8 +14,9 @@ import (
 
 const shipped = "../deploy/config.yaml"
 
-// TestShipped checks that the configuration file in the package changes no default. The lines that
-// are commented out in the file must be a valid configuration that has every key with its default.
+// TestShipped checks that the configuration file in the package changes no default. If the comment
+// marks of the lines with keys are removed, the file must be a valid configuration that has every
+// key with its default.
 func TestShipped(t *testing.T) {
 	c, err := Load(shipped)
 	require.NoError(t, err)
@@ -93,7 +94,7 @@ func mustYAML(t *testing.T, value any) string {
 	return string(text)
 }
 
-// keysOf returns the keys of a type of the configuration, such as limits.warning or
+// keysOf returns the names of all keys of a Go type of the configuration, such as limits.warning or
 // overrides[].keep.
 func keysOf(t reflect.Type, prefix string) []string {
 	var keys []string

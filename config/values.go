@@ -12,10 +12,10 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// Duration is a span of time written as 90m, 2h or 1d12h.
+// Duration is a length of time, written as 90m, 2h or 1d12h.
 type Duration time.Duration
 
-// ParseDuration parses a span of time such as 90m, 2h, 30d or 1d12h; a day has 24 hours.
+// ParseDuration parses a length of time such as 90m, 2h, 30d or 1d12h. A day has 24 hours.
 func ParseDuration(text string) (Duration, error) {
 	d, err := model.ParseDuration(text)
 	if err != nil {
@@ -57,8 +57,8 @@ func (p Percent) MarshalText() ([]byte, error) { return []byte(p.String()), nil 
 
 func (p Percent) String() string { return strconv.Itoa(int(p)) + "%" }
 
-// Selector selects the disks to which an entry of the configuration applies. At least one key must
-// be given, and every given key must match.
+// Selector selects the disks to which an entry of the configuration applies. A Selector has at
+// least one of its keys. It selects a disk if each given key matches the disk.
 type Selector struct {
 	// VMID is a list of VMIDs and ranges of VMIDs: "100", "100-199,250".
 	VMID VMIDs `yaml:"vmid,omitempty"`
@@ -150,7 +150,8 @@ func (v VMIDs) Contains(vmid int) bool {
 	return false
 }
 
-// common returns a VMID that is in both sets, and whether there is one.
+// common returns a VMID that is in both sets. If the sets have no VMID in common, common returns
+// false.
 func (v VMIDs) common(w VMIDs) (vmid int, ok bool) {
 	for _, r := range v {
 		for _, s := range w {

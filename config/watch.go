@@ -11,21 +11,22 @@ import (
 // Watch is the part of the configuration that check and the exporter use.
 type Watch struct {
 	Limits Limits `yaml:"limits"`
-	// PoolIgnore are the verdicts on pools that check never reports, such as scrub.
+	// PoolIgnore has the verdicts on pools that check does not report, such as scrub.
 	PoolIgnore []string `yaml:"pool_ignore,omitempty"`
-	// Ignore are shell patterns for disks that check lists but about which it never alarms.
+	// Ignore has shell patterns for disks. check lists these disks, but never alarms about them.
 	Ignore []string `yaml:"ignore"`
 	// Expect selects the disks that this host must have, no matter which node owns them.
 	Expect []Selector `yaml:"expect"`
-	// Maintenance has the entries that exclude disks from alarms until a given time.
+	// Maintenance has entries that each exclude some disks from alarms until a given time.
 	Maintenance []Maintenance `yaml:"maintenance"`
-	// ReplicaLabel says how check uses a copy's received label:running: "show" or "trust". With
-	// "trust", the received label may overrule the class of the newest snapshot.
+	// ReplicaLabel is "show" or "trust". With "show", check prints the received label:running of a
+	// copy. With "trust", this label may also overrule the class of the newest snapshot.
 	ReplicaLabel string `yaml:"replica_label"`
-	// Sources names the origin of received datasets, for alert rules that join data of several
+	// Sources has the origins of received datasets, for alert rules that join the data of several
 	// sites.
 	Sources []Source `yaml:"sources"`
-	// Owners are the nodes with whose disks check compares the copies on this host.
+	// Owners has the nodes that check asks about their disks, to compare the copies on this host
+	// with these disks.
 	Owners Owners `yaml:"owners"`
 }
 
@@ -40,8 +41,8 @@ type Source struct {
 }
 
 // OriginOf returns the origin of a disk: the cluster, and the name of the disk's dataset in the
-// cluster. If several sources contain the disk, the longest dataset decides. cluster and dataset
-// are empty if no source contains the disk.
+// cluster. If several sources contain the disk, the source with the longest dataset name applies.
+// If no source contains the disk, cluster and dataset are "".
 func (w Watch) OriginOf(disk string) (cluster, dataset string) {
 	longest := -1
 	for _, s := range w.Sources {
@@ -62,21 +63,20 @@ func (w Watch) OriginOf(disk string) (cluster, dataset string) {
 type Limits struct {
 	Warning  Duration `yaml:"warning"`
 	Critical Duration `yaml:"critical"`
-	// MaxStoppedAge is the largest age of a _stopped snapshot with which the disk does not alarm;
-	// check warns about an older one.
+	// If the _stopped snapshot of a disk is older than MaxStoppedAge, check warns.
 	MaxStoppedAge Duration `yaml:"max_stopped_age"`
-	// MaxInitialReceive is the longest time that a disk's first receive may take.
+	// If the first receive of a disk takes longer than MaxInitialReceive, check alarms.
 	MaxInitialReceive Duration `yaml:"max_initial_receive"`
-	// MaxScrubAge is the longest time since the end of a pool's last scrub; 0 sets no limit.
+	// If a pool's last scrub ended longer ago than MaxScrubAge, check alarms. 0 means no limit.
 	MaxScrubAge Duration `yaml:"max_scrub_age"`
-	// FillWarning and FillCritical are the used shares of a pool at which check warns and alarms;
-	// 0% sets no limit.
+	// FillWarning is the used share of a pool at which check warns. FillCritical is the used share
+	// at which the alarm is critical. 0% means no limit.
 	FillWarning  Percent `yaml:"fill_warning"`
 	FillCritical Percent `yaml:"fill_critical"`
 }
 
-// WatchOverride has the limits that an override may change for the selected disks. A zero value
-// changes nothing.
+// WatchOverride has the limits that an override may change for the selected disks. A limit with the
+// value zero is not changed.
 type WatchOverride struct {
 	Warning           Duration `yaml:"warning,omitempty"`
 	Critical          Duration `yaml:"critical,omitempty"`
@@ -91,8 +91,8 @@ type Maintenance struct {
 	Reason   string    `yaml:"reason"`
 }
 
-// poolVerdicts are the verdicts that pool_ignore may name. All other verdicts mean an unusable
-// pool.
+// poolVerdicts has the verdicts on pools that pool_ignore may name. Each verdict that is not in
+// poolVerdicts means that the pool is unusable.
 var poolVerdicts = []string{"errors", "degraded", "scrub", "full"}
 
 func defaultWatch() Watch {
@@ -174,8 +174,8 @@ func (s Source) validate() error {
 }
 
 // validate checks the limits of an override together with the limits that the override does not
-// change. An override that only raises warning above the critical limit would raise alarms where it
-// should reduce them.
+// change. Without this check, an override could raise the limit warning above the limit critical,
+// so that check alarms more although the override should reduce alarms.
 func (w WatchOverride) validate(defaults Limits) error {
 	warning, critical := w.Warning, w.Critical
 	if warning == 0 {

@@ -14,8 +14,8 @@ var (
 	foreignValue = regexp.MustCompile("cannot unmarshal !!\\w+ (`.*`) into \\S+")
 )
 
-// WebError rewrites an error of exporter-toolkit about the web configuration file at path, so that
-// it uses the words of the file instead of Go types.
+// WebError rewrites an error of exporter-toolkit about the web configuration file at path. The
+// result has the names of the file's keys instead of Go types.
 func WebError(path string, err error) error {
 	text := strings.TrimPrefix(strings.TrimPrefix(err.Error(), "yaml: "), "unmarshal errors:\n  ")
 	text = foreignKey.ReplaceAllString(text, `unknown key "$1"`)
@@ -23,8 +23,8 @@ func WebError(path string, err error) error {
 	return fmt.Errorf("web configuration %s: %s", path, strings.ReplaceAll(text, "\n  ", "; "))
 }
 
-// WebAuth says whether exporter-toolkit's web configuration requires passwords or certificates of
-// clients.
+// WebAuth has the demands of exporter-toolkit's web configuration on clients: passwords,
+// certificates, both or neither.
 type WebAuth struct {
 	// Passwords is true if the configuration names users, so each request needs a user's password.
 	Passwords bool

@@ -16,11 +16,11 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// words checks the parsed configuration file before it is decoded into Go types. Its error messages
-// name keys and values of the file, while the messages of yaml.v3 name Go types.
+// words checks the parsed configuration file before it is decoded into Go types. The error messages
+// of words name keys and values of the file. The error messages of yaml.v3 would name Go types.
 type words struct {
-	// lines are the line numbers of all keys and entries in the file, by the names that messages
-	// use, such as "limits.warning" or "overrides, entry 2".
+	// lines has the line number of each key and entry in the file. Its keys are the names in
+	// messages, such as "limits.warning" or "overrides, entry 2".
 	lines map[string]int
 }
 
@@ -40,8 +40,8 @@ func (w words) located(err error) error {
 	return fmt.Errorf("line %d: %w", w.lines[found], err)
 }
 
-// look returns an error if the YAML node n of the configuration, which messages call name, does not
-// fit the Go type t.
+// look returns an error if the YAML node n of the configuration does not fit the Go type t. The
+// error calls the node by the argument name.
 func (w words) look(n *yaml.Node, t reflect.Type, name string) error {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
@@ -88,7 +88,7 @@ func (w words) look(n *yaml.Node, t reflect.Type, name string) error {
 	return nil
 }
 
-// lookAtKeys does the same as look for a YAML node with keys.
+// lookAtKeys returns the error of look for a YAML node with keys.
 func (w words) lookAtKeys(n *yaml.Node, t reflect.Type, name string) error {
 	if n.Kind != yaml.MappingNode {
 		if name == "" {
@@ -101,7 +101,7 @@ func (w words) lookAtKeys(n *yaml.Node, t reflect.Type, name string) error {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
 		if key.ShortTag() == "!!merge" {
-			continue // merged keys are checked in the place where they are defined
+			continue // a merged key is checked at the place of its definition
 		}
 		if err := renamedKey(key, value); err != nil {
 			return err
@@ -129,7 +129,7 @@ func (w words) lookAtKeys(n *yaml.Node, t reflect.Type, name string) error {
 	return nil
 }
 
-// fieldsOf returns, by YAML key, the Go types of the fields of t.
+// fieldsOf returns, by YAML key, the Go type of the field of t that has the key.
 func fieldsOf(t reflect.Type) map[string]reflect.Type {
 	fields := map[string]reflect.Type{}
 	for f := range t.Fields() {
@@ -145,8 +145,8 @@ func fieldsOf(t reflect.Type) map[string]reflect.Type {
 
 func keysOfType(t reflect.Type) []string { return slices.Sorted(maps.Keys(fieldsOf(t))) }
 
-// insteadOf returns, for an unknown configuration key, the key that the user probably meant, or the
-// list of known keys.
+// insteadOf returns a text about the key that the user probably meant by an unknown configuration
+// key. If no known key is similar, the text is the list of known keys.
 func insteadOf(key, under string, known []string) string {
 	near := slices.MinFunc(known, func(a, b string) int { return distance(key, a) - distance(key, b) })
 	if i := slices.IndexFunc(known, func(k string) bool { return len(key) > 2 && strings.HasPrefix(k, key) }); i >= 0 {
@@ -161,7 +161,8 @@ func insteadOf(key, under string, known []string) string {
 	return fmt.Sprintf("the keys of %s are %s", under, strings.Join(known, ", "))
 }
 
-// distance returns the number of letters to insert, remove or replace to turn a into b.
+// distance returns the smallest number of letters that must be inserted, removed or replaced to
+// change a into b.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
@@ -182,8 +183,8 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// shown returns the text of a key or value in quotes for an error message. Below the key ping it
-// returns a placeholder, because a misspelt line may have the secret address in any place.
+// shown returns the text of a key or value in quotes, for an error message. Below the key ping,
+// shown returns a placeholder, because a misspelt line may have the secret address at any place.
 func shown(name, text string) string {
 	if name == "ping" || strings.HasPrefix(name, "ping, ") {
 		return hidden
@@ -197,8 +198,8 @@ var (
 )
 
 // syntax returns an error of yaml.v3 without the prefix "yaml: ". If the file has addresses of
-// pings, which are secrets, the error quotes no text of the file, because syntax cannot know
-// whether that text is an address.
+// pings, which are secrets, the error quotes no text of the file, because any quoted text may be
+// such an address.
 func syntax(err error, file []byte) error {
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
 	if !bytes.Contains(file, []byte("ping")) {
@@ -207,8 +208,8 @@ func syntax(err error, file []byte) error {
 	if _, is := errors.AsType[*yaml.TypeError](err); is {
 		return fmt.Errorf("%s: a key or value that is not known here", cmp.Or(lineNumber.FindString(text), "some line"))
 	}
-	// Text that yaml.v3 quotes is text of the file, except the punctuation marks that yaml.v3
-	// reports as missing.
+	// A text in quotes in an error of yaml.v3 is text of the file, unless it is a punctuation mark
+	// that yaml.v3 reports as missing.
 	rest := marks.ReplaceAllStringFunc(text, func(mark string) string { return strings.Repeat(" ", len(mark)) })
 	for _, begin := range []string{"'", `"`, "`", "invalid map key: "} {
 		if i := strings.Index(rest, begin); i >= 0 {
