@@ -27,8 +27,8 @@ func siteEnvironment(dir string) *environment {
 	}
 }
 
-// TestChecksAtTheSameTime: forty checks, each of one guest, start together while zfs is slow. All
-// checks share one reading of the pool, so that no check runs out of time.
+// TestChecksAtTheSameTime: forty checks, each of one guest, start together while zfs is slow. The
+// forty checks share one reading of the pool, so that no check runs out of time.
 func TestChecksAtTheSameTime(t *testing.T) {
 	w := zfstest.World{Datasets: []zfstest.Dataset{{Name: "tank", GUID: 1}}, Faults: []zfstest.Fault{{Takes: 200 * time.Millisecond}}}
 	for i := range 40 {

@@ -17,8 +17,8 @@ import (
 	"snapwatch/internal/lock"
 )
 
-// cachePath returns the path of the file in which check remembers the disks it listed, "" where the
-// user has no cache directory.
+// cachePath returns the path of the file in which check remembers the disks that it listed, "" if
+// the user has no cache directory.
 func cachePath(named string) string {
 	if named != "" {
 		return named
@@ -31,7 +31,7 @@ func cachePath(named string) string {
 }
 
 // anothersCache returns an error if this process runs as root and the cache file at path belongs to
-// another user. If root wrote the cache, checks of that user could not read it.
+// another user. If root wrote the cache, checks of the user could not read the cache.
 func anothersCache(path string) error {
 	if path == "" || os.Geteuid() != 0 {
 		return nil
@@ -56,14 +56,14 @@ func anothersCache(path string) error {
 type memory struct {
 	cache     *scan.Cache
 	cachePath string
-	// own is the user's inventory, the list of all disks seen before. changed is true where own
-	// must be saved. known is own merged with the exporter's inventory.
+	// own is the user's inventory, the list of all disks that checks of this user have seen.
+	// changed is true if own must be saved. known is own merged with the exporter's inventory.
 	own, known scan.Inventory
 	changed    bool
 	// read has the pools with the disks that this check has read.
 	read []checker.Pool
-	// heard has the answers of the nodes that were asked about their guests' disks. forgotten has
-	// the disks that a person removed from the exporter's inventory.
+	// heard has, for each node that this check asked about the disks of its guests, the node's
+	// answer. forgotten has the disks that a person removed from the exporter's inventory.
 	heard     []checker.NodeAnswer
 	forgotten scan.Inventory
 	// anothers is an error if root must not write to the cache, because the cache belongs to
@@ -71,11 +71,11 @@ type memory struct {
 	anothers error
 	// now is the time at which this check read the pools.
 	now time.Time
-	// exporter is true where an exporter on this host keeps an inventory of disks. An inventory
-	// that only snapwatch forget wrote does not count.
+	// exporter is true if an exporter on this host keeps an inventory of disks. An inventory that
+	// only snapwatch forget wrote does not count.
 	exporter bool
-	// unreadable is the error of reading the user's inventory. If it is not nil, the inventory must
-	// not be overwritten.
+	// unreadable is the error of reading the user's inventory. If unreadable is not nil, the
+	// inventory must not be overwritten.
 	unreadable error
 }
 
@@ -104,8 +104,8 @@ func (q query) remember(now time.Time) (m memory, notes []checker.Note) {
 	return m, notes
 }
 
-// open reads the user's inventory of disks again. open keeps the field Lost, which records an
-// earlier loss of the inventory.
+// open reads the user's inventory of disks again. open does not change the field Lost, which
+// records an earlier loss of the inventory.
 func (m *memory) open() (err error) {
 	lost := m.own.Lost
 	m.own, err = scan.Reopen(m.inventoryPath(), m.now)
@@ -122,8 +122,8 @@ func (m *memory) inventoryPath() string {
 	return strings.TrimSuffix(m.cachePath, ".json") + ".seen.json"
 }
 
-// shared returns the prefix of the files through which simultaneous checks share their readings,
-// "" where there is no cache directory.
+// shared returns the beginning of the names of the files through which simultaneous checks share
+// their readings, "" if there is no cache directory.
 func (m *memory) shared() string {
 	if m.cachePath == "" {
 		return ""
@@ -131,8 +131,8 @@ func (m *memory) shared() string {
 	return strings.TrimSuffix(m.cachePath, ".json") + ".scan"
 }
 
-// health returns the path of root's report about permanent errors in pools, and the prefix of the
-// files in which check remembers the health of pools.
+// health returns the path of root's report about permanent errors in pools, and the beginning of
+// the names of the files in which check remembers the health of pools.
 func (m *memory) health(env *environment) scan.HealthFile {
 	f := scan.HealthFile{Report: filepath.Join(env.StateDir, scan.DamageName)}
 	if m.cachePath != "" {
@@ -145,21 +145,23 @@ func (m *memory) health(env *environment) scan.HealthFile {
 func (m *memory) learn(pools []checker.Pool, now time.Time) {
 	m.now, m.read = now, slices.Clone(pools)
 	for i := range m.read {
-		m.read[i].Disks = slices.Clone(m.read[i].Disks) // the caller changes its disks later
+		// Copied, because the caller changes the disks later.
+		m.read[i].Disks = slices.Clone(m.read[i].Disks)
 	}
 	own, changed := m.own.Updated(m.read, m.now)
 	m.own, m.changed = own, m.changed || changed
 }
 
-// hear adds to this user's inventory the disks that other nodes reported of their own guests, and
-// saves the inventory if saving takes at most the time in left. hear returns the nodes with the
-// disks that they reported at earlier checks.
+// hear adds to this user's inventory the disks that other nodes reported of their own guests. hear
+// saves the inventory if saving takes at most the time in left. hear returns, by node, the disks
+// that the node reported at earlier checks.
 func (m *memory) hear(nodes []checker.NodeAnswer, left time.Duration) []checker.NodeAnswer {
 	m.heard = nodes
 	var changed bool
 	m.own, changed = m.own.Heard(nodes, m.now)
 	m.changed = m.changed || changed
-	_, _ = m.keep(left, false) // a failure to save was reported earlier in this check, when the disks were saved
+	// This check has already reported a failure to save, when it saved the disks.
+	_, _ = m.keep(left, false)
 	return m.own.Former(nodes)
 }
 
@@ -185,8 +187,9 @@ func (m *memory) save(left time.Duration) error {
 	}
 }
 
-// merge adds the results of this check to the current cache and inventory, which other checks of
-// the user may have written since this check began. A lock admits one check at a time.
+// merge adds the results of this check to the present cache and inventory, which other checks of
+// the user may have written since this check began. A lock makes sure that at most one check merges
+// at a time.
 func (m *memory) merge(ctx context.Context) error {
 	if err := os.MkdirAll(filepath.Dir(m.cachePath), 0o700); err != nil {
 		return err
@@ -216,9 +219,9 @@ func (m *memory) merge(ctx context.Context) error {
 	return err
 }
 
-// keep saves the disks that a check has read. If saving fails, the notes name the consequences:
-// without an exporter, a disk that disappears is not reported missing; and the next check cannot
-// continue a scan that ran out of time.
+// keep saves the disks that a check has read. If saving fails, the notes name the consequences.
+// Without an exporter, check does not report a disk that disappears. The next check cannot continue
+// a scan that ran out of time.
 func (m *memory) keep(left time.Duration, timeUp bool) (kept bool, notes []checker.Note) {
 	if m.anothers != nil {
 		return false, nil
@@ -238,9 +241,9 @@ func (m *memory) keep(left time.Duration, timeUp bool) (kept bool, notes []check
 	return false, notes
 }
 
-// seenNote returns a note that the exporter's inventory could not be read, so disks that
-// disappeared may not be reported missing. A missing permission to read the exporter's inventory
-// does not alarm, because check has an inventory of its own.
+// If the exporter's inventory could not be read, seenNote returns a note about that: check may not
+// report disks that disappeared. If this user merely lacks the permission to read the exporter's
+// inventory, the note does not alarm, because check has an inventory of its own.
 func seenNote(err error) checker.Note {
 	note := checker.Note{State: checker.Warning, Text: err.Error()}
 	if errors.Is(err, fs.ErrPermission) {

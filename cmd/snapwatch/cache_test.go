@@ -14,9 +14,9 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// TestChecksKeepWhatOthersLearnt: two checks of one user start together, each of another pool. The
-// check that saves the cache last keeps in it the disks and the pending receives that the other
-// check saved.
+// TestChecksKeepWhatOthersLearnt: two checks of one user start together, for two different pools.
+// The check that saves the cache last keeps the disks and the pending receives that the first check
+// saved.
 func TestChecksKeepWhatOthersLearnt(t *testing.T) {
 	pending := vm(100, "stopped", 48*time.Hour)
 	pending.Token = true
@@ -48,8 +48,8 @@ func TestChecksKeepWhatOthersLearnt(t *testing.T) {
 	a, b = begin(), begin()
 	assert.Equal(t, noon.Unix(), check(a, "tank").Disks[0].PendingSince.Unix())
 
-	// A disk that was forgotten remains forgotten, even if a check that read the inventory before
-	// saves it last.
+	// A disk that a person removed by forget remains removed, even if a check reads the inventory
+	// before forget and saves the inventory after forget.
 	forgotten, _ := scan.Inventory{}.Forget(other.Name, clock)
 	require.NoError(t, forgotten.Save(q.Seen))
 	f.Set(zfstest.World{Datasets: []zfstest.Dataset{{Name: "tank", GUID: 1}, pending, vm(101, "hourly", time.Hour), {Name: "big", GUID: 1}}})

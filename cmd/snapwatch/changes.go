@@ -17,8 +17,8 @@ import (
 	"snapwatch/internal/files"
 )
 
-// changesFile is the file in which check --changes remembers the problems that it printed. Checks
-// of one user with the same flags share one file.
+// changesFile is the file in which check --changes remembers the problems that it printed. All
+// checks of one user with the same flags use the same file.
 type changesFile struct {
 	Version int `json:"version"`
 	checker.Told
@@ -26,8 +26,8 @@ type changesFile struct {
 
 const changesVersion = 1
 
-// changesPath returns the path of the changesFile: next to the cache, one file for each set of
-// flags.
+// changesPath returns the path of the changesFile. The file is next to the cache, and each set of
+// flags has a file of its own.
 func (c *checkCmd) changesPath() (string, error) {
 	cache := cachePath(c.Cache)
 	if cache == "" {
@@ -46,18 +46,17 @@ func (c *checkCmd) changesPath() (string, error) {
 	return strings.TrimSuffix(cache, ".json") + ".changes-" + hex.EncodeToString(sum[:6]) + ".json", nil
 }
 
-// telling contains the lines of changes that check --changes prints, and the record of printed
-// changes to save after printing.
+// telling has the lines that check --changes prints, and the record of printed changes that check
+// --changes must save after printing.
 type telling struct {
 	lines []string
 	told  checker.Told
 }
 
-// changes returns lines for each change since the last check with the same flags, no line if no
-// verdict changed. If no line must be printed, changes saves the new record of printed changes.
-// Otherwise [checkCmd.saveTold] saves the new record after printing, and changes saves the old
-// record again to prove that saving works. The error says why the record of printed changes could
-// not be saved.
+// changes returns lines for each change since the last check with the same flags. If no verdict
+// changed, changes returns no line, and saves the new record of printed changes. If there are lines
+// to print, changes saves the old record again, to prove that saving works, and [checkCmd.saveTold]
+// saves the new record after printing. The error is the reason why the record could not be saved.
 func (c *checkCmd) changes(r checker.Report) (telling, error) {
 	path, err := c.changesPath()
 	if err != nil {
@@ -114,8 +113,8 @@ func (c *checkCmd) saveTold(told checker.Told) error {
 	return saveTold(path, told)
 }
 
-// inTime returns the result of work, or an error if work takes longer than the time in left, but at
-// least a tenth of a second.
+// inTime returns the result of the function work. If work takes longer than the time in left,
+// inTime returns an error. inTime waits for at least a tenth of a second.
 func inTime[T any](left time.Duration, work func() (T, error)) (T, error) {
 	const least = 100 * time.Millisecond
 	type answer struct {
@@ -135,8 +134,8 @@ func inTime[T any](left time.Duration, work func() (T, error)) (T, error) {
 	}
 }
 
-// printChanges prints the changes and the report if there is a change, and saves the record of
-// printed changes after printing: to print a change twice is better than never to print it. Reading
+// If there is a change, printChanges prints the changes and the report. It saves the record of
+// printed changes after printing, because it is better to print a change twice than never. Reading
 // and saving the record takes at most the time in left.
 func (c *checkCmd) printChanges(w io.Writer, r checker.Report, left func() time.Duration) error {
 	t, err := inTime(left(), func() (telling, error) { return c.changes(r) })

@@ -66,8 +66,8 @@ func TestAFailingPruneIsTwoMails(t *testing.T) {
 	assert.Equal(t, "reminder: nothing has changed for 1d", mails[1])
 }
 
-// Calls of check --changes with different disks or limits remember their printed changes in
-// separate files.
+// Two calls of check --changes for different disks, or with different limits, remember their
+// printed changes in separate files.
 func TestChangesAreThoseOfOneQuestion(t *testing.T) {
 	s := newSite(t, vm(100, "hourly", 7*time.Hour), vm(101, "hourly", time.Hour))
 	for _, args := range [][]string{{}, {"--vmid", "100"}, {"--guest", "100"}, {"-w", "~:30m"}} {
@@ -82,8 +82,8 @@ func TestChangesAreThoseOfOneQuestion(t *testing.T) {
 	}
 }
 
-// When check --changes itself begins to fail, it prints the failure once, and later prints once
-// that check works again.
+// If check --changes itself begins to fail, it prints the failure once. When it works again, it
+// prints that once.
 func TestChangesOfTheCheckItself(t *testing.T) {
 	s := newSite(t, vm(100, "hourly", time.Hour))
 	require.NoError(t, os.WriteFile(s.ConfigPath, []byte("limit: {}\n"), 0o600))
@@ -142,7 +142,7 @@ func TestChangesThatWereLost(t *testing.T) {
 	}
 }
 
-// If check --changes cannot print the changes, the next check prints these changes.
+// If check --changes fails to print some changes, the next check prints these changes.
 func TestChangesThatWereNotPrinted(t *testing.T) {
 	s := newSite(t, vm(100, "hourly", 7*time.Hour))
 	s.Stdout = broken{}
@@ -159,8 +159,8 @@ func TestChangesThatWereNotPrinted(t *testing.T) {
 	assert.Contains(t, first, "ended after ", "the end was not printed either")
 }
 
-// A process that writes to a closed pipe is killed. So check --changes saves the record of printed
-// changes only after it has printed them.
+// A process that writes to a closed pipe is killed. So check --changes first prints the changes,
+// and then saves the record of printed changes.
 func TestChangesAreSavedAfterPrinting(t *testing.T) {
 	s := newSite(t, vm(100, "hourly", 7*time.Hour))
 	kept := func() string {

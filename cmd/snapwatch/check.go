@@ -75,9 +75,9 @@ func (c *checkCmd) Run(env *environment) error {
 	return err
 }
 
-// whole reports whether the check covers all disks with the limits of the configuration. A check of
-// some disks, or with limits of its own, can be OK while another disk has a fault, so it sends no
-// pings.
+// whole reports whether the check covers all disks, with the limits of the configuration. If a
+// check covers only some disks, or has limits from the command line, it can be OK although a disk
+// has a fault, so such a check sends no pings.
 func (c *checkCmd) whole() bool {
 	q := query{filterFlags: c.filterFlags}
 	return q.filter().None() && len(c.Guest) == 0 && c.Warning == nil && c.Critical == nil
@@ -112,8 +112,8 @@ func (c *checkCmd) run(env *environment, pings *atomic.Pointer[[]config.Ping], b
 	return nil
 }
 
-// guarded runs the query of check and turns a panic into a result with an error, because a
-// monitoring system gets no message from a plugin that crashes.
+// guarded runs the query of check. If the query panics, guarded returns a result with an error,
+// because a monitoring system gets no message from a plugin that crashes.
 func (c *checkCmd) guarded(env *environment, pings *atomic.Pointer[[]config.Ping], stage *atomic.Value, begun time.Time) (r result) {
 	defer func() {
 		if e := recover(); e != nil {
@@ -152,7 +152,7 @@ func (c *checkCmd) write(w io.Writer, r checker.Report) error {
 	return format.Nagios{Verbosity: c.Verbose, DiskPerfdata: c.Perfdata == "disks"}.Write(w, r)
 }
 
-// unknown prints why the check found no result, in the chosen format.
+// unknown prints the reason why the check found no result, in the chosen format.
 func (c *checkCmd) unknown(env *environment, left func() time.Duration, err error) error {
 	_ = c.print(env.Stdout, checker.Report{Now: env.Now(), Failure: err.Error()}, left)
 	return &exit{code: checkUnknown}

@@ -141,8 +141,8 @@ func TestCheckAnswersInTimeWhileZFSHangs(t *testing.T) {
 	assert.Equal(t, 1, s.fake.Hung(), "one hangs, the others wait for its lock")
 }
 
-// A check that runs out of time saves the lists of snapshots that it has read, for the next check,
-// or reports why it cannot save them.
+// If a check runs out of time, it saves the lists of snapshots that it has read by then, for the
+// next check. If it cannot save them, it reports the reason.
 func TestCheckWhoseTimeIsUpKeepsWhatItFound(t *testing.T) {
 	foreign := func(id int) zfstest.Dataset {
 		d := vm(id, "hourly", time.Hour)
@@ -255,8 +255,8 @@ func TestCheckMissesWhatTheExporterHasSeen(t *testing.T) {
 	assert.Contains(t, first, "WARNING: disks seen before")
 }
 
-// A pending receive into a copy of a stopped guest's disk does not alarm before it has been pending
-// for the time of the warning limit.
+// A receive into the copy of a stopped guest's disk may be pending. check does not alarm before
+// this receive has been pending for the time in limits.warning.
 func TestCheckRemembersSinceWhenAReceiveIsPending(t *testing.T) {
 	d := vm(100, "stopped", 72*time.Hour)
 	d.Token = true
@@ -283,8 +283,8 @@ func (s *site) set(disks ...zfstest.Dataset) {
 	s.fake.Set(zfstest.World{Datasets: append([]zfstest.Dataset{{Name: "tank", GUID: 1}}, disks...)})
 }
 
-// On a host without an exporter, check itself remembers the disks that it saw, or warns that no
-// program remembers them.
+// On a host without an exporter, check itself remembers the disks that it saw. If check cannot save
+// them, it warns that no program remembers the disks.
 func TestCheckRemembersTheDisksItSaw(t *testing.T) {
 	one, other := vm(100, "hourly", time.Hour), vm(101, "hourly", time.Hour)
 	s := newSite(t, one, other)
@@ -357,8 +357,8 @@ func TestCheckSaysWhatBecameOfItsMemory(t *testing.T) {
 	assert.Equal(t, 0, status, "an exporter remembers: %s", first)
 }
 
-// If a pool is imported under another name and then under its old name again, check reports no disk
-// as missing, whether check or an exporter remembers the disks.
+// If a pool is imported under a new name, and then again under its old name, check reports no disk
+// as missing. The result is the same whether check or an exporter remembers the disks.
 func TestCheckKnowsAPoolByItsGUID(t *testing.T) {
 	renamed := func(name string) zfstest.Dataset {
 		d := vm(100, "hourly", time.Hour)
@@ -384,7 +384,8 @@ func TestCheckKnowsAPoolByItsGUID(t *testing.T) {
 	memory, err := os.ReadFile(s.fake.Path("cache/snapwatch/newest.seen.json"))
 	require.NoError(t, err)
 	for _, name := range []string{"drei", "third", "drei"} {
-		require.NoError(t, os.WriteFile(s.seen, memory, 0o600)) // the inventory of an exporter that has not been scraped since then
+		// The inventory of an exporter that was not scraped after the rename.
+		require.NoError(t, os.WriteFile(s.seen, memory, 0o600))
 		be(name, "7")
 		status, first = s.check()
 		assert.Equal(t, 0, status, first)

@@ -28,7 +28,8 @@ func (c *completionCmd) Run(env *environment, ctx *kong.Context) error {
 	}[c.Shell](env.Stdout, ctx.Model.Node)
 }
 
-// commandPath returns a command's words without the program's name, such as "cron install".
+// commandPath returns the words with which a person types a command, without the program's name,
+// such as "cron install".
 func commandPath(n *kong.Node) string {
 	if n.Parent == nil {
 		return ""
@@ -131,14 +132,14 @@ complete -o default -F _snapwatch snapwatch
 	return err
 }
 
-// zshText escapes a help text for zsh's function _arguments.
+// zshText returns a help text, escaped for zsh's function _arguments.
 var zshText = strings.NewReplacer("'", `'\''`, "[", `\[`, "]", `\]`, ":", `\:`)
 
 func writeZsh(w io.Writer, root *kong.Node) error {
 	var b strings.Builder
 	b.WriteString("#compdef snapwatch\n# zsh completion for snapwatch, made by: snapwatch completion zsh\n\n")
 	nodes := commandsOf(root)
-	slices.Reverse(nodes) // zsh needs a function before its callers
+	slices.Reverse(nodes) // zsh needs a function to come before the code that calls it
 	for _, n := range nodes {
 		writeZshCommand(&b, n)
 	}
@@ -229,8 +230,8 @@ func writeFish(w io.Writer, root *kong.Node) error {
 	return err
 }
 
-// fishCondition returns the condition, in fish's syntax, under which fish offers a command's words:
-// the command was typed, but none of its subcommands.
+// fishCondition returns a condition in fish's syntax. Under this condition fish offers a command's
+// words: the person has typed the command, but none of its subcommands.
 func fishCondition(n *kong.Node) string {
 	path := commandPath(n)
 	if path == "" {

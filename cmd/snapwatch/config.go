@@ -76,8 +76,8 @@ func showDisk(env *environment, cfg config.Config, dataset string) error {
 	return nil
 }
 
-// configCheckTimeout limits the time that config check waits for a configuration on a file system
-// that does not respond.
+// config check waits for at most configCheckTimeout for a configuration on a file system that does
+// not respond.
 const configCheckTimeout = 30 * time.Second
 
 type configCheckCmd struct {

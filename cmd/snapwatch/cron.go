@@ -57,8 +57,8 @@ func (c *cronInstallCmd) Run(env *environment) error {
 // possibleTimeout is the longest time that cron install waits for Proxmox's files.
 const possibleTimeout = 30 * time.Second
 
-// snap returns the arguments of snap that cron install registers in cron. The error says why each
-// run of snap with these arguments would fail.
+// snap returns the arguments of snap that cron install registers in cron. The error is the reason
+// why every run of snap with these arguments would fail.
 func (c *cronInstallCmd) snap(env *environment) ([]string, error) {
 	snap := snapJob.merged(env, &snapCmd{Keep: c.Keep, Config: c.Config})
 	cfg, keep, err := snap.settings(env)
@@ -166,7 +166,8 @@ var (
 	}
 )
 
-// of returns the command of the cron job, snap or prune, from a parsed command line.
+// of returns the part of a parsed command line that belongs to the cron job: the command snap or
+// the command prune.
 func (j cronJob) of(cli *grammar) regularCmd {
 	if j == pruneJob {
 		return &cli.Prune
@@ -186,8 +187,8 @@ var cronSearch = crontab.Search{
 	Job: jobOf,
 }
 
-// jobOf returns the job, snap or prune, that the command-line arguments run, and "" for any other
-// command. problem says why the arguments cannot be parsed.
+// jobOf returns the job, snap or prune, that the command-line arguments run. For all other commands
+// jobOf returns "". problem is the reason why the arguments cannot be parsed.
 func jobOf(args []string) (job, problem string) {
 	args = withCommand(args)
 	if len(args) == 0 || args[0] != snapJob.word && args[0] != pruneJob.word {
@@ -203,11 +204,12 @@ func jobOf(args []string) (job, problem string) {
 	return args[0], ""
 }
 
-// registered reports whether the systemd timer or cron runs snap on this host.
+// registered reports whether the systemd timer or cron starts snap on this host.
 func registered(env *environment) bool { return timerEnabled(env) || snapJob.registered(env) }
 
-// snapPeriod returns how often cron starts snap, 0 where the period is unknown. With the systemd
-// timer the period is unknown, because snapwatch does not read the timer's unit.
+// snapPeriod returns the longest time between two starts of snap by cron, 0 if it is unknown. If
+// the systemd timer starts snap, this time is unknown, because snapwatch does not read the timer's
+// unit.
 func snapPeriod(env *environment) time.Duration {
 	if timerEnabled(env) {
 		return 0
@@ -216,19 +218,19 @@ func snapPeriod(env *environment) time.Duration {
 }
 
 // registered reports whether cron runs the job, snap or prune. A crontab line that could not be
-// parsed counts, since it may run the job.
+// parsed counts as a line that runs the job, because it may do so.
 func (j cronJob) registered(env *environment) bool { return len(j.running(env)) > 0 }
 
-// running returns the crontab lines that run the job regularly.
+// running returns the crontab lines by which cron runs the job regularly.
 func (j cronJob) running(env *environment) []crontab.Entry {
-	lines, _ := j.lines(env) // crontabs that this user cannot read are left out
+	lines, _ := j.lines(env) // this leaves out crontabs that this user cannot read
 	return slices.DeleteFunc(lines, func(line crontab.Entry) bool { return line.Never() != "" })
 }
 
-// period returns the longest time between two starts of the job by cron, 0 where the period is
-// unknown.
+// period returns the longest time between two starts of the job by cron, 0 if it is unknown.
 func (j cronJob) period(env *environment) time.Duration {
-	var shortest time.Duration // each crontab line runs the whole job
+	// Each crontab line runs the whole job, so the shortest period counts.
+	var shortest time.Duration
 	for _, line := range j.running(env) {
 		if p := line.Period(); p > 0 && (shortest == 0 || p < shortest) {
 			shortest = p
@@ -242,7 +244,7 @@ func timerEnabled(env *environment) bool {
 	return err == nil
 }
 
-// pointOutTwice warns where both cron and the timer run snap.
+// pointOutTwice warns if both cron and the systemd timer start snap.
 func pointOutTwice(env *environment) {
 	lines := snapJob.running(env)
 	if timerEnabled(env) && len(lines) > 0 {
@@ -251,8 +253,8 @@ func pointOutTwice(env *environment) {
 	}
 }
 
-// pointOutOld names the lines of cron that still run pve-zfs-snap. snapwatch never edits a crontab
-// that a person wrote.
+// pointOutOld prints the lines of cron that still run pve-zfs-snap, the program that snapwatch
+// replaces. snapwatch itself never edits a crontab that a person wrote.
 func pointOutOld(env *environment) {
 	for _, line := range oldCronLines(env) {
 		fmt.Fprintf(env.Stdout, "cron still runs pve-zfs-snap; remove that line from %s: %s\n", line.File, line.Line)
@@ -265,7 +267,8 @@ func oldCronLines(env *environment) []crontab.Entry {
 	return slices.DeleteFunc(lines, func(line crontab.Entry) bool { return !isOld(line) })
 }
 
-// absolute returns the absolute path, or path where the working directory is unknown.
+// absolute returns the absolute form of path. If the working directory is unknown, absolute returns
+// path unchanged.
 func absolute(path string) string {
 	if abs, err := filepath.Abs(path); err == nil {
 		return abs

@@ -23,8 +23,8 @@ func addToCron(path, head, line string) error {
 	return writeCron(path, string(text)+line+"\n")
 }
 
-// rewriteCron rewrites a crontab line by line. The argument change of rewriteCron may edit a
-// crontab line, and reports whether to keep it.
+// rewriteCron rewrites a crontab line by line. The argument change of rewriteCron is a function
+// that may edit a line, and that returns false if the line must be removed.
 func rewriteCron(path string, change func(n int, line *string) bool) error {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -39,6 +39,6 @@ func rewriteCron(path string, change func(n int, line *string) bool) error {
 	return writeCron(path, strings.Join(kept, "\n")+"\n")
 }
 
-// writeCron replaces a crontab atomically. cron reads a file only if root owns it and nobody else
-// may write it.
+// writeCron replaces a crontab atomically. cron reads a file only if root owns the file and no
+// other user may write to it.
 func writeCron(path, text string) error { return files.Replace(path, []byte(text), 0o644) }

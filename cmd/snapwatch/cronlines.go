@@ -19,8 +19,8 @@ import (
 var cronNames = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
 // cronLines returns the lines that start snap, prune, or pve-zfs-snap, the program that snapwatch
-// replaces, from the system's crontabs and root's own. If a crontab cannot be read, the error says
-// why, and the lines are those of the other crontabs.
+// replaces. It reads the system's crontabs and root's own. If a crontab cannot be read, cronLines
+// returns the reason as an error, with the lines of all crontabs that can be read.
 func (e *environment) cronLines() ([]crontab.Entry, error) {
 	paths := []string{e.CronFile, e.Crontab, e.RootCrontab}
 	others, err := filepath.Glob(filepath.Join(filepath.Dir(e.CronFile), "*"))
@@ -52,9 +52,9 @@ func (e *environment) cronLines() ([]crontab.Entry, error) {
 	return all, err
 }
 
-// insecure returns the reason why cron ignores a crontab because of its owner, mode or type; "" if
-// cron reads the crontab. Debian's cron reads a crontab by these rules: a system crontab may be a
-// link, and root's own must have mode 0600.
+// insecure returns the reason, in a crontab's owner, mode or type, why cron ignores the crontab, ""
+// if cron reads the crontab. The rules are those of Debian's cron: a crontab of the system may be a
+// link, and root's own crontab must have mode 0600.
 func insecure(path string, system bool) string {
 	link, err := os.Lstat(path)
 	if err != nil {
@@ -83,15 +83,15 @@ func insecure(path string, system bool) string {
 	return ""
 }
 
-// owned reports whether root or this user owns a file. On a host this user is root; in tests it is
-// another.
+// owned reports whether root or this user owns a file. On a host, this user is root. In tests, this
+// user is a different user.
 func owned(info fs.FileInfo) bool {
 	stat, known := info.Sys().(*syscall.Stat_t)
 	return !known || stat.Uid == 0 || int(stat.Uid) == os.Geteuid()
 }
 
-// lines returns the crontab lines that start the job or may start it. Lines that start pve-zfs-snap
-// are left out.
+// lines returns the crontab lines that start the job or may start it, without the lines that start
+// pve-zfs-snap.
 func (j cronJob) lines(env *environment) ([]crontab.Entry, error) {
 	all, err := env.cronLines()
 	return slices.DeleteFunc(all, func(line crontab.Entry) bool {
@@ -118,7 +118,7 @@ func isOld(line crontab.Entry) bool {
 	return err != nil || itsErr != nil || !os.SameFile(mine, its)
 }
 
-// shown returns crontab lines as text for a person, each with the reason why it does not work.
+// shown returns crontab lines as text for a person. A line that does not work has the reason.
 func shown(lines []crontab.Entry) string {
 	var all []string
 	for _, line := range lines {

@@ -14,9 +14,9 @@ import (
 )
 
 // register writes a crontab line that runs this program with the arguments in words. A line that is
-// already in snapwatch's own crontab keeps its schedule and all text around the command. If another
-// crontab has a line for the same job, register returns an error and adds no second line, unless
-// cron never runs the line in the other crontab.
+// already in snapwatch's own crontab keeps its schedule and all text around the command. If a
+// crontab other than snapwatch's own has a line for the same job, and cron runs this line, register
+// returns an error and adds no second line.
 func (j cronJob) register(env *environment, words []string) error {
 	program, err := os.Executable()
 	if err != nil {
@@ -35,8 +35,8 @@ func (j cronJob) register(env *environment, words []string) error {
 			return fmt.Errorf("cron would ignore %s: %s; correct or remove that line first", env.CronFile, why)
 		}
 	}
-	// register corrects the owner and the mode of snapwatch's own crontab, so cron will not ignore
-	// a line there because of a wrong owner or mode.
+	// register corrects the owner and the mode of snapwatch's own crontab, because cron ignores a
+	// crontab with a wrong owner or mode.
 	idle := func(line crontab.Entry) bool { return line.AtBoot || line.Ignored != "" && line.File != env.CronFile }
 	var left []crontab.Entry
 	for _, line := range lines {
@@ -73,8 +73,8 @@ func (j cronJob) register(env *environment, words []string) error {
 	return nil
 }
 
-// merged returns the command to register in cron: the typed flags, plus the flags of the registered
-// line that were not typed. The retention is always the typed retention.
+// merged returns the command to register in cron. The command has the typed flags, and each flag of
+// the registered line that was not typed. The retention is always the typed retention.
 func (j cronJob) merged(env *environment, typed regularCmd) regularCmd {
 	args := []string{j.word}
 	lines, _ := j.lines(env) // register reads the crontab lines again and reports an error
@@ -111,8 +111,9 @@ func (j cronJob) registerTyped(env *environment, typed regularCmd) error {
 	return j.register(env, command.words())
 }
 
-// trusted returns why cron must not run a program as root: another user could replace the
-// program, now or after a directory with the sticky bit, such as /tmp, was emptied.
+// trusted returns an error if cron must not run a program as root, because a user other than root
+// could replace the program. In a directory with the sticky bit, such as /tmp, such a user could do
+// so after the directory was emptied.
 func trusted(program string) error {
 	const instead = "or install snapwatch where only root may write, such as /usr/local/sbin"
 	if err := files.OnlyRoots(program); err != nil {

@@ -22,8 +22,9 @@ Exit status: 0 all is well; 1 something should be looked at; 2 something does no
 It waits 15 seconds for each thing that does not answer, and 90 seconds in all.`
 }
 
-// doctorTimeout is the longest time of doctor. partTimeout is the longest time of one of its
-// readings, such as the pools, so that a reading that hangs leaves time for the others.
+// doctorTimeout is the longest time that doctor may take. partTimeout is the longest time that one
+// of doctor's readings may take, such as the reading of the pools, so that a reading that hangs
+// leaves time for the other readings.
 const (
 	doctorTimeout = 90 * time.Second
 	partTimeout   = 15 * time.Second

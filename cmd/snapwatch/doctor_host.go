@@ -19,8 +19,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// read collects the facts about the host that doctor judges. A failed read is recorded in the facts
-// as an error.
+// read collects the facts about the host that doctor judges. If reading a fact fails, the facts
+// have the error instead.
 func (c *doctorCmd) read(ctx context.Context, env *environment, stage *atomic.Value) doctor.Facts {
 	stage.Store("reading the configuration")
 	f := doctor.Facts{Now: env.Now(), Root: env.Root, Clock: doctor.Clock{Synchronized: env.ClockSync(), ZoneErr: zoneErr(os.Getenv("TZ"))}}
@@ -60,8 +60,9 @@ func (c *doctorCmd) read(ctx context.Context, env *environment, stage *atomic.Va
 	return f
 }
 
-// zoneErr returns an error where Go silently uses UTC instead of the time zone in TZ: Go knows the
-// names of zones only, and not the rules that POSIX allows in TZ, such as CET-1CEST.
+// zoneErr returns an error if Go uses UTC instead of the time zone in TZ. Go knows the names of
+// time zones, but not the rules that POSIX also allows in TZ, such as CET-1CEST, and uses UTC
+// without an error.
 func zoneErr(zone string) error {
 	if zone = strings.TrimPrefix(zone, ":"); zone == "" || zone == "UTC" || time.Local.String() != "UTC" {
 		return nil
@@ -69,7 +70,7 @@ func zoneErr(zone string) error {
 	return fmt.Errorf("no zone has the name %s", zone)
 }
 
-// locksErr returns why some users cannot create a lock in dir, nil where all users can.
+// locksErr returns the reason why some users cannot create a lock in dir, nil if all users can.
 func locksErr(dir string) error {
 	const forAll = 0o003
 	info, err := os.Stat(dir)
@@ -148,7 +149,7 @@ func readStarts(ctx context.Context, env *environment) doctor.Starts {
 	return s
 }
 
-// unitOrNothing returns a unit's state, "" on a host without systemd.
+// unitOrNothing returns systemd's state of a unit, "" on a host without systemd.
 func unitOrNothing(ctx context.Context, env *environment, unit string) (string, error) {
 	if _, err := os.Stat(env.PVE.Systemd); err != nil {
 		return "", nil

@@ -15,8 +15,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// diskSearch has the functions with which doctor lists a host's disks and finds out which disks
-// were received.
+// diskSearch has the functions with which doctor lists a host's disks, and decides which of the
+// disks were received.
 type diskSearch struct {
 	list     func(ctx context.Context, roots ...string) ([]zfs.Dataset, error)
 	received func(zfs.Dataset) bool
@@ -40,7 +40,8 @@ func readPools(ctx context.Context, env *environment, roots []string, search dis
 	pools := make([]doctor.Pool, len(names))
 	found := make([][]doctor.Disk, len(names))
 	var all sync.WaitGroup
-	for i, name := range names { // pools are read at the same time, so that a pool that hangs does not delay the others
+	// All pools are read at the same time, so that a pool that hangs delays no other pool.
+	for i, name := range names {
 		all.Go(func() { pools[i], found[i] = readPool(ctx, env, name, rootsIn(roots, name), search) })
 	}
 	all.Wait()
@@ -59,9 +60,10 @@ func readPool(ctx context.Context, env *environment, name string, roots []string
 	return p, disks
 }
 
-// addHealth adds to each pool the verdict of check on the health of the pool, without what check
-// remembers of earlier scrubs. addHealth returns the oldest time at which root last searched one of
-// the pools for permanent errors, zero where root never searched one of them.
+// addHealth adds to each pool the verdict of check on the health of the pool. The verdict does not
+// use check's memory of earlier scrubs. For each pool there is a time at which root last searched
+// it for permanent errors. addHealth returns the oldest of these times, zero if root never searched
+// one of the pools.
 func addHealth(ctx context.Context, env *environment, cfg config.Config, pools []doctor.Pool) time.Time {
 	ctx, cancel := context.WithTimeout(ctx, partTimeout)
 	defer cancel()
@@ -83,7 +85,8 @@ func addHealth(ctx context.Context, env *environment, cfg config.Config, pools [
 			pools[i].Unwell, pools[i].Critical, pools[i].Full = judged.Reason, judged.State == checker.Critical, judged.Verdict == checker.PoolFull
 		}
 	}
-	damages, _ := scan.LoadDamage(report) // an unreadable report of permanent errors counts as no report
+	// If the report of permanent errors is unreadable, doctor acts as if there were none.
+	damages, _ := scan.LoadDamage(report)
 	oldest := time.Time{}
 	for i, name := range names {
 		d := damages[name]
@@ -97,8 +100,8 @@ func addHealth(ctx context.Context, env *environment, cfg config.Config, pools [
 	return oldest
 }
 
-// rootsIn returns the root datasets that are in the pool. If roots is empty, rootsIn returns the
-// pool itself.
+// rootsIn returns those of the given root datasets that are in the pool. If roots is empty, rootsIn
+// returns the pool itself.
 func rootsIn(roots []string, pool string) []string {
 	if len(roots) == 0 {
 		return []string{pool}
@@ -106,12 +109,13 @@ func rootsIn(roots []string, pool string) []string {
 	return slices.DeleteFunc(slices.Clone(roots), func(r string) bool { return zfs.Pool(r) != pool })
 }
 
-// autumnName matches sanoid's name for a snapshot in the hour that occurs twice when summer time
-// ends.
+// autumnName matches the name that sanoid gives to a snapshot in the hour that occurs twice when
+// clocks are set back.
 var autumnName = regexp.MustCompile(`^autosnap_[0-9-]+_[0-9:]+dst_[a-z]+$`)
 
-// readDisks returns the disks below the roots. lists is true if zfs must list all snapshots of a
-// disk to find the newest, because ZFS does not have the property prevsnap.
+// readDisks returns the disks below the roots. The result lists is true if this ZFS does not have
+// the property prevsnap, so that the newest snapshot of a disk is found only in a list of all its
+// snapshots.
 func readDisks(ctx context.Context, roots []string, search diskSearch) (disks []doctor.Disk, lists bool, err error) {
 	if len(roots) == 0 {
 		return nil, false, nil

@@ -18,8 +18,8 @@ import (
 	"snapwatch/snapper/run"
 )
 
-// environment has everything that a command uses of the machine, such as the terminal, the clock
-// and paths. Tests construct an environment of their own.
+// environment has all things of the machine that a command uses, such as the terminal, the clock
+// and paths. A test constructs an environment of its own.
 type environment struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
@@ -28,7 +28,7 @@ type environment struct {
 	// Typed is true when a person may have typed the command: standard input, output or error is
 	// a terminal.
 	Typed bool
-	// Size returns the terminal's size in characters, zero where the size is unknown.
+	// Size returns the terminal's size in characters, zero if the size is unknown.
 	Size func() (width, height int)
 	// Getenv returns the value of an environment variable.
 	Getenv func(string) string
@@ -36,26 +36,27 @@ type environment struct {
 	Root bool
 	// Now returns the current time. Each run calls Now once.
 	Now func() time.Time
-	// ConfigPath is the default configuration, which is read when --config is absent and the file
-	// exists.
+	// ConfigPath is the path of the default configuration. A command reads this file if the file
+	// exists and the flag --config is absent.
 	ConfigPath string
-	// Kstat is the directory in which ZFS publishes the state of its pools, on a real host
-	// zfs.KstatDir.
+	// Kstat is the directory in which ZFS publishes the state of its pools. On a real host, Kstat
+	// is zfs.KstatDir.
 	Kstat string
-	// LockDir is the directory of the locks that all users share, RunDir the directory of the locks
-	// of root's commands, and StateDir the directory of the reports and the state of the last runs.
+	// LockDir is the directory of the locks that all users share. RunDir is the directory of the
+	// locks of root's commands. StateDir is the directory of the reports and the state of the last
+	// runs.
 	LockDir, RunDir, StateDir string
-	// CronFile is the crontab in which snap registers itself; cron also reads the other files in
-	// its directory. Crontab and RootCrontab are the crontabs of the system and of root. TimerLink
-	// exists while the systemd timer of snapwatch is enabled.
+	// CronFile is the crontab in which snap registers itself. cron also reads all other files in
+	// the directory of CronFile. Crontab and RootCrontab are the crontabs of the system and of
+	// root. TimerLink exists while the systemd timer of snapwatch is enabled.
 	CronFile, Crontab, RootCrontab, TimerLink string
 	// ZFSDevice is the path of the device that zfs must open. Sanoid is the path of sanoid's
 	// configuration.
 	ZFSDevice, Sanoid string
 	// Mounts is the path of the list of mounts, /proc/self/mounts.
 	Mounts string
-	// Hostname returns the kernel's name for the machine. ClockSync returns whether the clock is
-	// synchronized: yes, no, or "" where the kernel does not say.
+	// Hostname returns the kernel's name for the machine. ClockSync returns "yes" if the clock is
+	// synchronized, "no" if it is not, and "" if the kernel does not say.
 	Hostname, ClockSync func() string
 	// Self is a path from which the running program can be started.
 	Self string
@@ -110,8 +111,8 @@ func terminalSize() (width, height int) {
 	return width, height
 }
 
-// loadConfig reads the named configuration file; for "" the default configuration file if it
-// exists.
+// loadConfig reads the named configuration file. If the name is "", loadConfig reads the default
+// configuration file, if this file exists.
 func (e *environment) loadConfig(named string) (config.Config, error) {
 	if named != "" {
 		return config.Load(named)
@@ -154,13 +155,13 @@ func (e *environment) local() run.Local {
 	}
 }
 
-// options returns the options that all commands with work on this host's pools share.
+// options returns the options that are the same for all commands that work on this host's pools.
 func (e *environment) options(cfg config.Config) run.Options {
 	return run.Options{Config: cfg, World: e.local(), Progress: e.progress()}
 }
 
-// checkTextfile returns an error for a path of a textfile that node_exporter would ignore because
-// of its name. "" means no textfile.
+// checkTextfile checks the path of a textfile, "" for none. If node_exporter would ignore the file
+// because of its name, checkTextfile returns an error.
 func checkTextfile(path string) error {
 	if path != "" && !strings.HasSuffix(path, ".prom") {
 		return fmt.Errorf("--textfile %s: the name must end in .prom, or node_exporter does not read it", path)

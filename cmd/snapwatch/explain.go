@@ -52,7 +52,7 @@ func (c *explainCmd) explain(ctx context.Context, env *environment, stage *atomi
 	guests, disks := splitWords(c.Words)
 	q := query{sourceFlags: c.sourceFlags, Timeout: time.Duration(c.Timeout)}
 	if len(guests) == 0 {
-		q.Disk = disks // a guest's explanation needs all its disks
+		q.Disk = disks // the explanation of a guest needs all disks of the guest
 	}
 	r := q.find(ctx, env, stage, begun)
 	switch {
@@ -97,8 +97,8 @@ func (c *explainCmd) explain(ctx context.Context, env *environment, stage *atomi
 	return nil
 }
 
-// splitWords separates the arguments of explain that name guests from the arguments that name
-// disks. An argument names a disk if it is a disk's name, such as vm-100-disk-0, or contains a
+// splitWords divides the arguments of explain into arguments that name guests and arguments that
+// name disks. An argument names a disk if it is a disk's name, such as vm-100-disk-0, or contains a
 // slash or a shell pattern.
 func splitWords(words []string) (guests, disks []string) {
 	for _, word := range words {
@@ -111,8 +111,8 @@ func splitWords(words []string) (guests, disks []string) {
 	return guests, disks
 }
 
-// volumes looks up the properties of the guests' disks that explain prints and the report does not
-// have.
+// volumes reads the properties of the guests' disks that explain prints but that the report does
+// not have.
 func (c *explainCmd) volumes(ctx context.Context, env *environment, guests []checker.Guest, begun time.Time) checker.Volumes {
 	var datasets []string
 	for _, g := range guests {

@@ -120,7 +120,7 @@ func (c *exporterCmd) Run(env *environment) error {
 			}
 		}
 	}()
-	host, _ := os.Hostname() // the page omits the host name where it is empty
+	host, _ := os.Hostname() // the page omits an empty host name
 	server := exporter.Server{
 		Host: host, Version: version, AllowedHosts: c.AllowedHost,
 		Listen: c.Listen, SystemdSocket: c.SystemdSocket, WebConfig: c.WebConfig,
@@ -129,8 +129,8 @@ func (c *exporterCmd) Run(env *environment) error {
 	return server.Serve(ctx, store)
 }
 
-// exporterOwners asks other nodes about the disks of their guests. exporterOwners takes the names
-// of the nodes from the configuration that the exporter last read.
+// exporterOwners asks other nodes about the disks of their guests. The names of these nodes are in
+// the configuration that the exporter last read.
 type exporterOwners struct {
 	current atomic.Pointer[exporterAsk]
 }
@@ -157,8 +157,8 @@ func (o *exporterOwners) ask(ctx context.Context, timeout time.Duration, r check
 }
 
 // lastRun returns the report of the last run of snap or prune, without facts that are too old. If
-// the last success is in the future, lastRun drops it: until that time passed, Prometheus would
-// treat the success as recent.
+// the time of the last success is in the future, lastRun removes the time from the report, because
+// Prometheus would treat the success as recent until this time has passed.
 func (e *environment) lastRun(name string) (report.Run, error) {
 	last, err := report.LoadFile(e.StateDir, name)
 	now := e.Now()
@@ -166,9 +166,9 @@ func (e *environment) lastRun(name string) (report.Run, error) {
 	return last, err
 }
 
-// runs returns what check needs to know about the last runs of snap and prune on this host.
+// runs returns the facts about the last runs of snap and prune on this host that check needs.
 func (e *environment) runs() (snap, prune checker.Runs) {
-	up, _ := e.PVE.Uptime() // 0 where the uptime is unknown
+	up, _ := e.PVE.Uptime() // 0 if the uptime is unknown
 	read := func(name string, expected bool, limit time.Duration) checker.Runs {
 		r := checker.Runs{Expected: expected, Limit: limit, Up: up}
 		last, err := e.lastRun(name)
@@ -204,8 +204,8 @@ func (e *environment) living(vmid int) (since time.Time, alive bool) {
 
 var plainPath = regexp.MustCompile(`^(/[A-Za-z0-9_.-]+)+$`)
 
-// metricsPath returns the URL path at which the exporter serves metrics. The error says why the
-// exporter cannot serve metrics at that path.
+// metricsPath returns the URL path at which the exporter serves metrics. The error is the reason
+// why the exporter cannot serve metrics at this path.
 func (c *exporterCmd) metricsPath() (string, error) {
 	clean := path.Clean(c.Path)
 	taken := func(prefix string) bool { return strings.HasPrefix(clean+"/", prefix) }

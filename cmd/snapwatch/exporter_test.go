@@ -43,8 +43,8 @@ func TestLiving(t *testing.T) {
 	}
 }
 
-// The exporter refuses a --web.telemetry-path that its server cannot use, with a message and
-// without a panic.
+// If the exporter's server cannot use the path in --web.telemetry-path, the exporter refuses to
+// start with a message, and does not panic.
 func TestMetricsPath(t *testing.T) {
 	for given, want := range map[string]string{
 		"/metrics": "/metrics", "/a/b.c": "/a/b.c", "/metrics/": "/metrics",
@@ -91,8 +91,8 @@ func TestReload(t *testing.T) {
 	assert.NoError(t, cmd.Wait())
 }
 
-// The time between two runs of snap or prune is read from cron's lines. If a systemd timer starts
-// the runs, the time between two runs is unknown.
+// The exporter reads the time between two runs of snap or prune from cron's lines. If a systemd
+// timer starts the runs, this time is unknown.
 func TestHowOftenJobsStart(t *testing.T) {
 	dir := t.TempDir()
 	env := &environment{CronFile: filepath.Join(dir, "cron.d/snapwatch"), Crontab: filepath.Join(dir, "crontab"), RootCrontab: filepath.Join(dir, "root"), TimerLink: filepath.Join(dir, "timer")}

@@ -50,9 +50,9 @@ func playPvesh(args []string) int {
 	return 0
 }
 
-// playAgent plays a guest's agent; the file state has the agent's state, frozen or thawed. If there
-// is a file with the state file's name and .fail appended, freezing fails with the text of the
-// file; with .thaw appended, thawing fails.
+// playAgent plays a guest's agent. The file state has the state of the guest, frozen or thawed. If
+// there is a file with the state file's name and .fail appended, freezing fails with the text of
+// the file; with .thaw appended, thawing fails.
 func playAgent(state, what string) int {
 	result := "0"
 	is, err := os.ReadFile(state)
@@ -137,7 +137,7 @@ func logCall(program string, args []string) {
 	_ = log.Close()
 }
 
-// playedDisk is a disk of the fake zfs program.
+// playedDisk is a disk that the fake zfs program shows.
 type playedDisk struct {
 	name, running, received, nosnap, written, since, token, thick, available string
 }
@@ -158,7 +158,7 @@ func readWorld() playedWorld {
 	}
 	defer func() { _ = file.Close() }()
 	lines := bufio.NewScanner(file)
-	made := map[string]int{} // the transaction group of each snapshot, which its bookmark shares
+	made := map[string]int{} // the transaction group of a snapshot and its bookmark
 	for txg := 1; lines.Scan(); txg++ {
 		f := strings.Fields(lines.Text())
 		switch {
@@ -314,8 +314,9 @@ func (w playedWorld) playReceived(datasets []string) {
 	}
 }
 
-// playConfigs prints the configurations kept in a dataset's snapshots for guest-config. playConfigs
-// reads the configurations from the files of $WORK/zfs/kept, which keepConfig wrote.
+// playConfigs plays zfs for the command guest-config: it prints the configurations that are stored
+// on a dataset's snapshots. playConfigs reads the configurations from the files of $WORK/zfs/kept,
+// which keepConfig wrote.
 func (w playedWorld) playConfigs(dataset string) {
 	text, _ := os.ReadFile(filepath.Join(os.Getenv("WORK"), "zfs/kept"))
 	kept := map[string]string{}
@@ -392,10 +393,10 @@ func namesBelow(errnos map[string]syscall.Errno, prefix string) map[string]sysca
 	return below
 }
 
-// playProgram plays zfs program. Every step of the program succeeds except the steps on datasets
-// and snapshots that are listed in $WORK/zfs/errno. If the test made a file named answer,
-// playProgram only prints the text of this file; if the test made a file named fail, the channel
-// program fails.
+// playProgram plays zfs program. Every step of the channel program succeeds, except a step on a
+// dataset or snapshot that is listed in $WORK/zfs/errno. If the test made a file named answer,
+// playProgram prints the text of this file and does nothing else. If the test made a file named
+// fail, the channel program fails.
 func playProgram(args []string) int {
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	dir := filepath.Join(os.Getenv("WORK"), "zfs")

@@ -17,8 +17,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// forgetCmd is `snapwatch forget`, after which a disk that was removed on purpose is no longer
-// reported missing.
+// forgetCmd is `snapwatch forget`. A person types it for a disk that was removed on purpose, so
+// that check no longer reports the disk as missing.
 type forgetCmd struct {
 	Dataset  []string `arg:"" help:"The disk's dataset, or one that held disks, such as the pool."`
 	StateDir string   `default:"/var/lib/snapwatch-exporter" placeholder:"DIR" help:"Where the exporter remembers the disks (default ${default})."`
@@ -36,9 +36,9 @@ EXAMPLES
   snapwatch forget oldpool                all disks that were on it`
 }
 
-// Run removes the datasets and all datasets below them from the exporter's inventory of disks. Each
-// check removes them from its own inventory when it next reads the exporter's inventory. A disk
-// that still exists returns to the inventories at the next scan.
+// Run removes the datasets and all datasets below them from the exporter's inventory of disks. When
+// a check reads the exporter's inventory after that, it removes the same datasets from the
+// inventory of its user. A disk that still exists returns to the inventories at the next scan.
 func (c *forgetCmd) Run(env *environment) error {
 	var invalid []error
 	for _, dataset := range c.Dataset {
@@ -73,7 +73,8 @@ func (c *forgetCmd) Run(env *environment) error {
 			continue
 		}
 		fmt.Fprintf(env.Stdout, "%s: no exporter remembers it; a check that remembers it forgets it at its next run\n", dataset)
-		if !again && seen.Disks != nil { // an exporter keeps an inventory without these disks
+		// An exporter has an inventory, which does not have these disks.
+		if !again && seen.Disks != nil {
 			unknown = append(unknown, dataset)
 		}
 	}
@@ -86,7 +87,7 @@ func (c *forgetCmd) Run(env *environment) error {
 	return nil
 }
 
-// asRoot adds to a permission error that the command must be run as root.
+// If err is a permission error, asRoot adds to its text that the command must be run as root.
 func asRoot(err error) error {
 	if errors.Is(err, fs.ErrPermission) {
 		return fmt.Errorf("run it as root: %w", err)

@@ -9,7 +9,8 @@ import (
 	"snapwatch/snapper"
 )
 
-// freezes returns an action for each guest that is frozen while a plan's snapshots are taken.
+// freezes returns, for dry runs and reports, an action for each guest that is frozen while a plan's
+// snapshots are taken.
 func freezes(plan snapper.Plan) []action {
 	list := []action{}
 	seen := map[int]bool{}
@@ -35,7 +36,8 @@ func freezeAction(g snapper.GuestPlan, f snapper.Freeze) action {
 	return action{"freeze", target, why}
 }
 
-// tellQuiesced prints how long each guest was frozen in this run.
+// tellQuiesced prints, for each guest that was frozen in this run, the time for which the guest was
+// frozen.
 func tellQuiesced(w io.Writer, done report.Run) {
 	for _, q := range done.Quiesced {
 		if q.Consistent == report.Application && !q.At.Before(done.Start) {

@@ -76,7 +76,7 @@ func (c *guestConfigCmd) Run(env *environment) error {
 	return c.print(env, found)
 }
 
-// disks lists the datasets of the guest's disks in one pool.
+// disks returns the datasets of the guest's disks in one pool.
 func (c *guestConfigCmd) disks(ctx context.Context, env *environment, pool string, roots []string) ([]string, error) {
 	if err := zfs.CheckPool(env.Kstat, pool); err != nil || len(roots) == 0 {
 		return nil, err
@@ -100,8 +100,9 @@ func (c *guestConfigCmd) print(env *environment, found knownConfig) error {
 	return writeNew(c.Output, found.text)
 }
 
-// writeNew creates a file with the text, and leaves no file if that fails. writeNew does not rename
-// a temporary file, because modes cannot be changed in /etc/pve.
+// writeNew creates a file with the text. If writing fails, writeNew removes the file. writeNew does
+// not write a temporary file first and rename it, because /etc/pve does not allow changes of a
+// file's mode.
 func writeNew(path, text string) error {
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
@@ -118,23 +119,23 @@ func writeNew(path, text string) error {
 }
 
 // diskConfigs lists the snapshots of a disk, the oldest first, with the guest configurations that
-// are stored in the snapshots. cluster is the cluster from which the disk was received, "" where
-// the configuration names no cluster.
+// are stored in the snapshots. cluster is the cluster from which the disk was received, "" if the
+// configuration names no cluster.
 type diskConfigs struct {
 	name, cluster string
 	kept          []zfs.KeptConfig
 }
 
-// is reports whether two datasets on this host are copies of the same disk, that is, have a
-// snapshot in common.
+// is reports whether two datasets on this host have a snapshot in common. Then the two are copies
+// of the same disk.
 func (d diskConfigs) is(o diskConfigs) bool {
 	return slices.ContainsFunc(d.kept, func(k zfs.KeptConfig) bool {
 		return slices.ContainsFunc(o.kept, func(other zfs.KeptConfig) bool { return other.GUID == k.GUID })
 	})
 }
 
-// shares reports whether a snapshot of each disk has the same configuration. The values are
-// references.
+// shares reports whether the two disks have a configuration in common: a snapshot of the first disk
+// and a snapshot of the second have the same configuration. The values are references.
 func (d diskConfigs) shares(o diskConfigs) bool {
 	return slices.ContainsFunc(d.kept, func(k zfs.KeptConfig) bool {
 		return k.Value != "" && slices.ContainsFunc(o.kept, func(other zfs.KeptConfig) bool { return other.Value == k.Value })
@@ -156,9 +157,9 @@ type knownConfig struct {
 	text string
 }
 
-// newGuestConfigs reads the guest configurations that are stored in the snapshots of the disks. A
-// configuration of another guest is not used. refused is called for each configuration that is not
-// used, with the reason.
+// newGuestConfigs reads the guest configurations that are stored in the snapshots of the disks.
+// newGuestConfigs does not use a configuration of a different guest. It passes each configuration
+// that it does not use, with the reason, to the function refused.
 func newGuestConfigs(vmid int, disks []diskConfigs, refused func(zfs.KeptConfig, error)) guestConfigs {
 	g := guestConfigs{vmid, slices.Clone(disks), map[string]pve.Captured{}}
 	for i := range g.disks {
@@ -185,8 +186,8 @@ func newGuestConfigs(vmid int, disks []diskConfigs, refused func(zfs.KeptConfig,
 	return g
 }
 
-// known returns the configuration that the guest had at a snapshot, false where no snapshot on this
-// host stores that configuration.
+// known returns the configuration that the guest had at a snapshot. If no snapshot on this host
+// stores this configuration, known returns false.
 func (g guestConfigs) known(k zfs.KeptConfig) (knownConfig, bool) {
 	sum, _ := pve.ReadReference(k.Value)
 	c, found := g.texts[sum]
@@ -197,8 +198,8 @@ var errNoConfig = errors.New("no snapshot here has the guest's configuration: ei
 	"in the node's configuration), or the replication drops properties: they travel with zfs send -p or -R, " +
 	"syncoid --sendoptions=p; syncoid --preserve-properties is for datasets alone")
 
-// at returns the configuration that the guest had at a snapshot, given as NAME or DATASET@NAME. For
-// "" it returns the newest known configuration.
+// at returns the configuration that the guest had at a snapshot. The snapshot is given as NAME or
+// DATASET@NAME. For "", at returns the newest known configuration.
 func (g guestConfigs) at(name string, now time.Time) (knownConfig, error) {
 	dataset, snapshot, whole := strings.Cut(name, "@")
 	if !whole {
@@ -243,9 +244,9 @@ func (g guestConfigs) at(name string, now time.Time) (knownConfig, error) {
 	return best, nil
 }
 
-// unlike reports whether two disks with the same number may belong to two guests: the disks are
-// from two clusters, have the same name and no common snapshot, or have different names and never
-// had the same configuration.
+// unlike reports whether two disks with the same VMID in their names may belong to two guests.
+// There are three such cases: the disks are from two clusters; the disks have the same name, but no
+// snapshot in common; or the disks have different names, and never had the same configuration.
 func unlike(a, b diskConfigs) bool {
 	if zfs.Base(a.name) == zfs.Base(b.name) {
 		return a.cluster != b.cluster || !a.is(b)
@@ -253,14 +254,14 @@ func unlike(a, b diskConfigs) bool {
 	return a.cluster != b.cluster || !a.shares(b)
 }
 
-// tooNew is the longest time by which the creation of a snapshot may be in the future. A snapshot
-// with a later creation never counts as the newest.
+// If the creation time of a snapshot is in the future by more than tooNew, the snapshot never
+// counts as the newest.
 const tooNew = 5 * time.Minute
 
-// ofDisk returns the configuration that the guest had at a snapshot of one disk; for "" the newest
-// known configuration. there is false where the disk does not have the snapshot. If no
-// configuration of the snapshot is known, the error names the snapshots nearest to it that have
-// one.
+// ofDisk returns the configuration that the guest had at a snapshot of one disk. For "", ofDisk
+// returns the newest known configuration. there is false if the disk does not have the snapshot. If
+// the configuration at the snapshot is unknown, the error names the nearest snapshots with a known
+// configuration.
 func (g guestConfigs) ofDisk(d diskConfigs, snapshot string, now time.Time) (answer knownConfig, there bool, err error) {
 	var before, after *knownConfig
 	for _, k := range d.kept {

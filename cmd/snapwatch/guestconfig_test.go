@@ -17,9 +17,9 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// configDay returns snapshots of a disk, one an hour. Each element of kept stands for one snapshot:
-// the name of the configuration that the snapshot keeps, with an @ if the snapshot only refers to
-// the configuration, or "" if the snapshot keeps none.
+// configDay returns snapshots of a disk, one an hour. kept has, for each snapshot, the name of the
+// configuration that the snapshot stores, "" for none. An @ in the name means that the snapshot
+// does not store the configuration itself, but refers to it.
 func configDay(t *testing.T, dataset string, guid uint64, vmid int, kept ...string) []zfs.KeptConfig {
 	t.Helper()
 	var list []zfs.KeptConfig
@@ -41,8 +41,8 @@ func configDay(t *testing.T, dataset string, guid uint64, vmid int, kept ...stri
 	return list
 }
 
-// A virtual machine and a container with the same VMID are two guests, whatever the names of their
-// clusters and disks are.
+// A virtual machine and a container with the same VMID are two guests, even if the names of their
+// clusters or disks are the same.
 func TestGuestConfigOfTwoKinds(t *testing.T) {
 	disk := func(dataset string, guid uint64, kind pve.Kind, hour int) diskConfigs {
 		value, err := pve.Capture(pve.ID{VMID: 100, Kind: kind}, "pve1", "memory: 512\n", nil).Value()
@@ -61,7 +61,7 @@ func TestGuestConfigOfTwoKinds(t *testing.T) {
 	assert.Contains(t, got.text, "qemu-server/100.conf")
 }
 
-// Where there is no room, no file is left, and a second try works.
+// If the file system is full, no file is left, and a second attempt works once there is room.
 func TestGuestConfigWithoutRoom(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "100.conf")
 	signal.Ignore(syscall.SIGXFSZ)

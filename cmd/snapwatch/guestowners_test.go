@@ -16,7 +16,8 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// having returns a disk with hourly snapshots of these ages. Snapshots of two disks differ by seed.
+// having returns a disk with an hourly snapshot of each of the given ages. Two disks with different
+// seeds have different snapshots.
 func having(name string, seed uint64, ages ...time.Duration) zfstest.Dataset {
 	d := zfstest.Dataset{Name: name, GUID: seed, Creation: 1, Changed: 1}
 	for i, age := range ages {
@@ -27,8 +28,8 @@ func having(name string, seed uint64, ages ...time.Duration) zfstest.Dataset {
 	return d
 }
 
-// nodeOf answers like the node that has these guests and all disks that it is asked about, with no
-// newer snapshots. It takes no snapshots of the excluded disk.
+// nodeOf plays the node that has the given guests. The node has all disks that it is asked about,
+// with no newer snapshots than the asking host. The node takes no snapshots of the disk excluded.
 func nodeOf(t *testing.T, excluded string, guests ...checker.OwnedGuest) *httptest.Server {
 	return serve(t, func(w http.ResponseWriter, r *http.Request) {
 		request, err := checker.ReadCompareRequest(r.Body)
@@ -49,8 +50,8 @@ func nodeOf(t *testing.T, excluded string, guests ...checker.OwnedGuest) *httpte
 	})
 }
 
-// What the other disks of a guest have in common does not depend on a disk of which the owner takes
-// no snapshots any more.
+// If the owner no longer takes snapshots of one disk of a guest, this disk does not count for the
+// restore point of the guest's remaining disks.
 func TestADiskThatItsOwnerExcludesIsNoPartOfThePoint(t *testing.T) {
 	const h, m = time.Hour, time.Minute
 	for name, c := range map[string]struct{ one, two, excluded []time.Duration }{
@@ -69,7 +70,8 @@ func TestADiskThatItsOwnerExcludesIsNoPartOfThePoint(t *testing.T) {
 	}
 }
 
-// Asked for a guest of which nothing is here, check says what its owner has.
+// If check is called for a guest that has no disk on this host, check prints the disks that the
+// guest has on its owner.
 func TestCheckOfAGuestThatIsAbsent(t *testing.T) {
 	s := newSite(t, having("tank/vm-100-disk-0", 10, 5*time.Minute))
 	day := noon.Add(-24 * time.Hour)
@@ -89,8 +91,9 @@ func TestCheckOfAGuestThatIsAbsent(t *testing.T) {
 	}
 }
 
-// On the node that has the guest, the configuration in /etc/pve counts, from which a disk was removed
-// today, and not the one that the day's first snapshot keeps. The kept one still names the guest.
+// On the node that has the guest, the present configuration in /etc/pve counts. A disk was removed
+// from it today, so the configuration that the day's first snapshot stores is outdated. check still
+// takes the guest's name from the stored configuration.
 func TestTheConfigurationOfAGuestOfThisHost(t *testing.T) {
 	kept := pve.Capture(pve.ID{Kind: pve.QEMU, VMID: 100}, "a", "name: web\nscsi0: zfs:vm-100-disk-0\nscsi1: zfs:vm-100-disk-1\n", []pve.Storage{{Name: "zfs"}})
 	value, err := kept.Value()

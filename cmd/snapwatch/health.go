@@ -33,8 +33,8 @@ Exit status: 0 done; 1 a pool could not be asked, and what was known of it befor
 could be done.`
 }
 
-// healthTime is the longest time that the command health waits for zpool. All pools are asked at
-// the same time.
+// healthTime is the longest time that the command health waits for zpool. zpool is asked about all
+// pools at the same time.
 const healthTime = time.Minute
 
 // Run implements the command.
@@ -56,8 +56,9 @@ func (healthCmd) Run(env *environment) error {
 	})
 }
 
-// reportDamage lists the permanent errors of all pools by zpool status -v and writes a report about
-// them. The error joins the errors of the pools whose status could not be read.
+// reportDamage lists the permanent errors of all pools by zpool status -v, and writes a report
+// about them. If the status of pools could not be read, the error has the reason for each of these
+// pools.
 func reportDamage(ctx context.Context, env *environment) (map[string]*checker.Damage, error) {
 	pools, err := zfs.Pools(env.Kstat)
 	if err != nil {
@@ -92,8 +93,9 @@ func reportDamage(ctx context.Context, env *environment) (map[string]*checker.Da
 }
 
 const (
-	// refreshAfter is the age from which a run of snap or prune renews the report of permanent
-	// errors. A timer also renews the report each hour; refreshAfter is a little less.
+	// A run of snap or prune renews the report of permanent errors if the report is older than
+	// refreshAfter. A timer also renews the report, once an hour. refreshAfter is a little less
+	// than an hour.
 	refreshAfter = 50 * time.Minute
 	// refreshTime is the longest time that a run of snap or prune spends on renewing the report of
 	// permanent errors.
@@ -101,8 +103,8 @@ const (
 )
 
 // refreshDamage renews the report of permanent errors if the report is older than refreshAfter.
-// snap and prune call refreshDamage at their end and ignore its failure, since check reports the
-// age of the report.
+// snap and prune call refreshDamage at their end. They ignore its failure, because check notices
+// that the report becomes old.
 func refreshDamage(ctx context.Context, env *environment) {
 	last, err := scan.LoadDamage(filepath.Join(env.StateDir, scan.DamageName))
 	pools, poolsErr := zfs.Pools(env.Kstat)
@@ -147,7 +149,7 @@ func printDamage(w io.Writer, found map[string]*checker.Damage) {
 }
 
 // askHealths starts asking zpool about the health of the pools, and returns a function that waits
-// for the result. Asking zpool takes at most half of the time until ctx ends.
+// for the result. zpool gets at most half of the time until ctx ends.
 func askHealths(ctx context.Context, s scan.Scanner, f scan.HealthFile, pools []string) func() map[string]*checker.Health {
 	cancel := context.CancelFunc(func() {})
 	if until, has := ctx.Deadline(); has {

@@ -15,7 +15,7 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// hostile returns datasets that could confuse snapwatch, one dataset of each kind.
+// hostile returns datasets that could confuse snapwatch, one dataset for each kind of confusion.
 func hostile() []zfstest.Dataset {
 	var all []zfstest.Dataset
 	for i, seconds := range []int64{0, -1 << 63, 568971820800} {
@@ -45,8 +45,8 @@ func hostile() []zfstest.Dataset {
 	return all
 }
 
-// TestHostileDatasets: hostile datasets do not change the verdicts on all other disks, read from
-// zfs or from the cache.
+// TestHostileDatasets: hostile datasets do not change the verdict on any ordinary disk, whether
+// check reads the disks from zfs or from the cache.
 func TestHostileDatasets(t *testing.T) {
 	good := []zfstest.Dataset{vm(100, "hourly", time.Hour), vm(101, "stopped", 48*time.Hour), vm(102, "daily", 7*time.Hour)}
 	good[0].Snapshots = append(good[0].Snapshots, zfstest.Snapshot{Name: "syncoid_c", GUID: 2, TXG: 2, Creation: noon.Unix()})

@@ -13,12 +13,12 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// killedStory is the longest time that the command killFrozen of a script waits for an event.
+// killFrozen, a command of the test scripts, waits for an event for at most killedStory.
 const killedStory = 2 * time.Minute
 
 // killFrozen N FILE…: starts snap N times and kills each run with SIGKILL at a random moment after
 // one of the files, which are the states of guests, says frozen or 1. After each kill, killFrozen
-// waits until no watchdog runs; then all these files must say thawed or 0.
+// waits until no watchdog runs. Then all these files must say thawed or 0.
 func killFrozen(ts *testscript.TestScript, _ bool, args []string) {
 	n, err := strconv.Atoi(args[0])
 	ts.Check(err)

@@ -13,8 +13,8 @@ import (
 	"snapwatch/internal/report"
 )
 
-// If the last report of snap has a success that is dated in the future, the exporter omits the time
-// of the success: with this time, no alert about old runs would ever fire.
+// If the last success in the report of snap is dated in the future, the exporter omits its time.
+// With a time in the future, the alert about old runs would not fire until this time has passed.
 func TestNoSuccessOfTheFuture(t *testing.T) {
 	now := time.Date(2026, 7, 15, 12, 0, 0, 0, time.UTC)
 	env := &environment{StateDir: t.TempDir(), Now: func() time.Time { return now }}
@@ -27,8 +27,8 @@ func TestNoSuccessOfTheFuture(t *testing.T) {
 	}
 }
 
-// What the last run saw of a pool's room and backlog does not count for ever: snap may have been
-// removed from this host, and the pool, too.
+// The exporter omits the last run's facts about a pool's free space and backlog when they are too
+// old, because snap or the pool may have been removed from this host.
 func TestAnOldReportSaysNothingOfRoomAndBacklogs(t *testing.T) {
 	now := time.Date(2026, 7, 15, 12, 0, 0, 0, time.UTC)
 	env := &environment{StateDir: t.TempDir(), Now: func() time.Time { return now }}

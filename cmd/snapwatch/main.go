@@ -1,5 +1,5 @@
-// Snapwatch snapshots the disks of running Proxmox VE guests on ZFS. On the sites that receive the
-// snapshots, snapwatch reports whether new snapshots still arrive.
+// Snapwatch snapshots the disks of running Proxmox VE guests on ZFS. On hosts that receive copies
+// of these snapshots, snapwatch reports whether new snapshots still arrive.
 //
 // Package main has the grammar of the command line, the wiring and the exit codes. Each command has
 // its own file.
@@ -82,8 +82,8 @@ type grammar struct {
 	ReadPVE     readPVECmd     `cmd:"" name:"read-pve" hidden:"" help:"Read Proxmox's files for another process."`
 }
 
-// exit is an error that ends the program with the exit status code. Its err is nil when the
-// message was already printed.
+// exit is an error that ends the program with the exit status code. err is nil if the message about
+// the error was already printed.
 type exit struct {
 	code int
 	err  error
@@ -98,8 +98,8 @@ func (e *exit) Error() string {
 
 func (e *exit) Unwrap() error { return e.err }
 
-// ended is the value with which kong's --help and --version panic, so that execute can recover
-// the exit status.
+// kong's --help and --version end the program. Here they panic with a value of the type ended
+// instead, from which execute takes the exit status.
 type ended struct{ code int }
 
 // execute runs the command line in args and returns the exit status. Tests call execute with a
@@ -170,16 +170,15 @@ func parse(args []string) (cli grammar, err error) {
 	return cli, err
 }
 
-// commandWords are the first words that a valid command line may have.
+// commandWords has each word that may be the first word of a valid command line.
 var commandWords = []string{
 	"snap", "check", "config", "guest-config", "cron", "explain", "exporter", "finalize", "forget", "health", "unblock", "prune", "soon",
 	"status", "doctor", "completion", "watchdog", "manual", readPVEWord,
 }
 
-// withCommand makes old cron lines work: retention words without a command mean snap. Flags may
-// precede the retention words or the command. withCommand also turns help and version into --help
-// and
-// --version.
+// withCommand makes old lines of cron work: if a command line has retention words but no command,
+// withCommand adds the command snap. Flags may come before the retention words or the command.
+// withCommand also changes the words help and version to --help and --version.
 func withCommand(args []string) []string {
 	switch {
 	case len(args) > 0 && args[0] == "help":
@@ -200,8 +199,8 @@ func withCommand(args []string) []string {
 	return args
 }
 
-// renamed returns an error with the new name if args contain a flag or command that was renamed,
-// else nil.
+// renamed returns an error if args contain the old name of a flag or command that was renamed. The
+// error has the new name.
 func renamed(args []string) error {
 	command := slices.IndexFunc(args, func(arg string) bool { return !strings.HasPrefix(arg, "-") })
 	for i, arg := range args {
@@ -216,8 +215,9 @@ func renamed(args []string) error {
 	return nil
 }
 
-// fail prints err and returns the exit status: the status in err, else 2. For check the status is
-// always one of OK, WARNING, CRITICAL and UNKNOWN, which a monitoring system knows.
+// fail prints err and returns the exit status that err has, or 2 if err has none. For check, fail
+// always returns one of the statuses that a monitoring system knows: OK, WARNING, CRITICAL or
+// UNKNOWN.
 func fail(env *environment, args []string, err error) int {
 	status := 2
 	end, asked := errors.AsType[*exit](err)
@@ -235,8 +235,8 @@ func fail(env *environment, args []string, err error) int {
 	return status
 }
 
-// isCheck reports whether the command is check, which is the first word that is not a flag.
-// "config check" is another command.
+// isCheck reports whether the command, the first word that is not a flag, is check. "config check"
+// is a different command.
 func isCheck(args []string) bool {
 	i := slices.IndexFunc(args, func(a string) bool { return !strings.HasPrefix(a, "-") })
 	return i >= 0 && args[i] == "check"

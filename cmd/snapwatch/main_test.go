@@ -25,16 +25,16 @@ import (
 
 var update = flag.Bool("update", false, "write what the commands print into the scripts' expected files")
 
-// TestMain makes the test binary act as snapwatch and as the programs that snapwatch starts,
-// depending on the name under which it runs.
+// TestMain makes the test binary play snapwatch or one of the programs that snapwatch starts. The
+// name under which the binary is started decides which program it plays.
 func TestMain(m *testing.M) {
-	syscall.Umask(0o022) // else the files of the scripts could be writable for others
+	syscall.Umask(0o022) // so that other users cannot write to the files of the scripts
 	testscript.Main(m, map[string]func(){
 		"snapwatch":           func() { os.Exit(execute(os.Args[1:], scriptEnvironment())) },
 		oldProgram:            func() { os.Exit(execute(os.Args[1:], scriptEnvironment())) },
 		"snapwatch-at-a-site": func() { os.Exit(execute(os.Args[1:], siteEnvironment(os.Getenv("SITE")))) },
 		"zfs": func() {
-			if os.Getenv("WORK") == "" { // not a script, but a test that describes its pools in Go
+			if os.Getenv("WORK") == "" { // the test describes its pools in Go
 				zfstest.Main(nil)
 			}
 			os.Exit(playZFS(os.Args[1:]))
@@ -96,8 +96,8 @@ func scriptEnvironment() *environment {
 	}
 }
 
-// A program in a file of cron is run by root for years, so snap does not register a program in
-// /tmp, where files are removed.
+// root may run a program in a file of cron for years. So snap does not register a program in /tmp,
+// where files are removed.
 func TestTrusted(t *testing.T) {
 
 	assert.NoError(t, trusted("/bin/sh"))
@@ -129,7 +129,7 @@ func setUpNode(e *testscript.Env) error {
 	e.Setenv("NOW", "2026-07-15T12:07:00Z")
 	e.Setenv("TZ", "UTC")
 	e.Setenv("COLUMNS", "80")
-	e.Setenv("GORACE", "atexit_sleep_ms=0") // otherwise the race detector lets each program sleep a second at its end
+	e.Setenv("GORACE", "atexit_sleep_ms=0") // else each program would sleep for a second at its end
 	for _, name := range []string{"snapwatch", "zfs"} {
 		program, err := exec.LookPath(name)
 		if err != nil {
@@ -260,15 +260,15 @@ func toldTo(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// fifo FILE: creates a fifo, so that every reader of the file hangs.
+// fifo FILE: creates a fifo named FILE. Every reader of it hangs.
 func fifo(ts *testscript.TestScript, _ bool, args []string) {
 	path := ts.MkAbs(args[0])
 	ts.Check(os.RemoveAll(path))
 	ts.Check(syscall.Mkfifo(path, 0o600))
 }
 
-// holdLock FILE MINUTES: from now on another process holds the lock FILE, and the lock's note says
-// that it has done so for MINUTES minutes.
+// holdLock FILE MINUTES: from now on another process holds the lock FILE. The note in the lock file
+// says that the process took the lock MINUTES minutes ago.
 func holdLock(ts *testscript.TestScript, _ bool, args []string) {
 	now, err := time.Parse(time.RFC3339, ts.Getenv("NOW"))
 	ts.Check(err)
@@ -283,8 +283,8 @@ func holdLock(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Defer(func() { _ = file.Close() })
 }
 
-// showPlaces FILE…: replaces the paths of this test in each file by their variables' names, so
-// that the file can be compared.
+// showPlaces FILE…: replaces, in each file, the paths of this test by the names of the variables
+// that have these paths, so that the file can be compared.
 func showPlaces(ts *testscript.TestScript, _ bool, args []string) {
 	for _, name := range args {
 		text := ts.ReadFile(name)

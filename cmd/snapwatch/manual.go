@@ -16,8 +16,8 @@ func (manualCmd) Run(env *environment, ctx *kong.Context) error {
 	return writeManual(env.Stdout, ctx.Model.Node)
 }
 
-// roff escapes text for man(7): minus signs, so that they can be copied; backslashes; and lines
-// that begin like a request.
+// roff returns text, escaped for man(7): minus signs, so that a reader can copy them; backslashes;
+// and lines that begin like a request.
 func roff(s string) string {
 	s = strings.NewReplacer(`\`, `\e`, "-", `\-`).Replace(s)
 	if strings.HasPrefix(s, ".") || strings.HasPrefix(s, "'") {

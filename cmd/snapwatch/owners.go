@@ -20,8 +20,8 @@ type ownerFlags struct {
 	PasswordFile string   `name:"owners-password-file" placeholder:"FILE" help:"The file with that user's password."`
 }
 
-// over returns the section owners: of the configuration, with the values replaced that were given
-// as flags.
+// over returns the section owners: of the configuration. Each flag on the command line replaces the
+// value of its key.
 func (f ownerFlags) over(p config.Owners) config.Owners {
 	if len(f.URLs) > 0 {
 		p.URLs = f.URLs
@@ -38,9 +38,9 @@ func (f ownerFlags) over(p config.Owners) config.Owners {
 	return p
 }
 
-// setOwned records for each disk whether its guest is configured on this host. Owned stays unknown
-// if Proxmox's configuration cannot be read within a quarter of the time that is left: pmxcfs may
-// hang, and the guests' disks must be looked up afterwards.
+// setOwned records for each disk whether its guest is configured on this host. If Proxmox's
+// configuration cannot be read within a quarter of the remaining time, Owned remains unknown,
+// because pmxcfs may hang, and check needs the rest of the time for the guests' disks.
 func setOwned(ctx context.Context, env *environment, pools []checker.Pool) {
 	ctx, cancel := context.WithTimeout(ctx, timeLeft(ctx)/4)
 	defer cancel()
@@ -71,10 +71,10 @@ func setOwned(ctx context.Context, env *environment, pools []checker.Pool) {
 	}
 }
 
-// localShare is the share of the timeout in which check reads this host's disks before it asks the
-// nodes: a pool that hangs must leave time to ask the nodes.
+// If check asks nodes, it reads this host's disks before, within the share localShare of the
+// timeout. A pool that hangs must leave time to ask the nodes.
 const localShare = 5.0 / 8
 
-// lookShare is the part of the timeout for looking up what guests' disks have in common after the
-// nodes answered.
+// lookShare is the share of the timeout in which check, after the nodes have answered, looks up the
+// snapshots that a guest's disks have in common.
 const lookShare = 1.0 / 8

@@ -25,7 +25,7 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// answering returns the exporter of a node that gives the same answer for every disk.
+// answering returns a fake exporter of a node. The exporter gives the same answer for every disk.
 func answering(t *testing.T, say checker.ComparedDisk) *httptest.Server {
 	t.Helper()
 	return serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -50,9 +50,9 @@ func serve(t *testing.T, handler http.HandlerFunc) *httptest.Server {
 	return s
 }
 
-// Replication dies while a guest is off, and then the guest starts again: the replica's newest
-// snapshot still ends in _stopped, and so the replica alone cannot notice the fault. Only the owner
-// knows that the guest runs, and after a failover another node is the owner.
+// In this test, replication dies while a guest is off, and then the guest starts again. The
+// replica's newest snapshot still ends in _stopped, so the replica alone cannot notice the fault.
+// The owner knows that the guest runs. After a failover, the owner is a different node.
 func TestCheckSeesThatReplicationDiedWhileTheGuestWasOff(t *testing.T) {
 	s := newSite(t, vm(100, "stopped", 72*time.Hour))
 	status, first := s.check()
@@ -75,9 +75,9 @@ func TestCheckSeesThatReplicationDiedWhileTheGuestWasOff(t *testing.T) {
 	assert.Equal(t, 3, status, "flags replace them")
 }
 
-// If snap is no longer registered on a node whose guests were stopped and then started, the node
-// and the copy have the same newest snapshots, but the node's answer says that no program starts
-// snap.
+// In this test, the guests of a node were stopped, snap was removed from cron, and then the guests
+// were started. The node and the copy have the same newest snapshots, but the node's answer says
+// that no program starts snap.
 func TestCheckSaysThatNothingStartsSnap(t *testing.T) {
 	s := newSite(t, vm(100, "stopped", 72*time.Hour))
 	newest := &checker.SnapshotRef{Name: "autosnap_2026-03-26_12:00:00_stopped", GUID: 1, Creation: noon.Add(-72 * time.Hour)}
@@ -109,8 +109,9 @@ func TestCheckSaysThatNothingStartsSnap(t *testing.T) {
 	assert.Contains(t, first, "1 of 1 disks stale")
 }
 
-// check reports disks that the owner had yesterday and no longer has today. Without this note of
-// check, a missing copy of a disk that the owner no longer has would not be reported.
+// check reports disks that the owner had yesterday and no longer has today. Without the memory of
+// yesterday's disks, check would not report the missing copy of a disk that the owner no longer
+// has.
 func TestCheckSaysWhatNoOwnerHasAnyMore(t *testing.T) {
 	s := newSite(t, vm(100, "stopped", time.Hour))
 	disks := []string{"rpool/data/vm-100-disk-0", "rpool/data/vm-101-disk-0"}
@@ -292,7 +293,7 @@ func TestCheckLogsInAndKnowsWhomItAsks(t *testing.T) {
 	assert.Contains(t, first, "is not https")
 }
 
-// On a node, check uses the labels on the disks of the node's own guests, and ignores the labels on
+// On a node, check uses the labels of the disks of the node's own guests. It ignores the labels of
 // copies.
 func TestCheckTakesLabelsOfItsOwnGuestsAlone(t *testing.T) {
 	d := vm(100, "hourly", 7*time.Hour)
@@ -363,8 +364,8 @@ func TestExplainKnowsItsOwn(t *testing.T) {
 	assert.Contains(t, s.out.String(), "--owners")
 }
 
-// A node that keeps copies of another node's guests has a guest of its own, too. No node is expected
-// to own that guest.
+// A node has copies of a second node's guests, and also a guest of its own. check does not ask the
+// second node about the guest of this node.
 func TestCheckDoesNotLookForAnOwnerOfItsOwnGuests(t *testing.T) {
 	copied, own := vm(100, "hourly", 5*time.Minute), vm(500, "hourly", 5*time.Minute)
 	copied.Name = "tank/copies/vm-100-disk-0"

@@ -18,11 +18,12 @@ import (
 const (
 	// pingTime is the longest time that all pings together may delay the end of a command.
 	pingTime = 10 * time.Second
-	// pingBody is the largest part of a command's output that a ping sends, in bytes.
+	// A ping sends at most the first pingBody bytes of a command's output.
 	pingBody = 4096
 )
 
-// head is a writer that keeps the first pingBody bytes. head is safe for concurrent use.
+// head is a writer that keeps the first pingBody bytes of the text that is written to it. head is
+// safe for concurrent use.
 type head struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -35,9 +36,9 @@ func (h *head) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// pinged runs work. pinged requests the addresses that the configuration names for this command:
-// once when work starts, and once when work ends, with success or with the beginning of the output.
-// A failed ping does not change the result.
+// pinged runs the function work, and requests the addresses of pings in the configuration: once
+// when work starts, and once when work ends. The second request reports success, or has the
+// beginning of the output. A failed ping does not change the result.
 func pinged(env *environment, all []config.Ping, run string, work func(*environment) error) error {
 	pings := pingsOf(all, run)
 	if len(pings) == 0 {
@@ -54,7 +55,7 @@ func pinged(env *environment, all []config.Ping, run string, work func(*environm
 	listened := *env
 	listened.Stdout, listened.Stderr = io.MultiWriter(env.Stdout, said), io.MultiWriter(env.Stderr, said)
 	err := work(&listened)
-	begun() // abandon the start pings, which could otherwise arrive after the end pings
+	begun() // end the pings of the start, so that none arrives after the pings of the end
 	<-started
 	sendEnd(env, pings, said, err, pingTime)
 	return err
@@ -93,8 +94,9 @@ func pingsOf(all []config.Ping, run string) []config.Ping {
 	return pings
 }
 
-// sendAll requests for each ping the address that of returns, all at the same time. The message
-// about a failed ping names the server, since the run itself may have succeeded.
+// sendAll requests one address of each ping, all at the same time. The function of returns this
+// address. The message about a failed ping names the server, because the run itself may have
+// succeeded.
 func sendAll(ctx context.Context, problems io.Writer, pings []config.Ping, of func(config.Ping) config.Secret, body string) {
 	var sending sync.WaitGroup
 	said := make([]string, len(pings))

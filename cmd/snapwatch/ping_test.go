@@ -122,8 +122,8 @@ func TestCheckPings(t *testing.T) {
 	assert.NotContains(t, s.errors.String(), "/bad")
 }
 
-// A check of only some disks, or with limits from the command line, can be OK although another disk
-// has a fault, so such a check sends no ping.
+// If a check covers only some disks, or has limits from the command line, it can be OK although a
+// disk has a fault, so such a check sends no ping.
 func TestOnlyTheWholeCheckPings(t *testing.T) {
 	server := newPingServer(t)
 	s := newSite(t, vm(100, "hourly", 7*time.Hour), vm(101, "hourly", time.Hour))
@@ -157,7 +157,8 @@ func TestCheckDoesNotWaitForItsPing(t *testing.T) {
 	assert.Less(t, time.Since(begun), 5*time.Second)
 }
 
-// Several pings that hang at the end of a run delay the run only as long as one such ping.
+// If several pings hang at the end of a run, they delay the run for the same time as one ping that
+// hangs.
 func TestTheEndsPingsHaveOneTime(t *testing.T) {
 	release := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))

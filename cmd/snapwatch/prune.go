@@ -56,8 +56,8 @@ func (c *pruneCmd) Run(env *environment) error {
 	return pinged(env, cfg.Ping, "prune", work)
 }
 
-// prepare returns the configuration and the retention of a run of prune. The error says why prune
-// must not run.
+// prepare returns the configuration and the retention of a run of prune. The error is the reason
+// why prune must not run.
 func (c *pruneCmd) prepare(env *environment) (config.Config, config.Keep, error) {
 	cfg, keep, err := c.settings(env)
 	if err != nil {
@@ -102,7 +102,8 @@ func (c *pruneCmd) prune(ctx context.Context, env *environment, cfg config.Confi
 }
 
 // settings returns the configuration, and the retention by which prune destroys snapshots. The
-// configuration's keep: is meant for snap, unless role: says that the host is a replica.
+// configuration's keep: is the retention of prune only if role: is replica. On all other hosts,
+// keep: is the retention of snap.
 func (c *pruneCmd) settings(env *environment) (config.Config, config.Keep, error) {
 	cfg, err := env.loadConfig(c.Config)
 	if err != nil {

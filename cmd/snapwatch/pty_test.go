@@ -15,7 +15,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// terminal is a pseudo-terminal; shown is the text that programs have printed there.
+// terminal is a pseudo-terminal. shown is the text that programs have printed on it.
 type terminal struct {
 	master *os.File
 	mu     sync.Mutex
@@ -23,8 +23,8 @@ type terminal struct {
 	ended  chan struct{}
 }
 
-// openTerminal opens a pseudo-terminal with the given number of columns. The returned file is the
-// end for the program, which the caller closes.
+// openTerminal opens a pseudo-terminal with the given number of columns. openTerminal returns the
+// end of the terminal that the program uses. The caller closes this end.
 func openTerminal(columns uint16) (*terminal, *os.File, error) {
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
 	if err != nil {
@@ -123,7 +123,7 @@ func atTerminal(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	<-ended
-	// Programs that the ended program started may hold the terminal open for longer.
+	// Programs that the ended program started may keep the terminal open after its end.
 	_ = t.master.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
 	<-t.ended
 	_ = t.master.Close()

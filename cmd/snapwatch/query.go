@@ -16,7 +16,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// limitFlags are the limits given on the command line, which replace the configured limits.
+// limitFlags has the limits on the command line. Each of them replaces the configured limit.
 type limitFlags struct {
 	Warning  *checker.Threshold `short:"w" placeholder:"AGE" help:"Warn when a disk's newest snapshot is older than this: seconds, a duration (2h, 1d12h), or a Nagios range of these. It replaces only the default limit, not the overrides in the configuration."`
 	Critical *checker.Threshold `short:"c" placeholder:"AGE" help:"The same for critical."`
@@ -46,17 +46,17 @@ type query struct {
 	filterFlags
 	sourceFlags
 	Timeout time.Duration
-	// pings receives the addresses that the configuration names for pings; it may be nil.
+	// query writes the addresses of pings in the configuration to pings. pings may be nil.
 	pings *atomic.Pointer[[]config.Ping]
-	// ran records the programs that the query started; it may be nil.
+	// ran records the programs that the query started. ran may be nil.
 	ran *commands
 }
 
 // result is the outcome of a query: a report, or an error in err.
 type result struct {
 	report checker.Report
-	// evidence has the answers of the nodes that may own the disks, by the disk's dataset. evidence
-	// is nil where no node was asked.
+	// evidence has, by dataset, the answer of the nodes that may own the disk. If no node was
+	// asked, evidence is nil.
 	evidence map[string][]checker.Evidence
 	config   config.Config
 	err      error
@@ -136,8 +136,8 @@ func (q query) find(ctx context.Context, env *environment, stage *atomic.Value, 
 	return r
 }
 
-// lookAgain looks up once more what guests' disks have in common, where the nodes' answers leave
-// other disks than before.
+// The answers of the nodes may change the list of a guest's disks. For each such guest, lookAgain
+// looks up again the snapshots that the guest's disks have in common.
 func (q query) lookAgain(ctx context.Context, env *environment, memory *memory, pools []checker.Pool, judge func([]checker.Pool) checker.Report) []checker.Pool {
 	if !slices.ContainsFunc(judge(pools).Questions, func(q checker.GuestQuestion) bool { return !q.Answered() }) {
 		return pools
@@ -145,7 +145,7 @@ func (q query) lookAgain(ctx context.Context, env *environment, memory *memory, 
 	return q.scanner(env, memory).LookAtGuests(ctx, pools, judge)
 }
 
-// scanner returns the scanner of a check that remembers results in memory.
+// scanner returns the scanner of a check. The scanner stores its results in memory.
 func (q query) scanner(env *environment, memory *memory) scan.Scanner {
 	s := scan.Scanner{Kstat: env.Kstat, LockDir: env.LockDir, Now: env.Now, Cache: memory.cache, Shared: memory.shared()}
 	if q.ran != nil {
@@ -154,13 +154,13 @@ func (q query) scanner(env *environment, memory *memory) scan.Scanner {
 	return s
 }
 
-// filter returns the filter of the command line without --guest: some names of guests are known
-// only after the owners answered.
+// filter returns the filter of the command line, without --guest, because some names of guests are
+// known only after the owners have answered.
 func (q query) filter() checker.Filter {
 	return checker.Filter{Pools: q.Pool, VMIDs: q.VMID, Disks: q.Disk}
 }
 
-// timeLeft returns the time until ctx ends, 0 for a ctx without a deadline.
+// timeLeft returns the time until ctx ends, 0 if ctx has no deadline.
 func timeLeft(ctx context.Context) time.Duration {
 	until, ok := ctx.Deadline()
 	if !ok {
@@ -213,8 +213,8 @@ func (q query) scan(ctx context.Context, env *environment, cfg config.Config, po
 	return pools, &memory, notes, nil
 }
 
-// forgetPending removes from the disks the times since which their receives have been pending. A
-// check that saves no cache would record its own time for each receive.
+// forgetPending removes from each disk the time since which its receive has been pending. A check
+// that saves no cache has no earlier times, and would use its own time for each receive.
 func forgetPending(pools []checker.Pool) {
 	for i := range pools {
 		for k := range pools[i].Disks {
@@ -223,8 +223,8 @@ func forgetPending(pools []checker.Pool) {
 	}
 }
 
-// addUnconfigured adds the pools named by --pool, so that a pool that is not imported is
-// reported.
+// addUnconfigured adds each pool named by --pool to the pools that must be imported, so that check
+// reports the pool if it is not imported.
 func (q query) addUnconfigured(imported scan.Imported, cfg config.Config) {
 	for _, name := range q.Pool {
 		if _, here := imported[name]; !here && len(cfg.Datasets) == 0 {

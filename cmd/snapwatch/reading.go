@@ -14,8 +14,8 @@ import (
 	"snapwatch/snapper/run"
 )
 
-// killTime is the longest time that this process waits, before it exits, until the programs that it
-// started are killed.
+// Before this process exits, it kills the programs that it started, and waits for at most killTime
+// until these programs have ended.
 const killTime = 200 * time.Millisecond
 
 // told is the error of a command that a signal ended.
@@ -26,7 +26,7 @@ func (t told) Error() string { return fmt.Sprintf("interrupted by a signal (%s)"
 // Is makes told a [context.Canceled], so that the interrupted work is not reported as faulty.
 func (told) Is(target error) bool { return target == context.Canceled }
 
-// status returns the exit status that shells use for a program ended by the signal.
+// status returns the exit status that shells use for a program that the signal ended.
 func (t told) status() int { return 128 + int(t.signal) }
 
 // signals returns a channel that receives the signals that end a command. After stop the channel
@@ -37,11 +37,11 @@ func signals() (came chan os.Signal, stop func()) {
 	return came, func() { signal.Stop(came) }
 }
 
-// reading runs a command that only reads. reading returns immediately after a signal, with the exit
-// status that shells use for that signal, and otherwise when work ends, at the latest after the
-// time in limit. Work that hangs is abandoned, and the error names its stage. reading kills the
-// programs that the function work started. After the context of work has ended, work must not print
-// anything.
+// reading runs the function work of a command that only reads. After a signal, reading returns
+// immediately, with the exit status that shells use for this signal. Otherwise reading returns when
+// work ends, but at the latest after the time limit. If work hangs, reading does not wait for it
+// any longer, and the error names the stage of work. reading kills the programs that work started.
+// After the context of work has ended, work must not print anything.
 func reading(limit time.Duration, stage *atomic.Value, work func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
@@ -77,14 +77,14 @@ func reading(limit time.Duration, stage *atomic.Value, work func(ctx context.Con
 	return err
 }
 
-// leaveTime is the longest wait for unfinished work after a person interrupted a command that
-// changes pools.
+// If a person interrupts a command that changes pools, the command waits for at most leaveTime
+// until its present work has ended.
 const leaveTime = 2 * time.Second
 
-// changing runs a command that changes pools. After a signal the command starts nothing new, and
-// changing returns when the work under way has finished. If a person typed the command, changing
-// waits at most leaveTime, and a second signal ends that wait. The work under way is never
-// killed; it finishes after this process has exited.
+// changing runs a command that changes pools. After a signal, the command starts no further work,
+// and changing waits until the present work has ended. If a person typed the command, changing
+// waits for at most leaveTime, and a second signal ends this wait. The present work is never
+// killed. If it has not ended when this process exits, it continues.
 func changing(env *environment, work func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)

@@ -5,8 +5,8 @@ import "snapwatch/internal/pve"
 // readPVEWord is the hidden command with which snapwatch starts itself to read below /etc/pve.
 const readPVEWord = "read-pve"
 
-// readPVECmd is `snapwatch read-pve`, which reads files below /etc/pve for other commands. While
-// pmxcfs hangs, no signal ends a process that reads there.
+// readPVECmd is `snapwatch read-pve`. It reads files below /etc/pve for other commands of
+// snapwatch, because no signal ends a process that reads there while pmxcfs hangs.
 type readPVECmd struct{}
 
 // Run reads a request from standard input and writes the answer to standard output.

@@ -17,8 +17,8 @@ import (
 
 // regularCmd is a snapwatch command that cron or a timer can run: snap or prune.
 type regularCmd interface {
-	// settings returns the configuration and the retention of the command. The retention is nil
-	// where neither the command line nor the configuration has one.
+	// settings returns the configuration and the retention of the command. The retention is nil if
+	// neither the command line nor the configuration has one.
 	settings(env *environment) (config.Config, config.Keep, error)
 	// words returns the command line without the flags for a single run, such as --dry-run.
 	words() []string
@@ -34,13 +34,13 @@ type regularFlags struct {
 // regularRun is one way in which cron or a timer runs a command on this host.
 type regularRun struct {
 	regularCmd
-	// By names the starter: the timer, or the line in a crontab. Idle is true where cron cannot
-	// find the line's program, or never runs the line.
+	// By names the timer or the crontab line that starts the run. Idle is true if cron never runs
+	// the line, or cannot find the line's program.
 	By   string
 	Idle bool
 }
 
-// timerName is the systemd timer that starts snap, and serviceName the service that the timer
+// timerName is the systemd timer that starts snap, and serviceName is the service that this timer
 // starts.
 const (
 	timerName   = "snapwatch.timer"
@@ -48,8 +48,8 @@ const (
 )
 
 // regularRuns returns the runs of a job that cron or the timer starts on this host. unclear has the
-// crontab lines that may start the job too but could not be parsed. If runs and unclear are empty,
-// nothing starts the job.
+// crontab lines that could not be parsed and that may also start the job. If runs and unclear are
+// empty, neither cron nor the timer starts the job.
 func regularRuns(env *environment, job cronJob) (runs []regularRun, unclear []crontab.Entry) {
 	lines, _ := job.lines(env) // snap runs as root, which can read all crontabs
 	if job == snapJob && timerEnabled(env) {
@@ -90,8 +90,8 @@ func timerLines(env *environment) []crontab.Entry {
 	return lines
 }
 
-// programPath returns the path at which cron finds the program of a crontab line. The error says
-// why cron does not find the program.
+// programPath returns the path at which cron finds the program of a crontab line. The error is the
+// reason why cron does not find the program.
 func programPath(line crontab.Entry) (string, error) {
 	if strings.Contains(line.Program, "/") {
 		_, err := os.Stat(line.Program)
@@ -106,8 +106,8 @@ func programPath(line crontab.Entry) (string, error) {
 	return line.Program, fmt.Errorf("it is not in cron's PATH (%s)", line.Path)
 }
 
-// asRegistered copies the flags of the regular run into the snap command c, since a person who
-// types snap without a retention means the registered one.
+// asRegistered copies the flags of the regular run into the snap command c, because a person who
+// types snap without a retention means the registered retention.
 func (c *snapCmd) asRegistered(env *environment, r regularRun) {
 	f := r.flags()
 	c.Keep, c.Config = *f.keep, *f.config
@@ -117,10 +117,10 @@ func (c *snapCmd) asRegistered(env *environment, r regularRun) {
 	}
 }
 
-// agree makes a typed run use the flags of the job's regular run, so that a retention typed once by
-// mistake does not destroy snapshots that the regular runs keep. agree returns an error where the
-// retention of the regular runs is unknown. The result always is the command line that would
-// register the typed flags in cron, "" where this run registers them itself.
+// agree makes a typed run use the flags of the job's regular run, so that a retention typed by
+// mistake does not destroy snapshots that the regular runs keep. If the retention of the regular
+// runs is unknown, agree returns an error. The result always is the command line that would
+// register the typed flags in cron for all runs, "" if this run itself registers them.
 func agree(env *environment, job cronJob, typed regularCmd, always string) error {
 	runs, unclear := regularRuns(env, job)
 	for _, r := range runs {
@@ -174,7 +174,7 @@ func same(env *environment, typed regularCmd, r regularRun) bool {
 }
 
 // registers adds the command to cron after a person's first run of snap at a terminal, or if a flag
-// says so. done is the report of this run: it shows whether a later run can succeed.
+// demands it. done is the report of this run. The report shows whether a later run can succeed.
 func (c *snapCmd) registers(env *environment, done report.Run) error {
 	switch {
 	case timerEnabled(env) && c.Register:

@@ -66,12 +66,12 @@ func (c *snapCmd) Run(env *environment) error {
 	return pinged(env, cfg.Ping, "snap", work)
 }
 
-// lists reports whether the command is --adopt without a name, which only lists the disks that
-// can be adopted.
+// lists reports whether the command has --adopt without a name. Such a command lists the disks that
+// can be adopted, and does nothing else.
 func (c *snapCmd) lists() bool { return slices.Equal(c.Adopt, []string{nobody}) }
 
-// prepare returns the configuration and the retention of a run of snap, and the command as it was
-// typed. The error says why snap must not run.
+// prepare returns the configuration and the retention of a run of snap, and the command as the
+// person typed it. The error is the reason why snap must not run.
 func (c *snapCmd) prepare(env *environment) (cfg config.Config, keep config.Keep, typed snapCmd, err error) {
 	cfg, keep, err = c.settings(env)
 	if err == nil && keep == nil && c.Config == "" {
@@ -112,7 +112,7 @@ func (c *snapCmd) prepare(env *environment) (cfg config.Config, keep config.Keep
 }
 
 // thawLeft thaws the guests that earlier runs left frozen, and reports them. A command that refuses
-// to run calls thawLeft, since no later run may follow that would thaw the guests.
+// to run calls thawLeft, because it is unknown whether a later run will thaw the guests.
 func thawLeft(env *environment, logFormat string) {
 	if !env.Root {
 		return
@@ -201,8 +201,8 @@ func listAdoptable(out io.Writer, plan snapper.Plan) error {
 	return nil
 }
 
-// settings returns the configuration and the retention of snap. The retention is nil where neither
-// the command line nor the configuration has one.
+// settings returns the configuration and the retention of snap. The retention is nil if neither the
+// command line nor the configuration has one.
 func (c *snapCmd) settings(env *environment) (config.Config, config.Keep, error) {
 	cfg, err := env.loadConfig(c.Config)
 	if err != nil || len(c.Keep) == 0 {

@@ -13,11 +13,12 @@ import (
 	"snapwatch/snapper"
 )
 
-// lockedTooLong is how long another run may hold a pool's lock before a mail reports the lock:
-// two intervals of cron.
+// If another run holds a pool's lock for longer than lockedTooLong, two intervals of cron, a mail
+// reports the lock.
 const lockedTooLong = 30 * time.Minute
 
-// progress returns a function that prints the current step of a long run, nil without a terminal.
+// progress returns a function that prints the present step of a long run. If standard error is not
+// a terminal, progress returns nil.
 func (e *environment) progress() func(string) {
 	if !e.Terminal {
 		return nil
@@ -25,8 +26,8 @@ func (e *environment) progress() func(string) {
 	return func(text string) { fmt.Fprintf(e.Stderr, "snapwatch: %s\n", text) }
 }
 
-// tell prints the pools that were locked too long, and then the steps of the run, in the chosen
-// format.
+// tell prints the pools that another run has locked for too long, and then the steps of this run,
+// in the chosen format.
 func (c *snapCmd) tell(env *environment, plan snapper.Plan, done report.Run) error {
 	tellLocked(env, c.LogFormat, done)
 	if c.Format == "json" {
@@ -42,8 +43,9 @@ func (c *snapCmd) tell(env *environment, plan snapper.Plan, done report.Run) err
 	return nil
 }
 
-// problemTeller returns a function that prints the problems of a run. Without a terminal the
-// function prints only warnings, which are worth a mail, unless all is true.
+// problemTeller returns a function that prints the problems of a run. If nobody watches a terminal
+// and all is false, the function prints the warnings and no notices, because cron sends a mail for
+// each output.
 func problemTeller(env *environment, logFormat string, all bool) func([]report.Problem) { //nolint:revive // as the user asks for it
 	say := problemPrinter(env, logFormat)
 	return func(problems []report.Problem) {
@@ -103,9 +105,9 @@ func (c *snapCmd) tellText(env *environment, plan snapper.Plan, done report.Run)
 		done.End.Sub(done.Start).Round(100*time.Millisecond))
 }
 
-// snapStatus returns the exit status of snap for the report of a run. Without a terminal, a lock of
-// another run changes the status only after lockedTooLong, so that cron sends no mail about a short
-// lock.
+// snapStatus returns the exit status of snap for the report of a run. If nobody watches a terminal,
+// the lock of another run changes the status only after lockedTooLong, so that cron sends no mail
+// about a short lock.
 func (e *environment) snapStatus(done report.Run) int {
 	locked := false
 	for _, p := range done.Pools {
@@ -129,8 +131,8 @@ type action struct {
 	Reason string `json:"reason,omitempty"`
 }
 
-// actions returns a plan's steps in the order in which they are done, and then the disks that the
-// plan does not change.
+// actions returns a plan's steps, in the order in which a run carries them out, and then the disks
+// that the plan does not change.
 func actions(plan snapper.Plan) []action {
 	list := freezes(plan)
 	for _, g := range plan.Guests {

@@ -29,8 +29,8 @@ const (
 	laterUnit = "snapwatch-soon-again"
 )
 
-// soonDelay is the time between snapwatch soon and the start of snap. Before the start of snap
-// Proxmox's hook ends, and guests that stop together share one run.
+// soonDelay is the time between snapwatch soon and the start of snap. In this time Proxmox's hook
+// ends, and guests that stop at about the same time get one common run.
 const soonDelay = "10s"
 
 // Run implements the command.
@@ -50,10 +50,9 @@ func (soonCmd) Run(env *environment) error {
 			return err
 		}
 		if runs == "activating" || runs == "active" {
-			continue // the run of soonUnit may have read the guests' states before the stop
+			continue // that run may have read the states before the stop
 		}
-		// systemd reports a timer as active not only while it waits but also while its service
-		// runs.
+		// systemd reports a timer as active while the timer waits, and also while its service runs.
 		waits, err := env.PVE.UnitState(ctx, unit+".timer")
 		if err != nil {
 			return err
@@ -68,16 +67,16 @@ func (soonCmd) Run(env *environment) error {
 			// command that changes a pool must not be killed.
 			"--service-type=oneshot", "--property=KillMode=process", "--property=SendSIGKILL=no", "--",
 		}
-		if unit == laterUnit { // a run of snap at the same time as the first would find the pools locked, and do nothing
+		if unit == laterUnit { // snap at the same time as the first run would find the pools locked
 			argv = slices.Insert(argv, len(argv)-1, "--property=After="+soonUnit+".service")
 		}
 		_, err = command.Output(ctx, command.Cmd{Argv: append(argv, words...)})
 		if err != nil && strings.Contains(err.Error(), "was already loaded") {
-			return nil // another guest's hook has just created the unit
+			return nil // the hook of another guest has just created the unit
 		}
 		return err
 	}
-	return nil // one run of snap is under way and another waits, so a third is not needed
+	return nil // one run of snap works and a second waits; a third is not needed
 }
 
 // regularCommand returns the command line with which cron or the systemd timer runs snap on this

@@ -58,8 +58,8 @@ func (c *statusCmd) Run(env *environment) error {
 	return err
 }
 
-// watch prints the status table again after each period c.Every, until ctx ends. watch returns the
-// cause of the end of ctx.
+// watch prints the status table, and again after each time c.Every, until ctx ends. watch returns
+// the cause of the end of ctx.
 func (c *statusCmd) watch(ctx context.Context, env *environment, stage *atomic.Value) error {
 	again := time.NewTicker(time.Duration(c.Every))
 	defer again.Stop()
@@ -98,8 +98,9 @@ func (c *statusCmd) show(ctx context.Context, env *environment, stage *atomic.Va
 	return err
 }
 
-// frame returns text with escape sequences that overwrite the previous frame. Clearing the
-// terminal first would flicker. On a dumb terminal each frame appears below the previous one.
+// frame returns text as the next frame of --watch: with escape sequences that make the terminal
+// overwrite the frame before. If frame cleared the terminal first, the terminal would flicker. A
+// dumb terminal shows each frame below the frame before.
 func frame(text string, env *environment) string {
 	if env.dumb() {
 		return text + "\n"
@@ -124,7 +125,7 @@ func (e *environment) table() format.Table {
 // dumb reports whether the terminal cannot interpret escape sequences.
 func (e *environment) dumb() bool { return e.Getenv("TERM") == "dumb" }
 
-// size returns the terminal's size in characters, zero where the size is unknown.
+// size returns the terminal's size in characters, zero if the size is unknown.
 func (e *environment) size() (width, height int) {
 	if e.Size == nil {
 		return 0, 0

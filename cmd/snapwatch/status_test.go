@@ -138,8 +138,8 @@ func TestExplainSaysWhichPoolHides(t *testing.T) {
 	assert.Contains(t, s.out.String(), "zpool status tank")
 }
 
-// explain VMID prints the time whose state of the guest can be started here, and the commands that
-// start the guest.
+// explain VMID prints the restore point, the time to which the guest can be brought back on this
+// host, and the commands that start the guest in its state of that time.
 func TestExplainGuest(t *testing.T) {
 	one, two := vm(100, "hourly", time.Hour), vm(100, "daily", time.Hour)
 	two.Name, two.GUID, two.Snapshots[0].GUID = "tank/vm-100-disk-1", 1001, 2
@@ -175,8 +175,9 @@ func TestExplainGuest(t *testing.T) {
 	assert.Contains(t, s.errors.String(), "no disk matches guest 7, guest web01; snapwatch status lists the disks")
 }
 
-// Two clusters may each have a guest 100: the commands for one leave the other's clones alone. So do
-// the commands of a second time, while the clones of the first exist.
+// Two clusters may each have a guest 100. The commands for one of these guests do not touch the
+// clones of the other. The commands for a second restore point do not touch the clones of the first
+// restore point either.
 func TestExplainGuestNamesADatasetThatIsFree(t *testing.T) {
 	east, west := vm(100, "hourly", 5*time.Minute), vm(100, "hourly", 5*time.Minute)
 	east.Name, west.Name, west.GUID, west.Snapshots[0].GUID = "tank/east/vm-100-disk-0", "tank/west/vm-100-disk-0", 1001, 2

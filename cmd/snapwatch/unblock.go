@@ -76,8 +76,8 @@ func (c *unblockCmd) list(env *environment, u snapper.Unblocking) {
 	}
 }
 
-// outcome prints the user's next step after unblock, or returns the reason why unblock removed no
-// snapshot.
+// outcome prints the user's next step after unblock. If unblock removed no snapshot, outcome
+// returns the reason instead.
 func (c *unblockCmd) outcome(env *environment, u snapper.Unblocking, done report.Run) error {
 	rollback := fmt.Sprintf("qm rollback %d %s", c.VMID, c.Snapshot)
 	if u.Kind == pve.LXC {

@@ -11,8 +11,8 @@ import (
 	"snapwatch/config"
 )
 
-// seconds is a positive time span, written as a number of whole seconds, as monitoring plugins
-// write it, or as a duration such as 8s.
+// seconds is a positive length of time. It is written as a whole number of seconds, which is usual
+// for monitoring plugins, or as a duration such as 8s.
 type seconds time.Duration
 
 // UnmarshalText implements [encoding.TextUnmarshaler].
@@ -35,7 +35,8 @@ func (s *seconds) UnmarshalText(text []byte) error {
 
 func (s seconds) String() string { return time.Duration(s).String() }
 
-// commands records the programs that check started; check -vvv prints them.
+// commands has the command lines of the programs that check started. check -vvv prints these
+// command lines.
 type commands struct {
 	mu    sync.Mutex
 	argvs [][]string

@@ -12,15 +12,15 @@ import (
 	"snapwatch/internal/quiesce"
 )
 
-// watchdogCmd is `snapwatch watchdog`, which snap starts for itself.
+// watchdogCmd is `snapwatch watchdog`. A person never types it: snap starts it.
 type watchdogCmd struct {
 	Budget time.Duration `arg:"" help:"For how long guests may be frozen."`
 	Guests []string      `arg:"" help:"The guests, as qemu/101."`
 }
 
-// Run implements the command. The watchdog ignores SIGPIPE, because a run of snap that was killed
-// no longer reads the watchdog's output, and catches the other signals, because a closed terminal
-// or a stopped service must not end the watchdog before all guests are thawed.
+// Run implements the command. The watchdog ignores SIGPIPE, because a killed run of snap no longer
+// reads the watchdog's output. The watchdog catches all other signals, because a closed terminal or
+// a stopped service must not end it before all guests are thawed.
 func (c *watchdogCmd) Run(env *environment) error {
 	signal.Ignore(syscall.SIGPIPE)
 	signals := make(chan os.Signal, 1)
@@ -41,8 +41,8 @@ func (c *watchdogCmd) Run(env *environment) error {
 	return nil
 }
 
-// quiesce returns the Host that freezes guests. quiesce starts the watchdog from the running
-// program, even if the program's file was replaced meanwhile.
+// quiesce returns the Host that freezes guests. quiesce starts the watchdog from the program that
+// is running now, even if a new version has replaced the program's file meanwhile.
 func (e *environment) quiesce() quiesce.Host {
 	return quiesce.Local(e.PVE, note.Dir(filepath.Join(e.RunDir, "frozen")), e.Self, e.Now)
 }
