@@ -134,9 +134,9 @@ func inTime[T any](left time.Duration, work func() (T, error)) (T, error) {
 	}
 }
 
-// If there is a change, printChanges prints the changes and the report. It saves the record of
-// printed changes after printing, because it is better to print a change twice than never. Reading
-// and saving the record takes at most the time in left.
+// If there is a change, printChanges prints the changes and the report. printChanges saves the
+// record of printed changes after printing, because printing a change twice is better than never
+// printing it. Reading and saving the record takes at most the time in left.
 func (c *checkCmd) printChanges(w io.Writer, r checker.Report, left func() time.Duration) error {
 	t, err := inTime(left(), func() (telling, error) { return c.changes(r) })
 	kept := err == nil

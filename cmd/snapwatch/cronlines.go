@@ -19,8 +19,8 @@ import (
 var cronNames = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
 // cronLines returns the lines that start snap, prune, or pve-zfs-snap, the program that snapwatch
-// replaces. It reads the system's crontabs and root's own. If a crontab cannot be read, cronLines
-// returns the reason as an error, with the lines of all crontabs that can be read.
+// replaces. cronLines reads the system's crontabs and root's own. If a crontab cannot be read,
+// cronLines returns the reason as an error, with the lines of all crontabs that can be read.
 func (e *environment) cronLines() ([]crontab.Entry, error) {
 	paths := []string{e.CronFile, e.Crontab, e.RootCrontab}
 	others, err := filepath.Glob(filepath.Join(filepath.Dir(e.CronFile), "*"))

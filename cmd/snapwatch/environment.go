@@ -18,8 +18,8 @@ import (
 	"snapwatch/snapper/run"
 )
 
-// environment has all things of the machine that a command uses, such as the terminal, the clock
-// and paths. A test constructs an environment of its own.
+// environment has the parts of the machine that a command uses, such as the terminal, the clock and
+// paths. A test constructs an environment of its own.
 type environment struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
@@ -60,8 +60,8 @@ type environment struct {
 	Hostname, ClockSync func() string
 	// Self is a path from which the running program can be started.
 	Self string
-	// Trusted returns an error with the reason why cron must not run a program as root, nil if cron
-	// may.
+	// Trusted returns the reason why cron must not run a program as root, nil if cron may run the
+	// program.
 	Trusted func(program string) error
 	// PVE has the paths of Proxmox's files and directories.
 	PVE pve.Host

@@ -135,7 +135,8 @@ func (d diskConfigs) is(o diskConfigs) bool {
 }
 
 // shares reports whether the two disks have a configuration in common: a snapshot of the first disk
-// and a snapshot of the second have the same configuration. The values are references.
+// and a snapshot of the second have the same configuration. kept of each disk has, instead of a
+// configuration, a reference to it.
 func (d diskConfigs) shares(o diskConfigs) bool {
 	return slices.ContainsFunc(d.kept, func(k zfs.KeptConfig) bool {
 		return k.Value != "" && slices.ContainsFunc(o.kept, func(other zfs.KeptConfig) bool { return other.Value == k.Value })
@@ -158,8 +159,8 @@ type knownConfig struct {
 }
 
 // newGuestConfigs reads the guest configurations that are stored in the snapshots of the disks.
-// newGuestConfigs does not use a configuration of a different guest. It passes each configuration
-// that it does not use, with the reason, to the function refused.
+// newGuestConfigs does not use a configuration of a different guest. newGuestConfigs passes each
+// configuration that it does not use, with the reason, to the function refused.
 func newGuestConfigs(vmid int, disks []diskConfigs, refused func(zfs.KeptConfig, error)) guestConfigs {
 	g := guestConfigs{vmid, slices.Clone(disks), map[string]pve.Captured{}}
 	for i := range g.disks {

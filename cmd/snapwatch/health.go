@@ -103,8 +103,8 @@ const (
 )
 
 // refreshDamage renews the report of permanent errors if the report is older than refreshAfter.
-// snap and prune call refreshDamage at their end. They ignore its failure, because check notices
-// that the report becomes old.
+// snap and prune call refreshDamage at their end. snap and prune ignore an error of refreshDamage,
+// because check notices if the report becomes old.
 func refreshDamage(ctx context.Context, env *environment) {
 	last, err := scan.LoadDamage(filepath.Join(env.StateDir, scan.DamageName))
 	pools, poolsErr := zfs.Pools(env.Kstat)

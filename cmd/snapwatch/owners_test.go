@@ -293,8 +293,8 @@ func TestCheckLogsInAndKnowsWhomItAsks(t *testing.T) {
 	assert.Contains(t, first, "is not https")
 }
 
-// On a node, check uses the labels of the disks of the node's own guests. It ignores the labels of
-// copies.
+// On a node, check uses the labels of the disks of the node's own guests. On a node, check ignores
+// the labels of copies.
 func TestCheckTakesLabelsOfItsOwnGuestsAlone(t *testing.T) {
 	d := vm(100, "hourly", 7*time.Hour)
 	d.Labels = map[string][3]string{"label:nosnap": {"on", "-", "local"}}

@@ -16,7 +16,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// limitFlags has the limits on the command line. Each of them replaces the configured limit.
+// limitFlags has the limits on the command line. Each limit on the command line replaces the
+// configured limit.
 type limitFlags struct {
 	Warning  *checker.Threshold `short:"w" placeholder:"AGE" help:"Warn when a disk's newest snapshot is older than this: seconds, a duration (2h, 1d12h), or a Nagios range of these. It replaces only the default limit, not the overrides in the configuration."`
 	Critical *checker.Threshold `short:"c" placeholder:"AGE" help:"The same for critical."`

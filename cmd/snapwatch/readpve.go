@@ -5,7 +5,7 @@ import "snapwatch/internal/pve"
 // readPVEWord is the hidden command with which snapwatch starts itself to read below /etc/pve.
 const readPVEWord = "read-pve"
 
-// readPVECmd is `snapwatch read-pve`. It reads files below /etc/pve for other commands of
+// readPVECmd is `snapwatch read-pve`, which reads files below /etc/pve for other commands of
 // snapwatch, because no signal ends a process that reads there while pmxcfs hangs.
 type readPVECmd struct{}
 
