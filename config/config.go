@@ -225,8 +225,8 @@ func (c Config) validate() error {
 }
 
 // MaxDestroysFor returns the number of snapshots that one run may destroy if it reads the given
-// number of disks. This limit protects against mistakes. Its default is far above the number of
-// snapshots that the retention drops in a day.
+// number of disks. The limit on destroys protects against mistakes. Its default is far above the
+// number of snapshots that the retention drops in a day.
 func (c Config) MaxDestroysFor(disks int) int {
 	if c.MaxDestroys != nil {
 		return *c.MaxDestroys

@@ -58,7 +58,7 @@ func (p Percent) MarshalText() ([]byte, error) { return []byte(p.String()), nil 
 func (p Percent) String() string { return strconv.Itoa(int(p)) + "%" }
 
 // Selector selects the disks to which an entry of the configuration applies. A Selector has at
-// least one of its keys. It selects a disk if each given key matches the disk.
+// least one of its keys. A Selector selects a disk if each of its keys matches the disk.
 type Selector struct {
 	// VMID is a list of VMIDs and ranges of VMIDs: "100", "100-199,250".
 	VMID VMIDs `yaml:"vmid,omitempty"`
