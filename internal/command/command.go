@@ -28,8 +28,8 @@ const maxStderr = 64 << 10
 var ErrNotFound = exec.ErrNotFound
 
 // ErrStillRunning is in the chain of the error of [RunUnkillable] if ctx ended before the command
-// ended. It is in the chain of the error of [RunHook] if a process of the hook still exists
-// although RunHook killed the hook.
+// ended. ErrStillRunning is in the chain of the error of [RunHook] if a process of the hook still
+// exists although RunHook killed the hook.
 var ErrStillRunning = errors.New("still running, left behind")
 
 // ErrCut is in the error's chain if the last line of the output has no newline.
@@ -47,8 +47,8 @@ type Cmd struct {
 	DiesWithUs bool
 }
 
-// Error is the error of a failed command. It has the command line and all else that a person needs
-// to repeat the command by hand.
+// Error is the error of a failed command, with the command line and all else that a person needs to
+// repeat the command by hand.
 type Error struct {
 	Argv   []string
 	Stderr string

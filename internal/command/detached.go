@@ -8,8 +8,8 @@ import (
 )
 
 // Detached is a program that runs next to this process and continues when this process is killed. A
-// Detached program has a session of its own. It inherits no open file, and therefore no lock. The
-// program's input ends when this process ends.
+// Detached program has a session of its own. A Detached program inherits no open file, and
+// therefore no lock. The program's input ends when this process ends.
 type Detached struct {
 	stdin, stdout *os.File
 }

@@ -101,8 +101,8 @@ func (s Search) ReadRoots(file, text string) []Entry {
 const root = "root"
 
 // read returns the lines of a crontab that start the wanted program. The argument account is a
-// function. It gets the part of a crontab line after the schedule. It returns the user as whom cron
-// runs the command, and the length of the text that names this user.
+// function. For the part of a crontab line after the schedule, account returns the user as whom
+// cron runs the command, and the length of the text that names this user.
 func (s Search) read(file, text string, account func(rest string) (string, int)) []Entry {
 	var all []Entry
 	where, variables := defaultPath, map[string]string{}
@@ -129,8 +129,8 @@ func (s Search) read(file, text string, account func(rest string) (string, int))
 }
 
 // withVariables replaces the crontab's variables in a crontab line by their values, and returns the
-// entries of the result. Each of these entries has a Problem, because the shell, and not cron,
-// expands variables.
+// entries of the result. Each entry from withVariables has a Problem, because the shell, and not
+// cron, expands variables.
 func (s Search) withVariables(line string, variables map[string]string, account func(rest string) (string, int)) []Entry {
 	var used string
 	expanded := reference.ReplaceAllStringFunc(line, func(text string) string {

@@ -1,5 +1,5 @@
-// Package files writes files that other processes read. It also reads files, and refuses a file
-// that a user other than root and the user of this process may have written.
+// Package files writes files that other processes read. Package files also reads files, and refuses
+// a file that a user other than root and the user of this process may have written.
 package files
 
 import (

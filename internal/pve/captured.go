@@ -153,8 +153,8 @@ func ReadReference(value string) (sum string, ok bool) {
 	return strings.CutPrefix(value, referenceMark)
 }
 
-// packers has the compressors that are not in use. They are used again, because a new compressor
-// allocates about 800 KiB.
+// packers has the compressors that are not in use. Compressors are used again, because a new
+// compressor allocates about 800 KiB.
 var packers = sync.Pool{New: func() any {
 	z, _ := gzip.NewWriterLevel(nil, gzip.BestCompression) // fails only for an unknown level
 	return z

@@ -265,7 +265,7 @@ func (h Host) ConfigLock(id ID) string {
 }
 
 // BootState returns the state of pve-guests.service, which starts the guests at boot and stops them
-// at shutdown. The values are those of [Host.UnitState].
+// at shutdown. BootState returns the same words as [Host.UnitState].
 func (h Host) BootState(ctx context.Context) (string, error) {
 	return h.UnitState(ctx, "pve-guests.service")
 }

@@ -136,7 +136,7 @@ func isName(s, between string) bool {
 	return s != ""
 }
 
-// startedAgain reads Proxmox's files in the second way. It returns the guests that high
+// startedAgain reads Proxmox's files in the second way. startedAgain returns the guests that high
 // availability keeps started.
 func startedAgain(text string) map[int]bool {
 	wanted := map[string]bool{}
@@ -180,8 +180,8 @@ func agreeOnStorages(t require.TestingT, text string) {
 	}
 }
 
-// disksAgain reads Proxmox's files in the second way. It returns the volumes that Proxmox would use
-// for a guest, and whether the guest is a template.
+// disksAgain reads Proxmox's files in the second way. disksAgain returns the volumes that Proxmox
+// would use for a guest, and whether the guest is a template.
 func disksAgain(kind Kind, text string) (volumes map[string]string, template bool) {
 	volumes = map[string]string{}
 	in := "current"

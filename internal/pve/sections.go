@@ -42,10 +42,11 @@ var (
 	sectionLine   = regexp.MustCompile(`^` + blank + `+(` + solid + `+)(?:` + blank + `+(.*` + solid + `))?` + blank + `*$`)
 )
 
-// parseSections reads a file in Proxmox's section format as Proxmox does. It also returns the lines
-// that a person would understand differently from Proxmox. Only a completely empty line ends a
-// section. A line with only blanks or a carriage return does not end a section. The next header
-// does not end a section either: the lines after that header belong to the section before.
+// parseSections reads a file in Proxmox's section format as Proxmox does. parseSections also
+// returns the lines that a person would understand differently from Proxmox. Only a completely
+// empty line ends a section. A line with only blanks or a carriage return does not end a section.
+// The next header does not end a section either: the lines after that header belong to the section
+// before.
 func parseSections(text string) (all []section, odd []oddity) {
 	in, outside := false, false
 	for n, line := range numbered(text) {

@@ -139,8 +139,8 @@ func (g *Watchdog) say(words ...string) {
 	_, _ = io.WriteString(g.out, line+"\n")
 }
 
-// freeze begins to freeze all guests. It returns, in the order of the guests, a channel for each
-// guest, on which the result will arrive.
+// freeze begins to freeze all guests, and returns, in the order of the guests, a channel for the
+// result of each guest.
 func (g *Watchdog) freeze(ctx context.Context) []chan held {
 	all := make([]chan held, len(g.Guests))
 	machines := make(chan struct{}, max(1, g.AtOnce))

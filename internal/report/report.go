@@ -24,7 +24,8 @@ type Run struct {
 	// Success is true if every disk of a running guest has the snapshots that were due, except
 	// excluded disks. A failed destroy does not make Success false.
 	Success bool `json:"success"`
-	// LastSuccess is the time at which the last successful run ended. This may be the present run.
+	// LastSuccess is the time at which the last successful run ended. The last successful run may
+	// be the present run.
 	LastSuccess time.Time     `json:"last_success,omitzero"`
 	Retention   string        `json:"retention"`
 	Pools       []Pool        `json:"pools"`

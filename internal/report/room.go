@@ -7,7 +7,7 @@ type Room struct {
 	// At is the time when a run read the pool's space.
 	At time.Time `json:"at"`
 	// Size is the size of the pool, and Allocated its allocated part, in bytes, as zpool list
-	// prints them. Both are 0 if zpool did not answer.
+	// prints them. Size and Allocated are 0 if zpool did not answer.
 	Size      uint64 `json:"size,omitempty"`
 	Allocated uint64 `json:"allocated,omitempty"`
 	// Thick is the number of running guests' disks with a refreservation. Reserves is the number of

@@ -116,7 +116,7 @@ func LoadState(stateDir string) (State, error) {
 }
 
 // Save writes state.json in one step, so that a reader finds either the old state or the new one.
-// Only root can read the file.
+// No user except root can read state.json.
 func (s State) Save(stateDir string) error {
 	text, err := json.Marshal(s)
 	if err != nil {

@@ -22,8 +22,8 @@ func unreadable(format string, args ...any) error {
 	return outputError{fmt.Errorf(format, args...)}
 }
 
-// Complained reports whether zfs exited by itself with an error status. In this case, each row that
-// zfs printed is complete, but rows may be missing.
+// Complained reports whether zfs exited by itself with an error status. If zfs exited by itself,
+// each row that it printed is complete, but rows may be missing.
 func Complained(err error) bool {
 	_, is := errors.AsType[*command.Error](err)
 	return is && command.ExitCode(err) > 0

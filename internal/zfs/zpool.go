@@ -32,7 +32,8 @@ type PoolHealth struct {
 	// Unknown has the lines of zpool's output that snapwatch does not understand.
 	Unknown []string `json:"unknown,omitempty"`
 	// Damaged has the files and objects with permanent errors, as zpool status -v names them.
-	// Damaged is nil if the list of permanent errors was not read. Only root can read this list.
+	// Damaged is nil if the list of permanent errors was not read. No user except root can read the
+	// list of permanent errors.
 	Damaged []string `json:"-"`
 }
 
@@ -88,8 +89,8 @@ func (r Reader) Health(ctx context.Context, pool string) (PoolHealth, error) {
 	return r.health(ctx, pool, "-p")
 }
 
-// HealthAndDamage returns the state of a pool, like Health. It also reads the list of files and
-// objects with permanent errors, for which it needs root.
+// HealthAndDamage returns the state of a pool, like Health. HealthAndDamage also reads the list of
+// files and objects with permanent errors, for which it must run as root.
 func (r Reader) HealthAndDamage(ctx context.Context, pool string) (PoolHealth, error) {
 	return r.health(ctx, pool, "-vp")
 }
@@ -109,8 +110,8 @@ func (r Reader) health(ctx context.Context, pool, flags string) (PoolHealth, err
 }
 
 // status runs zpool status with JSON output for the pool. zpool before 2.3 does not know the flag
-// for JSON. It exits with its usage before it touches the pool, and status then runs zpool again
-// with text output.
+// for JSON. An old zpool exits with its usage before it touches the pool, and status then runs
+// zpool again with text output.
 func (r Reader) status(ctx context.Context, pool, flags string) (PoolHealth, error) {
 	text, err := r.output(ctx, "zpool", "status", "-j", flags, pool)
 	const usage = 2

@@ -48,8 +48,8 @@ type Dataset struct {
 	Labels    map[string][3]string
 	Snapshots []Snapshot
 	Bookmarks []Snapshot
-	// Many is a number of snapshots that a full list has in addition to Snapshots. These snapshots
-	// are not managed, and are older than all of Snapshots.
+	// Many is a number of snapshots that a full list has in addition to Snapshots. The snapshots
+	// that Many adds are not managed, and are older than all of Snapshots.
 	Many int
 }
 
