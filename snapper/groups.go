@@ -109,11 +109,11 @@ type Freeze struct {
 }
 
 // TooMany returns the reason why the virtual machines among the guests cannot all be frozen in
-// time, "" if they can. A virtual machine needs a processor while it is being frozen, and again
-// while it is being thawed. The argument atOnce of TooMany is the number of guests that are frozen
-// at the same time. The argument budget is the time within which all guests must be frozen,
-// snapshotted and thawed. The argument longest limits the time for freezing, whatever the budget
-// is.
+// time, "" if there is enough time. A virtual machine needs a processor while it is being frozen,
+// and again while it is being thawed. The argument atOnce of TooMany is the number of guests that
+// are frozen at the same time. The argument budget is the time within which all guests must be
+// frozen, snapshotted and thawed. The argument longest limits the time for freezing, whatever the
+// budget is.
 func TooMany(freezes []Freeze, atOnce int, budget, longest time.Duration) string {
 	n, sum := 0, time.Duration(0)
 	for _, f := range freezes {

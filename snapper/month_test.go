@@ -14,7 +14,7 @@ import (
 )
 
 // wanted returns the times of the snapshots that a disk must have after runs at the given times.
-// wanted uses no code under test. It finds by code of its own the newest n snapshots, and the first
+// wanted uses no code under test. wanted itself finds the newest n snapshots, and the first
 // snapshot of each of the newest n hours, days, weeks, months and years.
 func wanted(runs []time.Time, keep Retention) []time.Time {
 	format := map[zfs.Class]func(time.Time) string{

@@ -179,12 +179,12 @@ func (g NodeView) seen(guests []int) []int {
 
 func (g NodeView) here(vmid int) bool { _, here := g.Cluster.Guests[vmid]; return here }
 
-// GuestsOf returns the guests that a disk belongs to: the guests that use the disk. A disk that no
-// guest uses belongs to the guest that keeps the disk as unused. A disk that is in no configuration
-// belongs to the guest with the number in the disk's name, on whatever node of the cluster the
-// guest is. If the disk was received, neither the number in its name nor an entry as unused makes
-// it a guest's disk, because qm rescan enters a copy as unused in the configuration of the guest
-// with this number.
+// GuestsOf returns the guests to which a disk belongs. If guests use the disk, the disk belongs to
+// these guests. A disk that no guest uses belongs to the guest that keeps the disk as unused. A
+// disk that is in no configuration belongs to the guest with the number in the disk's name, on
+// whatever node of the cluster the guest is. If the disk was received, neither the number in its
+// name nor an entry as unused makes it a guest's disk, because qm rescan enters a copy as unused in
+// the configuration of the guest with this number.
 func (g NodeView) GuestsOf(d Disk) []int {
 	using, keeping := referencing(g.Cluster, g.storagesOf(d), d.Name)
 	return g.claims(d, using, keeping)

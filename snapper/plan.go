@@ -52,8 +52,9 @@ type Disk struct {
 	Sign string
 	// Named has the names of the snapshots that the configuration of the disk's guest names.
 	Named []string
-	// Supposed is the state of the disk if a second look confirms the first look at its guests. It
-	// is Unknown if a second look cannot change the state. SupposedWhy explains Supposed in words.
+	// Supposed is the state of the disk if a second look confirms the first look at its guests.
+	// Supposed is Unknown if a second look cannot change the state. SupposedWhy explains Supposed
+	// in words.
 	Supposed    GuestState
 	SupposedWhy string
 	// LooksDone is true if the second look at guests that seemed stopped was made or is impossible.
@@ -189,8 +190,7 @@ type Destroy struct {
 	// Keepers has the names of snapshots of the same disk that must exist when this snapshot is
 	// destroyed.
 	Keepers []string
-	// AfterNew is true if the disk's new snapshot must also exist. The name of the new snapshot
-	// is known only after it was taken.
+	// AfterNew is true if the disk's new snapshot, whose name is not yet known, must also exist.
 	AfterNew bool
 }
 

@@ -19,8 +19,8 @@ type PoolPlan struct {
 	CreateBookmarks []zfs.Snapshot
 	InheritReceived []string
 	// The run destroys the snapshots in Destroys and Waiting after it has taken the new snapshots.
-	// It destroys the snapshots in FullDestroys of a disk if the disk's new snapshot failed for
-	// lack of space.
+	// The run destroys the snapshots in FullDestroys of a disk if the disk's new snapshot failed
+	// for lack of space.
 	Destroys, Waiting, FullDestroys []Destroy
 	DestroyBookmarks                []zfs.Snapshot
 }

@@ -34,7 +34,7 @@ func (d *Disk) reserves() uint64 { return min(d.Written, d.RefReservation) }
 func (d *Disk) free() uint64 { return d.Available - min(d.Available, d.UsedByRefReservation) }
 
 // JudgeRoom reports whether a pool has enough free space for the next snapshots of the running
-// guests. snap destroys nothing to make space: a person decides.
+// guests. snap destroys nothing to make space, because a person must decide what to destroy.
 func JudgeRoom(p PoolRoom) report.Room {
 	r := report.Room{Size: p.Size, Allocated: p.Allocated}
 	var all []Disk

@@ -91,8 +91,8 @@ type Gate struct {
 	BootGrace time.Duration
 	// BootState is the state of pve-guests.service, or "absent" if the host has no such unit.
 	BootState string
-	// Shutdown replaces the other fields in a run at the shutdown of the host, and is nil in
-	// other runs.
+	// In a run at the shutdown of the host, Shutdown replaces all other fields of Gate. In an
+	// ordinary run, Shutdown is nil.
 	Shutdown *Shutdown
 	// Err is the error of reading Uptime or BootState.
 	Err error

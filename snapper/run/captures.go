@@ -24,7 +24,7 @@ type captures struct {
 	*journal
 	on   bool
 	node string
-	// stays reports whether a snapshot exists and is not destroyed by this round.
+	// stays reports whether a snapshot exists and this round's plan does not destroy it.
 	stays func(dataset, name string) bool
 	// before has, by dataset, the record of the configuration that a snapshot of an earlier run
 	// keeps. The field now has, by dataset, the record of a configuration that this run could not

@@ -44,11 +44,11 @@ func (r *run) mayDestroy(before snapper.Plan) int {
 }
 
 // destroyMore destroys snapshots in Waiting, which the retention drops but which exceed
-// max_destroys, the oldest of all pools first. They take the place of planned snapshots that have a
-// hold or a clone: the run tries to destroy these planned snapshots, but fails, so they do not
-// count as destroyed. After half of moreTimeout, destroyMore first destroys snapshots of disks
-// without holds and clones. Before each attempt, destroyMore passes the snapshots that it will try
-// to destroy to the function before.
+// max_destroys, the oldest of all pools first. Snapshots in Waiting take the place of planned
+// snapshots that have a hold or a clone: the run tries to destroy such planned snapshots, but
+// fails, so they do not count as destroyed. After half of moreTimeout, destroyMore first destroys
+// snapshots of disks without holds and clones. Before each attempt, destroyMore passes the
+// snapshots that it will try to destroy to the function before.
 func (r *run) destroyMore(ctx context.Context, pools []*pool, before func(next []snapper.Destroy)) {
 	end := r.World.Now().Add(moreTimeout)
 	half := end.Add(-moreTimeout / 2)

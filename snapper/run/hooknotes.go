@@ -24,7 +24,7 @@ const maxSameOwed = 20
 
 // turn is the time in which hooks run for one guest: from the start of the first hook before the
 // guest's snapshots until the end of the last hook after the snapshots. A turn has two notes, lock
-// and owed. Each of the two is nil if this run did not write the note.
+// and owed. The field lock or owed is nil if this run did not write the note.
 type turn struct {
 	vmid int
 	// While lock is held, no other round or run starts hooks for the guest. The hooks inherit the

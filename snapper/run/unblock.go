@@ -21,8 +21,8 @@ import (
 type UnblockRequest struct {
 	VMID     int
 	Snapshot string
-	// Remove destroys the snapshots and bookmarks that prevent the rollback; if Remove is false,
-	// Unblock only lists them.
+	// If Remove is true, Unblock destroys the snapshots and bookmarks that prevent the rollback. If
+	// Remove is false, Unblock lists these snapshots and bookmarks and destroys nothing.
 	Remove bool
 	// LoseBase allows the removal even if the disk keeps no managed snapshot or bookmark from which
 	// a receiver can continue.

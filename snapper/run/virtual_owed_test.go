@@ -32,9 +32,9 @@ func failing(errno syscall.Errno) func(context.Context, []lua.Guest) (map[string
 	}
 }
 
-// The after_stop hook of a guest waits for the _stopped snapshots of its disks on all pools. It
-// also waits for a _stopped snapshot that a run left to the next run because Proxmox needed the
-// guest's lock.
+// The after_stop hook of a guest waits for the _stopped snapshots of its disks on all pools. The
+// after_stop hook also waits for a _stopped snapshot that a run left to the next run because
+// Proxmox needed the guest's lock.
 func TestAfterStopWaitsForAllPools(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -235,7 +235,8 @@ func TestPerRunHookIsOwedOnce(t *testing.T) {
 }
 
 // If /etc/pve cannot be read, a run cannot begin, but still starts the hooks that a killed run
-// owes. It does not start after_stop, because it is unknown whether the guest is off.
+// owes. A run that cannot begin does not start after_stop, because it is unknown whether the guest
+// is off.
 func TestOwedIsRunWithoutProxmox(t *testing.T) {
 	for name, run := range map[string]func(context.Context, Options) (snapper.Plan, report.Run, error){"snap": Run, "prune": Prune} {
 		t.Run(name, func(t *testing.T) {

@@ -110,8 +110,8 @@ func TestPruneListsInTurns(t *testing.T) {
 }
 
 // If each run of prune has time to list only some disks, prune lists each disk once before it lists
-// any disk a second time. This holds at whatever hours prune runs, and even if a second line of
-// cron prunes different datasets of the same pool.
+// any disk a second time. The order of the lists does not depend on the hours at which prune runs,
+// nor on a second line of cron that prunes different datasets of the same pool.
 func TestPruneTurnsAreFair(t *testing.T) {
 	for name, test := range map[string]struct {
 		disks int
