@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// licenceOf returns an error for an unknown licence. It must not return the name of a similar
-// licence.
+// licenceOf returns an error for an unknown licence. For an unknown licence, licenceOf must not
+// return the name of a similar licence.
 func TestLicences(t *testing.T) {
 	for text, want := range map[string]string{
 		"Apache License\n Version 2.0, January 2004":                                         "Apache-2.0",
