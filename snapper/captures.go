@@ -9,7 +9,7 @@ import (
 
 // Capture is the text of a guest's configuration, to be stored in a property of a snapshot.
 type Capture struct {
-	// Value is the value of the property. Sum is the checksum of the configuration. Two
+	// Value is the value of the property. Sum is the checksum of the configuration: two
 	// configurations with the same checksum count as equal.
 	Value, Sum string
 	// Reference is true if Value has only the checksum of the configuration, which another

@@ -155,8 +155,8 @@ func (p *planner) notFinal(d *Disk, action Action) string {
 }
 
 // stale reports whether the last snapshot of a stopped guest must be renewed because of its age. A
-// last snapshot that is dated in the future must be renewed, too. By its age, such a snapshot would
-// be renewed only long after its date has passed.
+// _stopped snapshot that is dated in the future must be renewed, too. By its age, such a snapshot
+// would be renewed only long after its date has passed.
 func (p *planner) stale(newest managed) bool {
 	age := p.now.Sub(newest.Creation)
 	return p.policy.RefreshStopped > 0 && (age >= p.policy.RefreshStopped || age < -futureSlack)

@@ -104,7 +104,7 @@ type Freeze struct {
 	// Fault is the key of the fault that Unfit describes, see [report.Quiesced].
 	Fault string
 	// Takes is the time that the guest's agent took to answer whether the guest can be frozen. The
-	// freeze of the guest takes about the same time.
+	// freeze of the guest takes about as long as this answer of the agent.
 	Takes time.Duration
 }
 

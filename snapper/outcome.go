@@ -61,8 +61,8 @@ func (p PoolPlan) AllowedBookmarks(outcomes map[string]Outcome) []zfs.Snapshot {
 	})
 }
 
-// Fail records the error as the outcome of all disks of a guest, on which the run did no planned
-// step.
+// Fail records the error as the outcome of each disk of a guest, because the run did no planned
+// step on these disks.
 func Fail(outcomes map[string]Outcome, g GuestPlan, err error, noSpace bool) {
 	for _, d := range g.Disks {
 		outcomes[d.Dataset] = Outcome{Err: err, NoSpace: noSpace}

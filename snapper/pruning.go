@@ -11,8 +11,8 @@ import (
 )
 
 // Whatever the retention says, prune keeps on a copy the first snapshot of each of the newest
-// keepOnCopy days, and the newest keepOnCopy _stopped snapshots. The source has bookmarks of these
-// snapshots, from which it can send.
+// keepOnCopy days, and the newest keepOnCopy _stopped snapshots. The source can send from its
+// bookmarks of these snapshots.
 const keepOnCopy = 3
 
 // If a receive was interrupted and does not resume within oldToken, prune warns.

@@ -49,7 +49,8 @@ func JudgeRoom(p PoolRoom) report.Room {
 	r.Reserves, r.Free = needs(all)
 	r.Short = shortage(all)
 	for _, parent := range slices.Sorted(maps.Keys(below)) {
-		// A quota may leave less space to the datasets below it than the pool has.
+		// If a dataset has a quota, the datasets below it may have less free space than the pool
+		// has.
 		if words := shortage(below[parent]); r.Short == "" && words != "" {
 			r.Short = "below " + parent + " " + words
 		}

@@ -136,7 +136,8 @@ func inTime[T any](left time.Duration, work func() (T, error)) (T, error) {
 
 // If there is a change, printChanges prints the changes and the report. printChanges saves the
 // record of printed changes after printing, because printing a change twice is better than never
-// printing it. Reading and saving the record takes at most the time in left.
+// printing it. Reading and saving the record of printed changes takes at most the time in the
+// argument left.
 func (c *checkCmd) printChanges(w io.Writer, r checker.Report, left func() time.Duration) error {
 	t, err := inTime(left(), func() (telling, error) { return c.changes(r) })
 	kept := err == nil

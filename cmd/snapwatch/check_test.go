@@ -142,7 +142,7 @@ func TestCheckAnswersInTimeWhileZFSHangs(t *testing.T) {
 }
 
 // If a check runs out of time, it saves the lists of snapshots that it has read by then, for the
-// next check. If it cannot save them, it reports the reason.
+// next check. If the check cannot save these lists, it reports the reason.
 func TestCheckWhoseTimeIsUpKeepsWhatItFound(t *testing.T) {
 	foreign := func(id int) zfstest.Dataset {
 		d := vm(id, "hourly", time.Hour)

@@ -19,8 +19,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// read collects the facts about the host that doctor judges. If reading a fact fails, the facts
-// have the error instead.
+// read collects the facts about the host that doctor judges. If reading a fact fails, the result
+// has the error of reading in place of the fact.
 func (c *doctorCmd) read(ctx context.Context, env *environment, stage *atomic.Value) doctor.Facts {
 	stage.Store("reading the configuration")
 	f := doctor.Facts{Now: env.Now(), Root: env.Root, Clock: doctor.Clock{Synchronized: env.ClockSync(), ZoneErr: zoneErr(os.Getenv("TZ"))}}

@@ -126,8 +126,8 @@ type diskConfigs struct {
 	kept          []zfs.KeptConfig
 }
 
-// is reports whether two datasets on this host have a snapshot in common. Then the two are copies
-// of the same disk.
+// is reports whether two datasets on this host have a snapshot in common, and so are copies of the
+// same disk.
 func (d diskConfigs) is(o diskConfigs) bool {
 	return slices.ContainsFunc(d.kept, func(k zfs.KeptConfig) bool {
 		return slices.ContainsFunc(o.kept, func(other zfs.KeptConfig) bool { return other.GUID == k.GUID })
@@ -135,8 +135,8 @@ func (d diskConfigs) is(o diskConfigs) bool {
 }
 
 // shares reports whether the two disks have a configuration in common: a snapshot of the first disk
-// and a snapshot of the second have the same configuration. kept of each disk has, instead of a
-// configuration, a reference to it.
+// and a snapshot of the second have the same configuration. In kept of each disk, each value is a
+// reference to a configuration, by its checksum.
 func (d diskConfigs) shares(o diskConfigs) bool {
 	return slices.ContainsFunc(d.kept, func(k zfs.KeptConfig) bool {
 		return k.Value != "" && slices.ContainsFunc(o.kept, func(other zfs.KeptConfig) bool { return other.Value == k.Value })

@@ -31,8 +31,8 @@ type Entry struct {
 	Path string
 	// Beside is true if the line starts further programs in addition to the wanted program.
 	Beside bool
-	// AtBoot is true if cron runs the line only at boot. Ignored is the reason why cron ignores the
-	// whole file, "" if cron reads the file.
+	// AtBoot is true if cron runs the line at boot and at no other time. Ignored is the reason why
+	// cron ignores the whole file, "" if cron reads the file.
 	AtBoot  bool
 	Ignored string
 	// Problem is the reason why the meaning of the line is uncertain, "" if the meaning is certain.

@@ -71,8 +71,8 @@ type Taken struct {
 
 // LongestGap returns the longest time between two successive snapshots, among the newest GapsSeen
 // snapshots. The argument snapshots has the oldest snapshot first. If the guest was off between two
-// snapshots, the time between these two does not count. For fewer than three snapshots LongestGap
-// returns 0.
+// snapshots, the time between these two does not count. If there are fewer than three snapshots,
+// LongestGap returns 0.
 func LongestGap(snapshots []Taken) time.Duration {
 	if len(snapshots) < 3 {
 		return 0

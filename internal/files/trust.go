@@ -10,7 +10,8 @@ import (
 	"syscall"
 )
 
-// A path may lead through at most maxLinks symbolic links. The kernel has the same limit.
+// A path may lead through at most maxLinks symbolic links. The kernel has the same limit for
+// symbolic links.
 const maxLinks = 40
 
 // OnlyRoots returns an error if a user other than root and the current user could change the file

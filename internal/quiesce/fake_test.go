@@ -41,8 +41,7 @@ type guest struct {
 	// lapses is true if the frozen guest continued by itself before the thaw. lost is true if the
 	// answer of the first call of Thaw is lost.
 	lapses, lost bool
-	// lies is true if the guest says that it continued before the thaw, although it is still
-	// frozen.
+	// lies is true if the guest is frozen but says that it continued before the thaw.
 	lies bool
 }
 

@@ -14,8 +14,8 @@ import (
 	"snapwatch/internal/pve"
 )
 
-// noNotes fails the test if a note about a freeze is left. Such a note means that no process saw
-// the end of the freeze.
+// noNotes fails the test if a note about a freeze is left. A note about a freeze is left if no
+// process saw the end of the freeze.
 func (r *rig) noNotes(t *testing.T) {
 	t.Helper()
 	names, err := r.Notes.Names()

@@ -73,8 +73,8 @@ get*)
 esac
 `
 
-// A disk whose snapshots were destroyed to free space still has its bookmarks. A run that did not
-// see the bookmarks of a disk without snapshots would make a second bookmark for the same day.
+// A disk whose snapshots were destroyed to free space still has its bookmarks. If a run missed the
+// bookmarks of a disk without snapshots, it would create a second bookmark for the same day.
 func TestBookmarksOfADiskWithoutSnapshots(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "zfs"), []byte(bookmarksOnly), 0o755))

@@ -137,7 +137,7 @@ func poolsOf(plans []snapper.GuestPlan) []string {
 
 // faultsBefore returns the keys of the faults that a guest's snapshots had in the last run. Only a
 // fault that the last run did not have is a warning, for which cron sends a mail. At a terminal,
-// every run prints the fault.
+// every run prints each fault of a guest's snapshots.
 func (f *freezer) faultsBefore(vmid int) []string {
 	i := slices.IndexFunc(f.previous, func(p report.Quiesced) bool { return p.VMID == vmid })
 	if i < 0 {

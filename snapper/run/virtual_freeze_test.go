@@ -437,7 +437,8 @@ func TestFrozenWithoutSnapshot(t *testing.T) {
 	})
 }
 
-// A guest whose disks wait for the next run is not frozen. The missing freeze is not a fault.
+// A guest whose disks wait for the next run is not frozen. A freeze that is missing for this reason
+// is not a fault.
 func TestNothingToFreezeFor(t *testing.T) {
 	for name, test := range map[string]struct {
 		change func(w *virtualWorld, o *Options)

@@ -66,7 +66,7 @@ func TestNoLastSuccess(t *testing.T) {
 
 // snap warns once when a pool becomes fuller than its limits, or when its free space becomes too
 // small for snapshots of thick volumes. A run that warns about a full pool is still a success. If
-// zpool hangs, the run does not wait for it.
+// zpool hangs, the run ends without the answer of zpool.
 func TestRoomIsToldOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
