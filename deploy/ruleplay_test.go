@@ -29,7 +29,7 @@ const quicker = 60
 
 var (
 	durations = regexp.MustCompile(`(\[|for: |offset )(\d+)([mhd])\b`)
-	bounds    = regexp.MustCompile(`\b(300|900|3600|14400)\b`)
+	bounds    = regexp.MustCompile(`\b(300|900|2700|3600|14400|21600)\b`)
 )
 
 // quickRules returns the alert rules with all times divided by quicker.
