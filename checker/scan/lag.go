@@ -19,12 +19,11 @@ const BehindFrom = time.Hour
 // without a clone.
 const maxEvidence = 3
 
-// FirstAfter returns the first managed snapshot in list after a txg, and the evidence that it
-// really was the first: full names of snapshots from before the txg, the newest first. If one
-// snapshot of the evidence has neither a hold nor a clone, no earlier snapshot after the txg was
-// destroyed: the retention destroys the oldest snapshots of the class frequently first, and no
-// other class keeps them. found is false if there is no managed snapshot after the txg or no
-// evidence.
+// FirstAfter returns the first managed snapshot of a list that was created after a given txg, and
+// as evidence the full names of snapshots from before that txg, the newest first. If one snapshot
+// of the evidence has neither a hold nor a clone, no earlier snapshot after the txg was destroyed:
+// the retention destroys the oldest snapshots of the class frequently first, and no other class
+// keeps them. found is false if there is no managed snapshot after the txg or no evidence.
 //
 // A snapshot with a later time in its name than the first snapshot is not evidence: the clock was
 // ahead when the snapshot was named, and the retention keeps the snapshot until the named time.

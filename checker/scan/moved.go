@@ -7,9 +7,9 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// leftFor is the time after which a disk that is still here although its guest left this node or
-// cluster counts as a copy. If a disk that counts as a copy disappears, check reports the disk as
-// missing.
+// leftFor applies to disks whose guest has left this node or cluster. If such a disk is still here
+// after leftFor, it counts as a copy. If a disk that counts as a copy disappears, check reports the
+// disk as missing.
 const leftFor = 24 * time.Hour
 
 // Guests contains the nodes of this host's cluster on which guests are configured.

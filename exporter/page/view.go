@@ -259,5 +259,5 @@ func open(f Facts, dataset string) *openDisk {
 	return o
 }
 
-// path returns a dataset's name up to its last component, with the slash.
+// path returns the name of a dataset's parent with a slash at the end.
 func path(dataset string) string { return strings.TrimSuffix(dataset, zfs.Base(dataset)) }

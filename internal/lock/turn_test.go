@@ -93,9 +93,9 @@ func TestOneWaitsInVain(t *testing.T) {
 	_, err = TryExclusive(held, taken)
 	assert.Equal(t, taken.Unix(), busy(t, err).Since.Unix(), "who holds it stands in the first line")
 	require.NoError(t, own.Release())
-	// If a process waited in vain for the lock of a second user, the next processes do not wait.
-	// Some time later a process waits for the lock again, and after the second user has released
-	// the lock, all processes wait as before.
+	// Another user holds a lock for so long that one process waits in vain. The next processes do
+	// not wait at all. After some time one process tries again whether the lock is free. Once the
+	// other user has released the lock, all processes wait for each other as before.
 	require.NoError(t, other.Release())
 	free, err := turn(t, dir, time.Second)
 	require.NoError(t, err)

@@ -124,7 +124,7 @@ func Run(ctx context.Context, o Options) (snapper.Plan, report.Run, error) {
 }
 
 // Possible returns the reason why every run of [Run] fails on this host, nil if a run may succeed.
-// Possible judges by the configuration and Proxmox's files.
+// To find the reason, Possible reads only the configuration of snapwatch and the files of Proxmox.
 func Possible(ctx context.Context, o Options) error {
 	r := newRun(o, report.Name)
 	if err := r.mayTake(); err != nil {

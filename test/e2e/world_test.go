@@ -287,8 +287,7 @@ func (w *world) pipe(line string) {
 	require.NoError(w.t, err)
 }
 
-// until calls the function reached again and again until reached returns true, for states that no
-// event announces.
+// until polls reached until reached returns true, for states that no event announces.
 func (w *world) until(reached func() bool) {
 	w.t.Helper()
 	for !reached() {

@@ -79,8 +79,8 @@ func freePort(t *testing.T) int {
 	return listener.Addr().(*net.TCPAddr).Port
 }
 
-// until calls the function reached again and again until reached returns true, because no event
-// announces when Zabbix has done its work.
+// until polls reached until reached returns true, because no event announces when Zabbix has done
+// its work.
 func (s *server) until(what string, reached func() bool) {
 	s.t.Helper()
 	for !reached() {
