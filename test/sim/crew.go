@@ -30,24 +30,32 @@ type task struct {
 	ended bool
 }
 
-// coroutine plays one task after another.
+// coroutine plays one task after another, until stop ends it.
 type coroutine struct {
 	task   *task
 	resume func() (struct{}, bool)
+	stop   func()
 	yield  func(struct{}) bool
 }
 
 func newCoroutine() *coroutine {
 	c := &coroutine{}
-	c.resume, _ = iter.Pull(func(yield func(struct{}) bool) {
+	c.resume, c.stop = iter.Pull(func(yield func(struct{}) bool) {
 		c.yield = yield
-		for {
+		for more := true; more; more = yield(struct{}{}) {
 			c.task.do()
 			c.task.ended = true
-			yield(struct{}{})
 		}
 	})
 	return c
+}
+
+// dismiss ends the idle coroutines, which would otherwise keep the whole world in memory.
+func (w *World) dismiss() {
+	for _, c := range w.idle {
+		c.stop()
+	}
+	w.idle = nil
 }
 
 // turn interrupts the running task and lets other tasks of the run continue; the seed decides which

@@ -12,6 +12,7 @@ import (
 // Play plays the steps of a week for the given number of ticks. Play ends early if a promise is
 // broken.
 func (w *World) Play(ticks int, plan []Step) {
+	defer w.dismiss()
 	w.plan = plan
 	w.replicateFirst()
 	for w.tick = 0; w.tick < ticks && w.Fail == ""; w.tick++ {
