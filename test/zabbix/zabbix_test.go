@@ -254,7 +254,6 @@ func TestTemplate(t *testing.T) {
 	faults := []string{
 		name,
 		"Snapwatch: tank/a/subvol-101-disk-0 is damaged",
-		"Snapwatch: guest 101 has a damaged disk",
 		"Snapwatch: tank/a/vm-100-disk-0 has diverged from its owner",
 		"Snapwatch: tank/b/vm-102-disk-0 cannot be compared: two owners",
 		"Snapwatch: tank/b/vm-102-disk-0 cannot be read (warning)",
