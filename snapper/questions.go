@@ -6,8 +6,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// A run answers the questions of a plan at most MaxAsked times. Then the run carries the plan out
-// with the facts that it has. Three times suffice: received labels decide which guests get a second
+// MaxAsked is the largest number of times that a run answers the questions of a plan. After that,
+// the run carries the plan out with the facts that it has. Three times suffice: received labels decide which guests get a second
 // look, and received labels and second looks decide which bookmarks must be read.
 const MaxAsked = 3
 

@@ -59,7 +59,7 @@ func limits(f Facts) []Finding {
 	return ok(topic, "warning is %s; the longest time without a new snapshot was %s", short(f.Warning), short(worst.Gap))
 }
 
-// [LongestGap] compares the newest GapsSeen snapshots of a disk.
+// GapsSeen is the number of a disk's newest snapshots that [LongestGap] compares.
 const GapsSeen = 20
 
 // Taken is a managed snapshot: the time of its creation, and whether the guest was off at that time

@@ -2,8 +2,8 @@ package report
 
 import "time"
 
-// A due snapshot is one that the retention drops but that no run has destroyed yet. Backlog
-// records, from day to day, the number of due snapshots below some datasets. Snapshots may arrive
+// Backlog records, from day to day, the number of due snapshots below some datasets. A due snapshot
+// is one that the retention drops but that no run has destroyed yet. Snapshots may arrive
 // at night and be destroyed during the day, so two days are compared by the smallest number of each
 // day.
 type Backlog struct {

@@ -60,8 +60,8 @@ func (r *Run) AddQuiesced(q Quiesced) {
 	have.Seconds, have.Faults = seconds, slices.Compact(faults)
 }
 
-// If a guest got no snapshots in this run, CarryOver copies the outcome of the guest's freeze from
-// an earlier report. The argument wanted of CarryOver is a function that reports whether the
+// CarryOver copies the outcome of a guest's freeze from an earlier report, if the guest got no
+// snapshots in this run. The argument wanted of CarryOver is a function that reports whether the
 // configuration still asks for freezing a guest.
 func (r *Run) CarryOver(earlier []Quiesced, wanted func(vmid int) bool) {
 	now := slices.Clone(r.Quiesced)

@@ -12,9 +12,9 @@ import (
 // because a received token may be of any size.
 const maxToken = 64 << 10
 
-// With a receive_resume_token, ZFS continues an interrupted receive of a snapshot. ResumedSnapshot
-// returns the full name of this snapshot on the source host. The receive can continue only if the
-// source host still has the snapshot. ResumedSnapshot returns "" if it does not understand the
+// ResumedSnapshot returns the full name that the snapshot of a receive_resume_token has on the
+// source host. With the token, ZFS continues an interrupted receive of this snapshot, but only if
+// the source host still has the snapshot. ResumedSnapshot returns "" if it does not understand the
 // token. The command `zfs send -nvt TOKEN` prints the name of the snapshot after toname.
 func ResumedSnapshot(token string) string {
 	parts := strings.Split(token, "-") // the parts of a token: version, checksum, size, payload
