@@ -184,10 +184,18 @@ func (s *stage) root(host *site.Site, want int, line string) {
 	s.show(host, "#", want, line, func() (site.Result, error) { return host.Run(s.ctx, "sh", "-c", line) })
 }
 
+// cacheDir is the cache directory of the unprivileged user. check uses it to remember disks.
+const cacheDir = "/var/cache/snapwatch-demo"
+
 // user runs a command line as an unprivileged user on a host, and prints the command line and its
 // output.
 func (s *stage) user(host *site.Site, want int, line string) {
-	s.show(host, "$", want, line, func() (site.Result, error) { return host.RunAs(s.ctx, "nobody", "sh", "-c", line) })
+	if s.err == nil { // the user of a monitoring system has a cache directory, but the user nobody has none
+		_, s.err = host.Output(s.ctx, "install", "-d", "-o", "nobody", cacheDir)
+	}
+	s.show(host, "$", want, line, func() (site.Result, error) {
+		return host.RunAs(s.ctx, "nobody", "env", "XDG_CACHE_HOME="+cacheDir, "sh", "-c", line)
+	})
 }
 
 func (s *stage) show(host *site.Site, prompt string, want int, line string, run func() (site.Result, error)) {
