@@ -2,18 +2,12 @@
 
 package e2e
 
-import "time"
-
-// These constants are the numbers of snapshots with holds, and of hostile objects of each kind. All
-// kinds are in one pool; the nightly tests create more.
+// These constants are the numbers of snapshots with holds, and of hostile objects of each kind,
+// that the tests create; the nightly tests create more.
 const (
 	heldDisks        = 1
-	heldSnapshots    = 60
-	hostileApart     = false
-	hostileLeaves    = 10
+	heldSnapshots    = 60 // on all disks together
+	hostileSnapshots = 40
 	hostileNames     = 20
 	hostileLong      = 20
-	hostileDisks     = 10
-	hostileSnapshots = 4 // of each of them
-	hostileTime      = time.Minute
 )

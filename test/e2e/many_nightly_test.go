@@ -2,19 +2,12 @@
 
 package e2e
 
-import "time"
-
-// These constants are the numbers of snapshots with holds, and of hostile objects of each kind: up
-// to 200 000 snapshots of other programs, 1000 names of 200 characters, 3000 disks of one name. Each
-// kind is in a pool of its own.
+// These constants are the numbers of snapshots with holds, and of hostile objects of each kind,
+// that the nightly tests create.
 const (
 	heldDisks        = 10
 	heldSnapshots    = 1000 // on all disks together
-	hostileApart     = true
-	hostileLeaves    = 50 // disks in each received stream
-	hostileNames     = 3000
-	hostileLong      = 1000
-	hostileDisks     = 400
-	hostileSnapshots = 500 // of each of them
-	hostileTime      = 150 * time.Second
+	hostileSnapshots = 1000
+	hostileNames     = 500
+	hostileLong      = 300
 )
