@@ -213,22 +213,11 @@ const processTimeout = time.Second
 
 // readProcess reads a file of a process below /proc.
 func (h Host) readProcess(pid int, name string) ([]byte, error) {
-	type answer struct {
-		text []byte
-		err  error
-	}
 	path := filepath.Join(h.Proc, strconv.Itoa(pid), name)
-	answers := make(chan answer, 1)
-	go func() {
-		text, err := os.ReadFile(path)
-		answers <- answer{text, err}
-	}()
-	select {
-	case a := <-answers:
-		return a.text, a.err
-	case <-time.After(processTimeout):
-		return nil, fmt.Errorf("%s: not answered within %s", path, processTimeout)
-	}
+	late := fmt.Errorf("%s: not answered within %s", path, processTimeout)
+	ctx, cancel := context.WithTimeoutCause(context.Background(), processTimeout, late)
+	defer cancel()
+	return beside(ctx, func() ([]byte, error) { return os.ReadFile(path) })
 }
 
 func (h Host) containerLives(vmid int) (bool, error) {
