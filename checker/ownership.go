@@ -36,7 +36,13 @@ func (o *Ownership) UnmarshalText(text []byte) error {
 // dataset's origin. Then the VMID in the dataset's name is not that of a guest of this host.
 func IsCopy(c config.Config, dataset string) bool {
 	_, origin := c.OriginOf(dataset)
-	return origin != "" || c.Role == "replica" || zfs.WithinAny(dataset, c.Replicas)
+	return origin != "" || IsReplica(c, dataset)
+}
+
+// IsReplica reports whether the configuration says that this host receives a dataset from
+// elsewhere, whether or not it names the dataset's origin.
+func IsReplica(c config.Config, dataset string) bool {
+	return c.Role == "replica" || zfs.WithinAny(dataset, c.Replicas)
 }
 
 // IsOwn reports whether a disk belongs to a guest of this host and is not a copy.

@@ -228,7 +228,7 @@ func (s *Store) describe(d *checker.ComparedDisk, is checker.Result, here view, 
 	if d.Problem != "" && is.ReadAt.After(here.readAt[pool]) && is.Verdict != checker.Unreadable {
 		d.ReadAt, d.Problem = &is.ReadAt, "" // only other disks of the pool could not be read
 	}
-	d.Replica = s.isReplica(is.Dataset)
+	d.Replica = checker.IsReplica(s.config(), is.Dataset)
 	if d.Problem == "" {
 		d.Problem = cmp.Or(is.Disk.Problem, is.Unlisted)
 	}

@@ -9,7 +9,6 @@ import (
 	"snapwatch/checker"
 	"snapwatch/checker/scan"
 	"snapwatch/internal/pve"
-	"snapwatch/internal/zfs"
 )
 
 // ownedWait is the greatest time for which an answer waits for the reading of Proxmox's guest
@@ -64,12 +63,6 @@ func (s *Store) setOwned(owners *pve.Owners, disks []checker.Disk) {
 			disks[i].Owned = ownership(*owners, nil, disks[i].VMID)
 		}
 	}
-}
-
-// isReplica reports whether the configuration says that this node receives a dataset
-// from elsewhere.
-func (s *Store) isReplica(dataset string) bool {
-	return s.config().Role == "replica" || zfs.WithinAny(dataset, s.config().Replicas)
 }
 
 // guestsByDisk returns the nodes on which guests are configured, according to the configuration of
