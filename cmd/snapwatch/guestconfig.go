@@ -126,22 +126,20 @@ type diskConfigs struct {
 	kept          []zfs.KeptConfig
 }
 
-// is reports whether two datasets on this host have a snapshot in common, and so are copies of the
-// same disk.
-func (d diskConfigs) is(o diskConfigs) bool {
-	return slices.ContainsFunc(d.kept, func(k zfs.KeptConfig) bool {
-		return slices.ContainsFunc(o.kept, func(other zfs.KeptConfig) bool { return other.GUID == k.GUID })
+// shares reports whether a snapshot of one disk and a snapshot of the other are the same in the
+// sense of the function same.
+func (d diskConfigs) shares(o diskConfigs, same func(a, b zfs.KeptConfig) bool) bool {
+	return slices.ContainsFunc(d.kept, func(a zfs.KeptConfig) bool {
+		return slices.ContainsFunc(o.kept, func(b zfs.KeptConfig) bool { return same(a, b) })
 	})
 }
 
-// shares reports whether the two disks have a configuration in common: a snapshot of the first disk
-// and a snapshot of the second have the same configuration. In kept of each disk, each value is a
-// reference to a configuration, by its checksum.
-func (d diskConfigs) shares(o diskConfigs) bool {
-	return slices.ContainsFunc(d.kept, func(k zfs.KeptConfig) bool {
-		return k.Value != "" && slices.ContainsFunc(o.kept, func(other zfs.KeptConfig) bool { return other.Value == k.Value })
-	})
-}
+// oneSnapshot reports whether two snapshots are copies of one snapshot.
+func oneSnapshot(a, b zfs.KeptConfig) bool { return a.GUID == b.GUID }
+
+// oneConfiguration reports whether two snapshots refer to the same configuration. Their values are
+// references to a configuration, by its checksum.
+func oneConfiguration(a, b zfs.KeptConfig) bool { return a.Value != "" && a.Value == b.Value }
 
 // guestConfigs has the disks whose names contain the number vmid, and the guest configurations
 // stored in their snapshots, by checksum.
@@ -249,10 +247,11 @@ func (g guestConfigs) at(name string, now time.Time) (knownConfig, error) {
 // There are three such cases: the disks are from two clusters; the disks have the same name, but no
 // snapshot in common; or the disks have different names, and never had the same configuration.
 func unlike(a, b diskConfigs) bool {
+	same := oneConfiguration
 	if zfs.Base(a.name) == zfs.Base(b.name) {
-		return a.cluster != b.cluster || !a.is(b)
+		same = oneSnapshot
 	}
-	return a.cluster != b.cluster || !a.shares(b)
+	return a.cluster != b.cluster || !a.shares(b, same)
 }
 
 // If the creation time of a snapshot is in the future by more than tooNew, the snapshot never
