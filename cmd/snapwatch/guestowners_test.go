@@ -1,8 +1,6 @@
 package main
 
 import (
-	"encoding/json"
-	"net/http"
 	"net/http/httptest"
 	"os"
 	"testing"
@@ -31,22 +29,12 @@ func having(name string, seed uint64, ages ...time.Duration) zfstest.Dataset {
 // nodeOf plays the node that has the given guests. The node has all disks that it is asked about,
 // with no newer snapshots than the asking host. The node takes no snapshots of the disk excluded.
 func nodeOf(t *testing.T, excluded string, guests ...checker.OwnedGuest) *httptest.Server {
-	return serve(t, func(w http.ResponseWriter, r *http.Request) {
-		request, err := checker.ReadCompareRequest(r.Body)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
+	return node(t, guests, func(d checker.CompareDisk) checker.ComparedDisk {
+		c := checker.ComparedDisk{Owned: checker.Owned, Dataset: "rpool/data/" + d.Disk, GUID: 99, Newest: &d.Newest, Presence: checker.AsSnapshot, PresenceGUID: d.Newest.GUID}
+		if d.Disk == excluded {
+			c.Excluded = "label:nosnap=true"
 		}
-		answer := checker.NewCompareAnswer(noon)
-		for _, d := range request.Disks {
-			c := checker.ComparedDisk{Disk: d.Disk, Owned: checker.Owned, Dataset: "rpool/data/" + d.Disk, GUID: 99, Newest: &d.Newest, Presence: checker.AsSnapshot, PresenceGUID: d.Newest.GUID}
-			if d.Disk == excluded {
-				c.Excluded = "label:nosnap=true"
-			}
-			answer.Disks = append(answer.Disks, c)
-		}
-		answer.Guests = guests
-		_ = json.NewEncoder(w).Encode(answer)
+		return c
 	})
 }
 

@@ -28,6 +28,13 @@ import (
 // answering returns a fake exporter of a node. The exporter gives the same answer for every disk.
 func answering(t *testing.T, say checker.ComparedDisk) *httptest.Server {
 	t.Helper()
+	return node(t, nil, func(checker.CompareDisk) checker.ComparedDisk { return say })
+}
+
+// node returns a fake exporter of a node that has the given guests. The argument say is a function
+// that returns the exporter's answer for a disk, without the disk's name.
+func node(t *testing.T, guests []checker.OwnedGuest, say func(checker.CompareDisk) checker.ComparedDisk) *httptest.Server {
+	t.Helper()
 	return serve(t, func(w http.ResponseWriter, r *http.Request) {
 		request, err := checker.ReadCompareRequest(r.Body)
 		if err != nil {
@@ -35,9 +42,11 @@ func answering(t *testing.T, say checker.ComparedDisk) *httptest.Server {
 			return
 		}
 		answer := checker.NewCompareAnswer(noon)
+		answer.Guests = guests
 		for _, d := range request.Disks {
-			say.Disk = d.Disk
-			answer.Disks = append(answer.Disks, say)
+			c := say(d)
+			c.Disk = d.Disk
+			answer.Disks = append(answer.Disks, c)
 		}
 		_ = json.NewEncoder(w).Encode(answer)
 	})
