@@ -88,6 +88,10 @@ func (s *stage) build() error {
 	if err := s.c.WriteFile("/etc/snapwatch/config.yaml", "datasets: [tc]\n"); err != nil {
 		return err
 	}
+	// The user of a monitoring system has a cache directory, but the user nobody has none.
+	if _, err := s.c.Output(s.ctx, "install", "-d", "-o", "nobody", cacheDir); err != nil {
+		return err
+	}
 	if err := site.CreateZvol(s.ctx, diskA, 16); err != nil {
 		return err
 	}
@@ -190,9 +194,6 @@ const cacheDir = "/var/cache/snapwatch-demo"
 // user runs a command line as an unprivileged user on a host, and prints the command line and its
 // output.
 func (s *stage) user(host *site.Site, want int, line string) {
-	if s.err == nil { // the user of a monitoring system has a cache directory, but the user nobody has none
-		_, s.err = host.Output(s.ctx, "install", "-d", "-o", "nobody", cacheDir)
-	}
 	s.show(host, "$", want, line, func() (site.Result, error) {
 		return host.RunAs(s.ctx, "nobody", "env", "XDG_CACHE_HOME="+cacheDir, "sh", "-c", line)
 	})
