@@ -2,6 +2,7 @@ package pve
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"crypto/sha256"
 	"encoding/base64"
@@ -47,9 +48,15 @@ var passingKeys = []string{"lock", "parent", "digest"}
 
 // Keepable returns the part of a guest's configuration that is stored on the snapshots of its
 // disks: the current section, without secrets and without Proxmox's momentary state. The result
-// without of Keepable has the keys of the omitted lines with secrets.
+// without of Keepable has the keys of the omitted lines with secrets, in alphabetical order, and the
+// keys that a first line of an earlier store names: such a configuration was restored without them.
 func Keepable(kind Kind, text string) (kept string, without []string) {
 	var b strings.Builder
+	leaves := func(name string) {
+		if i, is := slices.BinarySearch(without, name); !is {
+			without = slices.Insert(without, i, name)
+		}
+	}
 	for _, line := range numbered(text) {
 		if _, is := head(kind, line); is {
 			break // the current section is the first
@@ -58,11 +65,14 @@ func Keepable(kind Kind, text string) (kept string, without []string) {
 		key := keyOf(line)
 		switch {
 		case ourHead.MatchString(line): // a comment from an earlier store by snapwatch
+			if names := ourHead.FindStringSubmatch(line)[1]; names != "" && names != nothing {
+				for name := range strings.SplitSeq(names, ", ") {
+					leaves(name)
+				}
+			}
 		case onlyBlank.MatchString(line) || strings.HasPrefix(line, "[") || slices.Contains(passingKeys, key):
 		case secretKeys.MatchString(key), !strings.HasPrefix(line, "#") && secretValues.MatchString(line):
-			if name := secretName(key); !slices.Contains(without, name) {
-				without = append(without, name)
-			}
+			leaves(secretName(key))
 		default:
 			b.WriteString(line + "\n")
 		}
@@ -97,10 +107,7 @@ type Captured struct {
 // that a receiver could get.
 func Capture(id ID, node, text string, storages []Storage) Captured {
 	kept, without := Keepable(id.Kind, text)
-	left := "nothing"
-	if len(without) > 0 {
-		left = strings.Join(without, ", ")
-	}
+	left := cmp.Or(strings.Join(without, ", "), nothing)
 	head := fmt.Sprintf("# snapwatch: %s/%d.conf of %s, left out: %s\n", id.Kind.configDir(), id.VMID, node, left)
 	var others []string
 	for _, v := range parseConfig(id, kept).Volumes {
@@ -184,8 +191,11 @@ func (c Captured) Value() (string, error) {
 }
 
 // leftOut matches, in the first line of a stored configuration, the list of the keys of the omitted
-// lines.
-const leftOut = `[A-Za-z0-9._, -]+`
+// lines, or the word nothing if no line was omitted.
+const (
+	leftOut = `[A-Za-z0-9._, -]+`
+	nothing = "nothing"
+)
 
 var plainKey = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
 
@@ -211,8 +221,8 @@ var othersHead = regexp.MustCompile(`^# snapwatch: takes no snapshots on: (` + s
 
 // ourHead matches one of snapwatch's first lines in a restored configuration. Proxmox has rewritten
 // these comment lines in its own way, with %3A for a colon.
-var ourHead = regexp.MustCompile(`^# ?snapwatch(?::|%3A) (?:(?:qemu-server|lxc)/[1-9][0-9]{0,8}\.conf of [A-Za-z0-9.-]+, left out(?::|%3A) ` + leftOut +
-	`|takes no snapshots on(?::|%3A) ` + storageList + `)$`)
+var ourHead = regexp.MustCompile(`^# ?snapwatch(?::|%3A) (?:(?:qemu-server|lxc)/[1-9][0-9]{0,8}\.conf of [A-Za-z0-9.-]+, left out(?::|%3A) (` + leftOut +
+	`)|takes no snapshots on(?::|%3A) ` + storageList + `)$`)
 
 // ReadCaptured reads a guest's configuration from the value of a snapshot's property. The value may
 // have arrived from an attacker in a received stream, so ReadCaptured accepts only printable text

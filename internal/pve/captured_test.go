@@ -139,10 +139,10 @@ func TestCapture(t *testing.T) {
 	assert.ErrorIs(t, err, ErrTooLong)
 }
 
-// If a configuration without secrets is stored, restored and stored again, the second stored text
-// equals the first, even if Proxmox rewrites the file in between. If a configuration has secrets,
-// the restored configuration has none, so the first line of the second stored text names no omitted
-// keys.
+// If a configuration is stored, restored and stored again, the second stored text equals the first,
+// even if Proxmox rewrites the file in between. The restored configuration lacks the secrets, and
+// the first line of the second stored text still names their keys, also if a person has set some of
+// them again.
 func TestCaptureAgain(t *testing.T) {
 	data := []Storage{{Name: "data"}}
 	for _, config := range []string{"#a note\nrootfs: a\n", "#a note\nrootfs: data:subvol-200-disk-0\nmp0: lvm:vm-200-disk-0\n"} {
@@ -152,9 +152,11 @@ func TestCaptureAgain(t *testing.T) {
 		rewritten := strings.ReplaceAll(first.Text, "snapwatch: ", "snapwatch%3A ")
 		rewritten = strings.ReplaceAll(strings.ReplaceAll(rewritten, "out: ", "out%3A "), "on: ", "on%3A ")
 		assert.Equal(t, first, Capture(ID{200, LXC}, "pve1", rewritten, data))
-		secret := Capture(ID{200, LXC}, "pve1", config+"env: A=b\n", data)
-		assert.Contains(t, secret.Text, "left out: env\n")
-		assert.Equal(t, first, Capture(ID{200, LXC}, "pve1", secret.Text, data))
+		secret := Capture(ID{200, LXC}, "pve1", config+"lxc.init.cmd = /a b\nenv: A=b\n", data)
+		assert.Contains(t, secret.Text, "left out: env, lxc.init.cmd\n")
+		assert.Equal(t, secret, Capture(ID{200, LXC}, "pve1", secret.Text, data))
+		assert.Equal(t, secret, Capture(ID{200, LXC}, "pve1", strings.ReplaceAll(secret.Text, ": env", "%3A env"), data))
+		assert.Equal(t, secret, Capture(ID{200, LXC}, "pve1", secret.Text+"lxc.init.cmd = /c\n", data))
 	}
 }
 
