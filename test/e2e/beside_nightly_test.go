@@ -182,8 +182,11 @@ const (
 	mostFrozen = longestFreezeHere + most
 )
 
-// kinds has, by VMID, the program of Proxmox that changes the guest.
-var kinds = map[int]string{100: "qm", 200: "pct"}
+// kinds has, by VMID, the program of Proxmox that changes the guest, and disks the guest's disk on A.
+var (
+	kinds = map[int]string{100: "qm", 200: "pct"}
+	disks = map[int]string{100: "ta/data/vm-100-disk-0", 200: "ta/data/subvol-200-disk-0"}
+)
 
 // TestBesideProxmox: while snap runs every few seconds, no call of Proxmox's programs fails, and no
 // call waits longer than snap's work for one guest takes.
@@ -206,7 +209,7 @@ func TestBesideProxmox(t *testing.T) {
 			story.play(b)
 			b.waited(mostFrozen)
 			assert.True(t, b.met > 0 || !story.met, "no call met a run")
-			for _, disk := range []string{"ta/data/vm-100-disk-0", "ta/data/subvol-200-disk-0"} {
+			for _, disk := range disks {
 				b.until(func() bool { return b.label(disk) == "pve-a" })
 			}
 			b.mu.Lock()
@@ -222,13 +225,14 @@ func TestBesideProxmox(t *testing.T) {
 	}
 }
 
-// starts starts guests just after a run of snap has found these guests off.
+// starts starts guests while a run of snap takes their last snapshots, or just after it.
 func (b *beside) starts() {
 	for range 2 {
 		for vmid, program := range kinds {
 			b.does(program, "stop", fmt.Sprint(vmid))
 			b.waited(mostFrozen)
-			b.meets(vmid, program, "start", fmt.Sprint(vmid))
+			b.until(func() bool { return b.ours(vmid) || b.label(disks[vmid]) == "stopped" })
+			b.does(program, "start", fmt.Sprint(vmid))
 			b.waited(most)
 		}
 	}
@@ -262,7 +266,7 @@ func (b *beside) replicates() {
 
 // backsUp backs up running guests, and a machine that is off and must remain off.
 func (b *beside) backsUp() {
-	const disk = "ta/data/vm-100-disk-0"
+	disk := disks[100]
 	b.takes("copy", "8s")
 	for vmid := range kinds {
 		b.meets(vmid, "vzdump", fmt.Sprint(vmid))
