@@ -29,7 +29,7 @@ var mutants = slices.Concat([]mutant{
 	{"exporter/kept.go", `if failed(*d) && was != nil`, `if false && was != nil`, "end an alert because a disk cannot be read"},
 	{"exporter/asking.go", `				e.Failure = node.Failure
 `, ``, "trust the last answer about a copy for ever"},
-	{"checker/scan/guestconfig.go", ` && !slices.Contains(others, v.Storage)`, ``, "miss what is on no ZFS storage"},
+	{"checker/scan/guestconfig.go", ` && !slices.Contains(others, v.Storage)`, ` && len(others) >= 0`, "miss what is on no ZFS storage"},
 	{"checker/compare.go", `if last.Outcome == Lagging || last.Outcome == Diverged {`, `if false {`, "forget that a copy is behind when its owner is silent"},
 	{"checker/owned.go", `if n.Failure != "" && moved[`, `if false && moved[`, "let a silent node claim a copy of a guest that moved"},
 	{"checker/runnotes.go", `age > r.Limit && (r.Up == 0 || r.Up > r.Limit)`, `age > r.Limit`, "take snap for late when the host has just been started"},
