@@ -110,8 +110,8 @@ func TestHooksNeverOverlap(t *testing.T) {
 	})
 }
 
-// If a run is killed while it owes a hook for a guest, the next run starts this hook before all
-// other steps for the guest.
+// If a run is killed before it has started a hook that must run for a guest, the next run starts
+// the hook before all other steps for the guest.
 func TestOwedAfterKill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -243,7 +243,7 @@ func TestConfigAtTheProgram(t *testing.T) {
 }
 
 // sendsAfter returns an option that configures the given programs as after_snapshot hooks. The
-// configuration has no hooks of any other event.
+// configuration has only after_snapshot hooks.
 func sendsAfter(programs ...string) func(*Options) {
 	return func(o *Options) {
 		for _, name := range programs {
@@ -261,7 +261,8 @@ func (w *virtualWorld) owed(t *testing.T) (names []string) {
 }
 
 // The notes about owed after_snapshot hooks are written for all guests before the first snapshot is
-// taken. A guest whose hooks wait because too many hooks already run also has its note by then.
+// taken. Even a guest whose hooks wait, because too many hooks already run, has its note before the
+// first snapshot.
 func TestOwedBeforeTheSnapshot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -418,8 +419,8 @@ func TestPruneIsOwed(t *testing.T) {
 	})
 }
 
-// If prune destroys snapshots in Waiting, in place of snapshots that have holds, prune first writes
-// the note about the after_prune hook for these snapshots, too.
+// prune may destroy snapshots in Waiting, in place of snapshots that have holds. Before prune
+// destroys a snapshot in Waiting, prune also writes the note about the after_prune hook.
 func TestPruneInPlaceOfHeldIsOwed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -475,8 +476,8 @@ func TestAfterAFailedHook(t *testing.T) {
 }
 
 // A run removes the note about a failed hook only after it has reported the failure. If the run is
-// killed before it removes the note, the next run repeats the hook. A run also removes the note
-// about a hook that it gives up only after it has reported that.
+// killed before it removes the note, the next run repeats the hook. If a run gives up a hook, the
+// run also reports this loss before the run removes the note about the hook.
 func TestHookFaultIsToldBeforeItsNoteGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -506,7 +507,7 @@ func TestHookFaultIsToldBeforeItsNoteGoes(t *testing.T) {
 }
 
 // A hook that runs once for all guests gets a list of the guests, in the order of their VMIDs. The
-// list includes each guest of which it is unknown whether its snapshots exist.
+// hook's list of guests includes a guest even if it is unknown whether the guest's snapshots exist.
 func TestHookGuestsInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)

@@ -13,7 +13,7 @@ import (
 )
 
 // A pool that hangs does not delay the snapshots on another pool for long, whatever the state of
-// the guests on the hung pool is. A pool that hangs does not delay the shutdown of the host either.
+// the guests on the hung pool is. A pool that hangs does not delay the shutdown of the host.
 func TestHungPoolDelaysOthers(t *testing.T) {
 	for _, test := range []struct {
 		name         string
@@ -66,7 +66,8 @@ func TestHangsWhenAsked(t *testing.T) {
 		w := newVirtualWorld(t)
 		w.guest(100, true, "tank")
 		w.guest(101, false, "ssd")
-		// Because this disk has no local label, the plan asks for its received labels.
+		// The disk on pool ssd has no local label, so the plan asks for the received labels of the
+		// disk.
 		w.pool("ssd").heads[0].Running = zfs.Property{}
 		var asked bool
 		w.pool("ssd").onReceived = func(ctx context.Context) error {

@@ -233,8 +233,8 @@ func TestFrozenLeftIsReported(t *testing.T) {
 	})
 }
 
-// Two lines of cron run snap in turn, each for different datasets. Each run keeps the records in
-// state.json about the datasets that it does not read.
+// Two lines of cron run snap in turn, each for different datasets. Each run keeps in state.json the
+// records about datasets that only the other line reads.
 func TestRunsOfOtherDatasets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)

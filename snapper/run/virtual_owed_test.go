@@ -75,7 +75,8 @@ func TestLeftStopOwesNothing(t *testing.T) {
 }
 
 // One after_stop hook is owed for a stop of a guest, however many runs tried to take the _stopped
-// snapshots. The hook runs once the _stopped snapshots exist, and then no hook is owed any more.
+// snapshots. The hook runs when the _stopped snapshots exist. Afterwards no run starts another hook
+// for the same stop of the guest.
 func TestStopIsOwedOnce(t *testing.T) {
 	for name, begin := range map[string]func(t *testing.T, w *virtualWorld){
 		"the pool is full once": func(t *testing.T, w *virtualWorld) {
@@ -129,8 +130,9 @@ func (w *virtualWorld) oweStop(snapshot string) {
 	killed.owed.Leave()
 }
 
-// If a run reads the pools of a stopped guest in different rounds, the guest's after_stop runs
-// after the _stopped snapshots on all these pools were taken.
+// A run may read the pools of a stopped guest at different times, in two rounds. The guest's
+// after_stop hook runs only after the run has taken the _stopped snapshots on all pools of the
+// guest.
 func TestStopOwedForPoolsOfTwoRounds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -208,8 +210,8 @@ func TestStuckHookIsStillAtWork(t *testing.T) {
 	}
 }
 
-// If a killed run owes a hook that starts once for all guests, the next run also starts this hook
-// once for all these guests.
+// If a run is killed before it has started a hook that runs once for all guests, the next run
+// starts the hook once for all guests of the killed run.
 func TestPerRunHookIsOwedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)

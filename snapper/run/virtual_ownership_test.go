@@ -57,7 +57,7 @@ func texts(r report.Run) map[report.Severity]string {
 // During the shutdown of the host there is no time to read a pool's history. A snapshot that pvesr
 // or a person took since the last run is no reason to doubt that a disk is this node's own if its
 // guest ran here at the last run. A snapshot that may have been received from elsewhere is a reason
-// to doubt, and the run reports it.
+// to doubt that the disk is this node's own, and the run reports this snapshot.
 func TestFinalizeWithNewerSnapshots(t *testing.T) {
 	const d = "tank/data/vm-100-disk-0"
 	for name, test := range map[string]struct {
@@ -261,8 +261,8 @@ func TestNothingIsDestroyedWithoutTheState(t *testing.T) {
 }
 
 // An older version of snapwatch did not record in state.json which disks are this node's own. A
-// state.json of such a version counts as lost. A guest that was off during the update of snapwatch
-// still gets its _stopped snapshots, in the first run after the update and in later runs.
+// state.json of an older version counts as lost. A guest that was off during the update of
+// snapwatch still gets its _stopped snapshots, in the first run after the update and in later runs.
 func TestStateOfAnOlderVersion(t *testing.T) {
 	const d = "tank/data/vm-100-disk-0"
 	synctest.Test(t, func(t *testing.T) {

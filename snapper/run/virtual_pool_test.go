@@ -16,7 +16,8 @@ import (
 )
 
 // virtualPool is a pool of a [virtualWorld]. The function fields of a virtualPool make steps on the
-// pool take long, hang or fail. If such a field is nil, its steps succeed immediately.
+// pool take long, hang or fail. If a function field is nil, the steps of this field succeed
+// immediately.
 type virtualPool struct {
 	w         *virtualWorld
 	name      string
@@ -47,11 +48,11 @@ type virtualPool struct {
 	// receiving has the disks that are being received: a channel program destroys no snapshots of
 	// such a disk.
 	receiving []string
-	// failDestroy is the error that each channel program returns which destroys snapshots on the
-	// pool, nil for no error.
+	// failDestroy is the error of each channel program that destroys snapshots on the pool, nil for
+	// no error.
 	failDestroy error
 	// size and allocated are the pool's size and allocated bytes that zpool prints. If spaceHangs
-	// is true, zpool hangs instead.
+	// is true, zpool hangs and prints no sizes.
 	size, allocated uint64
 	spaceHangs      bool
 	// programs has, for each channel program of the run, the names of the snapshots that the run
@@ -59,7 +60,7 @@ type virtualPool struct {
 	programs [][]string
 }
 
-// hang plays a step on a pool: the step never ends.
+// hang acts as a command of ZFS that never ends: it waits until ctx ends.
 func hang(ctx context.Context) error {
 	<-ctx.Done()
 	return fmt.Errorf("zfs: %w", command.ErrStillRunning)

@@ -80,8 +80,8 @@ func (p *virtualPool) late() (n int) {
 	return n
 }
 
-// If listing the snapshots of one disk never ends, the listing takes the time of one or two runs of
-// prune. After a few further runs, prune has listed the snapshots of all other disks.
+// If listing the snapshots of one disk never ends, one or two runs of prune spend their time on
+// this listing. After a few further runs, prune has listed the snapshots of all other disks.
 func TestPruneListsInTurns(t *testing.T) {
 	for name, disks := range map[string]int{"many turns": 5 * inTurn, "one": inTurn} {
 		t.Run(name, func(t *testing.T) {
@@ -197,9 +197,9 @@ func (w *virtualWorld) move(to string) {
 	delete(p.snapshots, from)
 }
 
-// snap makes no bookmarks on copies outside of the node's storages, so prune destroys their
-// snapshots without waiting for bookmarks. prune destroys a snapshot of a copy in a storage only
-// after snap has bookmarked it, whatever bookmarks the index has.
+// snap makes no bookmarks of copies outside of the node's storages, so prune destroys the snapshots
+// of such a copy without waiting for bookmarks. prune destroys a snapshot of a copy in a storage
+// only after snap has bookmarked the snapshot; bookmarks that only the index has do not count.
 func TestPruneWaitsForBookmarksThatSnapMakes(t *testing.T) {
 	for name, test := range map[string]struct {
 		dataset string
@@ -293,8 +293,8 @@ func (p *virtualPool) receiveOn(h *zfs.Dataset) {
 }
 
 // Each night twice as many snapshots of copies arrive as the runs of prune destroy in a day. Most
-// runs leave fewer expired snapshots than the run before. Once prune knows that the number grows
-// from day to day, no run is a success any more.
+// runs leave fewer expired snapshots than the run before. After prune has found that the number of
+// expired snapshots grows from day to day, no run of prune is a success any more.
 func TestPruneBacklogGrowsDaily(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -420,9 +420,9 @@ func TestPruneKeepsNotesOfInterruptedReceives(t *testing.T) {
 	})
 }
 
-// Two lines of cron that prune different datasets share one report. The report keeps each dataset's
-// number of expired snapshots until a run counts them again, even if both lines run at the same
-// time or on one pool.
+// Two lines of cron that prune different datasets share one report. For each dataset, the report
+// keeps the number of expired snapshots until a run counts the dataset's snapshots again, even if
+// the runs of the two lines overlap or prune the same pool.
 func TestPrunesOfOtherDatasets(t *testing.T) {
 	for name, test := range map[string]struct {
 		other string

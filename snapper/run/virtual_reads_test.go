@@ -47,7 +47,7 @@ func TestBookmarksUnread(t *testing.T) {
 }
 
 // A run may receive SIGTERM after it has read a pool's history and before it carries out the plan.
-// The next run still destroys the bookmark that belongs to a discarded history.
+// After the SIGTERM, the next run destroys the bookmark that belongs to a discarded history.
 func TestDiscardedForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -92,8 +92,8 @@ func TestSecondLookFails(t *testing.T) {
 }
 
 // If a rollback discarded a snapshot, the next run destroys the snapshot's bookmark, and only then
-// takes the disk's _stopped snapshot. Otherwise a receiver that still has the discarded snapshot
-// could get a mixture of two histories.
+// takes the disk's _stopped snapshot. While the bookmark exists, a receiver that still has the
+// discarded snapshot could get a mixture of two histories.
 func TestDiscardedGoesBeforeTheStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -116,8 +116,8 @@ func TestDiscardedGoesBeforeTheStop(t *testing.T) {
 	})
 }
 
-// A running guest whose configuration has had a lock word for days gets no snapshots, and snap
-// warns about that.
+// If the configuration of a running guest has had a lock word for days, the guest gets no
+// snapshots, and snap warns about the lock word.
 func TestRunningLockedForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)

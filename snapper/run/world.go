@@ -16,7 +16,7 @@ import (
 
 // World is everything that a run reaches outside of this program. [Local] is the World of the
 // machine on which the run happens. The simulator (test/sim) has a World of its own. The
-// simulator's World decides which steps fail, and in which order steps happen that run side by
+// simulator's World decides which steps fail, and it decides the order of steps that run side by
 // side.
 type World interface {
 	Time
@@ -27,7 +27,7 @@ type World interface {
 	Hostname() (string, error)
 	// Pools returns the names of the imported pools, in alphabetical order.
 	Pools() ([]string, error)
-	// Pool returns the pool of that name, even if no imported pool has the name.
+	// Pool returns the pool with the given name, even if no imported pool has the name.
 	Pool(name string) Pool
 	// HookNotes returns the directory of the notes about hooks that are running or must still run.
 	HookNotes() Notes
@@ -64,28 +64,29 @@ type Note interface {
 type Time interface {
 	// Now returns the time, in the time zone of the node.
 	Now() time.Time
-	// Wait returns after d. If ctx ends before that, Wait returns the error of ctx.
+	// Wait returns after d. If ctx ends before d has passed, Wait returns the error of ctx.
 	Wait(ctx context.Context, d time.Duration) error
 	// Timeout returns a context that ends after d, or when ctx ends.
 	Timeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc)
-	// After calls the function do after the time d, side by side with the caller. If cancel is
-	// called before d has passed, After does not call do.
+	// After waits for the time d and then calls the function do, side by side with the caller. If
+	// the function cancel is called before d has passed, do is not called.
 	After(d time.Duration, do func()) (cancel func())
-	// Lanes returns lanes in which at most n functions run at the same time. If n is 0, the number
-	// is not limited.
+	// Lanes returns lanes in which at most n functions run at the same time. If n is 0, any number
+	// of functions may run at the same time.
 	Lanes(n int) Lanes
-	// Gather starts the functions in work side by side, and returns the function next. A call of
-	// next returns the indices of the functions that have ended, except those that an earlier call
-	// returned. The first call of next waits for all functions, for at most the time within. If no
-	// function has ended by then, and in later calls, next waits until at least one function has
-	// ended.
+	// Gather starts the functions in the list work, side by side, and returns another function,
+	// called next. A call of next returns the indices of the functions that have ended, except
+	// those that an earlier call returned. The first call of next waits until all functions have
+	// ended, but at most for the time given by within. If this time has passed and no function has
+	// ended, and in all later calls, next waits until at least one function has ended.
 	Gather(within time.Duration, work ...func()) (next func() []int)
 }
 
 // Lanes runs functions side by side, a limited number at the same time.
 type Lanes interface {
-	// Go starts do, side by side with the caller, as soon as a lane is free. The result wait of Go
-	// is a function that returns when the function do has ended.
+	// Go starts the function do, side by side with the caller, as soon as the limit on running
+	// functions allows the start. The returned function wait returns when the function do has
+	// ended.
 	Go(do func()) (wait func())
 }
 
@@ -126,8 +127,8 @@ type Quiesce interface {
 	// FreezesAtOnce returns the number of virtual machines that are frozen at the same time.
 	FreezesAtOnce() int
 	// TakeOver thaws the guests that earlier runs froze and whose watchdogs are gone. TakeOver
-	// passes the result for each guest to the function tell. Only then does TakeOver remove the
-	// note that the guest was frozen.
+	// passes the result for each guest to the function tell. After the call of tell, TakeOver
+	// removes the note that the guest was frozen.
 	TakeOver(ctx context.Context, tell func(pve.ID, quiesce.TakenOver)) error
 	// OpenWindow prepares to freeze the guests for at most the time budget.
 	OpenWindow(guests []pve.ID, budget time.Duration) (Window, error)
@@ -143,8 +144,8 @@ type Window interface {
 
 // Records reads and writes the files that a run saves for the next run, and for other programs.
 type Records interface {
-	// LastReport returns the saved report of that name, and an empty report if none was saved under
-	// the name.
+	// LastReport returns the report that was saved under the given name, or an empty report if no
+	// report was saved under the name.
 	LastReport(name string) (report.Run, error)
 	SaveReport(name string, r *report.Run) error
 	LoadState() (report.State, error)
@@ -165,8 +166,8 @@ type Pool interface {
 	Check() error
 	// TXG returns the pool's present transaction group, 0 if unknown.
 	TXG() uint64
-	// Space returns the size and the allocated bytes of the pool. Space may hang. A hanging Space
-	// does not keep the pool's lock.
+	// Space returns the size and the allocated bytes of the pool. Space may hang. A call of Space
+	// that hangs does not keep the pool's lock.
 	Space(ctx context.Context) (size, allocated uint64, err error)
 	// Children lists the datasets directly below the datasets in parents. Descendants lists the
 	// roots and the datasets at any depth below them.
@@ -175,8 +176,8 @@ type Pool interface {
 	Snapshots(ctx context.Context, datasets []string, each func(zfs.Snapshot) error) error
 	Bookmarks(ctx context.Context, datasets []string, each func(zfs.Snapshot) error) error
 	Received(ctx context.Context, datasets []string) (map[string]zfs.ReceivedLabels, error)
-	// Pinned returns, by the full names of snapshots, the holds and clones that prevent
-	// destroying them.
+	// Pinned returns the holds and clones that prevent ZFS from destroying the given snapshots, by
+	// the full names of the snapshots.
 	Pinned(ctx context.Context, fullNames []string) (map[string]zfs.Pin, error)
 	WrittenSince(ctx context.Context, s zfs.Snapshot) (uint64, error)
 	History(ctx context.Context, bookmarks []zfs.Snapshot) (zfs.History, error)
@@ -197,8 +198,8 @@ type Pool interface {
 	// inherit of a channel program would lose the received value for good (zfs-program(8)).
 	InheritReceived(ctx context.Context, dataset string) error
 	// SetConsistent marks snapshots, given by their full names, with a property which says that
-	// their guests were frozen until the snapshots were taken. A run knows only after the snapshots
-	// were taken whether the guests were frozen until then.
+	// their guests were frozen until the snapshots were taken. Only after it has taken the
+	// snapshots does a run know whether the guests remained frozen until the snapshots existed.
 	SetConsistent(ctx context.Context, snapshots []string) error
 	// Sync makes the pool write its pending data, and waits until the data are written
 	// (zpool-sync(8)).

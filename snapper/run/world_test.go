@@ -75,8 +75,8 @@ func hookPlan() snapper.Plan {
 	}
 }
 
-// If StateDir does not exist, creating the directory of hook notes also creates StateDir. StateDir
-// must then get a mode with which the exporter can read the files in it.
+// If StateDir does not exist, creating the directory of hook notes also creates StateDir. The
+// created StateDir must get a mode with which the exporter can read the files in StateDir.
 func TestHookNotesDirectory(t *testing.T) {
 	l := Local{StateDir: filepath.Join(t.TempDir(), "state")}
 	n, err := l.HookNotes().Take("100")
