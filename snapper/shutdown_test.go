@@ -9,7 +9,8 @@ import (
 )
 
 // A stopped guest certainly remains stopped if the host is shutting down and all services that
-// start guests have ended. No weaker evidence counts as a proof.
+// start guests have ended. If the host is not shutting down, or a service that starts guests still
+// runs, nothing proves that a stopped guest remains stopped.
 func TestShutdown(t *testing.T) {
 	now := time.Date(2026, 7, 15, 12, 0, 0, 0, time.UTC)
 	down := Shutdown{System: "stopping", Guests: "inactive", HA: "inactive"}
@@ -46,9 +47,8 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
-// During shutdown, the proof of [Shutdown] replaces the checks of uptime, of boot and of high
-// availability, because neither boot nor high availability can start the guest here any more. The
-// proof of [Shutdown] replaces no other check.
+// During shutdown, the proof of [Shutdown] replaces only the checks of uptime, of boot and of high
+// availability, because neither boot nor high availability can start the guest here any more.
 func TestShutdownJudge(t *testing.T) {
 	down := Gate{Shutdown: &Shutdown{System: "stopping", Guests: "inactive", HA: "inactive"}}
 	dead := Evidence{Listed: "stopped", SeenStopped: true, HAStarted: true}

@@ -9,8 +9,8 @@ import (
 	"snapwatch/internal/report"
 )
 
-// GuestState is the state of a guest. By this state snap decides about snapshots and labels of the
-// guest's disks.
+// GuestState is the state of a guest. snap decides by a guest's state about the snapshots and
+// labels of the guest's disks.
 type GuestState int
 
 // The states of a guest. Only the disks of a guest in the state Stopped ever get a _stopped
@@ -54,7 +54,7 @@ var stateNames = [...]string{
 
 func (s GuestState) String() string { return stateNames[s] }
 
-// Alive reports whether the guest runs, as far as snapshots are concerned.
+// Alive reports whether snap takes the guest for a running guest.
 func (s GuestState) Alive() bool { return s == Running || s == LockedAlive || s == UnknownAlive }
 
 // Evidence has the facts about a guest that a run read at one time.
@@ -121,7 +121,7 @@ func (g Gate) closed() string {
 }
 
 // aliveStatus has each status, of Proxmox or of QEMU, which means that the guest's process has the
-// guest's disks open. So a paused guest counts as alive.
+// guest's disks open. A paused guest, for example, counts as alive.
 var aliveStatus = map[string]bool{
 	"running": true, "paused": true, "suspended": true, "io-error": true, "internal-error": true,
 	"guest-panicked": true, "watchdog": true, "save-vm": true, "restore-vm": true,
@@ -225,8 +225,8 @@ const longWork = 24 * time.Hour
 // StuckLock returns a message about a guest that has been locked for long, with the consequence of
 // the lock, and the severity of the message. StuckLock returns "" for a guest that has not been
 // locked for long. Migrations and moves of disks take hours, and Proxmox has the guest's lock file
-// during such work. As long as atWork reports that a process has the guest's lock file, the
-// severity of these locks is lower.
+// during such work. If atWork reports that a process has the guest's lock file, a lock for a
+// migration or for a move of a disk becomes a warning only after longWork.
 func StuckLock(e Evidence, atWork func(pve.ID) bool, now time.Time) (report.Severity, string) {
 	word, held := e.Config.Lock, now.Sub(e.Config.Changed)
 	if held < -futureSlack {
@@ -256,8 +256,8 @@ func StuckLock(e Evidence, atWork func(pve.ID) bool, now time.Time) (report.Seve
 }
 
 // Combine returns the state of a disk, given the state of each guest that claims the disk. The disk
-// is alive if at least one of these guests is alive. The disk is stopped only if a single guest
-// claims the disk and this guest is stopped.
+// is alive if at least one of the claiming guests is alive. The disk is stopped only if a single
+// guest claims the disk and this guest is stopped.
 func Combine(states []GuestState) GuestState {
 	if len(states) == 1 {
 		return states[0]

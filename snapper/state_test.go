@@ -16,8 +16,8 @@ import (
 // been up for long, and all guests that start at boot were started.
 var openGate = Gate{Uptime: 24 * time.Hour, BootGrace: 5 * time.Minute, BootState: "active"}
 
-// dead returns evidence about a guest in which every sign, at both looks, says that the guest is
-// stopped. Each test changes one sign in the evidence that dead returns.
+// dead returns evidence about a stopped guest: every sign says that the guest is stopped, at the
+// first look and at the second look. Each test changes one sign in the evidence that dead returns.
 func dead() Evidence {
 	return Evidence{Config: pve.Config{ID: pve.ID{VMID: 100, Kind: pve.QEMU}}, Listed: "stopped", SeenStopped: true}
 }
@@ -282,7 +282,7 @@ func TestGuestsOf(t *testing.T) {
 	}{
 		{"tank/data/vm-100-disk-0", []int{100}, []int{100}},
 		{"tank/data/vm-100-disk-1", []int{101}, []int{101}},
-		// The guest's configuration names a disk of this name on another storage.
+		// Guest 101's configuration names vm-100-disk-2 on another storage.
 		{"tank/data/vm-100-disk-2", []int{100}, nil},
 		{"tank/data/vm-100-disk-3", []int{102}, []int{102}},
 		{"tank/data/subvol-100-disk-4", []int{102}, []int{102}},

@@ -24,17 +24,17 @@ type UnblockDisk struct {
 	// Snapshots and Bookmarks are the managed snapshots and bookmarks of the disk that are newer
 	// than the snapshot to roll back to.
 	Snapshots, Bookmarks []zfs.Snapshot
-	// Base is the newest managed snapshot or bookmark that remains on the disk after unblock. A
-	// receiver can continue from Base. The Name of Base is "" if no managed snapshot or bookmark
-	// remains.
+	// Base is the newest managed snapshot or bookmark that remains on the disk after unblock. After
+	// unblock, a receiver can continue the replication of the disk from Base. If no managed
+	// snapshot or bookmark remains, Base.Name is "".
 	Base zfs.Snapshot
 	// BaseIsBookmark is true if Base is a bookmark, and false if Base is a snapshot.
 	BaseIsBookmark bool
 }
 
 // PlanUnblock lists, for each disk that has the snapshot, the newer snapshots and bookmarks that
-// may be destroyed. Proxmox refuses a rollback while newer snapshots exist. Proxmox does not
-// check for newer bookmarks, which make zfs rollback fail half way.
+// may be destroyed. Proxmox refuses a rollback to a snapshot if the disk has a newer snapshot.
+// Proxmox does not check for newer bookmarks, which make zfs rollback fail half way.
 func PlanUnblock(disks []Disk, snapshot string) Unblocking {
 	var u Unblocking
 	for i := range disks {
@@ -111,7 +111,7 @@ func (u Unblocking) Names(pool string) []string {
 }
 
 // RefusePinned adds a refusal for each snapshot that must be destroyed but has a hold or a clone.
-// As long as one such snapshot exists, the rollback is impossible, so destroying the remaining
+// If one snapshot cannot be destroyed, the rollback is impossible, so destroying the remaining
 // snapshots would be useless.
 func (u *Unblocking) RefusePinned(pins map[string]zfs.Pin) {
 	for _, d := range u.Disks {

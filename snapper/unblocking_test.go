@@ -10,7 +10,7 @@ import (
 )
 
 // TestPlanUnblock checks which snapshots and bookmarks unblock would destroy before a rollback to
-// the snapshot "to", and which it would keep.
+// the snapshot "to", and which snapshots and bookmarks unblock would keep.
 func TestPlanUnblock(t *testing.T) {
 	daily := func(at string) string { return zfs.FormatSnapshotName(at2(at), zfs.Daily) }
 	one, two, three := daily("07-12 00:00"), daily("07-13 00:00"), daily("07-14 00:00")

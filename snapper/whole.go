@@ -7,14 +7,14 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Lack is a disk of a guest that has no snapshot of the moment at which the guest's remaining disks
-// have their snapshots.
+// Lack describes one disk of a guest. The guest's remaining disks have snapshots of one moment, and
+// the described disk has no snapshot of this moment.
 type Lack struct {
-	// Dataset is the name of the disk. If there is no dataset, Dataset is the name of the volume in
-	// the guest's configuration.
+	// Dataset is the name of the disk. If no dataset with the disk exists, the field Dataset has
+	// the name of the volume in the guest's configuration.
 	Dataset string
-	// Writer is another guest that uses the disk and was not frozen while the snapshot was taken, 0
-	// if the disk has no snapshot.
+	// Writer is the VMID of a second guest that uses the disk and was not frozen while the snapshot
+	// was taken, 0 if the disk has no snapshot.
 	Writer int
 	// NotDue is true if the disk has no snapshot only because its retention takes snapshots at
 	// other times than the retention of the guest's remaining disks.
@@ -24,9 +24,8 @@ type Lack struct {
 // Lacks returns two kinds of a guest's disks: disks that got no snapshot, and disks to which
 // another guest may have written while the snapshots were taken. Lacks does not return disks that a
 // person excluded, nor directories and devices that are passed through on purpose. The argument
-// disks of Lacks has the disks that the run read. The argument excluded reports whether a person
-// excluded a disk, taken reports whether a disk got a snapshot, and frozen reports whether a guest
-// was frozen.
+// disks has the disks that the run read. The argument excluded reports whether a person excluded a
+// disk, taken reports whether a disk got a snapshot, and frozen reports whether a guest was frozen.
 func (g NodeView) Lacks(vmid int, disks []Disk, excluded, taken func(dataset string) bool, frozen func(vmid int) bool) []Lack {
 	known := map[string]*Disk{}
 	read := map[string]bool{}

@@ -32,7 +32,8 @@ type world struct {
 	txg    uint64
 }
 
-// snap adds a snapshot to a disk of the model. A snapshot that a later call adds is newer.
+// snap adds a snapshot to a disk of the model. Each call of the method snap adds a snapshot that is
+// newer than all earlier snapshots.
 func (w *world) snap(d *Disk, name string, at time.Time) {
 	if d.has(name) {
 		panic(d.Name + "@" + name + " is there already")
@@ -47,8 +48,8 @@ func (w *world) managed(d *Disk, class zfs.Class, at time.Time) {
 	w.snap(d, zfs.FormatSnapshotName(at, class), at)
 }
 
-// run makes a plan for the model's disks and carries out the plan. Snapshots of the datasets in
-// fails fail for lack of space.
+// run makes a plan for the model's disks and carries out the plan. Snapshots of the datasets in the
+// argument fails are refused for lack of space.
 func (w *world) run(fails ...string) Plan {
 	for i := range w.disks {
 		w.disks[i].PoolTXG = w.txg
