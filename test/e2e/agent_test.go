@@ -18,8 +18,8 @@ import (
 
 // TestAgentFreezesDatabases: two virtual machines have a database each, a shop and a ledger. A
 // program writes each order first to the shop and then to the ledger, while real guest agents
-// freeze the two virtual machines. In the snapshots neither database needs a repair, and the ledger
-// contains no order that the shop lacks.
+// freeze the two virtual machines. The snapshots of both databases need no repair, and each order
+// in the ledger's snapshot is also in the shop's snapshot.
 func TestAgentFreezesDatabases(t *testing.T) {
 	w := newWorld(t)
 	disks := map[int]string{101: "ta/data/vm-101-disk-0", 102: "ta/data/vm-102-disk-0"}

@@ -34,7 +34,7 @@ func (w *world) expired(n int, disks ...string) (names []string) {
 }
 
 // TestHeldTakeNobodysTurn: each run tries to destroy expired snapshots that have holds. ZFS refuses
-// these destroys, and they do not count towards max_destroys.
+// to destroy snapshots with holds, and a refused destroy does not count towards max_destroys.
 func TestHeldTakeNobodysTurn(t *testing.T) {
 	const each, most = heldSnapshots / heldDisks, 20
 	w := newWorld(t)

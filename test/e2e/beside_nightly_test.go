@@ -18,8 +18,8 @@ import (
 	"snapwatch/test/site"
 )
 
-// slowPrograms is a zfs whose channel programs take as long as on a busy pool, so that Proxmox's
-// calls arrive while a run holds a lock.
+// slowPrograms is a script in place of zfs that delays each channel program as a busy pool does, so
+// that Proxmox's calls arrive while a run holds a lock.
 const slowPrograms = "#!/bin/sh\n[ \"$1\" != program ] || sleep 0.5\nexec /usr/sbin/zfs \"$@\"\n"
 
 // longestFreezeHere is max_freeze in this test: the longest time for which a frozen guest may delay
@@ -134,8 +134,8 @@ func (b *beside) ours(vmid int) bool {
 	return false
 }
 
-// meets calls a program of Proxmox while a run of snap holds the guest's lock; the call must
-// succeed.
+// meets waits until a run of snap holds the guest's lock, and then calls a program of Proxmox; the
+// call must succeed.
 func (b *beside) meets(vmid int, argv ...string) {
 	b.t.Helper()
 	b.until(func() bool { return b.ours(vmid) })
@@ -174,15 +174,17 @@ func (b *beside) waited(most time.Duration) {
 	}
 }
 
-// A program of Proxmox may wait at most for the time mostFrozen if the guest is frozen, otherwise
-// at most for the time most. The time most is enough for the work of a run of snap for one guest on
-// the slow, emulated machine.
+// The constant most is the longest time for which a program of Proxmox may wait if the guest is not
+// frozen. The constant mostFrozen is the longest time if the guest is frozen. Even on the slow,
+// emulated machine, a run of snap finishes its work for one guest within the time of the constant
+// most.
 const (
 	most       = 3 * time.Second
 	mostFrozen = longestFreezeHere + most
 )
 
-// kinds has, by VMID, the program of Proxmox that changes the guest, and disks the guest's disk on A.
+// kinds has, by VMID, the program of Proxmox that changes the guest. disks has, by VMID, the
+// dataset of the guest's disk on A.
 var (
 	kinds = map[int]string{100: "qm", 200: "pct"}
 	disks = map[int]string{100: "ta/data/vm-100-disk-0", 200: "ta/data/subvol-200-disk-0"}
@@ -225,7 +227,8 @@ func TestBesideProxmox(t *testing.T) {
 	}
 }
 
-// starts starts guests while a run of snap takes their last snapshots, or just after it.
+// starts is the part of the test that starts guests while a run of snap takes the guests' last
+// snapshots, or just after the run has taken these snapshots.
 func (b *beside) starts() {
 	for range 2 {
 		for vmid, program := range kinds {
@@ -238,7 +241,8 @@ func (b *beside) starts() {
 	}
 }
 
-// stops stops and reboots guests while a run of snap takes the guests' snapshots.
+// stops is the part of the test that stops and reboots guests while a run of snap takes the guests'
+// snapshots.
 func (b *beside) stops() {
 	for vmid, program := range kinds {
 		for _, word := range []string{"stop", "shutdown"} {
@@ -307,7 +311,7 @@ func (b *beside) rollsBack() {
 	}
 }
 
-// migrates migrates the guests to B and back.
+// migrates is the part of the test that migrates the guests to B and back.
 func (b *beside) migrates() {
 	b.takes("copy", "8s")
 	b.meets(100, "qm", "migrate", "100", "pve-b")

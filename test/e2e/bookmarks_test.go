@@ -39,8 +39,8 @@ func TestReceivesFromABookmark(t *testing.T) {
 	assert.NotEmpty(t, w.common(a, c))
 	w.same(a, c)
 
-	// The bookmark of a _stopped snapshot is a send base, too: the guest stops, starts again, and
-	// runs until the first snapshot after the start is a day old.
+	// A _stopped snapshot's bookmark can be the base of a send. In this test the guest stops,
+	// starts again, and runs until the first snapshot after the start is a day old.
 	w.stop(w.a, 100)
 	w.snap(w.a, "f2")
 	w.sent(a, c)
@@ -55,9 +55,10 @@ func TestReceivesFromABookmark(t *testing.T) {
 }
 
 // TestAwayWhileAGuestIsOff: another program snapshots a guest that is off, so snap takes a new
-// _stopped snapshot each hour. So on one day snap takes more _stopped snapshots than it keeps
-// bookmarks. C has received only the first of these _stopped snapshots. After the guest runs again
-// and A has destroyed all _stopped snapshots, A can still send to C from a bookmark.
+// _stopped snapshot each hour. In one day snap therefore takes more _stopped snapshots than the
+// number of bookmarks that snap keeps. C has received only the first _stopped snapshot. After the
+// guest runs again and A has destroyed all _stopped snapshots, A can still send to C from a
+// bookmark.
 func TestAwayWhileAGuestIsOff(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0")

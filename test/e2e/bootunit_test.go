@@ -15,8 +15,8 @@ import (
 const bootUnit = "/run/systemd/system/pve-guests.service"
 
 // TestSystemdBootUnit: pve-guests.service starts the guests at boot and stops the guests at
-// shutdown. If a guest is off, the state of this unit shows whether the guest has stopped or has
-// not been started yet.
+// shutdown. If a guest is off, the state of pve-guests.service shows whether the guest has stopped
+// or has not been started yet.
 func TestSystemdBootUnit(t *testing.T) {
 	w := newWorld(t)
 	t.Cleanup(func() { require.NoError(t, removeBootUnit()) })

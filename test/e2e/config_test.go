@@ -58,8 +58,8 @@ func TestGuestConfig(t *testing.T) {
 	unchanged := w.run(w.a, "guest-config", "100").Stdout
 	assert.Equal(t, r.Stdout, unchanged)
 
-	// If replication sends properties, copies keep the guest's configuration, too, and an ordinary
-	// user can read the configuration from a copy.
+	// If replication sends properties, each copy contains the guest's configuration, and an
+	// ordinary user can read the configuration from the copy.
 	w.send(first, "tc/vm-100-disk-0", "--sendoptions=p")
 	lacks := w.guests(w.judged("-w", "1s", "-c", "10d").Result)[100]
 	assert.Equal(t, "web01", lacks.Name)

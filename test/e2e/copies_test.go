@@ -30,8 +30,8 @@ func (w *world) standby(vmids ...int) *site.Site {
 	return s
 }
 
-// changes runs snap on a site and returns the records that the run has added to the history of pool
-// tb, of the disks that match the argument disks.
+// changes runs snap on a site. changes returns the records about the disks that match the argument
+// disks, out of the records that the run has added to the history of pool tb.
 func (w *world) changes(s *site.Site, disks *regexp.Regexp, args ...string) []string {
 	w.t.Helper()
 	events := func() []string { return strings.Split(strings.TrimSpace(w.zpoolHistory("tb")), "\n") }
@@ -96,7 +96,8 @@ func (w *world) types(s *site.Site, line string) site.Result {
 // TestCopiesOnAStandby: a standby node has configurations of guests that run elsewhere, and copies
 // of the disks of these guests. snap on the standby node leaves the copies alone, whichever program
 // sends to them. snap also leaves alone a copy from another cluster that has the VMID of a local
-// guest. Of all these guests, snap handles only the one that is started on the standby node.
+// guest. Of the guests that are configured on the standby node, snap handles only the guest that is
+// started there.
 func TestCopiesOnAStandby(t *testing.T) {
 	w := newWorld(t)
 	for vmid := 101; vmid <= 107; vmid++ {

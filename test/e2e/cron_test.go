@@ -11,7 +11,7 @@ import (
 )
 
 // TestCron: a run of snap at a terminal writes a line for snap into cron's file. The real cron
-// daemon then starts snap by this line, and snap takes the next snapshot.
+// daemon reads snap's line and starts snap, and snap takes the next snapshot.
 func TestCron(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0")

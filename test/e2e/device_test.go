@@ -44,7 +44,8 @@ func (d device) table(target string) string {
 // hang makes all I/O of the device wait.
 func (d device) hang() { d.w.pipe("dmsetup suspend --noflush --nolockfs " + d.name) }
 
-// fail makes all I/O of the device fail, also the I/O that waits because of hang.
+// fail makes all I/O of the device fail, including I/O that waits because of an earlier call of the
+// method hang.
 func (d device) fail() {
 	d.w.pipe("dmsetup load " + d.name + " --table '" + d.table("error") + "' && dmsetup resume --noflush " + d.name)
 }
@@ -70,7 +71,7 @@ func (d device) detach(pool string) {
 }
 
 // free runs a command line after which the pool no longer uses the device, and then removes the
-// device. The argument without is a function that returns this command line.
+// device. The argument without is the function that returns the command line.
 func (d device) free(without func() string) {
 	var cancel context.CancelFunc
 	d.w.ctx, cancel = context.WithTimeout(context.Background(), time.Minute) // the test's own context has ended

@@ -32,9 +32,10 @@ func (w *world) onFailingDevice(failmode string) device {
 }
 
 // TestSnapOnAFailingDevice: the device of one pool fails at the moment when a channel program
-// writes. Guests on a pool whose device works get their snapshots in this run of snap and in the
-// next ones. After the failed device works again, every snapshot that must be kept exists, no
-// running guest has a _stopped snapshot, and the next run of snap reports nothing.
+// writes. Guests on a pool whose device works get their snapshots, in the run of snap during which
+// the device fails and in later runs. After the failed device works again, every snapshot that must
+// be kept exists, no running guest has a _stopped snapshot, and the next run of snap reports
+// nothing.
 func TestSnapOnAFailingDevice(t *testing.T) {
 	for _, failmode := range []string{"wait", "continue"} {
 		t.Run(failmode, func(t *testing.T) {

@@ -84,8 +84,8 @@ func (f flaky) failed() string {
 	return strings.TrimSpace(string(text))
 }
 
-// run runs snapwatch while a call of a flaky program fails. If that call hangs, run kills snapwatch
-// and the hung process.
+// run runs snapwatch while a call of a flaky program fails. If the failing call hangs, the method
+// run kills snapwatch and the hung process.
 func (f flaky) run(how string, args ...string) site.Result {
 	f.t.Helper()
 	if how != "hangs" {

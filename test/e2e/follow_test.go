@@ -28,8 +28,8 @@ func (w *world) backToday() {
 }
 
 // going is a command in the lab that may run at the same time as other commands of its kind. The
-// fields are the kind of the command, the dataset that the command reads, the dataset that it
-// writes, its process, and a function that checks its result.
+// fields are the kind of the command, the dataset that is read, the dataset that is written, the
+// process of the command, and a function that checks the command's result.
 type going struct {
 	what, reads, writes string
 	process             *site.Process
@@ -51,8 +51,8 @@ func (r *replay) goOn(g going, on *site.Site, argv ...string) {
 }
 
 // beside prepares the lab for a command of the given kind. If commands of the given kind are
-// running, beside does nothing. If not, beside waits for the end of all running commands and brings
-// the lab to the model's state.
+// running, beside does nothing. If commands of another kind are running, or no command is running,
+// beside waits for the end of all running commands and brings the lab to the model's state.
 func (r *replay) beside(kind string) {
 	r.t.Helper()
 	if len(r.going) == 0 || r.going[0].what != kind {
@@ -116,14 +116,14 @@ func (r *replay) follow() {
 func lives(g sim.Guest) bool { return g.Alive || g.Prelaunch }
 
 // goesOn reports whether a guest still has the process that the guest had at the last call of
-// follow. The first argument is the guest's state at that call, the second argument the present
-// state.
+// follow. The first argument is the guest's state at the last call of follow, and the second
+// argument is the guest's present state.
 func goesOn(was, is sim.Guest) bool {
 	return lives(was) && lives(is) && was.Node == is.Node && was.Prelaunch == is.Prelaunch && was.Since.Equal(is.Since) && !is.Gone
 }
 
 // end ends a guest's process in the lab if in the model the guest's process has ended, even if a
-// new process has started. Sometimes end kills the process as a crash would.
+// new process has started. Sometimes the method end kills the process, as a crash would.
 func (r *replay) end(g sim.Guest) {
 	was := r.guests[g.VMID]
 	if !lives(was) || goesOn(was, g) {

@@ -97,8 +97,8 @@ func TestFrozenResetAndSuspended(t *testing.T) {
 	vm, _ = p.worth("resumed")
 	assert.Equal(t, report.Application, vm)
 
-	// After the restart the guest has no agent that could say whether the guest is frozen. But the
-	// guest has a new process, and a new process is not frozen.
+	// After the restart the guest has no agent that could say whether the guest is frozen. The
+	// restart gives the guest a new process, and a new process is not frozen.
 	restart := func() {
 		p.endAgent()
 		require.NoError(t, p.a.KillGuest(proofVM))

@@ -78,8 +78,8 @@ func (p proofs) worth(trial string) (vm, box report.Consistency) {
 }
 
 // TestFreezeProven: between the freeze and the snapshot, other programs thaw a guest, or a process
-// is killed, or a process hangs. Still no run wrongly calls a snapshot consistent, and no guest is
-// frozen after the next run.
+// is killed, or a process hangs. No run wrongly calls a snapshot consistent, and no guest is frozen
+// after the next run.
 func TestFreezeProven(t *testing.T) {
 	p := newProofs(t)
 	p.dirty()

@@ -13,11 +13,11 @@ import (
 	"snapwatch/internal/report"
 )
 
-// slowAgents is a script in place of pvesh: each guest agent takes two seconds longer to answer.
+// slowAgents is a script in place of pvesh that delays each answer of a guest agent by two seconds.
 const slowAgents = "#!/bin/sh\ncase $2 in */agent/*) sleep 2 ;; esac\nexec /usr/bin/pvesh \"$@\"\n"
 
 // TestGroupOfTwelve: either snap freezes the 12 guests of a group together within max_freeze, or
-// snap freezes none of them. If the group is not frozen, only the first run reports this. All 12
+// snap freezes none of them. Only the first run reports that snap froze none of the guests. All 12
 // guests get their snapshots, whether the group is frozen or not.
 func TestGroupOfTwelve(t *testing.T) {
 	w := newWorld(t)

@@ -51,8 +51,8 @@ func TestGuestNames(t *testing.T) {
 
 // TestGuestStartsWhileReplicationIsDead: the copies on C show a guest that is off, but the guest
 // runs. A check that asks the guest's owner reports that the guest runs. The metrics of an exporter
-// that asks the owner also say that the guest runs. Even if the owner's exporter hangs, no scrape
-// is delayed by a second.
+// that asks the owner show that the guest runs. Even if the owner's exporter hangs, no scrape is
+// delayed by a second.
 func TestGuestStartsWhileReplicationIsDead(t *testing.T) {
 	w := newNetwork(t)
 	w.vm(100, "vm-100-disk-0")

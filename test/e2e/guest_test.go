@@ -142,7 +142,8 @@ func TestGuestTorn(t *testing.T) {
 }
 
 // asker starts an exporter on C that asks the owners. The returned function metrics returns the
-// exporter's metrics; the returned function from runs a check that uses the exporter.
+// exporter's metrics. The returned function from returns the result of a check that uses the
+// exporter.
 func (w *world) asker() (metrics func() string, from func() said) {
 	w.t.Helper()
 	w.exporter(w.c, "--config=/etc/snapwatch/compare.yaml", "--web.listen-address=127.0.0.1:10195", "--state-dir=/var/lib/snapwatch-asker")

@@ -20,8 +20,8 @@ import (
 
 // TestPoolHealth tests the verdicts on pools that follow from zpool's output: a mirror loses a
 // device, a scrub finds a damaged byte under a snapshot, the last scrub was 50 days ago, and the
-// only device of a pool is lost. The test plays all this twice: with the zpool of the machine, and
-// with a zpool that prints no JSON, as before OpenZFS 2.3.
+// only device of a pool is lost. The test plays each situation twice: with the zpool of the
+// machine, and with a zpool that prints no JSON, as before OpenZFS 2.3.
 func TestPoolHealth(t *testing.T) {
 	for name, zpool := range map[string]string{
 		"as it is": `exec /usr/sbin/zpool "$@"`,
@@ -113,7 +113,7 @@ func (w *world) breakAByte() {
 	}
 
 	// After the destroy of the damaged snapshot, zpool lists errors that belong to no dataset. A
-	// scrub removes these errors from the list.
+	// scrub removes the errors of destroyed snapshots from zpool's list.
 	w.zfs("destroy", disk+"@"+old)
 	snapshot(disk, 0)
 	w.scrubTwice()
@@ -164,7 +164,7 @@ func (w *world) scrubTwice() { w.pipe("zpool scrub -w tc; zpool scrub -w tc; zpo
 const brokenVdev = "/tmp/tc.vdev"
 
 // onDevice searches the device of pool tc for the block that was written last, and returns all
-// places where the block is: it may also be in the intent log.
+// places of the block. The block may also be in the intent log.
 func (w *world) onDevice() (places []int64) {
 	w.t.Helper()
 	block, err := w.c.Output(w.ctx, "head", "-c", "4096", "/tmp/block")
@@ -275,7 +275,7 @@ func (w *world) waitForAScrub() {
 }
 
 // TestFullPool: check reports the fill level of a pool, and alarms if the fill level exceeds the
-// configured limits. On a node, snap also warns about a full pool.
+// configured limits. On a node, snap warns about a full pool.
 func TestFullPool(t *testing.T) {
 	w := newWorld(t)
 	require.NoError(t, site.NewPool(w.ctx, "tf", 2048))

@@ -139,8 +139,8 @@ func TestGoodBookmarksStay(t *testing.T) {
 }
 
 // TestGoodBookmarksOfARelayStay: B sends to A, and A to C. The link from B to A is down for longer
-// than the retention keeps snapshots. So the next receive, and then prune, destroy the snapshots
-// that A had before.
+// than the retention keeps snapshots. When the link is up again, the next receive into A and the
+// next run of prune destroy the snapshots that A had before.
 func TestGoodBookmarksOfARelayStay(t *testing.T) {
 	w := newWorld(t)
 	w.ownPools("")
@@ -215,8 +215,8 @@ func (w *world) sh(line string) {
 }
 
 // TestBookmarkedAndKilled: on relay A, a run of snap makes a bookmark of a new snapshot from B. The
-// run is killed before it can save its state. Then B's disk is rolled back, and B sends new
-// snapshots.
+// run is killed before it can save its state. After the kill, B's disk is rolled back, and B sends
+// new snapshots to A.
 func TestBookmarkedAndKilled(t *testing.T) {
 	w := newWorld(t)
 	w.ownPools("")
@@ -277,9 +277,9 @@ func (w *world) copyIn(pool string, mib int) (disk, good, lost string) {
 	return disk, good, lost
 }
 
-// TestHistoryThatDoesNotReachBack: ZFS overwrites the oldest records of a small pool's history, so
-// that snap cannot judge a bookmark by them. snap keeps a bookmark that it cannot judge, and each
-// run reports this bookmark.
+// TestHistoryThatDoesNotReachBack: in a small pool's history, ZFS overwrites the oldest records,
+// and without these records snap cannot judge some bookmarks. snap keeps a bookmark that it cannot
+// judge, and each run reports the bookmark.
 func TestHistoryThatDoesNotReachBack(t *testing.T) {
 	w := newWorld(t)
 	disk, good, lost := w.copyIn("small", 64)

@@ -223,10 +223,10 @@ func (w *world) cacheOfNobody() string {
 }
 
 // TestNoTimeForLists: replication makes snapshots of its own, and check has no time to list each
-// disk's snapshots. check remembers the newest snapshot that its last list of the disk showed.
-// Without a new list, check calls the disk fresh if this snapshot still exists and is young, and
-// unknown if this snapshot is old or gone. A check that has time to list all snapshots gives the
-// right verdicts.
+// disk's snapshots. check remembers the newest snapshot that its last list of the disk showed. If
+// check has no time for a new list, the disk is fresh while the remembered snapshot exists and is
+// young, and unknown when the remembered snapshot is old or gone. A check that has time to list all
+// snapshots gives the right verdicts.
 func TestNoTimeForLists(t *testing.T) {
 	w := newWorld(t)
 	disks := []string{"vm-100-disk-0", "vm-100-disk-1"}

@@ -28,9 +28,9 @@ func TestPoolOfAFailingDevice(t *testing.T) {
 		w.zfs("snapshot", d+"@autosnap_"+time.Now().UTC().Format("2006-01-02_15:04:05")+"_hourly")
 	}
 	require.NoError(t, w.c.WriteFile("/etc/snapwatch/config.yaml", "datasets: [tc, ts]\n"))
-	// A real zfs get reads a dataset from memory and needs no device. So the test replaces zfs get
-	// by a zfs set, for which every user has permission here: zfs set waits in the kernel for the
-	// device, and no signal reaches the process.
+	// A real zfs get reads a dataset from memory and needs no device. A zfs set, for which the test
+	// gives every user the permission, waits in the kernel for the device, and no signal reaches
+	// the waiting process. The test therefore replaces zfs get by a zfs set.
 	w.zfs("allow", "everyone", "userprop", "ts")
 	require.NoError(t, w.c.Install("zfs", `#!/bin/sh
 case "$* " in

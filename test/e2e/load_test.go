@@ -65,9 +65,9 @@ var (
 	wrkRequests  = regexp.MustCompile(`(\d+) requests in`)
 )
 
-// TestExporterUnderLoad: zfs is slow, and then zfs hangs. In both cases sixteen clients at a time
-// get their answers within their timeouts, and the numbers of goroutines, open files and processes
-// do not grow. When zfs works again, the exporter works too.
+// TestExporterUnderLoad: zfs is slow, and then zfs hangs. While zfs is slow and while zfs hangs,
+// sixteen clients at a time get their answers within their timeouts, and the numbers of goroutines,
+// open files and processes do not grow. When zfs works again, the exporter works too.
 func TestExporterUnderLoad(t *testing.T) {
 	w := newWorld(t)
 	w.loaded("--scan-timeout=4s")
@@ -111,8 +111,8 @@ func TestExporterUnderLoad(t *testing.T) {
 	w.until(func() bool { return w.children() == 0 })
 }
 
-// bounded waits until the exporter again has few goroutines and open files: of each at most the
-// earlier number, from before, plus the number more.
+// bounded waits until the exporter has few goroutines and few open files again. The argument before
+// has the earlier numbers; few means at most the earlier number plus the argument more.
 func (w *world) bounded(before gauges, more float64) {
 	w.t.Helper()
 	var now gauges

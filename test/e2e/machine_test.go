@@ -77,8 +77,8 @@ func (w *world) startReady(argv ...string) *exec.Cmd {
 }
 
 // surviveShutdown keeps the test's own service running during a shutdown. surviveShutdown also
-// allows the test to start shutdown.target. All other units conflict with this target, so its start
-// stops them, but does not switch the machine off.
+// allows the test to start shutdown.target. shutdown.target conflicts with all other units, so its
+// start stops all other units, but does not switch the machine off.
 func (w *world) surviveShutdown() {
 	w.t.Helper()
 	const job = "/run/systemd/system/lab-job.service"

@@ -2,8 +2,9 @@
 
 package e2e
 
-// These constants are the numbers of snapshots with holds, and of hostile objects of each kind,
-// that the tests create; the nightly tests create more.
+// The constants below are the numbers of objects that the usual tests create: of snapshots with
+// holds, and of hostile objects of each kind. The nightly tests create more objects than the usual
+// tests.
 const (
 	heldDisks        = 1
 	heldSnapshots    = 60 // on all disks together

@@ -2,8 +2,8 @@
 
 package e2e
 
-// These constants are the numbers of snapshots with holds, and of hostile objects of each kind,
-// that the nightly tests create.
+// The constants below are the numbers of objects that the nightly tests create: of snapshots with
+// holds, and of hostile objects of each kind.
 const (
 	heldDisks        = 10
 	heldSnapshots    = 1000 // on all disks together

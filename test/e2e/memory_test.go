@@ -87,7 +87,7 @@ owners:
 
 // TestSnapThatIsNotRegistered: the guests were off and have _stopped snapshots; then the package is
 // removed and installed again, and the guests run again. The node reports that snap is not
-// registered. C asks the node and reports this, too.
+// registered. C asks the node, and check on C reports that nothing starts snap on the node.
 func TestSnapThatIsNotRegistered(t *testing.T) {
 	w := newNetwork(t)
 	const disk, c = "vm-100-disk-0", "tc/vm-100-disk-0"

@@ -34,8 +34,8 @@ func shipped[T any](t *testing.T, name string) T {
 
 type entry = map[string]any
 
-// shorten divides by quicker each duration that has one of the given keys, at any depth of the YAML
-// file.
+// shorten divides durations by the constant quicker: each duration that has one of the given keys,
+// at any depth of the YAML file.
 func shorten(t *testing.T, below any, keys ...string) {
 	t.Helper()
 	switch x := below.(type) {
@@ -110,7 +110,8 @@ func (w *world) awaitNotice(notices <-chan notice, wanted func(notice) bool) (al
 
 // prometheus starts Prometheus and Alertmanager on B with the shipped files, but with the lab's
 // addresses and with shorter times. Prometheus scrapes C twice, because a host with the copies of
-// two clusters is listed twice. Still each alert must fire once and not twice.
+// two clusters is listed twice. Although Prometheus scrapes C twice, each alert must fire once and
+// not twice.
 func (w *world) prometheus(webhook string) {
 	w.t.Helper()
 	rules := shipped[entry](w.t, "prometheus/snapwatch.rules.yml")
@@ -151,7 +152,7 @@ func (w *world) prometheus(webhook string) {
 	require.NoError(w.t, err)
 }
 
-// firing returns the alerts of disks that fire in Prometheus.
+// firing returns Prometheus' alerts in the state firing that are about disks.
 func (w *world) firing() []string {
 	w.t.Helper()
 	out, err := w.b.Output(w.ctx, "curl", "-sf", "http://127.0.0.1:9090/api/v1/alerts")

@@ -50,7 +50,7 @@ type said struct {
 	disks map[string]checker.DiskDocument
 }
 
-// judged runs check on C with a long timeout.
+// judged returns the result of a check on C with a long timeout.
 func (w *world) judged(args ...string) said {
 	w.t.Helper()
 	return w.judgedWithin("60s", args...)
@@ -72,7 +72,7 @@ func (w *world) judgedWithin(timeout string, args ...string) said {
 	return s
 }
 
-// compared runs check on C like judged, but with a configuration by which check asks the owners.
+// compared returns the result of a check on C that asks the owners and has a long timeout.
 func (w *world) compared() said { return w.judged("--config=/etc/snapwatch/compare.yaml") }
 
 // toldAlike asserts that the commands status and explain report the same verdict on a disk on C as
@@ -99,9 +99,9 @@ func (w *world) toldAlike(disk string, checked said) {
 }
 
 // TestOwnerAfterFailover: replication fails while the guest is off, and then the guest starts
-// again. Only the guest's owner knows of the start. Then the guest fails over from A to B, so B is
-// the owner. After the failover A is only a relay for B's snapshots and has no newer snapshot than
-// C, so A's answer does not count.
+// again. Only the guest's owner knows that the guest has started again. Later the guest fails over
+// from A to B, so B is the owner. After the failover A is only a relay for B's snapshots and has no
+// newer snapshot than C, so A's answer does not count.
 func TestOwnerAfterFailover(t *testing.T) {
 	w := newNetwork(t)
 	const disk, c = "vm-100-disk-0", "tc/vm-100-disk-0"

@@ -25,7 +25,7 @@ func page(t *testing.T, path string) string {
 	return string(text)
 }
 
-// shown has the blocks of commands in the project's pages that are marked as played by one test.
+// shown has all blocks of commands in the project's pages that one test must play.
 type shown struct {
 	t      *testing.T
 	blocks []pages.Block

@@ -99,7 +99,7 @@ func TestRoom(t *testing.T) {
 	r = w.run(w.a, "check", "-v")
 	assert.Contains(t, r.Stdout, "pool ta: the snapshot of 1 thick volume reserves")
 
-	// As the warning said, the next snapshot fails for lack of space.
+	// The next snapshot fails for lack of space, as the warning of the last run said.
 	write(40)
 	r = w.run(w.a, "snap", "f100")
 	assert.Equal(t, 1, r.Code)
@@ -174,7 +174,7 @@ func (w *world) gatedRun(pool string, args ...string) (run, gate *site.Process) 
 	run, err = w.a.Start(w.ctx, append([]string{program(w.t)}, args...)...)
 	require.NoError(w.t, err)
 	// Opening the named pipe /run/gate for writing waits until the channel program's zfs opens the
-	// pipe for reading; zfs then reads until the gate process ends.
+	// pipe for reading. From then on, zfs reads the pipe until the gate process ends.
 	gate, err = w.a.Start(w.ctx, "sh", "-c", "exec 3>/run/gate; echo reached; exec sleep infinity")
 	require.NoError(w.t, err)
 	require.NoError(w.t, gate.WaitFor(w.ctx, "reached"))

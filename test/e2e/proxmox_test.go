@@ -22,7 +22,8 @@ func (w *world) pve(argv ...string) site.Result {
 	return r
 }
 
-// takes sets the duration of a step of the stand-ins; "" means no time.
+// takes is the setter of a step's duration in the stand-ins; the time "" means that the step takes
+// no time.
 func (w *world) takes(step, time string) {
 	w.t.Helper()
 	path := "/run/standin/" + step + ".takes"

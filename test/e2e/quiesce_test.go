@@ -17,8 +17,8 @@ import (
 )
 
 // TestContainersHeldStill: ten containers have processes that write. snap freezes all ten at the
-// same time, takes their snapshots in one transaction group, and thaws them. Then the test packs
-// the files of the snapshots into archives.
+// same time, takes their snapshots in one transaction group, and thaws them. After the run of snap,
+// the test packs the files of the snapshots into archives.
 func TestContainersHeldStill(t *testing.T) {
 	w := newWorld(t)
 	boxes := w.boxes(201, 210)

@@ -21,12 +21,12 @@ import (
 	"snapwatch/test/site"
 )
 
-// still is a configuration of snapwatch with a max_freeze of 20 seconds, because the emulated
+// The constant still configures snapwatch with a max_freeze of 20 seconds, because the emulated
 // machine is slow.
 const still = quick + "max_freeze: 20s\n"
 
-// machine runs a shell's command line on the machine itself and not in a site. There the disks are
-// mounted, so the kernel also mounts their snapshots below .zfs/snapshot.
+// machine runs a shell's command line on the machine itself and not in a site. On the machine the
+// disks are mounted, so the kernel also mounts the disks' snapshots below .zfs/snapshot.
 func (w *world) machine(line string) string {
 	w.t.Helper()
 	out, err := exec.CommandContext(w.ctx, "sh", "-ec", line).CombinedOutput()
@@ -50,8 +50,8 @@ func (w *world) box(vmid int) site.Cgroup {
 	return c
 }
 
-// boxes makes a container like box for each VMID from first to last, and returns the containers'
-// cgroups by VMID.
+// boxes calls the method box for each VMID from first to last, and returns the cgroups of the
+// created containers by VMID.
 func (w *world) boxes(first, last int) map[int]site.Cgroup {
 	w.t.Helper()
 	all := map[int]site.Cgroup{}

@@ -105,8 +105,8 @@ type replay struct {
 	spent map[string]time.Duration
 }
 
-// took starts to measure the time of some work. The returned function ends the measurement and adds
-// the time to spent.
+// took measures the time of some work, until the caller calls the returned function. The returned
+// function adds the measured time to the field spent.
 func (r *replay) took(what string) func() {
 	begun := time.Now()
 	return func() { r.spent[what] += time.Since(begun) }
@@ -128,7 +128,7 @@ func (w *world) secondStorage() {
 // onSSD reports whether a dataset of the model is in the storage ssd.
 func onSSD(name string) bool { return strings.HasPrefix(strings.TrimPrefix(name, "vault/"), "ssd/") }
 
-// real returns the name in the lab of a dataset of the model.
+// real returns the name that a dataset of the model has in the lab.
 func real(at int, name string) string {
 	parents := [...]string{"ta/data/", "tb/data/", "tc/"}
 	if onSSD(name) {
@@ -192,8 +192,8 @@ func (r *replay) Send(s sim.Sending) {
 	}}, r.c, append(argv, from, to)...)
 }
 
-// pvesr returns the command line with which Proxmox replicates a disk: it sends the snapshots from
-// the disk's last replication up to the present replication.
+// pvesr returns the command line with which Proxmox replicates a disk. The command sends the
+// snapshots from the disk's last replication up to the present replication.
 func (r *replay) pvesr(s sim.Sending) string {
 	newest := func(at int, name string) string {
 		for _, s := range slices.Backward(r.model.Disks(at)[name].Snapshots) {
@@ -210,7 +210,7 @@ func (r *replay) pvesr(s sim.Sending) string {
 	return send + real(s.From, s.Name) + "@" + newest(s.From, s.Name) + " | zfs receive -u -F " + real(s.To, s.As)
 }
 
-// Sent records the model's state of the received disk.
+// Sent records that the received disk in the lab now has the same state as in the model.
 func (r *replay) Sent(s sim.Sending) { r.sets[s.To][s.As] = r.model.Disks(s.To)[s.As] }
 
 // Prune repeats a run of prune on the real C.

@@ -184,7 +184,8 @@ func (w *world) ownPools(more string) {
 }
 
 // TestRelay: B sends to A, and A is a relay that sends to C. While C is cut off, A destroys all
-// snapshots that C has; then C continues from a bookmark that A made of a received snapshot.
+// snapshots that C has. Afterwards C continues from a bookmark on A; the bookmark's snapshot had
+// come from B.
 func TestRelay(t *testing.T) {
 	w := newWorld(t)
 	w.ownPools("")
@@ -278,7 +279,8 @@ func TestPruneOnAReplica(t *testing.T) {
 	// snapshot. prune also keeps the snapshots with a hold or a clone.
 	assert.Equal(t, []string{was[1], was[2], was[4], was[5], was[7], was[9], was[10], "manual"}, left, "of %v", was)
 
-	// Another receive is cut off: because of its resume token, prune leaves the disk alone.
+	// The receive into the third disk is cut off and leaves a resume token, so prune leaves the
+	// third disk alone.
 	require.NoError(t, w.killChildren(receiving))
 	cut, err := w.c.Run(w.ctx, "sh", "-c", "zfs send -i @"+list[len(list)-2]+" "+source+" | head -c 2000000 | zfs receive -s "+third)
 	require.NoError(t, err)
@@ -399,7 +401,7 @@ func TestUnblock(t *testing.T) {
 	sends.Wait()
 
 	// The test makes a bookmark in the way of syncoid --create-bookmark. Neither snap's index nor a
-	// head list shows this bookmark.
+	// head list shows the test's bookmark.
 	newest := w.snapshots(a)[len(w.snapshots(a))-1]
 	w.zfs("bookmark", a+"@"+newest, a+"#"+newest)
 	require.NotContains(t, had[1], newest)

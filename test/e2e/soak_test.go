@@ -15,8 +15,8 @@ import (
 var soakMinutes = flag.Int("minutes", 60, "how long TestExporterForLong scrapes")
 
 // TestExporterForLong: an exporter is scraped all the time, while snapshots are made and destroyed,
-// zfs sometimes fails, and clients hang up. At the end the exporter has no more goroutines, open
-// files and memory than after the first tenth of the time.
+// zfs sometimes fails, and clients hang up. At the end the exporter's numbers of goroutines and
+// open files, and its memory, are not larger than after the first tenth of the time.
 func TestExporterForLong(t *testing.T) {
 	w := newWorld(t)
 	w.loaded("--scan-timeout=4s")

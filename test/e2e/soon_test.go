@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// killMachineGuest ends a guest of the machine.
+// killMachineGuest kills the process of a guest that runs on the machine itself and not in a site.
 func (w *world) killMachineGuest(vmid int) {
 	w.t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/run/qemu-server/%d.pid", vmid))
@@ -27,8 +27,8 @@ func (w *world) killMachineGuest(vmid int) {
 }
 
 // TestSystemdStopSoon: when guests stop, snapwatch's hookscript requests one run of snap for all
-// guests that stop together, with the retention of cron's line. So the guests' _stopped snapshots
-// exist soon after the stop.
+// guests that stop together, with the retention of cron's line. The guests' _stopped snapshots
+// therefore exist soon after the guests stop.
 func TestSystemdStopSoon(t *testing.T) {
 	const first, second = "ta/data/vm-100-disk-0", "ta/data/vm-101-disk-0"
 	w := newWorld(t)

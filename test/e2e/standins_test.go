@@ -55,7 +55,8 @@ func (s *standins) waitsInVain(wait time.Duration, path string, argv ...string) 
 	assert.GreaterOrEqual(s.t, time.Since(begun), wait, argv)
 }
 
-// held calls do while another process holds the lock of the guest's configuration.
+// held calls the function do; during the call, another process holds the lock of the guest's
+// configuration.
 func (s *standins) held(vmid int, do func()) {
 	s.t.Helper()
 	release, err := s.a.HoldFlock(vmid)
@@ -64,8 +65,8 @@ func (s *standins) held(vmid int, do func()) {
 	require.NoError(s.t, release())
 }
 
-// begun starts a call of a stand-in and returns after the call has begun the given step. The call
-// remains in this step until the test calls the method ended.
+// begun starts a call of a stand-in and returns when the call is in the given step. The call of the
+// stand-in remains in the given step until the test calls the method ended.
 func (s *standins) begun(step string, argv ...string) *site.Process {
 	s.t.Helper()
 	s.takes(step, "1h")
@@ -75,8 +76,8 @@ func (s *standins) begun(step string, argv ...string) *site.Process {
 	return p
 }
 
-// ended lets a call that the method begun has started complete its step, and waits for the end of
-// the call.
+// ended is called after begun: ended lets the step of the started call end, and waits for the end
+// of the call.
 func (s *standins) ended(step string, p *site.Process) {
 	s.t.Helper()
 	s.takes(step, "")

@@ -19,8 +19,8 @@ import (
 )
 
 // Tests named TestSystemd… need a machine that runs systemd: make test-systemd. A service belongs
-// to the machine and not to a site. So a file that a service and other programs use must be on the
-// machine's own root file system.
+// to the machine and not to a site. A file that both a service and other programs use must
+// therefore be on the machine's own root file system.
 
 // host runs a command on the machine itself and returns the command's output.
 func (w *world) host(argv ...string) string {

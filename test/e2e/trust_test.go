@@ -25,8 +25,9 @@ exec sleep infinity
 `
 
 // TestAnotherUserHoldsEverything: another user of the machine locks all files of snapwatch, and all
-// lock files, that this user can open. Still nodes take their snapshots, check and the exporter
-// work, and check notices missing disks. snapwatch reports each lock for which it did not wait.
+// lock files, that this user can open. Although the files are locked, nodes take their snapshots,
+// check and the exporter work, and check notices missing disks. snapwatch reports each lock for
+// which snapwatch did not wait.
 func TestAnotherUserHoldsEverything(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0", "vm-100-disk-1")

@@ -15,9 +15,9 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// noting is a script in place of a program: it logs each start of the program, with the containers
-// whose locks a run of snap holds. snap takes a container's lock shared, and Proxmox's programs
-// take it exclusively.
+// noting is a script that replaces a program and logs each start of the program, with the
+// containers whose locks a run of snap holds. A shared lock of a container is snap's lock, because
+// Proxmox's programs take the lock exclusively.
 const noting = `#!/bin/sh
 who=$(stat -c '%%i %%n' /run/lock/lxc/pve-config-* 2>/dev/null | awk '
 FILENAME == "/proc/locks" { if ($2 == "FLOCK" && $4 == "READ") { split($6, at, ":"); held[at[3]] = 1 }; next }
@@ -28,7 +28,7 @@ exec %[2]s "$@"
 
 var vmidInName = regexp.MustCompile(`subvol-(\d+)-disk`)
 
-// TestOnlyOwnProgramsUnderLocks: 40 guests have just failed over to A. There the disks of these
+// TestOnlyOwnProgramsUnderLocks: 40 guests have just failed over to A. On A the disks of the 40
 // guests have 200 bookmarks of the discarded history. One further guest has stopped. While a run of
 // snap holds locks of guests, the run starts no programs except channel programs for the locked
 // guests.
@@ -94,7 +94,7 @@ func (w *world) left(lost int) (n int) {
 }
 
 // lostNames returns the names of n snapshots that A had and B never received. A still has the
-// bookmarks of these snapshots.
+// bookmarks of the named snapshots.
 func lostNames(n int) (names []string) {
 	day := time.Date(2026, 7, 1, 9, 0, 0, 0, time.UTC)
 	for i := range n {
@@ -103,9 +103,9 @@ func lostNames(n int) (names []string) {
 	return names
 }
 
-// failsOver lets A receive the disks below tb/all again. This receive discards a part of the
-// history of each disk on A. For each disk A keeps bookmarks of the discarded history; the argument
-// lost is the number of these bookmarks.
+// failsOver lets A receive the disks below tb/all again. On A, each receive discards a part of the
+// history of the received disk. Each disk on A keeps bookmarks of the discarded history; the
+// argument lost is the number of kept bookmarks of a disk.
 func (w *world) failsOver(lost int, disks []string) {
 	w.t.Helper()
 	each := func(line string) {

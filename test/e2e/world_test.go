@@ -35,8 +35,8 @@ type world struct {
 // seconds.
 const quick = "confirm_stop: 1s\n"
 
-// storyTime is the longest duration of one test. This time is long because the lab's machine may be
-// emulated.
+// storyTime is the longest duration of one test. The default is long because the lab's machine may
+// be emulated.
 var storyTime = flag.Duration("story", 15*time.Minute, "end a test after this time")
 
 // newWorld creates the sites, each with its own pool (ta, tb, tc).
@@ -287,7 +287,8 @@ func (w *world) pipe(line string) {
 	require.NoError(w.t, err)
 }
 
-// until polls reached until reached returns true, for states that no event announces.
+// until waits for a state that no event announces: it polls the function in the argument reached
+// until this function returns true.
 func (w *world) until(reached func() bool) {
 	w.t.Helper()
 	for !reached() {
