@@ -14,13 +14,14 @@ import (
 type crew struct {
 	chance *rand.Rand
 	tasks  []*task
-	// late is true if Gather collects its functions one by one, as if each ended long after the
+	// late is true if the functions that Gather starts seem to end one by one, each long after the
 	// previous one.
 	late bool
 	// at is the task that is running now; nil means the run itself.
 	at *task
-	// idle has the coroutines whose tasks have ended, in this run or in an earlier run. New tasks
-	// use these coroutines, because the stack of a new coroutine is small and must grow first.
+	// idle has the coroutines whose tasks have ended, in this run or in an earlier run. A new task
+	// uses an idle coroutine if there is one, because a new coroutine starts with a small stack,
+	// which must grow first.
 	idle *[]*coroutine
 }
 
@@ -82,7 +83,7 @@ func (c *crew) resume() {
 	}
 }
 
-// await resumes tasks of the run until the function so returns true.
+// await resumes tasks of the run until the function in the argument so returns true.
 func (c *crew) await(so func() bool) {
 	for !so() {
 		if c.at != nil {
@@ -107,8 +108,8 @@ func (c *crew) start(do func()) *task {
 	return t
 }
 
-// lanes runs tasks of a crew. The field most is the greatest number of these tasks that run at the
-// same time, 0 for no limit.
+// lanes runs tasks of a crew. The field most limits how many tasks of a lanes run at the same time;
+// 0 means no limit.
 type lanes struct {
 	crew        *crew
 	most, inUse int

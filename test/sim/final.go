@@ -108,8 +108,8 @@ func (w *World) unblock(g *guest, back int) {
 			}
 		}
 		w.stats.Unblocked++
-		// A person requested this rollback, so the promise that disk and copy have a snapshot in
-		// common does not hold for this disk any more.
+		// A person requested the rollback of this disk, so the model no longer requires that the
+		// disk and its copy have a snapshot in common.
 		for key, p := range w.pairs {
 			if p.source == d.guid {
 				delete(w.pairs, key)

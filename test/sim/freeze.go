@@ -180,5 +180,6 @@ func (p *machinePool) kept(dataset, snapshot, value string) {
 	p.w.stats.Configs++
 }
 
-// text returns the guest's configuration; sometimes a person changes the configuration.
+// text returns the content of the guest's configuration: the size of the memory. Sometimes the
+// model changes this size, as a person would.
 func (g *guest) text() string { return fmt.Sprintf("memory: %d\n", g.memory) }

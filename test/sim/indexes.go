@@ -14,7 +14,7 @@ import (
 	"snapwatch/snapper/run"
 )
 
-// LoadIndex returns the index of the pool's snapshots that the last run saved.
+// LoadIndex returns the pool's index of snapshots, as the last run saved the index.
 func (p *machinePool) LoadIndex() (index.Index, error) {
 	if err := p.call(); err != nil || p.unindexed || !p.w.Index {
 		return index.Index{}, err
@@ -42,9 +42,9 @@ var fingerprints = maphash.MakeSeed()
 
 // listChanged returns the time of the last change of a dataset's list of snapshots, as ZFS reports
 // it: in whole seconds of the host's clock, 0 if the dataset never had a snapshot. listChanged
-// compares the dataset's snapshots with those at the previous call of listChanged. If they differ,
-// listChanged dates the change secondsAgo before the present, but at least one second after the
-// previous change.
+// compares the dataset's snapshots with those at the previous call of listChanged. If the dataset's
+// snapshots have changed since the previous call, listChanged dates the change secondsAgo before
+// the present, but at least one second after the previous change.
 func (m *machine) listChanged(d *dataset, secondsAgo int64) int64 {
 	var h maphash.Hash
 	h.SetSeed(fingerprints)
@@ -60,8 +60,9 @@ func (m *machine) listChanged(d *dataset, secondsAgo int64) int64 {
 	return d.listChanged
 }
 
-// watched calls the function do. If watch is true, watched returns two times of the last change of
-// the disk's list of snapshots: the time read before the call of do, and the time read after it.
+// watched calls the function do. If watch is true, watched returns two readings of the time at
+// which the disk's list of snapshots last changed: a reading before the call of do, and a reading
+// after the call.
 func (m *machine) watched(d *dataset, watch bool, do func()) (change lua.ListChange) {
 	if watch && d != nil {
 		change.Before = m.listChanged(d, 5)

@@ -21,7 +21,7 @@ const (
 var siteNames = [...]string{nodeNames[SiteA], nodeNames[SiteB], "c"}
 
 // Lab repeats on real machines the events of the model. The model calls the lab's method for an
-// event before the model plays the event; at this moment [World.Guests] and [World.Disks] show
+// event before the event changes the model. During this call, [World.Guests] and [World.Disks] show
 // the result of all earlier events.
 type Lab interface {
 	// Run repeats a run of snap that cron starts on a node. Killed repeats a run of snap that is
@@ -31,12 +31,12 @@ type Lab interface {
 	// TimePasses is called before the model's clock moves forward by minutes. When TimePasses
 	// returns, the lab must have finished all earlier events.
 	TimePasses()
-	// Send repeats one run of syncoid for one disk. Sent is called after the model has played this
-	// replication.
+	// Send repeats one run of syncoid for one disk. Sent is called after the model has played the
+	// replication that Send repeats.
 	Send(Sending)
 	Sent(Sending)
-	// Rotated repeats the destroys of another program's rotation on a receiving site; snapshots are
-	// the names of the destroyed snapshots.
+	// Rotated is called after another program's rotation has destroyed snapshots on a receiving
+	// site; the argument snapshots has the names of the destroyed snapshots.
 	Rotated(site int, name string, snapshots []string)
 	// Prune repeats a run of snapwatch prune on C, with the retention of [Setup.VaultKeeps].
 	Prune()
@@ -44,10 +44,10 @@ type Lab interface {
 	Looked()
 }
 
-// Sending is one disk that a node replicates to another site. The field As is the disk's name at
-// the target. Anew is true if the disk is sent in full, because the target had no common base with
-// the source and a person destroyed the target. Proxmox is true if Proxmox's own replication sends
-// the disk.
+// Sending is the replication of one disk from a node to another site. The field As is the disk's
+// name at the target. Anew is true if the disk is sent in full, because the target had no common
+// base with the source and a person destroyed the target. Proxmox is true if Proxmox's own
+// replication sends the disk.
 type Sending struct {
 	From, To      int
 	Name, As      string

@@ -10,7 +10,7 @@ import (
 
 // labKinds are the kinds of steps of simulated weeks that a lab can play, too. A lab can play
 // neither clocks that differ between hosts, nor full or broken pools, nor receives that break off.
-// A kind that is listed more than once is drawn more often.
+// A kind of step that occurs in the list more than once is drawn more often than the other kinds.
 var labKinds = []string{
 	"start", "start", "start", "stop", "stop", "blink", "flash", "crash", "pause", "migrate", "migrate", "failover", "failover",
 	"death", "hostreboot", "destroy", "newdisk", "backup", "backup", "rollback", "hibernate", "pvesh fails", "pvesh lies",

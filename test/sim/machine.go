@@ -41,17 +41,18 @@ const (
 const confirmStop = 20 * time.Second
 
 // machine is a simulated node, as one run of snap sees the node; machine implements [run.World].
-// After the run is killed or the host dies, each call fails and changes nothing.
+// After the run is killed or the host dies, each call of a method of machine fails and changes
+// nothing.
 type machine struct {
 	crew
 	w *World
 	n *node
-	// The machine calls the function between once for each phase of the tick that the run reaches.
-	// The function plays the steps of this phase.
+	// For each phase of the tick that the run reaches, the machine calls the function in the field
+	// between. The function between plays the steps of one phase.
 	between func(phase int)
 	reached int
-	// kill counts down the run's changes: the run dies before the change at which kill becomes 0. A
-	// run whose kill is 0 from the start is not killed.
+	// kill counts down the run's changes: the run dies before the change at which kill becomes 0.
+	// If the field kill is 0 at the start of a run, the run is not killed.
 	kill int
 	dead error
 	// ended is true when the run is over. unindexed is true for a run that does not use the index
@@ -96,8 +97,8 @@ func (m *machine) alive() error {
 	return m.dead
 }
 
-// change is the first step of each method that changes a pool or file. change may kill the run. At
-// the run's first change, the plan is complete.
+// change must be called at the beginning of each method that changes a pool or file. The method
+// change may kill the run. At the run's first change, the plan is complete.
 func (m *machine) change() error {
 	if err := m.call(); err != nil {
 		return err
@@ -129,8 +130,8 @@ func (m *machine) reach(phase int) {
 
 // begins checks each action that a run begins on a guest's disk; dataset is "" for an action that
 // concerns no guest. While the run holds locks of guests, the action must concern one of these
-// guests, because other programs wait for the locks. An action for a guest whose lock was refused
-// is allowed, too.
+// guests, because other programs wait for the locks. The action may also concern a guest whose lock
+// was refused.
 func (m *machine) begins(what, dataset string) {
 	if vmid := m.w.parse(dataset).vmid; len(m.holds) > 0 && m.holds[vmid] == 0 && !m.refused[vmid] {
 		m.w.broken("%s begins a %s of %q while it holds the locks of the guests %v", m.n.name, what, dataset, slices.Sorted(maps.Keys(m.holds)))
@@ -156,7 +157,7 @@ func (m *machine) Wait(ctx context.Context, d time.Duration) error {
 	return m.call()
 }
 
-// deadline is a context key. Its value is the time at which a wait of the run must end.
+// deadline is the context key for the time at which a wait of the run must end.
 type deadline struct{}
 
 // maxWait is the longest time for which a simulated run may wait.

@@ -14,8 +14,8 @@ import (
 	"snapwatch/lua"
 )
 
-// machinePool is a simulated pool, as one run sees the pool. Its methods have the effects of the
-// channel programs of package lua.
+// machinePool is a simulated pool, as one run sees the pool. The methods of machinePool have the
+// effects of the channel programs of package lua.
 type machinePool struct {
 	*machine
 	name   string
@@ -216,7 +216,7 @@ func (p *machinePool) Snapshot(_ context.Context, guests []lua.Guest, bookmarks 
 	return outcomes, nil
 }
 
-// snapshots takes a snapshot of each disk of a guest. If one of these snapshots fails, the guest
+// snapshots takes a snapshot of each disk of a guest. If the snapshot of one disk fails, the guest
 // gets no snapshot.
 func (p *machinePool) snapshots(g lua.Guest, outcomes map[string]lua.Outcome) bool {
 	var made []lua.Disk

@@ -32,9 +32,9 @@ func (w *World) noBase(src, dst *dataset, site string) {
 	if p != nil && p.source == src.guid && p.target == dst.guid {
 		away = w.now.Sub(p.last).String()
 		// The newest common bookmark may be one day older than the copy's last receive, and each
-		// jump of a clock may add a day. Only the first snapshot of each day has a bookmark. So if
-		// a copy receives some snapshots but never the first one of a day, the newest common
-		// bookmark is older than the copy's last receive.
+		// jump of a clock may add a day. Only the first snapshot of each day has a bookmark. If a
+		// copy receives some snapshots but never the first one of a day, the newest common bookmark
+		// is therefore older than the copy's last receive.
 		horizon := time.Duration(w.Bookmarks-2-w.jumps) * 24 * time.Hour
 		if w.now.Sub(p.last) < horizon && w.now.Sub(p.based) < horizon+24*time.Hour && !w.turnsOver() && !dst.blocked.After(p.last) {
 			w.broken("%s no longer has a common base with %s, which was away for %s", src.name, dst.name, away)
@@ -47,9 +47,10 @@ func (w *World) noBase(src, dst *dataset, site string) {
 }
 
 // turnsOver reports whether the retention keeps so few snapshots that the source may destroy a sent
-// snapshot before the next replication. Then syncoid continues from an older snapshot, rolls the
-// copy back, and may destroy the first snapshot of the day on the copy. If sanoid runs too, one
-// fifth of a disk's newest snapshots are snapshots by sanoid (docs/replication.md).
+// snapshot before the next replication. If the sent snapshot was destroyed, syncoid continues from
+// an older snapshot, rolls the copy back, and may destroy the first snapshot of the day on the
+// copy. If sanoid runs too, one fifth of a disk's newest snapshots are snapshots by sanoid
+// (docs/replication.md).
 func (w *World) turnsOver() bool {
 	newest := w.retention[zfs.Frequently]
 	if w.Sanoid {
@@ -129,8 +130,8 @@ func (w *World) mustNotRotate(n *node, d *dataset) string {
 }
 
 // hasRoom reports whether the retention of bookmarks would keep a bookmark of a disk's _stopped
-// snapshot: either as one of the disk's ten newest bookmarks of _stopped snapshots, or as the day's
-// first bookmark of a _stopped snapshot.
+// snapshot. The retention keeps the disk's ten newest bookmarks of _stopped snapshots, and the
+// first such bookmark of each of the newest days.
 func (w *World) hasRoom(d *dataset, s zfs.Snapshot) bool {
 	day := func(s zfs.Snapshot) string { return s.Name[:len("autosnap_2006-01-02")] }
 	newer, later, first := 0, map[string]bool{}, true
@@ -204,14 +205,14 @@ func (w *World) idempotent(n *node, plan snapper.Plan, complete bool, plansAgain
 		}
 	}
 	// If a clock was set back, the days in the snapshots' names are not in the order in which the
-	// snapshots were taken. After the destroy of a bookmark, the second run may then make a
+	// snapshots were taken. After the first run has destroyed a bookmark, the second run may make a
 	// bookmark of the same day.
 	if w.jumps > 0 && len(plan.DestroyBookmarks) > 0 {
 		again.CreateBookmarks = nil
 	}
-	// If a pool is late, or hooks run, or ZFS is busy, a run ends some time after its plan. The
-	// second run destroys the snapshots that expire between the first run's plan and the end of the
-	// first run.
+	// If a pool is late, or hooks run, or ZFS is busy, some time passes between a run's plan and
+	// the run's end. The second run destroys the snapshots that expire between the first run's plan
+	// and the end of the first run.
 	if w.tick < n.slow || w.Hooks != "" || w.Again {
 		again.FullDestroys = nil
 	}
@@ -222,7 +223,8 @@ func (w *World) idempotent(n *node, plan snapper.Plan, complete bool, plansAgain
 
 // stranger reports whether snap may label a stopped guest's disk only with the consent of a person
 // (snap --adopt): the disk was received without a label, or a receive of the disk is pending. The
-// node's saved state may prove the receive even if no snapshot of the disk proves it.
+// node's saved state may prove that the disk was received, even if no snapshot of the disk is a
+// proof.
 func (w *World) stranger(d *dataset) bool {
 	newest, any := d.newestManaged()
 	label := d.running.Own()

@@ -111,7 +111,7 @@ func (w *World) send(from *node, name string, to map[string]*dataset, as string,
 	}
 }
 
-// even records that a copy has received all snapshots of its source.
+// even makes the record of a copy that has received all snapshots of its source.
 func (w *World) even(src, dst *dataset, s Sending) {
 	w.pairs[siteNames[s.To]+" "+s.As] = &pair{source: src.guid, target: dst.guid, last: w.now, based: w.bookmarked(src, dst)}
 }
@@ -133,8 +133,8 @@ func (w *World) seed(src *dataset, to map[string]*dataset, as, on string, host t
 }
 
 // increment sends the snapshots of the source that the target lacks. increment returns false if the
-// receive broke off, or if there was nothing to send. In both cases no property arrives at the
-// target.
+// receive broke off, or if there was nothing to send. If increment returns false, no property has
+// arrived at the target.
 func (w *World) increment(src, dst *dataset, sending Sending, breaks bool) bool {
 	site := siteNames[sending.To]
 	base, ok := commonBase(src, dst)

@@ -38,10 +38,11 @@ type record struct {
 	stale       map[string]int
 	wait, blind int
 	// silent is true, by dataset, if the rules raised no alert about the disk when the disk was
-	// last read. While the disk cannot be read, the rules then raise no alert either.
+	// last read. If silent is true, the rules raise no alert about the disk while the disk cannot
+	// be read.
 	silent map[string]bool
-	// stopped has, by dataset, for each disk whose newest snapshot is a _stopped one, this snapshot
-	// and the tick of the first run of check that saw this snapshot.
+	// stopped has, by dataset, an entry for each disk whose newest snapshot is a _stopped one: this
+	// snapshot, and the tick of the first run of check that saw the snapshot.
 	stopped map[string]stoppedSince
 }
 
@@ -270,7 +271,8 @@ func (r *record) file(rules string) string {
 	return b.String()
 }
 
-// runs prints the values of a series in promtool's notation and joins equal neighbours.
+// runs returns the values of a series in promtool's notation, with one item for equal values that
+// follow one another.
 func runs(values []float64) string {
 	var words []string
 	same := func(a, b float64) bool { return a == b || math.IsNaN(a) && math.IsNaN(b) }

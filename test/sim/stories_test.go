@@ -143,8 +143,8 @@ func TestEveryStepHappens(t *testing.T) {
 }
 
 // A run reads the guests' states twice and passes the result of the second reading to the next run.
-// So if a guest that high availability wants started goes down between the two readings, the next
-// run accepts that the guest is off.
+// If a guest that high availability wants started goes down between the two readings, the next run
+// therefore accepts that the guest is off.
 func TestTheSecondLookIsWhatTheNextRunIsTold(t *testing.T) {
 	w := NewWorld(plain())
 	w.Play(6, []Step{{Kind: "stop", Tick: 4, Guest: 1}, {Kind: "crash", Tick: 4, Phase: betweenLooks, Guest: 2}})

@@ -105,8 +105,8 @@ func (w *World) answer(i int, asked checker.Disk) checker.Evidence {
 // evidence is a node's answer about a disk; the model adds one fact after another to the answer.
 type evidence struct{ checker.Evidence }
 
-// hold adds two facts to a node's answer: whether the node's disk has the requested snapshot, as a
-// snapshot or as a bookmark; and since when the asker's copy has lagged.
+// hold adds to a node's answer whether the node's disk has the requested snapshot, as a snapshot or
+// as a bookmark. hold also adds the time since which the asker's copy has lagged.
 func (e *evidence) hold(d *dataset, asked zfs.Snapshot) {
 	var txg uint64
 	for _, m := range d.marks {

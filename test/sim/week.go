@@ -88,7 +88,7 @@ func (w *World) afterRun() {
 	}
 }
 
-// over ends each simulated fault and lock at the tick at which it must end.
+// over removes each simulated fault and lock at the tick at which the fault or lock must end.
 func (w *World) over() {
 	for i, n := range w.nodes {
 		if n.skew != 0 && w.tick >= n.skewEnd {
@@ -208,7 +208,8 @@ func (w *World) sanoid() {
 }
 
 // elsewhere reports whether a dataset is a copy of a disk whose guest is on the other node. The
-// model's sanoid does not snapshot copies, because no administrator would configure that.
+// model's sanoid does not snapshot copies, because no administrator would configure sanoid to
+// snapshot copies.
 func (w *World) elsewhere(n *node, d *dataset) bool {
 	g := w.guests[w.parse(d.name).vmid]
 	return g == nil || g.gone || w.nodes[g.home] != n

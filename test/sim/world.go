@@ -4,10 +4,10 @@
 // model knows the true state of all guests and disks; it checks that snap and check keep the
 // promises of docs/reliability.md.
 //
-// The model imitates ZFS with our channel programs, syncoid, Proxmox and cron. All decisions and
-// the whole run of snap are real code: the run calls the model through a [machine], which may kill
-// the run before any change and chooses the order of the run's parallel tasks. The code that judges
-// the copies on C, and the alert rules, are real, too.
+// The model imitates four things: ZFS (with snapwatch's channel programs), syncoid, Proxmox and
+// cron. All decisions and the whole run of snap are real code: the run calls the model through a
+// [machine], which may kill the run before any change and chooses the order of the run's parallel
+// tasks. The alert rules, and the code that judges the copies on C, are real code, too.
 package sim
 
 import (
@@ -39,8 +39,8 @@ type Setup struct {
 	Properties bool
 	// SyncSnaps is true if syncoid makes its own snapshots for sending.
 	SyncSnaps bool
-	// RollsBack is true if syncoid is older than 2.2: such a syncoid rolls a copy back itself, and
-	// this destroys the copy's newer bookmarks.
+	// RollsBack is true if syncoid is older than 2.2. Such an old syncoid rolls a copy back itself,
+	// and the rollback destroys the copy's newest bookmarks.
 	RollsBack bool
 	// Pvesr is true if Proxmox replicates between the nodes A and B after each run of snap.
 	Pvesr bool
@@ -84,7 +84,7 @@ type Owner struct {
 	Disks []string
 }
 
-// usual returns the guests of most simulated weeks.
+// usual returns the guests that most simulated weeks have.
 func usual() []Owner {
 	return []Owner{
 		{100, pve.QEMU, []string{"tank/data/vm-100-disk-0", "ssd/vm-100-disk-1"}},
@@ -106,8 +106,8 @@ type node struct {
 	states []report.State
 	// ignored is the tick until which the node's snapwatch configuration leaves out all disks.
 	ignored int
-	// Each of these fields is about one kind of fault: the value is the tick until which the node
-	// has this fault.
+	// Each field in the next line stands for one kind of fault: the field's value is the tick until
+	// which the node has the fault.
 	down, booting, cronOff, cut, pveshBad, unsaved, lacking, slow, slowPrograms, unread int
 
 	lacks     int    // number of the disk that no listing has
@@ -128,7 +128,7 @@ type recorded struct {
 }
 
 // poolState has, for each of three states of a simulated pool, the tick until which the pool has
-// this state. A locked pool is locked by another run.
+// this state. In the state locked, another run holds the lock of the pool.
 type poolState struct{ full, suspended, locked int }
 
 func (n *node) clock(now time.Time) time.Time { return now.Add(n.skew).In(zone) }
@@ -329,8 +329,8 @@ func (w *World) say(format string, args ...any) {
 	w.story = append(w.story, fmt.Sprintf("%s  %s", w.now.In(zone).Format("Mon 02.01. 15:04:05"), fmt.Sprintf(format, args...)))
 }
 
-// broken records a broken promise of docs/reliability.md. If a promise was broken before, broken
-// changes nothing.
+// broken records a broken promise of docs/reliability.md. The method broken records only the first
+// broken promise.
 func (w *World) broken(format string, args ...any) {
 	if w.Fail == "" {
 		w.Fail = fmt.Sprintf(format, args...)
