@@ -24,7 +24,8 @@ const pingTimeout = 3 * time.Second
 // /run/qemu-server/ID.qga has a real qemu-ga behind that socket. A guest with a file
 // /run/standin/agent-ID has a simulated agent: this file contains the agent's state, frozen or
 // thawed, and agent.log gets a line for each change. A test can request a fault of the agent's
-// command WHAT for one guest by the name WHAT-ID.
+// command WHAT for one guest: in the names of the fault's files, WHAT-ID then takes the place of
+// WHAT.
 func agent(args []string, stdout, stderr io.Writer) int {
 	parts := strings.Split(strings.Trim(args[1], "/"), "/")
 	if len(parts) != 6 || parts[0] != "nodes" || parts[1] != "localhost" || parts[2] != "qemu" || parts[4] != "agent" || !slices.Contains(agentCommands, parts[5]) {
@@ -77,7 +78,8 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// played answers a command as the simulated guest agent, whose state is in a file.
+// played is the simulated guest agent: it answers one command. The agent's state is in the file at
+// the path state.
 func played(state, id, what string) (json.RawMessage, error) {
 	is, err := os.ReadFile(state)
 	if err != nil {

@@ -13,12 +13,12 @@ import (
 )
 
 // migrate moves a guest to another node. The caller must hold the guest's configuration lock and
-// migration lock. If the guest is a container, migrate stops it first. Then migrate writes the lock
-// word migrate, sends the disks, moves the configuration, ends the process of a virtual machine,
-// and destroys the disks on this node. If /run/standin/migrate.to names the dataset of the other
-// node's storage, migrate sends the disks there; the disks of a running virtual machine arrive
-// without snapshots. Without the file migrate.to the disks are not moved, as if the other node had
-// replicated copies. The test itself starts the guest on the other node.
+// migration lock. If the guest is a container, migrate stops it first. After that, migrate writes
+// the lock word migrate, sends the disks, moves the configuration, ends the guest's process if the
+// guest is a virtual machine, and destroys the disks on this node. If /run/standin/migrate.to names
+// the dataset of the other node's storage, migrate sends the disks there; the disks of a running
+// virtual machine arrive without snapshots. Without the file migrate.to, migrate sends no disks, as
+// if the other node already had copies of them. The test itself starts the guest on the other node.
 func (l local) migrate(node string, restart bool) error {
 	if _, err := l.checkLock(); err != nil {
 		return err
@@ -72,7 +72,8 @@ func (l local) migrate(node string, restart bool) error {
 }
 
 // there returns the content of /run/standin/migrate.to: the dataset below which a migration must
-// create the guest's disks. sends is false if a test has not written this file.
+// create the guest's disks. If a test has not written the file migrate.to, the result sends is
+// false.
 func there() (parent string, sends bool) {
 	text, err := os.ReadFile(filepath.Join(faultDir, "migrate.to"))
 	return strings.TrimSpace(string(text)), err == nil

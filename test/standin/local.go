@@ -13,15 +13,15 @@ import (
 	"snapwatch/test/standin/contract"
 )
 
-// local is a guest of this node that a stand-in for qm, pct, vzdump or pvesr changes, with the
-// steps in Proxmox's order (see package contract). Two files in /run/standin hold the durations of
-// slow steps: stop.takes the duration of the guest's stop, copy.takes the duration of each copy of
-// data, for a backup, a replication, a migration, a clone or a moved disk.
+// local is a guest of this node. The stand-ins for qm, pct, vzdump and pvesr change this guest, in
+// the same order of steps as Proxmox (see package contract). Two files in /run/standin hold the
+// durations of slow steps: stop.takes the duration of the guest's stop, copy.takes the duration of
+// each copy of data, for a backup, a replication, a migration, a clone or a moved disk.
 type local struct {
 	guest
 	id string
-	// has is true while this process holds the lock of the guest's configuration, so that nested
-	// calls do not take the lock again.
+	// The field has is true while this process holds the lock of the guest's configuration, so that
+	// nested calls do not take the lock again.
 	has bool
 }
 
@@ -46,7 +46,7 @@ var configDirs = map[string]string{"qemu": "qemu-server", "lxc": "lxc", "": "qem
 
 func (l local) path() string { return "/etc/pve/local/" + configDirs[l.kind] + "/" + l.id + ".conf" }
 
-// word returns Proxmox's abbreviation for a guest of this kind: VM or CT.
+// word returns Proxmox's abbreviation for the guest's kind: VM or CT.
 func (l local) word() string { return map[string]string{"qemu": "VM", "lxc": "CT"}[l.kind] }
 
 // held calls the function do while it holds the lock of the guest's configuration.
@@ -82,8 +82,8 @@ func (l local) change(do func(c *configFile) error) error {
 	return errors.Join(do(c), c.save())
 }
 
-// setLock writes a lock word into the guest's configuration while it holds the configuration's
-// lock. setLock fails if the configuration has a lock word already.
+// setLock takes the lock of the guest's configuration, writes a lock word into the configuration,
+// and releases the lock. setLock fails if the configuration has a lock word already.
 func (l local) setLock(word string) error {
 	return l.held(func() error {
 		c, err := l.checkLock()
@@ -201,7 +201,7 @@ func (l local) frozen(do func() error) error {
 	return err
 }
 
-// zfs runs the program zfs with these arguments.
+// zfs runs the program zfs with the given arguments.
 func zfs(args ...string) error {
 	if out, err := exec.Command("zfs", args...).CombinedOutput(); err != nil {
 		return fmt.Errorf("zfs error: %s", strings.TrimSpace(string(out)))

@@ -8,10 +8,10 @@
 //	           and holds its disks open
 //	lxc-start  behaves like the process of a container: holds its command socket
 //	pmxcfs     plays a file system of the cluster that hangs
-//	qm, pct    change virtual machines and containers, with Proxmox's locks, its
-//	           waits for them and its order (package contract)
-//	vzdump     backs up a guest, with the same locks, waits and order
-//	pvesr      replicates a guest, with the same locks, waits and order
+//	qm, pct    change virtual machines and containers: the steps, the locks and
+//	           the waits for the locks are Proxmox's (package contract)
+//	vzdump     backs up a guest, with Proxmox's steps, locks and waits
+//	pvesr      replicates a guest, with Proxmox's steps, locks and waits
 //
 // All files have Proxmox's own paths. A test requests faults by files in /run/standin, see
 // pvesh.go. All other programs in the lab are real.

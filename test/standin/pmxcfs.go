@@ -14,11 +14,11 @@ const (
 	fuseInit    = 26
 )
 
-// pmxcfs replaces a daemon of /etc/pve that hangs: started as "pmxcfs DIR", it mounts a FUSE file
-// system on DIR, prints "ready" and answers no request about the content of the directory. pmxcfs
-// reads the requests, so a process that accesses the directory waits in the kernel, where no
-// signal reaches the process, until the stand-in ends. A real pmxcfs that hangs has the same
-// effect.
+// pmxcfs replaces the daemon that serves /etc/pve, and hangs. Started as "pmxcfs DIR", pmxcfs
+// mounts a FUSE file system on DIR, prints "ready" and answers no request about the content of DIR.
+// pmxcfs reads the requests, so a process that accesses DIR waits in the kernel until the stand-in
+// ends, and no signal reaches the waiting process. Processes wait in the same way for a real pmxcfs
+// that hangs.
 func pmxcfs(args []string) error {
 	if len(args) != 1 {
 		return errors.New("want the directory to mount on")

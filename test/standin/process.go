@@ -35,8 +35,8 @@ func (g guest) pid() int {
 
 // containerPID returns the number of the process that holds the container's command socket, 1 if
 // that process is unknown, or 0 if the socket does not exist. The container runs if its command
-// socket exists in this network namespace. containerPID searches for the process by its command
-// line.
+// socket exists in the network namespace of the calling process. containerPID searches for the
+// process by its command line.
 func containerPID(vmid int) int {
 	text, err := os.ReadFile("/proc/net/unix")
 	if err != nil || !strings.Contains(string(text), fmt.Sprintf(" @/var/lib/lxc/%d/command\n", vmid)) {

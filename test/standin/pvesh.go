@@ -15,9 +15,9 @@ import (
 // faultDir is the directory for the logs of the stand-ins, and for the files by which a test
 // requests faults. pvesh.log contains the arguments of each call of pvesh, one call per line.
 // waits.log contains each lock for which a stand-in had to wait, with the wait in milliseconds. A
-// file pvesh.KIND requests a fault for all calls of pvesh, pvesh.KIND.WHAT for one sort of calls
-// (qemu, lxc, current, resources, or a call of agent.go). A file whose name ends in .once is used
-// for only one call. The kinds of faults are:
+// file's name says which calls of pvesh get the fault: pvesh.KIND means all calls, and
+// pvesh.KIND.WHAT means one sort of calls. WHAT is qemu, lxc, current, resources, or a call of
+// agent.go. A file whose name ends in .once is used for only one call. The kinds of faults are:
 //
 //	fail     the content goes to standard error, exit status 255
 //	hang     the call never ends, and neither does a child that holds its standard output

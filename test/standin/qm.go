@@ -70,8 +70,8 @@ func (l local) do(program, word string, rest []string) error {
 	}
 }
 
-// end stops a container; for a reboot, end then starts the container again. end holds the lock of
-// the container's configuration from begin to end.
+// end stops a container; for a reboot, end then starts the container again. The method end holds
+// the lock of the container's configuration until the method returns.
 func (l local) end(word string) error {
 	if word == "reboot" {
 		if l.pid() == 0 {
@@ -93,8 +93,8 @@ func (l local) end(word string) error {
 	return l.stop()
 }
 
-// wish returns the path of a file. If this file exists when the virtual machine ends, the stand-in
-// starts the virtual machine again.
+// wish returns the path of the file that requests a start of the virtual machine after its end. If
+// the file exists when the virtual machine ends, the stand-in starts the virtual machine again.
 func (l local) wish() string { return "/run/qemu-server/" + l.id + ".reboot" }
 
 // stopAndCleanUp stops a virtual machine and then does the work of Proxmox's daemon qmeventd.

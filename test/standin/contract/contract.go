@@ -1,6 +1,7 @@
 // Package contract describes the calls of Proxmox VE on which snapwatch relies: for each call the
-// answer and the locks. The stand-ins follow this description, docs/proxmox-contract.md is
-// generated from it, and tools/probe-node compares it with a real node.
+// answer and the locks. The stand-ins follow the description in this package,
+// docs/proxmox-contract.md is generated from the description, and tools/probe-node compares the
+// description with a real node.
 package contract
 
 import (
@@ -35,11 +36,11 @@ const (
 // Seen is the kind of evidence for a row of the contract.
 type Seen string
 
-// These are the kinds of evidence for a row of the contract, the most reliable first.
+// The constants below are the kinds of evidence for a row of the contract, the most reliable first.
 const (
 	// Node means that the row was seen on a node of Proxmox VE.
 	Node Seen = "on a node"
-	// Code means that the row was seen when Proxmox's own code ran outside a node.
+	// Code means that the row was seen in a run of Proxmox's own code, but not on a node.
 	Code Seen = "run"
 	// Read means that the row was read in Proxmox's source, but its code was not run.
 	Read Seen = "read"
@@ -69,7 +70,8 @@ type Held struct {
 	Until string
 }
 
-// These are the versions of Proxmox's packages whose sources were read.
+// The constants below are versions of Proxmox's packages: the rows of the contract were read in the
+// sources of these versions.
 const (
 	qemuServer  = "qemu-server 9.2.6"
 	guestCommon = "libpve-guest-common-perl 6.0.2"
