@@ -92,7 +92,8 @@ func (e *exporter) scrape() error {
 	return err
 }
 
-// end ends the exporter and waits until it has ended; a nil exporter has never been started.
+// end stops the exporter and waits until the exporter's process has ended. For a nil exporter,
+// which was never started, end does nothing.
 func (e *exporter) end() {
 	if e != nil {
 		// The signal goes to the whole process group, because the exporter would survive the end of

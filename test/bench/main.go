@@ -1,5 +1,5 @@
 // Bench compares, in the lab's machine, the cost of scans and runs of snapwatch with the cost of
-// other programs that do the same work. All these contenders work on one pool and take turns,
+// other programs that do the same work. All compared programs work on one pool and take turns,
 // because the speed of the emulated machine varies. Bench prints tables and writes them to /out.
 //
 // usage: bench [DISKSxSNAPSHOTS...]
@@ -14,8 +14,8 @@ import (
 	"strings"
 )
 
-// usual lists the levels that bench measures by default. A level is the number of disks and the
-// number of snapshots of each disk.
+// usual lists the levels that bench measures by default. A level such as 20x100 means 20 disks with
+// 100 snapshots each.
 var usual = []string{"20x10", "20x100", "20x200", "200x10", "20x1000"}
 
 func main() {

@@ -14,8 +14,8 @@ import (
 // contender is one of the measured ways to do the same work.
 type contender struct {
 	name string
-	// before prepares each turn; bench does not measure the time of before. If before is nil, the
-	// contender's turns need no preparation.
+	// The function before prepares each turn, and bench does not measure this preparation. If
+	// before is nil, no preparation is needed.
 	before func() error
 	run    func() error
 	// words is the command line that the function run starts; bench also starts this command line
@@ -27,9 +27,9 @@ type contender struct {
 	took []time.Duration
 }
 
-// rounds is the number of turns in which bench measures a quick contender; slower contenders have
-// fewer turns. Few turns suffice: the machine's clock counts instructions, so a contender takes
-// nearly the same time in each turn.
+// rounds is the number of measured turns of a quick contender; a slow contender has fewer turns.
+// Few turns suffice: the machine's clock counts instructions, so a contender takes nearly the same
+// time in each turn.
 const rounds = 7
 
 // turns returns the contender's number of turns, which depends on its slowest turn so far.
@@ -94,7 +94,8 @@ func start(words []string) error {
 	return nil
 }
 
-// count returns the number of programs that a contender starts, including itself.
+// count returns the number of programs that one turn of a contender starts, including the
+// contender's own program.
 func (c *contender) count() (int, error) {
 	if c.words == nil {
 		return c.processes, nil
@@ -128,8 +129,8 @@ func execs(log string) (int, error) {
 	return n, nil
 }
 
-// table prints the time of each contender, and the quotient of this time and the first contender's
-// time.
+// table prints the time of each compared program, and this time divided by the time of the first
+// program.
 func (r *rig) table(disks int, title string, contenders []*contender) error {
 	r.say("\n### %s\n\n| | median | against the first | programs started |\n|---|---:|---:|---:|", title)
 	floor := contenders[0].median()

@@ -38,8 +38,8 @@ func sanoid(name string, words ...string) *contender {
 	return command(name, append([]string{"sanoid", "--configdir", sanoidDir, "--cache-dir", sanoidCache, "--run-dir", sanoidCache}, words...)...)
 }
 
-// sanoidMonitor returns a contender that lists every snapshot, because its cache is removed before
-// each turn.
+// sanoidMonitor returns a measurement of sanoid without a cache: before each turn the cache is
+// removed, so sanoid lists every snapshot.
 func sanoidMonitor(string) *contender {
 	c := sanoid("`sanoid --monitor-snapshots`, cold", "--monitor-snapshots")
 	c.before = func() error { return freshCache() }
@@ -53,8 +53,9 @@ func freshCache() error {
 	return os.MkdirAll(sanoidCache, 0o755)
 }
 
-// runs compares two programs in the steady state: a run of snap, which takes one snapshot and
-// destroys one snapshot of each disk, and a run of sanoid, which takes one snapshot of each disk.
+// runs is a comparison of two programs in the steady state: a run of snap, which takes one snapshot
+// and destroys one snapshot of each disk, and a run of sanoid, which takes one snapshot of each
+// disk.
 func (r *rig) runs(disks, snapshots int) error {
 	if err := freshCache(); err != nil {
 		return err

@@ -15,8 +15,8 @@ import (
 // minutes on the emulated machine.
 const slowest = 4000
 
-// many is the smallest number of snapshots of each disk at which bench also measures a scan of
-// disks with few snapshots, for comparison.
+// If each disk has at least as many snapshots as the constant many says, bench also measures a scan
+// of disks with few snapshots, for comparison.
 const many = 1000
 
 // scans compares the ways to find the age of each disk's newest snapshot.
@@ -50,8 +50,8 @@ func (r *rig) scans(root string, disks, snapshots int) error {
 	return r.table(disks, fmt.Sprintf("%d disks, %d snapshots each", disks, snapshots), contenders)
 }
 
-// checkOfFew returns a contender for comparison with the check of disks with many snapshots: it
-// checks the same number of disks, on the same pool, but with only 10 snapshots each.
+// checkOfFew returns a measurement of check on disks with only 10 snapshots each, for comparison
+// with disks that have many snapshots. The number of disks is the same, and the pool is the same.
 func (r *rig) checkOfFew(disks int) (*contender, error) {
 	const few = 10
 	root := pool + "/few"
@@ -97,7 +97,7 @@ func listing(root string) *contender {
 	return command("`zfs list -t snapshot -o name,creation`", "zfs", "list", "-Hp", "-t", "snapshot", "-o", "name,creation", "-r", root)
 }
 
-// loop returns a contender that starts one zfs for each disk, as most scripts do.
+// loop returns a measurement of a script that starts one zfs for each disk, as most scripts do.
 func loop(root string, disks int) *contender {
 	script := "for d in $(zfs list -H -o name -r " + root + "); do zfs list -Hp -d 1 -t snapshot -o name,creation -s creation $d | tail -1; done"
 	c := command("a loop with `zfs list -t snapshot` for each disk", "sh", "-c", script)
@@ -115,8 +115,8 @@ func (r *rig) foreign(root string, disks int) error {
 	if err := r.take(root, disks, foreign); err != nil {
 		return err
 	}
-	// If a disk changed a moment ago, a scan does not cache the disk's list of snapshots. So bench
-	// waits before this scrape: then the exporter caches the lists of all disks.
+	// If a disk changed a moment ago, a scan does not cache the disk's list of snapshots. bench
+	// therefore waits before the scrape, so that the exporter caches the lists of all disks.
 	if err := errors.Join(outlive(), r.exporter.scrape()); err != nil {
 		return err
 	}
