@@ -9,13 +9,15 @@ import (
 )
 
 // streams contains the pipes to which a process writes. After the process has ended, streams
-// reports whether another process still has the pipes open; package exec does not report that.
+// reports whether another process still has the pipes open. Package exec does not report whether
+// other processes have the pipes open.
 type streams struct {
 	readers, writers []*os.File
 	copies           sync.WaitGroup
 }
 
-// add connects *end, an output stream of the process, to the writer to by a pipe.
+// add sends an output stream of the process through a pipe to the writer in the argument to. The
+// argument end points to the output stream.
 func (s *streams) add(end *io.Writer, to io.Writer) error {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -27,7 +29,8 @@ func (s *streams) add(end *io.Writer, to io.Writer) error {
 	return nil
 }
 
-// started closes this program's copies of the pipe ends to which the started process writes.
+// started closes this program's write ends of the pipes, because the started process has its own
+// write ends.
 func (s *streams) started() {
 	for _, w := range s.writers {
 		w.Close()

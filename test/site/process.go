@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// BinDir is the directory for the scripts of Config.Bin and Install, the first directory of
-// root's search path on Debian.
+// BinDir is the directory for the scripts in Config.Bin and for the scripts of the method Install.
+// BinDir is the first directory of root's search path on Debian.
 const BinDir = "/usr/local/sbin"
 
 const searchPath = BinDir + ":/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -68,7 +68,7 @@ func (s *Site) StartAs(ctx context.Context, name string, argv ...string) (*Proce
 	return s.Start(ctx, as...)
 }
 
-// as returns the command line that runs argv as another user.
+// as returns the command line that runs argv as the user with the given name.
 func (s *Site) as(name string, argv []string) ([]string, error) {
 	u, err := user.Lookup(name)
 	if err != nil {

@@ -11,9 +11,9 @@ import (
 // Proxmox's programs; test/standin lists the kinds of faults.
 const standinDir = "/run/standin"
 
-// SetPveshFault makes pvesh fail until ClearPveshFault is called. The kind of fault is fail,
-// hang, garbage, empty or unknown. A suffix .qemu, .lxc, .current or .resources of kind limits
-// the fault to one sort of calls; a suffix .once limits the fault to one call.
+// SetPveshFault makes pvesh fail until ClearPveshFault is called. The kind of fault is fail, hang,
+// garbage, empty or unknown. The kind may have a suffix: with .qemu, .lxc, .current or .resources,
+// the fault concerns only one sort of calls; with .once, the fault concerns only one call.
 func (s *Site) SetPveshFault(kind, content string) error {
 	return s.WriteFile(filepath.Join(standinDir, "pvesh."+kind), content)
 }

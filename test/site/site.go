@@ -69,7 +69,7 @@ var setup string
 
 var nameForm = regexp.MustCompile(`^[A-Za-z0-9]+$`)
 
-// Start creates a site with these settings.
+// Start creates a site with the given settings.
 func Start(ctx context.Context, c Config) (*Site, error) {
 	if !nameForm.MatchString(c.Name) {
 		return nil, fmt.Errorf("site: the name %q must consist of letters and digits", c.Name)
