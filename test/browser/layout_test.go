@@ -19,16 +19,16 @@ import (
 // widths lists widths of windows in pixels: of a phone, of a small window and of usual screens.
 var widths = []int64{390, 900, 1280, 1920}
 
-// outside is a script for the page. The script returns each element that reaches beyond the right
-// edge of the window or of the element's card.
+// outside is a script that the test runs in the page. The script returns each element that reaches
+// beyond the right edge of the window or of the element's card.
 const outside = `[...document.querySelectorAll('main *, header *')].filter(e => {
 	const right = e.getBoundingClientRect().right, card = e.closest('#table, .card');
 	return right > innerWidth + .5 || card && right > card.getBoundingClientRect().right + .5;
 }).map(e => e.outerHTML.slice(0, 80)).slice(0, 5)`
 
 // eachSite calls the function look for each path of two sites: a site with 14 disks and all kinds
-// of faults, and a site with 300 disks that asks four nodes. The two sites do not run at the same
-// time, because each of them needs its own fake zfs.
+// of faults, and a site with 300 disks that asks four nodes. Only one of the two sites runs at a
+// time, because each site needs its own fake zfs.
 func eachSite(t *testing.T, look func(t *testing.T, b *tab, s *site, path string)) {
 	for name, c := range map[string]struct {
 		world  zfstest.World

@@ -29,8 +29,8 @@ func (b *tab) disks() []string {
 	return b.text(".guests .name b")
 }
 
-// press clicks on a link and waits until the next page is loaded. The link is the first one that
-// contains the given text, inside the elements that the selector within selects.
+// press clicks on a link and waits until the next page is loaded. The link is the first link with
+// the given text in the elements that the selector in the argument within selects.
 func (b *tab) press(within, text string) {
 	b.t.Helper()
 	eval[bool](b, `(() => { window.leaving = true; const all = [...document.querySelectorAll('`+within+` a')];
@@ -71,7 +71,7 @@ func TestFilters(t *testing.T) {
 }
 
 // A guest is one row of the table; a click shows the guest's disks, and a second click hides them.
-// All healthy guests together are one line.
+// All healthy guests share one row of the table.
 func TestGuestsOpenAndFold(t *testing.T) {
 	b := newTab(t, newSite(t, estate(), watched, asked).url)
 	b.open("/")

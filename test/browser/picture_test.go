@@ -115,8 +115,9 @@ pre { margin: 0; font: inherit; } b { font-weight: 400; } .red { color: #ff7b72;
 </style><pre>` + strings.TrimSpace(text) + "</pre>"
 }
 
-// quantized returns the picture with at most 256 colours, in a file of a third of the size; a
-// person sees no difference. quantized replaces similar shades by the most frequent one of them.
+// quantized returns the picture with at most 256 colours. The picture's file becomes a third as
+// large, and a person sees no difference. quantized replaces similar shades by the most frequent
+// one of them.
 func quantized(t *testing.T, shot []byte) []byte {
 	t.Helper()
 	full, err := png.Decode(bytes.NewReader(shot))

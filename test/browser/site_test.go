@@ -77,8 +77,8 @@ func (s *site) forward(d time.Duration) {
 	s.at = s.at.Add(d)
 }
 
-// read makes the exporter read the pools as a scrape does. read first waits for the end of the
-// readings that pages have started.
+// read makes the exporter read the pools as a scrape does. Before that, read waits for the end of
+// all reads of the pools that page loads have started.
 func (s *site) read() {
 	s.t.Helper()
 	require.Eventually(s.t, s.store.Quiet, timeout, time.Millisecond)
