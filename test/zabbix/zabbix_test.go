@@ -2,7 +2,7 @@
 
 // Package zabbix tests the template of deploy/zabbix in real Zabbix servers (make test-zabbix): the
 // server imports the template, raises an event for each of several faults, and ends one event. Go
-// builds the package only with the tag zabbix.
+// builds package zabbix only with the build tag zabbix.
 package zabbix
 
 import (
@@ -79,8 +79,8 @@ func freePort(t *testing.T) int {
 	return listener.Addr().(*net.TCPAddr).Port
 }
 
-// until polls reached until reached returns true, because no event announces when Zabbix has done
-// its work.
+// until polls the function in the argument reached until this function returns true, because no
+// event announces when Zabbix has done its work.
 func (s *server) until(what string, reached func() bool) {
 	s.t.Helper()
 	for !reached() {
@@ -153,8 +153,8 @@ func (s *server) problems() []string {
 	return names
 }
 
-// faulty returns the metrics of an exporter with many faults at the same time. Each of these faults
-// belongs to a different alert.
+// faulty returns the metrics of an exporter with many faults at the same time. Each fault in the
+// returned metrics belongs to a different alert.
 func faulty(t *testing.T) string {
 	t.Helper()
 	served, err := os.ReadFile("../../exporter/testdata/metrics.prom")
@@ -183,8 +183,9 @@ snapwatch_disk_comparison{dataset="tank/b/vm-102-disk-0",disk="vm-102-disk-0",ou
 }
 
 // become returns an exporter's metrics after a disk, guest or pool has changed to the given state.
-// The argument of selects the lines of this disk, guest or pool in the metric family: the line with
-// the given state gets the value 1, the lines with all other states get the value 0.
+// The argument of is a part of the metric's labels, which names the disk, guest or pool: of the
+// lines with this part, the line with the given state gets the value 1, and the other lines get the
+// value 0.
 func become(text, family, of, state string) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
@@ -196,10 +197,10 @@ func become(text, family, of, state string) string {
 	return b.String()
 }
 
-// TestTemplate imports the template without any error. Zabbix then discovers pools, owners,
-// guests and disks. Zabbix raises one event for each fault, and ends the event of a stale disk
-// when a snapshot has arrived. Most hosts ask no owner, so a discovery that finds no owner must
-// not be an error.
+// TestTemplate imports the template without any error. After the import, Zabbix discovers pools,
+// owners, guests and disks. Zabbix raises one event for each fault, and ends the event of a stale
+// disk when a snapshot has arrived. Most hosts ask no owner, so a discovery that finds no owner
+// must not be an error.
 func TestTemplate(t *testing.T) {
 	const stale = "tank/b/vm-103-disk-0"
 	served := faulty(t)
