@@ -16,8 +16,8 @@ var suites = []suite{
 	{"deploy/", [][]string{{"-short", "-tags", "deploy", "-run", "Rules|EveryAlert", "./deploy"}, {"-tags", "deploy", "-run", "TestTheSameAlerts.*/faults,_plain$", "./deploy"}, {"-tags", "deploy", "-run", "RulesAgree", "./test/sim", "-weeks", "2"}}},
 }
 
-// mutants lists the breaks of the code that the tests must catch. Each is a mistake that a person
-// could make.
+// mutants lists the breaks of the code that the tests must catch. Each mutant is a mistake that a
+// person could make.
 var mutants = slices.Concat([]mutant{
 	// Mutants of the choice between the old and the changed configuration of the exporter.
 	{"exporter/configfile.go", `if !reflect.DeepEqual(last.config, config.Default()) {`, `if false {`, "not report that the configuration file is gone"},
@@ -41,7 +41,7 @@ var mutants = slices.Concat([]mutant{
 	{"exporter/page/guests.go", `d.Problem != "" || d.Unlisted != ""`, `false`, "show the last state of a disk in place of the reason why it is unreadable"},
 	{"exporter/page/guests.go", `, worse(a.was, b.was))`, `)`, "sort stale guests of an unreadable pool behind fresh ones"},
 	{"exporter/page/rows.go", `if g.State != checker.OK || g.Open {`, `if g.State == checker.Critical || g.Open {`, "fold guests with warnings"},
-	// Mutants of requests that the exporter answers together.
+	// Mutants of the code with which the exporter answers several requests together.
 	{"exporter/together.go", `deadline.Sub(b.deadline).Abs() <= similar`, `true`, "cut off a patient request at an urgent request's deadline"},
 	{"exporter/together.go", `deadline.Before(b.deadline)`, `false`, "answer after the deadline"},
 	{"exporter/together.go", `len(b.request.Disks)+len(request.Disks) <= checker.MaxCompareDisks`, `true`, "look up more disks together than one request may name"},

@@ -12,7 +12,8 @@ import (
 )
 
 // The old text of each mutant occurs exactly once in the mutant's file. If the old text no longer
-// occurs, the mutant changes nothing; without this test, only the nightly tests would notice that.
+// occurs, the mutant changes nothing. Without this test, only the nightly tests would notice a
+// mutant that changes nothing.
 func TestEachMutantApplies(t *testing.T) {
 	all := slices.Clone(mutants)
 	for _, m := range labMutants {
