@@ -1,5 +1,5 @@
 // Package retention compares snapwatch's rotation with a second implementation of the rules in
-// docs/replication.md. The two implementations share no code.
+// docs/replication.md. The code of the second implementation is independent of snapwatch's code.
 package retention
 
 import (
@@ -23,7 +23,8 @@ var lengths = []string{"frequently", "hourly", "daily", "weekly", "monthly", "ye
 
 var ours = regexp.MustCompile(`^autosnap_\d{4}-\d\d-\d\d_\d\d:\d\d:\d\d_([a-z]+)$`)
 
-// classOf returns the index of a snapshot's class in lengths, -1 if the snapshot has no such class.
+// classOf returns the index of a snapshot's class in the list lengths, -1 if the snapshot has no
+// class of the list.
 func classOf(s zfs.Snapshot) int {
 	name := ours.FindStringSubmatch(s.Name)
 	if name == nil {
@@ -82,8 +83,8 @@ func goes(words map[string]int, list []zfs.Snapshot, now time.Time) (names []str
 	return names
 }
 
-// keeps reports whether the retention keeps the snapshot s for a class of which it keeps n
-// snapshots.
+// keeps reports whether the retention keeps the snapshot s for the given class. The argument n is
+// the number of snapshots that the retention keeps of the class.
 func keeps(class, n int, s zfs.Snapshot, counted []zfs.Snapshot, zone *time.Location) bool {
 	mine := period(class, s.Creation.In(zone))
 	var first, firstLong *zfs.Snapshot // the first snapshots in the period of s
