@@ -44,7 +44,7 @@ func boot(t *testing.T, job string, options ...string) result {
 }
 
 // TestHangsOnce: if a machine hangs at boot, test/lab/boot starts the machine again, and the job
-// runs. Compared with a machine that does not hang, the output has one more line.
+// runs. test/lab/boot prints one line more than for a machine that does not hang.
 func TestHangsOnce(t *testing.T) {
 	r := boot(t, "echo done; exit 7", "--hang", "1")
 	assert.Equal(t, 7, r.code)
@@ -77,8 +77,8 @@ func assertLast(t *testing.T, r result) {
 	assert.NotContains(t, r.stderr, "line 10.\n")
 }
 
-// TestHangsLater: boot ends a machine whose programs are all stopped, and prints the console and
-// the last output of the job.
+// TestHangsLater: all programs of a machine are stopped. test/lab/boot ends the machine, and prints
+// the console and the last output of the job.
 func TestHangsLater(t *testing.T) {
 	r := boot(t, lines+"kill -STOP -1; exec sleep infinity")
 	assert.Equal(t, 125, r.code)
@@ -94,8 +94,8 @@ func TestTimeIsUp(t *testing.T) {
 	assertLast(t, r)
 }
 
-// TestCountedSleep: a machine whose clock counts instructions skips the time in which the job
-// sleeps.
+// TestCountedSleep: the clock of the machine counts instructions. When the job sleeps, the machine
+// skips the time of the sleep.
 func TestCountedSleep(t *testing.T) {
 	r := boot(t, "sleep 600; echo done", "--icount")
 	assert.Zero(t, r.code)
