@@ -22,7 +22,8 @@ func main() {
 	}
 }
 
-// These are the dataset names of the guest's disk on the nodes A and B and on host C.
+// diskA, diskB and diskC are the dataset names of the guest's disk on the nodes A and B and on host
+// C.
 const (
 	diskA = "ta/data/vm-100-disk-0"
 	diskB = "tb/data/vm-100-disk-0"

@@ -42,8 +42,8 @@ func zfs(args []string, now time.Time) int {
 	return 0
 }
 
-// printDataset prints a dataset's properties. The dataset has one snapshot, taken at made, or none
-// if snapshot is empty.
+// printDataset prints a dataset's properties. The dataset has one snapshot, which was taken at the
+// time made; if the argument snapshot is empty, the dataset has no snapshot.
 func printDataset(out io.Writer, dataset, snapshot string, properties []string, made time.Time) {
 	for _, p := range properties {
 		value := "-"

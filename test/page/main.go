@@ -18,8 +18,8 @@ import (
 	"snapwatch/test/site"
 )
 
-// These constants are the machine's address in QEMU's network, and the two ports that QEMU forwards
-// to the machine: one to the exporter, one to this program.
+// The constant address is the machine's address in QEMU's network. exporterPort and controlPort are
+// the two ports that QEMU forwards to the machine: one to the exporter, one to this program.
 const (
 	address      = "10.0.2.15"
 	exporterPort = ":10191"
@@ -164,8 +164,8 @@ var deeds = map[string]func(context.Context) error{
 	},
 }
 
-// table replaces the device-mapper table of the device below the pool frail, and then calls the
-// function then.
+// table replaces the device-mapper table of the device below the pool frail. Afterwards table calls
+// the function in the argument then.
 func table(ctx context.Context, to string, then func() error) error {
 	for _, argv := range [][]string{
 		{"dmsetup", "suspend", "--nolockfs", "--noflush", "frail"},

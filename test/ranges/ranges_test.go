@@ -30,8 +30,8 @@ func number(t *rapid.T, what string) float64 {
 
 func text(n float64) string { return strconv.FormatFloat(n, 'f', -1, 64) }
 
-// aRange draws any range in the form of the guidelines, including ranges that end before they
-// start.
+// aRange draws any range in the form of the Monitoring Plugins guidelines, including ranges that
+// end before they start.
 func aRange(t *rapid.T) string {
 	start := rapid.SampledFrom([]string{"", "~:", "n:"}).Draw(t, "start")
 	if start == "n:" {
