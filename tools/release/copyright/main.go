@@ -120,8 +120,8 @@ func stanza(module, dir string) (string, error) {
 	return fmt.Sprintf("\nFiles: %s/*\nCopyright: %s\nLicense: %s\n%s", module, strings.Join(holders, "\n "), name, indent(licence)), nil
 }
 
-// Every Debian system has the text of the licence apache, and of no other licence that this program
-// knows.
+// Of the licences that licenceOf knows, only the text of the licence apache is on every Debian
+// system.
 const apache = "Apache-2.0"
 
 // licenceOf returns Debian's short name of a licence. licenceOf recognizes a licence by phrases
