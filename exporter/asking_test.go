@@ -38,8 +38,8 @@ func (o *owner) ask(ctx context.Context, _ time.Duration, r checker.Report) (map
 	return said, []checker.NodeAnswer{node}
 }
 
-// alive returns the answer of an owner: guest 101, whose newest snapshot is a _stopped one, has
-// been alive since the given time, and the owner also has guest 300.
+// alive, a function, returns the answer of an owner: guest 101, whose newest snapshot is a _stopped
+// one, has been alive since the given time, and the owner also has guest 300.
 func alive(since time.Time) func(checker.Report) (map[string][]checker.Evidence, checker.NodeAnswer) {
 	return func(r checker.Report) (map[string][]checker.Evidence, checker.NodeAnswer) {
 		said := map[string][]checker.Evidence{}
@@ -56,7 +56,8 @@ func alive(since time.Time) func(checker.Report) (map[string][]checker.Evidence,
 	}
 }
 
-// asks configures the exporter to ask the given node, and to read the pools again at each scrape.
+// asks, a function, configures the exporter to ask the given node, and to read the pools again at
+// each scrape.
 func asks(node *owner) func(*Settings) {
 	return func(s *Settings) {
 		s.Ask, s.Reuse = node.ask, 0
@@ -261,8 +262,8 @@ func TestAnAnswerIsAboutWhatWasAsked(t *testing.T) {
 	assert.Equal(t, start.Add(time.Minute), nodes[0].Now)
 }
 
-// An answer that arrived while this host's clock was ahead has a time in the future. Such an answer
-// counts as too old.
+// An answer that arrived while this host's clock was ahead has a time in the future. An answer with
+// a time in the future counts as too old.
 func TestAnAnswerFromTheFutureIsTooOld(t *testing.T) {
 	for ahead, tooOld := range map[time.Duration]bool{0: false, time.Minute: false, time.Hour: true, 365 * 24 * time.Hour: true} {
 		a := asking{}

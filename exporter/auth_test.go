@@ -52,7 +52,7 @@ func TestOnlyThisHostsNamesOnLoopback(t *testing.T) {
 
 // A web configuration that requires certificates does not prove that clients show one: a server
 // that was started without TLS serves plain HTTP even if the file changes afterwards. Only a
-// request over TLS with a certificate counts.
+// request over TLS with a certificate counts as authenticated.
 func TestACertificateIsShown(t *testing.T) {
 	r := newRig(t, world())
 	s := server()

@@ -163,9 +163,9 @@ func (w wanted) add(dataset string, asked checker.SnapshotRef) {
 	w[pool][dataset+"@"+asked.Name] = true
 }
 
-// renamed answers about a disk if the dataset named in the request does not exist. A disk with the
-// same name in another dataset is the renamed disk if the disk has, by guid, the asker's newest
-// snapshot. If no disk has this snapshot, the requested disk is gone.
+// renamed, a method, answers about a disk if the dataset named in the request does not exist. A
+// disk with the same name in another dataset is the renamed disk if the disk has, by guid, the
+// asker's newest snapshot. If no disk has the asker's newest snapshot, the requested disk is gone.
 func (s *Store) renamed(d *checker.ComparedDisk, same []checker.Result, here view, asked checker.SnapshotRef, found map[string]scan.Lookup, problems map[string]string) {
 	for _, k := range same {
 		if d.Problem = cmp.Or(problems[zfs.Pool(k.Dataset)], found[k.Dataset+"@"+asked.Name].Problem); d.Problem != "" {
@@ -243,8 +243,8 @@ func (s *Store) describe(d *checker.ComparedDisk, is checker.Result, here view, 
 	}
 }
 
-// excluded returns why snap takes no snapshots of the disk on this host, "" if snap takes
-// snapshots of it.
+// excluded, a method, returns why snap takes no snapshots of the disk on this host, "" if snap
+// takes snapshots of the disk.
 func (s *Store) excluded(is checker.Result) string {
 	switch {
 	case is.NoSnap.Excludes():
@@ -255,8 +255,8 @@ func (s *Store) excluded(is checker.Result) string {
 	return s.config().IgnoredFor(is.Dataset, is.VMID)
 }
 
-// covers reports whether the exporter searches a dataset for disks. For the dataset "" covers
-// reports whether the exporter searches all datasets.
+// covers, a method, reports whether the exporter searches a dataset for disks. If the argument
+// dataset is "", covers reports whether the exporter searches all datasets.
 func (s *Store) covers(dataset string) bool {
 	if dataset == "" {
 		return len(s.config().Datasets) == 0

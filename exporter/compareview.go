@@ -9,7 +9,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// view indexes a report for comparisons.
+// view is an index of a report, in which comparisons look up disks and pools.
 type view struct {
 	byName map[string][]checker.Result
 	// templates contains the VMIDs of guests that have a template's disk.
@@ -57,10 +57,10 @@ func look(r checker.Report) view {
 	return v
 }
 
-// meant returns the disk to which a request refers: the dataset named in the request, or without
-// a dataset the only disk with the requested name. Another disk of the same name never replaces a
-// named dataset. If meant returns nil for the disk and "" for the problem, the disk is absent,
-// and same contains the disks with the requested name.
+// meant, a method, returns the disk to which a request refers: the dataset named in the request, or
+// without a dataset the only disk with the requested name. Another disk of the same name never
+// replaces a named dataset. If meant returns nil for the disk and "" for the problem, the disk is
+// absent, and same contains the disks with the requested name.
 func (v view) meant(asked checker.CompareDisk, covers func(dataset string) bool) (is *checker.Result, same []checker.Result, problem string) {
 	same = v.byName[asked.Disk]
 	var names []string

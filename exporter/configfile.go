@@ -114,9 +114,9 @@ func (f *configFile) look(wanted func(os.FileInfo) bool) {
 	}
 }
 
-// settled reports whether the configuration file has changed since the last reading and is old
-// enough to be complete. A file that could not be used counts as changed each time, because its
-// permissions may have been corrected without a change of the file.
+// settled, a method, reports whether the configuration file has changed since the last reading and
+// is old enough to be complete. A file that could not be used counts as changed each time, because
+// its permissions may have been corrected without a change of the file.
 func (f *configFile) settled(info os.FileInfo) bool {
 	if f.current.Load().problem == "" && sameFile(info, f.read) {
 		return false
@@ -125,7 +125,7 @@ func (f *configFile) settled(info os.FileInfo) bool {
 	return ago < 0 || ago >= configSettled
 }
 
-// gone reports a missing configuration file as a problem, unless the file never existed.
+// gone, a method, reports a missing configuration file as a problem, unless the file never existed.
 func (f *configFile) gone(err error) {
 	last := f.current.Load()
 	if !reflect.DeepEqual(last.config, config.Default()) {

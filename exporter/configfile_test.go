@@ -76,8 +76,8 @@ func TestAChangedConfigurationIsTakenBetweenTwoScans(t *testing.T) {
 }
 
 // If the key datasets of the configuration has changed, the exporter immediately reads the new
-// datasets, even if the last reading of the pools could still be reused. A disk outside of the new
-// datasets is not missing.
+// datasets, even if the last reading of the pools could still be reused. A disk outside of the
+// datasets of the new configuration does not count as missing.
 func TestOtherDatasetsAreReadAtOnce(t *testing.T) {
 	c := newConfigured(t, narrowed)
 	metrics := c.scrape()
@@ -141,8 +141,8 @@ func TestAConfigurationThatIsGone(t *testing.T) {
 	assert.Equal(t, "1", c.state(c.scrape(), "tank/b/vm-103-disk-0", "vm-103-disk-0", "103", "excluded"))
 }
 
-// An editor may move the configuration file away and back while the exporter reads it. The exporter
-// must not take the absence of the file for an empty configuration.
+// An editor may move the configuration file away and back while the exporter reads it. If the
+// configuration file is absent for a moment, the exporter must not use an empty configuration.
 func TestTheFileGoesBetweenLookAndRead(t *testing.T) {
 	c := newConfigured(t, narrowed)
 	load := c.file.load

@@ -40,7 +40,8 @@ type connection struct {
 	idle  bool
 }
 
-// changed records that a connection changed its state, as the hook [http.Server.ConnState].
+// changed, a method, records that a connection changed its state, as the hook
+// [http.Server.ConnState].
 func (c *connections) changed(conn net.Conn, state http.ConnState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -77,12 +78,12 @@ func hostOf(conn net.Conn) string {
 	return address.String()
 }
 
-// openConnection is a key in a request's context. The value is the function that records whether
-// the request's body is missing.
+// openConnection is a key in a request's context. The context's value for this key is the function
+// that records whether the request's body is missing.
 type openConnection struct{}
 
-// noted stores in the context of a new connection the function that records a missing body, as
-// the hook [http.Server.ConnContext].
+// noted, a method, stores in the context of a new connection the function that records a missing
+// body, as the hook [http.Server.ConnContext].
 func (c *connections) noted(ctx context.Context, conn net.Conn) context.Context {
 	return context.WithValue(ctx, openConnection{}, func(owesBody bool) { c.owes(conn, owesBody) })
 }
@@ -122,8 +123,8 @@ func (c *connections) makeRoom(host string) {
 	_ = victim.Close()
 }
 
-// timed returns a handler that first sets a deadline for reading the request's body, and then calls
-// the handler next.
+// timed, a function, returns a handler that first sets a deadline for reading the request's body,
+// and then calls the handler next.
 func timed(next http.Handler, limit time.Duration) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength != 0 && r.Body != nil {
@@ -145,7 +146,7 @@ func timed(next http.Handler, limit time.Duration) http.Handler {
 }
 
 // timedBody is a request's body that removes the read deadline when the body has been read.
-// Otherwise the deadline would make the server believe that the client has disconnected.
+// If the deadline remained, it would make the server believe that the client has disconnected.
 type timedBody struct {
 	io.ReadCloser
 	control *http.ResponseController

@@ -27,8 +27,8 @@ type textPage struct {
 	labels []byte // of all series; each series refers to its parts
 	now    time.Time
 	config config.Config
-	// value is the number that was printed last, and text is its printed form. The printed form is
-	// used again for the same number, because many disks have the same limits.
+	// value is the number that was printed last, and text is its printed form. If the next number
+	// is the same, text is used again, because many disks have the same limits.
 	value float64
 	text  []byte
 }
@@ -131,7 +131,8 @@ func (p *textPage) sample(name string, s *textSeries, between, last []byte, valu
 	}
 }
 
-// printed returns the value as text. The returned bytes are valid until the next call of printed.
+// printed, a method, returns the value as text. The returned bytes are valid until the next call of
+// printed.
 func (p *textPage) printed(value float64) []byte {
 	if value != p.value {
 		p.value, p.text = value, appendValue(p.text[:0], value)
@@ -181,7 +182,7 @@ func (p *textPage) limits() {
 	}
 }
 
-// each prints a metric with one line for each disk.
+// each, a method, prints a metric with one line for each disk.
 func (p *textPage) each(m metric, value func(*textSeries) float64) {
 	p.family(m)
 	for i := range p.series {
@@ -218,9 +219,9 @@ func (p *textPage) created() {
 	p.dated(diskCreated, func(s *textSeries) time.Time { return s.Created }, seconds)
 }
 
-// newest returns the creation time of the disk's newest known managed snapshot, the zero time if
-// there is none. A disk that cannot be read keeps its last known time, because without this time
-// the alert for the disk's age would end.
+// newest, a function, returns the creation time of the disk's newest known managed snapshot, the
+// zero time if there is none. A disk that cannot be read keeps its last known time, because without
+// this time the alert for the disk's age would end.
 func newest(d *checker.Result) time.Time {
 	if d.Newest == nil {
 		return time.Time{}
@@ -228,8 +229,8 @@ func newest(d *checker.Result) time.Time {
 	return d.Newest.Creation
 }
 
-// dated prints a metric that is a time of each disk. If the function of returns the zero time for a
-// disk, the disk has no line.
+// dated, a method, prints a metric that is a time of each disk. The argument `of` is a function
+// that returns this time. If the time is zero for a disk, the disk has no line.
 func (p *textPage) dated(m metric, of func(*textSeries) time.Time, value func(time.Time) float64) {
 	begun := false
 	for i := range p.series {

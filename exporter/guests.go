@@ -17,7 +17,7 @@ type lookedAt struct {
 	// stirred is true if a disk has changed since the last lookup for guests. open is true if the
 	// last lookup had questions whose answers may have changed.
 	stirred, open bool
-	// looking is locked during a lookup for guests.
+	// looking is a lock that is held during a lookup for guests.
 	looking sync.Mutex
 }
 
@@ -42,7 +42,7 @@ func (l *lookedAt) stir() {
 	l.stirred = true
 }
 
-// due reports whether another lookup for guests is needed.
+// due, a method, reports whether another lookup for guests is needed.
 func (l *lookedAt) due() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -51,7 +51,7 @@ func (l *lookedAt) due() bool {
 	return due
 }
 
-// with returns the pools with the stored facts added to their disks.
+// with, a method, returns the pools with the stored facts added to their disks.
 func (l *lookedAt) with(pools []checker.Pool) []checker.Pool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -91,7 +91,7 @@ func (l *lookedAt) learn(pools []checker.Pool, open bool) {
 
 // lookAtGuests looks up the facts needed to judge guests if a disk has changed since the last
 // lookup, or if the last lookup had questions whose answers may have changed. lookAtGuests waits
-// for the lookup at most until ctx ends. A longer lookup continues in the background.
+// for the lookup at most until ctx ends. A lookup that takes longer continues in the background.
 func (s *Store) lookAtGuests(ctx context.Context) {
 	if !s.looked.looking.TryLock() {
 		return // another lookup is under way

@@ -16,7 +16,7 @@ type health struct {
 
 	mu    sync.Mutex
 	known map[string]*checker.Health
-	// busy contains the pools for which zpool is running.
+	// busy is the set of the pools for which zpool is running.
 	busy map[string]bool
 }
 
@@ -58,15 +58,15 @@ func (h *health) learn(pool string, known *checker.Health) {
 	delete(h.busy, pool)
 }
 
-// of returns the last known health of a pool, nil before the first reading. Callers must not
-// change the returned health.
+// of, a method, returns the last known health of a pool, nil before the first reading. Callers must
+// not change the returned health.
 func (h *health) of(pool string) *checker.Health {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.known[pool]
 }
 
-// quiet reports whether no reading of a pool's health is running.
+// quiet, a method, reports whether no reading of a pool's health is running.
 func (h *health) quiet() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -75,7 +75,7 @@ func (h *health) quiet() bool {
 
 var (
 	poolStatus = newMetric("pool_status",
-		"How severe this verdict on the pool is: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN; 0 if it does not apply. snapwatch check gives the pool the worst of them.", "pool", "state")
+		"How severe this verdict on the pool is: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN; 0 if it does not apply. snapwatch check gives the pool the verdict with the worst state.", "pool", "state")
 	poolFill = newMetric("pool_fill_ratio",
 		"Used part of the pool, from 0 to 1. Absent until zpool has answered.", "pool")
 	poolSize = newMetric("pool_size_bytes",
@@ -87,7 +87,7 @@ var (
 	poolErrors = newMetric("pool_permanent_errors",
 		"How many permanent errors ZFS reports in the pool.", "pool")
 	poolDeviceErrors = newMetric("pool_device_errors",
-		"How many errors the pool's devices have counted since zpool clear or the import, each where it was counted.", "pool", "kind")
+		"How many errors the pool's devices and groups of devices have counted since zpool clear or the import.", "pool", "kind")
 	poolHealthRead = newMetric("pool_health_timestamp_seconds",
 		"When zpool last reported the pool's health.", "pool")
 	poolDamageRead = newMetric("pool_damage_report_timestamp_seconds",

@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// historyTime is the greatest duration of a listing of one disk's snapshots. The duration is
-	// limited because the pool's other listings wait meanwhile.
+	// historyTime is the greatest duration of a listing of one disk's snapshots. A listing's
+	// duration is limited because the pool's other listings wait for the end of the running one.
 	historyTime = 10 * time.Second
 	// historyAge is the time for which a list of a disk's snapshots is used if the disk shows no
 	// change.

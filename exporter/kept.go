@@ -23,7 +23,7 @@ func newer(read, before []checker.Disk, forgotten func(checker.Disk) bool) []che
 }
 
 // keepNewest gives disks that could not be read the newest snapshot that the earlier scan found.
-// Without this snapshot the alert for the disk's age would end.
+// If a disk had no newest snapshot in the metrics, the alert for the disk's age would end.
 func keepNewest(read, before []checker.Disk) {
 	failed := func(d checker.Disk) bool { return d.Problem != "" && d.Newest == nil }
 	if !slices.ContainsFunc(read, failed) {

@@ -84,8 +84,8 @@ func answerOf(answer checker.CompareAnswer, pool string) []*checker.ComparedDisk
 }
 
 // farBehind reports whether the disk has the asker's newest snapshot, and also a snapshot that is
-// at least [scan.BehindFrom] younger. Then a listing of the snapshots between the two is
-// worthwhile.
+// at least [scan.BehindFrom] younger. Only such a disk is worth a listing of the snapshots between
+// these two snapshots.
 func farBehind(d checker.ComparedDisk, asked checker.SnapshotRef) bool {
 	holds := (d.Presence == checker.AsSnapshot || d.Presence == checker.AsBookmark) && d.PresenceGUID == asked.GUID
 	return d.Problem == "" && holds && d.Newest != nil && d.Newest.Creation.Sub(asked.Creation) >= scan.BehindFrom

@@ -26,9 +26,9 @@ func newMetric(name, help string, labels ...string) metric {
 	return metric{namespace + name, help, labels, prometheus.NewDesc(namespace+name, help, labels, nil)}
 }
 
-// byDisk returns the names of the labels that every series about a disk has. The values of these
-// labels never change while the dataset exists, because a changed label would create a second
-// series.
+// byDisk returns the names of the labels that every series about a disk has. The value of such a
+// metric label never changes while the disk's dataset exists, because a changed label would create
+// a second series.
 func byDisk(more ...string) []string {
 	return append([]string{"pool", "dataset", "disk", "vmid"}, more...)
 }
@@ -66,7 +66,7 @@ var (
 	poolDisks = newMetric("pool_disks",
 		"How many guests' disks the pool holds.", "pool")
 	expectUnmet = newMetric("expect_unmet",
-		"How many entries under expect: in the configuration no disk here is of. One that names a disk in full, as its owner does, is left to what the owner says.")
+		"How many entries under expect: in the configuration match no disk here. An entry with the full name of a dataset on the owner does not count, because the owner's answer decides about it.")
 	timeSeconds = newMetric("time_seconds",
 		"The time of this host's clock at the scrape.")
 )
@@ -90,8 +90,8 @@ func limitSeconds(l checker.Limit) float64 { return l.Range.End }
 
 var nodeName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,62})$`)
 
-// node returns the value of label:running if it can be a node's name, else "invalid". The value
-// may have been received with a stream and contain any text.
+// node returns the value of label:running if it can be a node's name, else "invalid". The argument
+// label may have been received with a stream and contain any text.
 func node(label string) string {
 	switch {
 	case label == "":

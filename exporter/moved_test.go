@@ -13,8 +13,8 @@ import (
 )
 
 // One guest is migrated to another node, and a second guest is destroyed, as Proxmox does it. The
-// exporter does not report the disks of these guests as missing. The exporter does report a lost
-// copy, and a lost disk of a guest that is still on the node.
+// exporter does not report the disks of the migrated or destroyed guest as missing. The exporter
+// does report a lost copy, and a lost disk of a guest that is still on the node.
 func TestMigrationAndDestroyOnANodeMissNothing(t *testing.T) {
 	var owners atomic.Pointer[pve.Owners]
 	owners.Store(&pve.Owners{Node: "pve1", Of: map[int]string{100: "pve1", 101: "pve1", 102: "pve1"}})

@@ -18,7 +18,7 @@ var (
 	pruneExpected = newMetric("prune_expected",
 		"1 if prune is registered in cron on this host, else 0.")
 	pruneLimit = newMetric("prune_limit_seconds",
-		"How long ago the last good run of prune may have ended: twice the longest time between two starts by cron on this host, which is taken to be an hour where that is not known, and four hours.")
+		"How long ago the last good run of prune may have ended: four hours plus twice the longest time between two starts by cron on this host. If the longest time is not known, it counts as an hour.")
 	pruneReadable = newMetric("prune_report_readable",
 		"1 if the report of the last run of prune could be read, or there is none, else 0.")
 )

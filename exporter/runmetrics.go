@@ -28,7 +28,7 @@ var (
 	runExpected = newMetric("run_expected",
 		"1 if snap is registered on this host, in cron or as a timer, else 0.")
 	runLimit = newMetric("run_limit_seconds",
-		"How long ago the last good run of snap may have ended: three times the longest time between two starts by cron on this host, which is taken to be a quarter of an hour where that is not known, as where a timer starts it.")
+		"How long ago the last good run of snap may have ended: three times the longest time between two starts by cron on this host. If the longest time is not known, for example because a timer starts snap, it counts as a quarter of an hour.")
 	runUnprotected = newMetric("run_unprotected_disks",
 		"Disks of running guests that the last run of snap could not cover, by reason.", "reason")
 	runFrozen = newMetric("run_frozen_seconds",
@@ -40,11 +40,11 @@ var (
 	runDue = newMetric("run_due_snapshots",
 		"Snapshots that snap should have destroyed and did not when it last read the pool, without held and cloned ones. Absent if that was more than 8 days ago.", "pool")
 	runLocked = newMetric("run_locked_guests",
-		"Guests that Proxmox had locked for more than an hour at the last run of snap, so that it rotated nothing of them.")
+		"Guests that Proxmox had locked for more than an hour at the last run of snap, so that the run rotated no snapshots of these guests.")
 	runReserves = newMetric("run_snapshot_reserve_bytes",
-		"What the snapshots of thick volumes (refreservation) of running guests reserved at the last run of snap. Absent where no room of the pool is known.", "pool")
+		"The space that the snapshots of thick volumes (refreservation) of running guests reserved at the last run of snap. Absent if no recent run has read the pool's free space.", "pool")
 	runShort = newMetric("run_short_of_room",
-		"1 if the pool may lack the room for the next snapshots of thick volumes, as the last run of snap saw it, else 0. Absent where no room of the pool is known.", "pool")
+		"1 if the pool may lack the room for the next snapshots of thick volumes, as the last run of snap saw it, else 0. Absent if no recent run has read the pool's free space.", "pool")
 	runReadable = newMetric("run_report_readable",
 		"1 if the report of the last run could be read, or there is none, else 0.")
 )
@@ -65,8 +65,8 @@ type Runs struct {
 	Limit func() time.Duration
 }
 
-// runCollector turns the report of the last run of snap, or of prune, into metrics. The report is
-// read for each scrape.
+// runCollector turns the report of the last run of snap, or of prune, into metrics. Each scrape
+// reads the report again.
 type runCollector struct {
 	Runs
 	metrics                   []metric
@@ -132,7 +132,7 @@ func sendRun(out sink, last report.Run) {
 	}
 }
 
-// sendDue sends the number of due snapshots of each pool.
+// sendDue sends, for each pool, the number of snapshots that are due to be destroyed.
 func sendDue(out sink, due metric, last report.Run) {
 	pools := map[string]int{}
 	for place, b := range last.Backlogs {
@@ -158,7 +158,7 @@ func WriteTextfile(path string, run report.Run) error {
 	return writeTextfile(path, snapCollector(only(run)))
 }
 
-// only returns the Runs of a host on which run was the only run.
+// only, a function, returns the Runs of a host on which run was the only run.
 func only(run report.Run) Runs {
 	return Runs{Last: func() (report.Run, error) { return run, nil }}
 }

@@ -110,7 +110,7 @@ const (
 )
 
 // refreshed starts a scan for each request, and waits for the scan within the request's timeout.
-// After the wait the handler next answers from the stored results.
+// After the wait for the scan, the handler in the argument next answers from the stored results.
 func refreshed(store *Store, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), timeoutOf(r))

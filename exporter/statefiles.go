@@ -17,7 +17,7 @@ import (
 )
 
 // InventoryName is the name of the file in the state directory with the inventory of disks. The
-// commands check and forget also use this file.
+// commands check and forget also use the inventory's file.
 const InventoryName = "seen.json"
 
 // inventoryFile is the inventory of disks, in memory and in a file. If another process changes
@@ -28,8 +28,8 @@ type inventoryFile struct {
 
 	mu    sync.Mutex
 	known scan.Inventory
-	// same contains the size and times of the file when its contents last equalled known, nil if
-	// there is no such file.
+	// same has the size and times that the file had when its contents were last equal to the field
+	// known, nil if the inventory has no file.
 	same os.FileInfo
 	// problem says why the inventory could not be saved, nil if it was saved.
 	problem error
@@ -79,8 +79,8 @@ func (f *inventoryFile) hear(nodes []checker.NodeAnswer, now time.Time) {
 	f.change(now, func(known scan.Inventory) (scan.Inventory, bool) { return known.Heard(nodes, now) })
 }
 
-// change applies a function to the inventory. The applied function reports whether it changed the
-// inventory.
+// change applies a function to the inventory. The function's second result reports whether the
+// function changed the inventory.
 func (f *inventoryFile) change(now time.Time, change func(scan.Inventory) (scan.Inventory, bool)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -190,7 +190,7 @@ func (s *Store) saveCache() {
 	}
 }
 
-// remembers reports whether the inventory and the cache are saved for the next process.
+// remembers, a method, reports whether the inventory and the cache are saved for the next process.
 func (s *Store) remembers(now time.Time) bool {
 	return len(s.inventory.notes(now)) == 0 && s.cacheProblem.Load() == nil
 }

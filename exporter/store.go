@@ -46,7 +46,7 @@ type Store struct {
 	histories  *histories
 	runs       reader[page.LastRun]
 	refreshing atomic.Bool
-	// tidying is locked while the results of scans are saved.
+	// tidying is a lock that is held while the results of scans are saved.
 	tidying sync.Mutex
 	// cacheProblem says why the scanner's cache could not be written, nil if it was written.
 	cacheProblem atomic.Pointer[string]
@@ -74,13 +74,13 @@ type Settings struct {
 	Ask Ask
 	// Living reports whether a guest's process is alive on this host, nil if unknown.
 	Living Living
-	// Uptime returns the time since the host was started. Uptime is nil if this time cannot be
-	// found out.
+	// Uptime returns the time since the host was started. Uptime is nil if the time since the start
+	// cannot be found out.
 	Uptime func() (time.Duration, error)
 	// Runs reads about the runs of snap on this host. If Runs.Last is nil, no metrics about runs
 	// are served.
 	Runs Runs
-	// Prunes reads about the runs of prune, like Runs.
+	// Prunes reads about the runs of prune, as Runs reads about the runs of snap.
 	Prunes Runs
 	// DamageReport is the path of root's report about pools' permanent errors, "" for none.
 	DamageReport string
@@ -128,10 +128,10 @@ func NewStore(s Settings) *Store {
 	return store
 }
 
-// Refresh first reads a changed configuration. Then Refresh scans every pool for which no scan is
-// running, and waits until ctx ends for the scans and for saving their results. Longer scans
-// continue in the background, so that a pool that hangs delays neither the other pools nor the
-// saving of their disks.
+// Refresh first reads a changed configuration. After reading the configuration, Refresh scans every
+// pool for which no scan is running, and waits until ctx ends for the scans and for saving their
+// results. Longer scans continue in the background, so that a pool that hangs delays neither the
+// other pools nor the saving of their disks.
 func (s *Store) Refresh(ctx context.Context) {
 	s.followConfig(ctx)
 	if s.settings.Owners != nil {
@@ -160,7 +160,7 @@ func (s *Store) Refresh(ctx context.Context) {
 }
 
 func (s *Store) targets() scan.Targets {
-	// The error is ignored: on a host without ZFS the report names the expected pools as missing.
+	// On a host without ZFS, FindPools fails, and the report names the expected pools as missing.
 	imported, _ := scan.FindPools(s.settings.Scanner.Kstat)
 	return scan.NewTargets(s.config(), imported, s.inventory.disks())
 }
@@ -227,7 +227,7 @@ func (s *Store) end(p *pool, result checker.Pool) {
 }
 
 // tidy starts saving the inventory and the scanner's cache, and returns a channel that is closed
-// when both are saved. If saving is already running, the channel is closed immediately.
+// when both are saved. If saving is already running, tidy closes the returned channel immediately.
 func (s *Store) tidy() <-chan struct{} {
 	tidied := make(chan struct{})
 	if !s.tidying.TryLock() {

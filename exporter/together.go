@@ -36,9 +36,9 @@ type batch struct {
 	err    error
 }
 
-// similar is the greatest difference between the deadlines of requests in one batch. The whole
-// batch ends at its earliest deadline, which must not shorten a request with a late deadline by
-// much.
+// similar, a constant, is the greatest difference between the deadlines of requests in one batch.
+// The whole batch ends at its earliest deadline, which must not shorten a request with a late
+// deadline by much.
 const similar = 2 * time.Second
 
 var errBusy = errors.New("no turn came in time")
@@ -79,8 +79,9 @@ func (c *comparisons) join(deadline time.Time, request checker.CompareRequest) (
 	return b, 0
 }
 
-// carryOut answers a batch as soon as fewer than maxComparisons comparisons are running. If there
-// is no such moment within the time wait, the batch fails with errBusy.
+// carryOut answers a batch as soon as fewer than maxComparisons comparisons are running. If
+// maxComparisons comparisons run during the whole time in the argument wait, the batch fails with
+// errBusy.
 func (c *comparisons) carryOut(b *batch, wait time.Duration) {
 	defer close(b.done)
 	defer func() {

@@ -57,7 +57,7 @@ type History struct {
 type LastRun struct {
 	report.Run
 	// Known is false if snap never ran, or if the report of its last run could not be read;
-	// Problem says why it could not be read.
+	// Problem says why the report could not be read.
 	Known   bool
 	Problem string
 	// Expected is true if a timer or cron starts snap on this host.

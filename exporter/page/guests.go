@@ -36,8 +36,8 @@ type guest struct {
 	was checker.State
 }
 
-// endless is the age of a guest or disk without a snapshot. A guest or disk with this age is sorted
-// as older than all that have a snapshot.
+// endless is the age of a guest or disk without a snapshot. A guest or disk without a snapshot is
+// sorted as older than every guest or disk with a snapshot.
 const endless = time.Duration(1<<63 - 1)
 
 // guestsOf returns the guests of the report, in the order of [checker.Report.GuestLines].
@@ -59,7 +59,7 @@ func guestsOf(f Facts) []guest {
 	return guests
 }
 
-// asked returns the guests that match the query, in the order that the query requests.
+// asked, a method, returns the guests that match the query, in the order that the query requests.
 func (q query) asked(guests []guest) []guest {
 	guests = slices.DeleteFunc(slices.Clone(guests), func(g guest) bool { return !q.matches(g) })
 	sortGuests(guests, q.Sort)
@@ -126,7 +126,7 @@ func sortGuests(guests []guest, by string) {
 	slices.SortStableFunc(guests, order)
 }
 
-// worse compares two states so that the worse state is sorted first.
+// worse, a function, compares two states so that the worse state is sorted first.
 func worse(a, b checker.State) int {
 	switch {
 	case a == b:
@@ -146,8 +146,8 @@ func (g guest) Anchor() string {
 	return anchor
 }
 
-// Never reports whether a disk of the guest has no snapshot, or no disk of the guest is on this
-// host.
+// Never, a method, reports whether a disk of the guest has no snapshot, or no disk of the guest is
+// on this host.
 func (g guest) Never() bool { return g.Age == endless }
 
 // cause returns the disk because of which the guest alarms, nil if no disk is the reason.
@@ -160,7 +160,7 @@ func (g guest) cause() *checker.Result {
 	return nil
 }
 
-// serves reports whether a disk counts for the guest's verdict.
+// serves, a method, reports whether a disk counts for the guest's verdict.
 func (g guest) serves(d *checker.Result) bool {
 	return len(g.Disks) == 0 || slices.Contains(g.Disks, d.Dataset)
 }
@@ -182,8 +182,8 @@ func (g guest) LimitName() string {
 	return "warning"
 }
 
-// why explains the guest's state, without its verdict, age and limit, which have columns of their
-// own.
+// why, a method, explains the guest's state, without its verdict, age and limit, which have columns
+// of their own.
 func (f Facts) why(g guest) string {
 	d := g.cause()
 	if d == nil {
@@ -244,20 +244,20 @@ func (f Facts) whyOf(d *checker.Result) string {
 	return news
 }
 
-// runs says that the guest of a disk whose newest snapshot is a _stopped one runs on its owner,
-// and which snapshots are missing.
+// runs, a function, explains a disk whose newest snapshot is a _stopped one although the guest runs
+// on its owner. The returned text says which snapshots are missing.
 func runs(d *checker.Result) string {
 	owner := siteName(d.Compared.Owner)
 	for _, e := range d.Evidence {
 		if e.Node == d.Compared.Owner && e.Newest != nil && e.Newest.GUID != d.Newest.GUID {
-			return fmt.Sprintf("it runs on %s, and its snapshots of since then do not arrive: what is here is from when it was off", owner)
+			return fmt.Sprintf("the guest runs on %s, but its new snapshots do not arrive here: the newest snapshot here is from when the guest was off", owner)
 		}
 	}
-	return fmt.Sprintf("it has run on %s for %s and got no snapshot there: what is here is from when it was off", owner, text.Age(d.Compared.Lag))
+	return fmt.Sprintf("the guest has run on %s for %s and got no snapshot there: the newest snapshot here is from when the guest was off", owner, text.Age(d.Compared.Lag))
 }
 
-// stuck says whether a stale disk's newer snapshots were not taken, or were taken and do not
-// arrive here.
+// stuck, a method, says whether a stale disk's newer snapshots were not taken, or were taken and do
+// not arrive here.
 func (f Facts) stuck(d *checker.Result) string {
 	c := d.Compared
 	switch {
@@ -280,7 +280,7 @@ func unreadable(d *checker.Result, was checker.Judgement) string {
 	return fmt.Sprintf("was %s when last read, %s ago", word, text.Age(d.Age-was.Age))
 }
 
-// matches reports whether the query selects the guest.
+// matches, a method, reports whether the query selects the guest.
 func (q query) matches(g guest) bool {
 	return (q.State == "" || g.State.String() == q.State) &&
 		(q.Verdict == "" || g.Word == q.Verdict) &&

@@ -46,7 +46,7 @@ func policy() checker.Policy {
 	return p
 }
 
-// shown returns the status page that shows the facts f.
+// shown, a function, returns the status page that shows the facts f.
 func shown(f Facts, q query) *view {
 	if q.Sort == "" {
 		q.Sort = sorts[0]
@@ -176,7 +176,7 @@ func TestTheBlindSpotIsARedRow(t *testing.T) {
 	f.Report = f.Report.WithOwners(policy(), map[string][]checker.Evidence{one: {e}}, answered("pve1:10191"))
 	r := shown(f, query{}).Rows[0]
 	assert.Equal(t, "red", r.Guest.Colour())
-	assert.Equal(t, "it has run on pve1 for 7h and got no snapshot there: what is here is from when it was off", r.Why)
+	assert.Equal(t, "the guest has run on pve1 for 7h and got no snapshot there: the newest snapshot here is from when the guest was off", r.Why)
 	assert.Nil(t, r.Guest.Limit().Range, "a limit beside the age of the _stopped would be read as that one's")
 }
 
@@ -191,7 +191,7 @@ func TestTheBlindSpotWhereSnapshotsDoNotArrive(t *testing.T) {
 	r := shown(f, query{}).Rows[0]
 	assert.Equal(t, "red", r.Guest.Colour())
 	assert.Equal(t, "runs there, 7h behind", r.Sites[0][0].Words)
-	assert.Equal(t, "it runs on pve1, and its snapshots of since then do not arrive: what is here is from when it was off", r.Why)
+	assert.Equal(t, "the guest runs on pve1, but its new snapshots do not arrive here: the newest snapshot here is from when the guest was off", r.Why)
 }
 
 func TestManySitesShareAColumn(t *testing.T) {

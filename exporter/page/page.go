@@ -62,11 +62,11 @@ type badge struct {
 	State        checker.State
 }
 
-// maxItems is the greatest number of items that the page shows of a list in a run's report. The
-// list may name every disk.
+// maxItems is the greatest number of items that the page shows of a list in a run's report. Some
+// lists in the report may name every disk.
 const maxItems = 20
 
-// first returns the first items of a list of any type.
+// first, a function, returns the first maxItems items of a list of any type.
 func first(list any) any {
 	v := reflect.ValueOf(list)
 	return v.Slice(0, min(v.Len(), maxItems)).Interface()

@@ -65,7 +65,7 @@ type bar struct {
 	// Colour is the colour of the message.
 	Unwell, Colour string
 	// ReadAt is the time at which the pool was last read, zero if it was never read. Was says how
-	// many disks alarmed at that time, "" if their verdicts are still shown.
+	// many disks alarmed at the time ReadAt, "" if their verdicts are still shown.
 	ReadAt time.Time
 	Was    string
 }
@@ -86,8 +86,8 @@ func (p poolView) Taken() string {
 	return ""
 }
 
-// openDisk is the disk whose details the page shows. Its field Disk is nil if the report has no
-// disk of this name.
+// openDisk is the disk whose details the page shows. Disk is nil if the report has no disk whose
+// name is Name.
 type openDisk struct {
 	Name    string
 	Disk    *checker.Result

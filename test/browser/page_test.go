@@ -108,7 +108,7 @@ func TestTheBlindSpotIsRed(t *testing.T) {
 	b.open("/")
 	assert.Equal(t, []string{"✕ stale"}, b.text("#guest-120-office .badge"))
 	assert.Contains(t, b.text("#guest-120-office .site"), "4d runs there, nothing new for 7h")
-	assert.Equal(t, []string{"it has run on pve2 for 7h and got no snapshot there: what is here is from when it was off snapwatch explain 120"}, b.text("#guest-120-office .why"))
+	assert.Equal(t, []string{"the guest has run on pve2 for 7h and got no snapshot there: the newest snapshot here is from when the guest was off snapwatch explain 120"}, b.text("#guest-120-office .why"))
 	for _, style := range []string{"('#guest-120-office .site small')).color", "('#guest-120-office .who')).borderLeftColor"} {
 		assert.Equal(t, "rgb(176, 25, 25)", eval[string](b, "getComputedStyle(document.querySelector"+style))
 	}
