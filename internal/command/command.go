@@ -39,8 +39,8 @@ var ErrCut = errors.New("the output ends in the middle of a line")
 type Cmd struct {
 	Argv  []string
 	Stdin string
-	// Inherit has the files that the program keeps open until it ends. If one of these files is a
-	// lock file, it remains locked as long as the program lives, even if the program hangs.
+	// Inherit has the files that the program keeps open until it ends. A lock file in Inherit
+	// remains locked as long as the program lives, even if the program hangs.
 	Inherit []*os.File
 	// DiesWithUs makes the kernel kill the program when this process ends, even if this process is
 	// killed.
@@ -155,8 +155,8 @@ func Lines(ctx context.Context, c Cmd, each func(line string) error) error {
 	return &Error{Argv: c.Argv, Stderr: p.stderr.String(), Err: err}
 }
 
-// Output runs a command that only reads, and returns its output. The output is empty or ends with a
-// newline.
+// Output runs a command that only reads, and returns its output. The returned output is empty or
+// ends with a newline.
 func Output(ctx context.Context, c Cmd) (string, error) {
 	var out strings.Builder
 	err := Lines(ctx, c, func(line string) error {
@@ -205,8 +205,9 @@ func RunUnkillable(ctx context.Context, c Cmd) (string, error) {
 	return string(got.text), nil
 }
 
-// process is a started program. The channel ended reports the program's end. A caller must not call
-// Wait instead, because Wait would block for ever on a program in uninterruptible sleep.
+// process is a started program. The channel ended reports the program's end. A caller must wait for
+// this channel, and must not call [exec.Cmd.Wait], because Wait would block for ever on a program
+// in uninterruptible sleep.
 type process struct {
 	pid    int
 	stdout *os.File
@@ -234,8 +235,8 @@ func start(c Cmd) (*process, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if c.DiesWithUs {
 		// The kernel sends the signal SIGKILL when the thread that started the program ends. Go
-		// ends a thread before the end of the process only if a goroutine was locked to the thread,
-		// so here SIGKILL arrives when the process ends.
+		// ends a thread before the end of the process only if a goroutine was locked to the thread.
+		// No goroutine is locked here, so SIGKILL arrives when the process ends.
 		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	}
 	if err := cmd.Start(); err != nil {

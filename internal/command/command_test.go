@@ -20,8 +20,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestMain makes this test binary play the program "actor". The arguments of the program say what
-// it does.
+// TestMain makes this test binary play the program "actor". The arguments of the test binary say
+// what the actor does.
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == "actor" {
 		os.Exit(act(os.Args[1:]))

@@ -47,7 +47,7 @@ func (c *Detached) Read(p []byte) (int, error) { return c.stdout.Read(p) }
 // Write writes to the program's input.
 func (c *Detached) Write(p []byte) (int, error) { return c.stdin.Write(p) }
 
-// Close ends the program's input. Output that the program prints afterwards is lost.
+// Close ends the program's input. Output that the program prints after the call of Close is lost.
 func (c *Detached) Close() error {
 	_ = c.stdout.Close()
 	return c.stdin.Close()

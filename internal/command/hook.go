@@ -28,7 +28,7 @@ var ErrNotStarted = errors.New("not started")
 // maxStderr bytes of the program's standard output and standard error together. The program's
 // standard input is c.Stdin, and env is added to its environment. The program inherits the files in
 // c.Inherit and no other open file of this process. When ctx ends, RunHook kills the program's
-// process group. If a process of the group still exists after killGrace, the error is an
+// process group. If a process of this process group still exists after killGrace, the error is an
 // [ErrStillRunning].
 func RunHook(ctx context.Context, c Cmd, env []string) (said string, err error) {
 	output := &tail{}

@@ -97,7 +97,7 @@ func TestKilledHookHasEnded(t *testing.T) {
 }
 
 // RunHook reports a process of the hook that still exists although RunHook killed it. In this test
-// the process is a zombie. A process that waits for a disk would also still exist.
+// the process is a zombie. On a real host, the process may wait for a disk.
 func TestKilledHookStillRuns(t *testing.T) {
 	said, err := killedActor(t, "stay")
 	assert.ErrorIs(t, err, ErrStillRunning)
