@@ -50,8 +50,8 @@ func (e Entry) Command() []string {
 	return slices.Concat(e.Wrapper, []string{e.Program}, e.Args)
 }
 
-// Never returns the reason why cron does not run the line regularly, "" if cron runs the line
-// regularly.
+// Never (a method) returns the reason why cron does not run the line regularly, "" if cron runs the
+// line regularly.
 func (e Entry) Never() string {
 	if e.Ignored == "" && e.AtBoot {
 		return "at boot only"
@@ -74,14 +74,14 @@ var (
 	assignment = regexp.MustCompile(`^\s*["']?([A-Za-z_][A-Za-z0-9_]*)["']?\s*=\s*(.*?)\s*$`)
 	variable   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*=`)
 	reference  = regexp.MustCompile(`\$(?:[A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][A-Za-z0-9_]*\})`)
-	// timed matches the schedule at the beginning of a crontab line: five fields, or a word such as
-	// @daily.
+	// timed is the pattern of the schedule at the beginning of a crontab line: five fields, or a
+	// word such as @daily.
 	timed = regexp.MustCompile(`^\s*(?:@\S+|(?:\S+\s+){4}\S+)\s+`)
 	user  = regexp.MustCompile(`^(\S+)\s+`)
 )
 
 // ReadSystem returns the entries of the system's crontab, or of a file in /etc/cron.d. Each line of
-// these files names a user.
+// these crontabs names a user.
 func (s Search) ReadSystem(file, text string) []Entry {
 	return s.read(file, text, func(rest string) (account string, length int) {
 		m := user.FindStringSubmatch(rest)
@@ -100,9 +100,9 @@ func (s Search) ReadRoots(file, text string) []Entry {
 // root is the user as whom cron must run snapwatch.
 const root = "root"
 
-// read returns the lines of a crontab that start the wanted program. The argument account is a
-// function. For the part of a crontab line after the schedule, account returns the user as whom
-// cron runs the command, and the length of the text that names this user.
+// read returns the lines of a crontab that start the wanted program. The function in the argument
+// account gets the part of a crontab line after the schedule. account returns the user as whom cron
+// runs the command, and the length of the text that names this user.
 func (s Search) read(file, text string, account func(rest string) (string, int)) []Entry {
 	var all []Entry
 	where, variables := defaultPath, map[string]string{}
@@ -185,8 +185,8 @@ func (s Search) line(line string, account func(rest string) (string, int)) []Ent
 	return found
 }
 
-// wrappers has the names of programs that start a second program, such as nice. The name of the
-// second program follows the arguments of the first.
+// wrappers has the names of programs that start a second program, such as nice. In a command line,
+// the second program's name follows the arguments of the wrapper.
 var wrappers = []string{
 	"nice", "ionice", "chrt", "taskset", "env", "flock", "timeout", "setsid", "nohup", "exec", "time", "sudo",
 	"chronic", "cronic", "systemd-cat", "systemd-inhibit", "systemd-run", "setlock", "lckdo", "eatmydata",
@@ -228,7 +228,7 @@ func (s Search) command(words []word) (Entry, bool) {
 		}
 		return e, true
 	}
-	// One of the words may be a quoted script for a shell, which starts the wanted program.
+	// A word of the command may be a shell script in quotes that starts the wanted program.
 	for _, w := range words[first:] {
 		inner, _ := split(w.text, 0)
 		if !strings.ContainsAny(w.text, " \t") {

@@ -109,7 +109,7 @@ func TestWith(t *testing.T) {
 	}
 }
 
-// Read reads the words that Quote has written for cron as the same words.
+// Read returns the same words that Quote has written for cron.
 func TestQuoteIsRead(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		words := append([]string{"/usr/bin/snapwatch", "snap"}, rapid.SliceOf(rapid.StringMatching(`[ -~äß]*`)).Draw(t, "words")...)

@@ -21,7 +21,7 @@ type field struct {
 	name      string
 	low, high int
 	// names has the words that cron accepts for the numbers of the field, such as jan. The first
-	// word means the number low.
+	// word in names stands for the number in low.
 	names []string
 }
 
@@ -86,7 +86,7 @@ func faultOf(line string, system bool) string {
 	return ""
 }
 
-// takes reports whether cron may accept the given text as this time field.
+// takes, a method, reports whether cron may accept the given text as the text of this time field.
 func (f field) takes(text string) bool {
 	if strings.Contains(text, "~") || strings.HasPrefix(text, "-") {
 		return true // a cron other than Debian's may accept the field

@@ -41,9 +41,9 @@ func (e Entry) Period() time.Duration {
 	})
 }
 
-// longest returns the longest time between two successive starts by cron within three years, 0 if
-// there is no start. cron starts the line at each of the given minutes of each of the given hours,
-// on each day for which the function on returns true.
+// longest, a function, returns the longest time between two successive starts by cron within three
+// years, 0 if there is no start. cron starts the line at each of the given minutes of each of the
+// given hours, on each day for which the argument `on`, a function, returns true.
 func longest(minutes, hours []int, on func(date time.Time) bool) time.Duration {
 	var starts []int // the starts on one day, in minutes since midnight
 	for _, hour := range hours {

@@ -9,7 +9,7 @@ type word struct {
 	begin, end int
 	// expands is true if the shell replaces a part of the word, such as a variable.
 	expands bool
-	// redirected is true if a redirection comes before the word.
+	// redirected is true if a redirection of the same command comes before the word.
 	redirected bool
 }
 
@@ -24,16 +24,17 @@ type splitter struct {
 	// present word is in quotes.
 	begun, quoted bool
 	// skip is true if the next word is the target of a redirection. redirected is true if a
-	// redirection came before.
+	// redirection of the present command came before the present word.
 	skip, redirected bool
-	// open has an entry for each bracket that is not closed yet. The entry is true for the bracket
-	// of a command substitution.
+	// open has an entry for each bracket of the line that is not closed yet. An entry is true if
+	// its bracket belongs to a command substitution.
 	open []bool
 }
 
-// split returns the simple commands in a crontab line, from the position at on, without their
-// redirections. If a quote has no end, split returns false. split stops at a percent sign, because
-// a percent sign ends the text that cron passes to the shell.
+// split returns the simple commands in a crontab line, without their redirections. The argument
+// `at` is the position in the line where split begins. If a quote has no end, split returns false.
+// split stops at a percent sign, because a percent sign ends the text that cron passes to the
+// shell.
 func split(line string, at int) (commands [][]word, whole bool) {
 	s := splitter{line: line, at: at}
 	whole = s.run()
@@ -81,8 +82,8 @@ func (s *splitter) run() bool {
 	return true
 }
 
-// closeBracket handles a closing bracket in the command. The bracket may end a command
-// substitution. Then closeBracket begins a word whose text is unknown.
+// closeBracket handles a closing bracket in the command. If the bracket ends a command
+// substitution, closeBracket begins a word whose text is unknown.
 func (s *splitter) closeBracket() {
 	last := len(s.open) - 1
 	if last < 0 {
@@ -146,7 +147,8 @@ func (s *splitter) quote(mark byte) bool {
 	return false
 }
 
-// redirect reads an operator such as 2>&1. The target of the operator may be the next word.
+// redirect reads an operator of a redirection, such as 2>&1. The next word may be the target of the
+// redirection.
 func (s *splitter) redirect() {
 	if s.begun && !s.quoted && strings.Trim(s.word.text, "0123456789") == "" {
 		s.begun = false // the number of a file descriptor
