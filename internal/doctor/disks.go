@@ -30,9 +30,9 @@ func labels(f Facts) []Finding {
 	return ok(topic, "label:running arrived with %d of %d disks received here", arrived, received)
 }
 
-// limits compares, for each disk, the longest recent time between two snapshots with limits.warning,
-// the age of the newest snapshot at which check warns. If limits.warning is shorter, check warns
-// although snapshots are taken as usual.
+// limits compares limits.warning, the age of the newest snapshot at which check warns, with the
+// longest recent time between two snapshots of each disk. If limits.warning is shorter than this
+// time, check warns although snapshots are taken as usual.
 func limits(f Facts) []Finding {
 	const topic = "limits"
 	var worst Disk

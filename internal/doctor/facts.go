@@ -8,7 +8,7 @@ import "time"
 // that a field describes, such as Proxmox, the field has its zero value.
 type Facts struct {
 	Now time.Time
-	// Root is true if doctor runs as root. Then doctor could read all files that snap needs.
+	// Root is true if doctor runs as root, so that doctor could read all files that snap needs.
 	Root bool
 	// ConfigErr is the error of reading the configuration, nil if the configuration is valid. Role,
 	// WantNode and Warning are the configuration's keys role, node and limits.warning. Pools has
@@ -48,8 +48,8 @@ type Node struct {
 	Configured, Listed int
 	PveshErr           error
 	PveshTook          time.Duration
-	// Storages has the dataset of each ZFS storage that is enabled on this node. Absent has those
-	// of these datasets that do not exist.
+	// Storages has the dataset of each ZFS storage that is enabled on this node. Absent has the
+	// datasets in Storages whose pool is not imported.
 	Storages, Absent []string
 	// Warnings has a text for each line in Proxmox's files that Proxmox understands differently
 	// from a person.

@@ -46,8 +46,8 @@ func files(f Facts) []Finding {
 	return all
 }
 
-// A call of pvesh that takes longer than slowPvesh is suspicious. A call usually takes one or two
-// seconds.
+// slowPvesh is the time above which a call of pvesh is suspicious. A call of pvesh usually takes
+// one or two seconds.
 const slowPvesh = 10 * time.Second
 
 func pvesh(f Facts) []Finding {
@@ -90,7 +90,7 @@ func software(f Facts) []Finding {
 	case z.DeviceErr != nil:
 		return fail(topic, "ls -l /dev/zfs: all users need rw; in a service DeviceAllow=/dev/zfs rw", "%v", z.DeviceErr)
 	case older(z.Kernel, 2, 1):
-		return warn(topic, "upgrade; 2.1 is the oldest tested version", "version %s", z.Kernel)
+		return warn(topic, "upgrade OpenZFS; 2.1 is the oldest tested version", "version %s", z.Kernel)
 	case z.Userland != "" && z.Kernel != "" && z.Userland != z.Kernel:
 		return warn(topic, "reboot after an upgrade of ZFS", "zfs is %s, the kernel's module %s", z.Userland, z.Kernel)
 	}

@@ -37,7 +37,7 @@ func starts(f Facts) []Finding {
 	case s.Timer:
 		return append(ok(topic, "snapwatch.timer is enabled"), finalize(s)...)
 	case len(s.Cron) > 1:
-		return warn(topic, "keep one of them: each line destroys snapshots that its own retention does not keep", "several lines of cron run snap: %s", strings.Join(s.Cron, "; "))
+		return warn(topic, "keep one of the lines: each line destroys snapshots that its own retention does not keep", "several lines of cron run snap: %s", strings.Join(s.Cron, "; "))
 	case s.ProgramErr != nil:
 		return fail(topic, "run snapwatch cron install with the same arguments to write the line again", "cron's line starts %s: %v", s.Program, s.ProgramErr)
 	case s.CronDaemon != "active" && s.CronDaemon != "":
@@ -103,8 +103,8 @@ func others(f Facts) []Finding {
 		autumn = append(autumn, d.Autumn...)
 	}
 	if len(autumn) > 0 {
-		all = append(all, warn("sanoid", "zfs destroy those that no copy needs (docs/migrating.md)",
-			"nobody rotates what it takes in the night when clocks go back: %s there for ever, such as %s", text.Are(len(autumn), "snapshot"), autumn[0])...)
+		all = append(all, warn("sanoid", "zfs destroy the snapshots that no copy needs (docs/migrating.md)",
+			"no program rotates the snapshots that sanoid takes in the night when clocks go back: %s there for ever, such as %s", text.Are(len(autumn), "snapshot"), autumn[0])...)
 	}
 	switch {
 	case !f.Others.Sanoid || !f.Others.SanoidRuns:
