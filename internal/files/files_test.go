@@ -93,8 +93,9 @@ func TestReplaceRemovesWhatWasCutOff(t *testing.T) {
 	assert.Equal(t, []string{".newest.json", ".newest.json124", ".newest.json12x", ".newest.seen.json125", "newest.json", "newest.json126"}, names)
 }
 
-// Replace writes its temporary file into the directory of the final file. In another directory, the
-// temporary file might fill another file system, and no later call of Replace would remove it.
+// Replace writes its temporary file into the directory of the final file. In a different directory,
+// the temporary file might fill a different file system, and no later call of Replace would remove
+// the temporary file.
 func TestReplaceWritesBesideTheFile(t *testing.T) {
 	tmp, dir := t.TempDir(), t.TempDir()
 	t.Setenv("TMPDIR", tmp)

@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// A path may lead through at most maxLinks symbolic links. The kernel has the same limit for
-// symbolic links.
+// maxLinks is the greatest number of symbolic links through which a path may lead. The kernel
+// follows at most as many symbolic links in a path.
 const maxLinks = 40
 
 // OnlyRoots returns an error if a user other than root and the current user could change the file
