@@ -91,8 +91,8 @@ func TryShared(path string) (*Lock, error) { return try(path, syscall.LOCK_SH, s
 func (l *Lock) File() *os.File { return l.file }
 
 // Release releases the lock in this process; a child that inherited the lock keeps it. Release
-// closes the file. Release does not use LOCK_UN, because both processes share one open file, to
-// which the lock belongs, so LOCK_UN would also release the child's lock (flock(2)).
+// closes the file. Release does not use LOCK_UN, because LOCK_UN would also release the child's
+// lock: the child and this process share one open file, to which the lock belongs (flock(2)).
 func (l *Lock) Release() error { return l.file.Close() }
 
 func try(path string, how int, mode fs.FileMode) (*Lock, error) {
@@ -125,8 +125,8 @@ func try(path string, how int, mode fs.FileMode) (*Lock, error) {
 // fs.protected_regular, the kernel refuses O_CREAT on another user's file in a sticky directory
 // such as /run/lock, even to root. A user with mere read permission for a file can still lock the
 // file. open refuses a symbolic link, because the link could make root overwrite the file at its
-// end. In a directory that all users may write to, a user may have put a pipe in the file's place,
-// so open must not block on a pipe.
+// end. In a directory that all users may write to, a user may have put a pipe in the place of the
+// lock file, so open must not block on a pipe.
 func open(path string, mode fs.FileMode) (*os.File, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|careful, 0)
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {

@@ -67,8 +67,8 @@ func TestShared(t *testing.T) {
 	require.NoError(t, other.Release())
 }
 
-// Any user may have written the note in a lock file. So the note does not prove that a process
-// holds the lock. Only an attempt to take the lock shows it.
+// Any user may have written the text in a lock file, so this text does not prove that a process
+// holds the lock. Only an attempt to take the lock shows whether a process holds the lock.
 func TestNote(t *testing.T) {
 	for _, text := range []string{"", "garbage", "12", "x 1784116020\n", "12 x\n", "12 1784116020 more\n"} {
 		path := filepath.Join(t.TempDir(), "x.lock")

@@ -47,13 +47,14 @@ func (t Turn) Release() {
 }
 
 // WaitTurn waits until this process may do the work called name, and for this takes two locks in
-// dir. The first lock belongs to this user. WaitTurn waits for the first lock until ctx ends, and
-// then returns an error that holds a [*Busy]. The second lock is shared by all users. Any user
-// could hold the second lock for ever, so WaitTurn waits for the second lock for half of ctx's
-// remaining time, but at most for longestTurn. A process that waited in vain for the second lock
-// notes the time in the first lock's file. Without this note about the time, many processes of one
-// user would wait for the second lock, one after the other, and each of them in vain. If the second
-// lock is busy, or a lock file cannot be used, WaitTurn returns a turn with a note.
+// dir. The first of the two locks is the user's lock, which only processes of this user take.
+// WaitTurn waits for the user's lock until ctx ends, and then returns an error that holds a
+// [*Busy]. The second of the two locks is shared by all users. Any user could hold the shared lock
+// for ever, so WaitTurn waits for the shared lock for half of ctx's remaining time, but at most for
+// longestTurn. A process that waited in vain for the shared lock writes the time into the file of
+// the user's lock. Without this time in the file, many processes of one user would wait for the
+// shared lock, one after the other, and each of them in vain. If the shared lock is busy, or a lock
+// file cannot be used, WaitTurn returns a turn with a note.
 func WaitTurn(ctx context.Context, dir, name string, now time.Time) (turn Turn, err error) {
 	first := filepath.Join(dir, fmt.Sprintf("%s@%d.lock", name, os.Geteuid()))
 	own, err := TryExclusive(first, now)
@@ -90,7 +91,7 @@ func WaitTurn(ctx context.Context, dir, name string, now time.Time) (turn Turn, 
 }
 
 // waitedInVain returns the time at which an earlier holder of the user's lock waited in vain for
-// the lock of all users. The second result, named is, is true if this time is less than vainFor
+// the lock of all users. The second result reports whether the returned time is less than vainFor
 // ago.
 func (l *Lock) waitedInVain(now time.Time) (at time.Time, is bool) {
 	if l == nil {

@@ -93,9 +93,10 @@ func TestOneWaitsInVain(t *testing.T) {
 	_, err = TryExclusive(held, taken)
 	assert.Equal(t, taken.Unix(), busy(t, err).Since.Unix(), "who holds it stands in the first line")
 	require.NoError(t, own.Release())
-	// Another user holds a lock for so long that one process waits in vain. The next processes do
-	// not wait at all. After some time one process tries again whether the lock is free. Once the
-	// other user has released the lock, all processes wait for each other as before.
+	// Another user holds a lock for so long that one process waits in vain. For some time, later
+	// processes do not wait for this lock at all. After this time one process tries again whether
+	// the lock is free. Once the user who held the lock has released it, all processes wait for
+	// each other again.
 	require.NoError(t, other.Release())
 	free, err := turn(t, dir, time.Second)
 	require.NoError(t, err)
@@ -108,8 +109,8 @@ func TestOneWaitsInVain(t *testing.T) {
 	assert.False(t, again)
 }
 
-// A second user may put any object in the place of a lock file, such as a pipe. No process hangs on
-// this object, and every process can do its work.
+// A second user may put any object in the place of a lock file, such as a pipe. No process hangs
+// because of such an object, and every process can do its work.
 func TestTurnWithout(t *testing.T) {
 	own := fmt.Sprintf("list@%d.lock", os.Geteuid())
 	for name, test := range map[string]struct {
