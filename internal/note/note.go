@@ -1,7 +1,7 @@
-// Package note keeps notes about work that was begun and must be ended, one note per file. A
-// process that does such work keeps the note locked. If no process has a note locked, the process
-// that wrote the note has died. The next process that finds the note ends the work that the note
-// describes.
+// Package note keeps notes about work that was begun and must be ended, one note per file. The
+// process that does the work of a note keeps this note locked. If no process has a note locked, the
+// process that wrote the note has died. The next process that finds the note ends the work that the
+// note describes.
 package note
 
 import (
@@ -19,7 +19,7 @@ import (
 )
 
 // Dir is a directory of notes. Nobody except root may open the directory. Taking the first note
-// creates it.
+// creates the directory.
 type Dir string
 
 // Note is a note about work that must be ended, which this process keeps locked.
@@ -43,8 +43,8 @@ func (d Dir) Take(name string) (*Note, error) {
 	return d.take(name, os.O_CREATE)
 }
 
-// Find returns the note of the given name without waiting, like Take, but does not create it. If
-// the note does not exist, the error wraps [fs.ErrNotExist].
+// Find returns the note of the given name without waiting, as Take does, but Find does not create
+// the note. If the note does not exist, the error wraps [fs.ErrNotExist].
 func (d Dir) Find(name string) (*Note, error) { return d.take(name, 0) }
 
 func (d Dir) take(name string, create int) (*Note, error) {
