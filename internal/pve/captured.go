@@ -31,8 +31,9 @@ const maxCapturedText = 256 << 10
 var ErrTooLong = errors.New("too long for a property (8 KiB)")
 
 // secretKeys match the keys of the configuration lines that are not stored on snapshots: lines with
-// passwords or keys, and lines with free text that may contain a password. Such free text is in
-// QEMU arguments, in a container's environment, and in the command lines that LXC starts.
+// passwords or keys, and lines with free text that may contain a password. Free text that may
+// contain a password is in QEMU arguments, in a container's environment, and in the command lines
+// that LXC starts.
 var secretKeys = regexp.MustCompile(`(?i)^(?:cipassword|sshkeys|args|env|lxc\.environment.*|lxc\.(?:init|execute)\.cmd|lxc\.hook\..*|lxc\.net\..*\.script\..*)$`)
 
 // secretValues match further configuration lines that are not stored on snapshots, whatever their
@@ -47,9 +48,11 @@ var secretValues = regexp.MustCompile(`(?i)(?:pass|passw|passwd|password|passphr
 var passingKeys = []string{"lock", "parent", "digest"}
 
 // Keepable returns the part of a guest's configuration that is stored on the snapshots of its
-// disks: the current section, without secrets and without Proxmox's momentary state. The result
-// without of Keepable has the keys of the omitted lines with secrets, in alphabetical order, and the
-// keys that a first line of an earlier store names: such a configuration was restored without them.
+// disks: the current section, without secrets and without Proxmox's momentary state. The second
+// result has, in alphabetical order, the keys of the omitted lines with secrets. If the text has a
+// comment line that snapwatch wrote when it stored the configuration before, the second result also
+// has the keys that this comment line names, because the configuration was restored without these
+// keys.
 func Keepable(kind Kind, text string) (kept string, without []string) {
 	var b strings.Builder
 	leaves := func(name string) {
@@ -139,8 +142,8 @@ func (c Captured) Others() []string {
 // Config parses the guest's configuration that is stored in Text.
 func (c Captured) Config() Config { return parseConfig(c.ID, c.Text) }
 
-// Sum returns a short hash of the text. A snapshot that does not store the configuration refers by
-// this hash to the snapshot that does.
+// Sum returns a short hash of the text. A snapshot without a stored configuration refers by this
+// hash to the snapshot that stores the same configuration.
 func (c Captured) Sum() string {
 	sum := sha256.Sum256([]byte(c.Text))
 	return hex.EncodeToString(sum[:8])
@@ -155,7 +158,7 @@ func (c Captured) Reference() string { return referenceMark + c.Sum() }
 const referenceMark = "@"
 
 // ReadReference returns the hash in a property value that refers to a stored configuration. If the
-// value does not refer to one, ReadReference returns false.
+// value does not refer to a stored configuration, ReadReference returns false.
 func ReadReference(value string) (sum string, ok bool) {
 	return strings.CutPrefix(value, referenceMark)
 }
@@ -199,9 +202,9 @@ const (
 
 var plainKey = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
 
-// secretName returns the name for a secret key in the first line of a stored configuration. The
-// first line does not have a key with unusual characters, because such a key may contain the secret
-// itself.
+// secretName returns the name for a secret key in the first line of a stored configuration. A key
+// with unusual characters is not written into the first line of a stored configuration, because
+// such a key may contain the secret itself.
 func secretName(key string) string {
 	if plainKey.MatchString(key) {
 		return key

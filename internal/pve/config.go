@@ -58,8 +58,8 @@ type Config struct {
 	Snapshots []string
 	// Text is the whole text of the guest's configuration file.
 	Text string
-	// Changed is the time when the configuration file was last written. Lock was set at this time
-	// or earlier.
+	// Changed is the time when the configuration file was last written. Lock was set at the time
+	// Changed or earlier.
 	Changed time.Time
 	// Problem is the reason why the file could not be read, "" if the configuration file was read.
 	// If Problem is set, only the guest's ID is known: the guest may be in any state and use any
@@ -149,8 +149,8 @@ var (
 // head reports whether a line of a guest's configuration begins a section, and returns the kind of
 // the section. In a container's configuration, a section called pending may be the section of a
 // snapshot with this name. In a virtual machine's configuration, brackets around something that is
-// not a name begin a section that Proxmox 9 skips. In a container's configuration, such a line
-// begins no section, and Proxmox does not understand it.
+// not a name begin a section that Proxmox 9 skips. In a container's configuration, brackets around
+// something that is not a name begin no section, and Proxmox does not understand the line.
 func head(kind Kind, line string) (begins part, is bool) {
 	switch {
 	case !strings.HasPrefix(line, "["):
@@ -235,8 +235,8 @@ func isConfig(text string) bool {
 	return empty
 }
 
-// strange returns a warning about a line of a guest's configuration, "" for none. The warning is
-// about a line that a person understands but Proxmox does not.
+// strange, a function, returns a warning about a line of a guest's configuration that a person
+// understands but Proxmox does not. For all other lines, strange returns nil.
 func strange(n int, line string) []oddity {
 	if m := misread.FindStringSubmatch(line); m != nil {
 		return []oddity{{n, fmt.Sprintf("Proxmox ignores this %s: write the key in lower case at the beginning of the line, then a colon and a value", m[1])}}
@@ -259,9 +259,9 @@ func boolean(value string) (is, ok bool) {
 	return false, false
 }
 
-// parseVolume parses the value of a configuration line that names a disk. The value is a list of
-// parts, separated by commas. Any part may be the volume, in the form VOLUME, file=VOLUME or
-// volume=VOLUME.
+// parseVolume parses the value of a configuration line that names a disk. The line's value is a
+// list of parts, separated by commas. Any part of the list may be the volume, in the form VOLUME,
+// file=VOLUME or volume=VOLUME.
 func parseVolume(key, value string) (Volume, bool) {
 	volid := ""
 	for o := range strings.SplitSeq(value, ",") {

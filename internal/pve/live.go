@@ -18,15 +18,15 @@ import (
 	"snapwatch/internal/command"
 )
 
-// PveshTimeout is the longest time that one call of pvesh may take. A call normally needs one or
-// two seconds, and waits for ever if pmxcfs hangs.
+// PveshTimeout is the longest time that one call of pvesh may take. A call of pvesh normally needs
+// one or two seconds, and waits for ever if pmxcfs hangs.
 const PveshTimeout = 30 * time.Second
 
 // Listed is a guest in Proxmox's live list of this node.
 type Listed struct {
 	ID
-	// Status is running or stopped. If Status has a third value, snapwatch treats the guest's state
-	// as unknown.
+	// Status is running or stopped. If Status is neither running nor stopped, snapwatch treats the
+	// guest's state as unknown.
 	Status string
 }
 
@@ -206,9 +206,9 @@ func (h Host) qemuLives(vmid int) (bool, error) {
 		strings.HasSuffix(argv[pidfile+1], fmt.Sprintf("/qemu-server/%d.pid", vmid)), nil
 }
 
-// processTimeout is the longest time that reading a file of a process may take. The kernel answers
-// only while no thread changes the process's memory map. A thread that waits for a dead disk in the
-// middle of such a change prevents the answer for ever.
+// processTimeout is the longest time that reading a file of a process may take. The kernel lets the
+// file be read only while no thread changes the process's memory map. If a thread waits for a dead
+// disk while it changes the memory map, the reading never ends.
 const processTimeout = time.Second
 
 // readProcess reads a file of a process below /proc.

@@ -137,7 +137,7 @@ func TestList(t *testing.T) {
 }
 
 // List must not pass a node's name to pvesh, because pvesh would then log in to that node. List
-// must also run each command of pvesh once at most.
+// must run each pvesh command at most once.
 func TestListCommandLines(t *testing.T) {
 	dir := stage(t, map[string]string{"qemu": "[]", "lxc": "[]"})
 	_, err := List(t.Context())
@@ -180,7 +180,7 @@ func TestListHangs(t *testing.T) {
 	}
 }
 
-// gone reports whether a process has ended; a zombie counts as ended.
+// gone, a function, reports whether a process has ended; a zombie counts as ended.
 func gone(pid int) bool {
 	if syscall.Kill(pid, 0) != nil {
 		return true

@@ -11,7 +11,7 @@ import (
 type Owners struct {
 	// Node is this node's name.
 	Node string
-	// Of maps a guest's VMID to the name of the node on which the guest is configured.
+	// Of has, by VMID, the name of the node on which the guest is configured.
 	Of map[int]string
 }
 

@@ -144,8 +144,8 @@ func (q question) answer() (a answer, err error) {
 	return a, err
 }
 
-// beside runs the function read, which may hang, in a goroutine of its own. beside waits for the
-// result of read until ctx ends.
+// beside, a function, runs the function read, which may hang, in a goroutine of its own. beside
+// waits for the result of read until ctx ends.
 func beside[T any](ctx context.Context, read func() (T, error)) (value T, err error) {
 	type result struct {
 		value T

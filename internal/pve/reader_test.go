@@ -89,8 +89,8 @@ func TestAnotherProcessHangs(t *testing.T) {
 }
 
 // A process that hangs in the kernel while it reads Proxmox's files cannot be killed. However many
-// callers want to read Proxmox's files, at most one reading process runs at a time. While it hangs,
-// no second reading process starts.
+// callers want to read Proxmox's files, at most one reading process runs at a time. While this
+// reading process hangs, no second reading process starts.
 func TestOneReaderHangs(t *testing.T) {
 	h := testHost(t)
 	require.NoError(t, os.MkdirAll(h.Lock, 0o755))

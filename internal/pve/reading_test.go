@@ -23,8 +23,8 @@ func wordsOf(line string) []string {
 	return strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune(whites, r) })
 }
 
-// headerOf parses the header "type: name" of a section. The type may contain colons: it ends at the
-// last colon that has a name after it.
+// headerOf parses the header "type: name" of a section. The type in a header may contain colons:
+// the type ends at the last colon that has a name after it.
 func headerOf(line string) (kind, name string, ok bool) {
 	if line == "" || white(line[0]) {
 		return "", "", false
@@ -79,7 +79,8 @@ func readAgain(text string) (all []read) {
 	return all
 }
 
-// first returns the first value of a key in a section for which the function may returns true.
+// first, a method, returns the first value of a key in a section that the function in the argument
+// `may` accepts.
 func (r read) first(key string, may func(string) bool) (string, bool) {
 	for _, l := range r.lines {
 		if l[0] == key && may(l[1]) {
@@ -136,8 +137,8 @@ func isName(s, between string) bool {
 	return s != ""
 }
 
-// startedAgain reads Proxmox's files in the second way. startedAgain returns the guests that high
-// availability keeps started.
+// startedAgain reads the text of ha/resources.cfg with the code of this file. startedAgain returns
+// the guests that high availability keeps started.
 func startedAgain(text string) map[int]bool {
 	wanted := map[string]bool{}
 	for _, r := range readAgain(text) {
@@ -180,8 +181,8 @@ func agreeOnStorages(t require.TestingT, text string) {
 	}
 }
 
-// disksAgain reads Proxmox's files in the second way. disksAgain returns the volumes that Proxmox
-// would use for a guest, and whether the guest is a template.
+// disksAgain reads the text of a guest's configuration with the code of this file. disksAgain
+// returns the volumes that Proxmox would use for a guest, and whether the guest is a template.
 func disksAgain(kind Kind, text string) (volumes map[string]string, template bool) {
 	volumes = map[string]string{}
 	in := "current"
@@ -243,8 +244,8 @@ func disksAgain(kind Kind, text string) (volumes map[string]string, template boo
 	return volumes, template
 }
 
-// agreeOnDisks checks that snapwatch reads every disk of a guest that Proxmox would use, or warns
-// about the disk.
+// agreeOnDisks checks each disk that Proxmox would use for a guest: snapwatch must read the disk,
+// or warn about the disk.
 func agreeOnDisks(t require.TestingT, kind Kind, text string) {
 	c := parseConfig(ID{100, kind}, text)
 	want, template := disksAgain(kind, text)
@@ -260,7 +261,7 @@ func agreeOnDisks(t require.TestingT, kind Kind, text string) {
 	}
 }
 
-// The test makes random files of Proxmox from these lines and pieces of lines.
+// The test makes random files of Proxmox from the lines and the pieces of lines in these variables.
 var (
 	strangeSections = []string{
 		"zfspool: data", "zfspool:data", "ZFSPOOL:\tdata ", "zfspool: ssd", "zfspool: local", "zfspool: d", " zfspool: data", "zfspool: a b",

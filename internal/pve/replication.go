@@ -9,8 +9,8 @@ import (
 )
 
 // readReplication returns the VMIDs of the guests that Proxmox's own replication (pvesr) sends to
-// the node. A disabled job counts, because it may be enabled again. A missing file means that no
-// replication job exists.
+// the node. A guest with a disabled replication job is also returned, because the job may be
+// enabled again. If the file at path is missing, no replication job exists.
 func readReplication(path, node string) (here map[int]bool, warnings []string, err error) {
 	text, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -45,8 +45,8 @@ var (
 // parseSections reads a file in Proxmox's section format as Proxmox does. parseSections also
 // returns the lines that a person would understand differently from Proxmox. Only a completely
 // empty line ends a section. A line with only blanks or a carriage return does not end a section.
-// The next header does not end a section either: the lines after that header belong to the section
-// before.
+// A header within a section does not end the section: the lines after this header belong to the
+// section in which the header is.
 func parseSections(text string) (all []section, odd []oddity) {
 	in, outside := false, false
 	for n, line := range numbered(text) {
@@ -74,7 +74,8 @@ func parseSections(text string) (all []section, odd []oddity) {
 	return all, odd
 }
 
-// numbered yields the lines of a text, without their newlines, with their numbers, starting at 1.
+// numbered, a function, yields the lines of a text, without their newlines, with their numbers,
+// starting at 1.
 func numbered(text string) func(yield func(int, string) bool) {
 	return func(yield func(int, string) bool) {
 		n := 0
@@ -87,8 +88,8 @@ func numbered(text string) func(yield func(int, string) bool) {
 	}
 }
 
-// accepted returns the first setting of a key in a section that the function check accepts, because
-// Proxmox uses this setting. accepted also returns a warning about each setting of the key that
+// accepted returns the setting of a key that Proxmox uses in a section: the first setting that the
+// function check accepts. accepted also returns a warning about each setting of the key that
 // Proxmox ignores. The argument otherwise is a text about the effect of an ignored setting.
 func (s section) accepted(key, otherwise string, check func(setting) bool) (value setting, found bool, odd []oddity) {
 	for _, t := range s.settings {
@@ -105,8 +106,8 @@ func (s section) accepted(key, otherwise string, check func(setting) bool) (valu
 	return value, found, odd
 }
 
-// words returns a warning about each oddity, a line that Proxmox understands differently from a
-// person. Each warning has the file's name.
+// words, a function, returns a warning about each oddity. An oddity is a line that a person
+// understands in one way and Proxmox in another way. Each warning has the file's name.
 func words(file string, odd []oddity) []string {
 	var all []string
 	for _, o := range odd {

@@ -102,8 +102,8 @@ func splitList(list string) []string {
 	return strings.FieldsFunc(list, func(r rune) bool { return strings.ContainsRune(",; \t\v\f\r", r) })
 }
 
-// haStates has the values that Proxmox accepts for the key state in ha/resources.cfg. High
-// availability keeps a guest without a state started.
+// haStates has the values that Proxmox accepts for the key state in ha/resources.cfg. If a guest
+// has no key state, high availability keeps the guest started.
 var haStates = []string{"started", "stopped", "enabled", "disabled", "ignored"}
 
 var haName = regexp.MustCompile(`^[1-9][0-9]+$`)

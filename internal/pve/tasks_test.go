@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// RollingBack must return true for an active rollback of the given guest. For a rollback that has
-// ended, or a rollback of a different guest, it must return false.
+// RollingBack must return true for an active rollback of the given guest. RollingBack must return
+// false for a rollback that has ended, and for a rollback of a different guest.
 func TestRollingBack(t *testing.T) {
 	h := Host{Tasks: filepath.Join(t.TempDir(), "active")}
 	vm := ID{VMID: 100, Kind: QEMU}
