@@ -29,10 +29,10 @@ func (a agent) Frozen(ctx context.Context) (bool, error) {
 	return false, fmt.Errorf("the agent of guest %d says %q, not thawed or frozen", a.vmid, status)
 }
 
-// Freeze implements [Freezer]. An agent refuses to freeze a guest that is already frozen. Such a
-// refusal means that another program froze the guest, because the watchdog asks only once. An agent
-// that is not allowed to freeze refuses in similar words, and in older versions of QEMU in the same
-// words.
+// Freeze implements [Freezer]. An agent refuses to freeze a guest that is already frozen. If the
+// agent refuses for this reason, another program froze the guest, because the watchdog asks only
+// once. An agent that is not allowed to freeze refuses in similar words, and in older versions of
+// QEMU in the same words.
 func (a agent) Freeze(ctx context.Context) (frozen int, err error) {
 	err = a.call(ctx, "fsfreeze-freeze", &frozen)
 	if err != nil && strings.Contains(err.Error(), "has been disabled") && !strings.Contains(err.Error(), "is not allowed") {
@@ -47,7 +47,7 @@ func (a agent) Freeze(ctx context.Context) (frozen int, err error) {
 }
 
 // Thaw implements [Freezer]. The agent returns the number of file systems that were frozen until
-// the thaw. The number is zero if the guest was reset after the freeze, or if another program
+// the thaw. The agent returns zero if the guest was reset after the freeze, or if another program
 // thawed the guest.
 func (a agent) Thaw(ctx context.Context) (thawed int, err error) {
 	err = a.call(ctx, "fsfreeze-thaw", &thawed)
@@ -59,8 +59,8 @@ func (a agent) Thaw(ctx context.Context) (thawed int, err error) {
 	case strings.Contains(err.Error(), fmt.Sprintf("/%d.conf' does not exist", a.vmid)):
 		return 0, fmt.Errorf("%w: it is not configured on this node any more; if it was migrated, thaw it there: %w", ErrGone, err)
 	case strings.Contains(err.Error(), "hold writes"):
-		// QEMU's agent for Windows returns this error if VSS gave up before the thaw. VSS holds
-		// writes for at most ten seconds (qga/vss-win32/requester.cpp).
+		// QEMU's agent for Windows returns an error about "hold writes" if VSS gave up before the
+		// thaw. VSS holds writes for at most ten seconds (qga/vss-win32/requester.cpp).
 		return 0, fmt.Errorf("%w: %w", ErrLapsed, err)
 	}
 	return 0, err

@@ -23,16 +23,16 @@ type guest struct {
 	mu     sync.Mutex
 	frozen bool
 	calls  []string
-	// hangs makes a call of Freeze wait until its timeout. With late, this call of Freeze succeeds
-	// after its timeout.
+	// If hangs is true, a call of Freeze waits until its timeout. If late is also true, the call of
+	// Freeze succeeds after its timeout.
 	hangs, late bool
-	// until makes a call of Freeze wait until the channel is closed, even beyond the timeout of the
-	// call. If until is nil, Freeze does not wait.
+	// The field until is a channel. A call of Freeze waits until this channel is closed, even
+	// beyond the timeout of the call. If the channel is nil, Freeze does not wait.
 	until chan struct{}
-	// takes is the time that a call of Freeze takes.
+	// The field takes is the duration of a call of Freeze.
 	takes time.Duration
-	// fails is the error of Freeze. stuck is the number of calls of Thaw that fail before the first
-	// success.
+	// The field fails is the error of Freeze. The field stuck is the number of calls of Thaw that
+	// fail before the first success.
 	fails error
 	stuck int
 	gone  bool

@@ -28,9 +28,8 @@ type Owned struct {
 	Process string `json:"process,omitempty"`
 }
 
-// When the budget, the longest time of a freeze, is over, the watchdog thaws its guests. For this
-// the watchdog may need the time endGrace. After endGrace, runs report the guests of this watchdog
-// as left frozen.
+// endGrace is the time that a watchdog may need to thaw its guests after the end of its budget, the
+// longest time of a freeze. After endGrace, runs report the guests of this watchdog as left frozen.
 const endGrace = time.Minute
 
 func noteName(id pve.ID) string { return string(id.Kind) + "-" + fmt.Sprint(id.VMID) }
@@ -44,9 +43,10 @@ func howOf(id pve.ID) string {
 	return "agent"
 }
 
-// own takes the note about the freeze of a guest, before the freeze. The freeze will last for at
-// most budget. If an earlier freeze of the guest has not ended, the error is ErrOurs. If a dead
-// process left the note, own returns the note together with ErrOurs.
+// own, a method, takes the note about the freeze of a guest, before the freeze. The argument budget
+// is the longest time that the freeze will last. If an earlier freeze of the guest has not ended,
+// the error is ErrOurs. If a dead process left the note, own returns the note together with
+// ErrOurs.
 func (h Host) own(id pve.ID, budget time.Duration) (*note.Note, error) {
 	n, err := h.Notes.Take(noteName(id))
 	if _, busy := errors.AsType[*note.Busy](err); busy {
@@ -113,9 +113,9 @@ type TakenOver struct {
 // TakeOver thaws the guests that earlier runs froze and whose watchdogs have died. TakeOver tries
 // each guest once, for at most thawTry; the next run tries again. If a second run freezes a guest
 // now, TakeOver does not thaw this guest before the budget of the second run is over. TakeOver
-// passes the outcome for each guest to the function tell, and then removes the guest's note. So a
-// run that is killed before tell leaves the guest to the next run. TakeOver returns an error if the
-// notes cannot be listed.
+// passes the outcome for each guest to the function tell, and then removes the guest's note. If a
+// run is killed before it calls tell, the note remains, and the next run tries to thaw the guest.
+// TakeOver returns an error if the notes cannot be listed.
 func (h Host) TakeOver(ctx context.Context, tell func(pve.ID, TakenOver)) error {
 	names, err := h.Notes.Names()
 	if err != nil {
@@ -178,9 +178,9 @@ func (h Host) takeOver(ctx context.Context, id pve.ID) (t TakenOver, n *note.Not
 	return TakenOver{Since: o.Since, Thawed: thawed > 0, Err: err}, n, true
 }
 
-// another returns [ErrGone] if the guest's process that snapwatch froze has ended, even if the
-// guest has a new process by now. snapwatch must not thaw the new process, which may not even have
-// a guest agent.
+// another, a method, returns [ErrGone] if the process that snapwatch froze has ended. The guest may
+// have a new process by now. snapwatch must not thaw the new process, which may not even have a
+// guest agent.
 func (h Host) another(id pve.ID, o Owned) error {
 	process, err := h.Process(id)
 	switch {

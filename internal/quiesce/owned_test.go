@@ -311,8 +311,9 @@ func TestFrozenAndStartedAgain(t *testing.T) {
 }
 
 // If a guest was started again during a window, the freeze did not last until the end of the
-// channel program. The guest's snapshot is then not consistent. The watchdog does not thaw the
-// guest's new process, not even if a program other than snap has frozen the new process.
+// channel program. The snapshot of a guest that was started again is not consistent. The watchdog
+// does not thaw the guest's new process, not even if a program other than snap has frozen the new
+// process.
 func TestStartedAgainWhileFrozen(t *testing.T) {
 	for name, frozenSince := range map[string]bool{"frozen by others": true, "running": false} {
 		t.Run(name, func(t *testing.T) {

@@ -1,5 +1,5 @@
-// Package quiesce freezes guests while their snapshots are taken. It thaws the guests even if the
-// run that froze them dies.
+// Package quiesce freezes guests while their snapshots are taken. The package thaws the guests even
+// if the run that froze them dies.
 //
 // A window (window.go) is the time in which some guests are frozen. A separate process, the
 // watchdog (watchdog.go), freezes the guests of a window when the run tells it to freeze. The

@@ -45,7 +45,8 @@ func Timeout(budget time.Duration) time.Duration { return min(budget/2, MaxFreez
 
 const (
 	// thawTry is the longest time that one call to thaw a guest may take. thawPause is the pause
-	// after the first call. Each further pause is twice as long, up to thawPauseMost.
+	// between the first call and the second. Each later pause between two calls is twice as long as
+	// the pause before it, up to thawPauseMost.
 	thawTry       = 30 * time.Second
 	thawPause     = 100 * time.Millisecond
 	thawPauseMost = 5 * time.Second
@@ -162,7 +163,8 @@ func (g *Watchdog) freeze(ctx context.Context) []chan held {
 	return all
 }
 
-// freezeNext freezes a guest. A virtual machine waits for a place in machines first.
+// freezeNext freezes a guest. A virtual machine first waits for a free place in the channel
+// machines.
 func (g *Watchdog) freezeNext(ctx context.Context, id pve.ID, machines chan struct{}) held {
 	h := held{id: id}
 	if id.Kind == pve.QEMU {
@@ -185,8 +187,8 @@ func (g *Watchdog) freezeNext(ctx context.Context, id pve.ID, machines chan stru
 var errFreezing = errors.New("the call that freezes it has not ended")
 
 // thaw thaws all guests that snapwatch may have frozen, all at the same time. thaw waits for the
-// end of the call that freezes a guest before it thaws this guest. If the call hangs, the other
-// guests are thawed without delay.
+// end of the call that freezes a guest before it thaws this guest. If the call that freezes one
+// guest hangs, the other guests are thawed without delay.
 func (g *Watchdog) thaw(all []chan held) error {
 	ctx, stop := context.WithTimeout(context.Background(), thawFor)
 	defer stop()
@@ -227,8 +229,9 @@ func (g *Watchdog) thawHeld(ctx context.Context, h held) error {
 }
 
 // thawProven thaws a guest and returns the time from which the guest is no longer frozen. frozen is
-// the number that Freeze of [Freezer] returned. If Thaw returns a different number, lapsed is the
-// reason why the guest may have continued before the thaw. If the numbers are equal, lapsed is nil.
+// the number that Freeze of [Freezer] returned. If Thaw returns a smaller number than frozen,
+// lapsed is the reason why the guest may have continued before the thaw. If Thaw returns the number
+// frozen, lapsed is nil.
 func (h Host) thawProven(ctx context.Context, id pve.ID, frozen int) (at time.Time, lapsed, err error) {
 	thawed, at, err := h.thaw(ctx, id, frozen)
 	switch {
@@ -275,8 +278,8 @@ func (h Host) thawOnce(ctx context.Context, f Freezer, was int) (thawed int, at 
 	if errors.Is(err, ErrGone) || err == nil && was > 0 && thawed >= was {
 		return thawed, at, err
 	}
-	// Ask for the state even after an error, because the guest may have thawed although its answer
-	// was lost.
+	// Ask for the guest's state even after an error of Thaw, because the guest may have thawed
+	// although its answer was lost.
 	frozen, statusErr := f.Frozen(ctx)
 	switch {
 	case statusErr == nil && !frozen && errors.Is(err, ErrLapsed):

@@ -37,7 +37,7 @@ type Window struct {
 	// frozen has, by guest, the number that Freeze of [Freezer] returned.
 	frozen map[pve.ID]int
 	failed map[pve.ID]string
-	// others has the guests that this window did not freeze and must not thaw.
+	// others is the set of the guests that this window did not freeze and must not thaw.
 	others map[pve.ID]bool
 	// thawing is the reason why the watchdog began to thaw, "" if it has not begun.
 	thawing string
@@ -99,14 +99,14 @@ func (w *Window) listen() {
 	}
 }
 
-// close closes the pipes to the watchdog. The watchdog then thaws all guests that it has frozen.
+// close closes the pipes to the watchdog, so that the watchdog thaws all guests that it has frozen.
 func (w *Window) close() {
 	w.closed.Do(func() { close(w.done); _ = w.watchdog.Close() })
 }
 
 // Freeze freezes all guests of the window at the same time. Freeze returns the guests that could
-// not be frozen, with the reasons. A guest in this result may still be frozen for a moment, because
-// its freeze may succeed late.
+// not be frozen, with the reasons. A returned guest may nevertheless be frozen for a moment,
+// because its freeze may succeed late.
 func (w *Window) Freeze() map[pve.ID]string {
 	w.since = w.host.Now()
 	if _, err := io.WriteString(w.watchdog, sayFreeze+"\n"); err == nil {
@@ -168,8 +168,8 @@ func (w *Window) thawTimeout(held time.Duration) time.Duration {
 }
 
 // Thaw thaws the guests, and waits for at most thawTimeout until all guests are thawed. After
-// thawTimeout, the watchdog continues to try without this run. If Freeze was not called, Thaw ends
-// the watchdog and does nothing else.
+// thawTimeout, this run stops waiting, and the watchdog continues to try to thaw the guests. If
+// Freeze was not called, Thaw ends the watchdog and does nothing else.
 func (w *Window) Thaw() Ended {
 	defer w.close()
 	if w.since.IsZero() {
