@@ -12,16 +12,18 @@ type Backlog struct {
 	Due int       `json:"due"`
 	At  time.Time `json:"at"`
 	// Least is the smallest number of due snapshots in the current day. Since is the beginning of
-	// this day. A day lasts from one run to the first run at least twenty-four hours later.
+	// the current day. A day lasts from one run to the first run at least twenty-four hours later.
 	Since time.Time `json:"since,omitzero"`
 	Least int       `json:"least,omitempty"`
 	// Yesterday is the smallest number of due snapshots on the day before the current day, and
-	// Before is the smallest number on the day before that day. Each is 0 if no snapshots were due.
+	// Before is the smallest number on the day before that day. Each of the two numbers is 0 if no
+	// snapshots were due.
 	Yesterday int `json:"yesterday,omitempty"`
 	Before    int `json:"before,omitempty"`
 }
 
-// With returns the backlog after one more run. The run left the given number of due snapshots.
+// With returns the backlog after one more run. The argument due is the number of due snapshots that
+// this run left.
 func (b Backlog) With(due int, now time.Time) Backlog {
 	const day = 24 * time.Hour
 	switch passed := now.Sub(b.Since); {
@@ -43,8 +45,8 @@ func (r *Run) BacklogsAt(now time.Time) map[string]Backlog {
 	return those(r.Backlogs, func(b Backlog) bool { return !b.At.After(now) && now.Sub(b.At) <= backlogFor })
 }
 
-// those returns a new map with each entry of the map all for which the function counts returns
-// true.
+// those, a function, returns a new map with the entries of the map in the argument all. An entry is
+// left out if the function in the argument counts returns false for its value.
 func those[V any](all map[string]V, counts func(V) bool) map[string]V {
 	counting := map[string]V{}
 	for name, v := range all {

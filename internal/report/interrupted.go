@@ -17,8 +17,8 @@ type Interrupted struct {
 	// arrives.
 	Token string `json:"token"`
 	// Newest is the guid of the dataset's newest managed snapshot, 0 if it is unknown or if there
-	// is none. Snapshots that are not managed do not count, because they may be made on this host
-	// while the receive is interrupted.
+	// is none. Newest ignores snapshots that are not managed, because such snapshots may be made on
+	// this host while the receive is interrupted.
 	Newest uint64 `json:"newest,omitempty"`
 }
 

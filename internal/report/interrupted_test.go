@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// An interrupted receive is the same that an earlier run saw only if neither the resume token nor
-// the disk's newest snapshot has changed.
+// Two runs see the same interrupted receive only if neither the resume token nor the disk's newest
+// snapshot has changed between the runs.
 func TestInterrupted(t *testing.T) {
 	first := time.Unix(1_800_000_000, 0)
 	now := first.Add(26 * time.Hour)

@@ -14,9 +14,9 @@ type Problem struct {
 	Kept *string `json:"-"`
 }
 
-// Printed is an error of a user's program, such as a hook. The error's text does not contain the
-// program's output. The text in All contains the output; only the person who starts the run may
-// read All.
+// Printed is the error of a user's program, such as a hook, that printed something. The text of Err
+// does not contain the program's output. The text in All contains the output; only the person who
+// starts the run may read All.
 type Printed struct {
 	Err error
 	All string

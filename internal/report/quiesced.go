@@ -19,8 +19,8 @@ type Quiesced struct {
 	// Reason is the reason why Consistent is not Application.
 	Reason string `json:"reason,omitempty"`
 	// Faults has the keys of the lasting faults that prevented a consistent snapshot of the guest.
-	// A fault has the same key in each run. A momentary fault, such as a running backup, has no
-	// key. While it exists, the keys of lasting faults are kept.
+	// A lasting fault has the same key in each run. A momentary fault, such as a running backup,
+	// has no key. While a momentary fault exists, the keys of lasting faults are kept.
 	Faults []string `json:"faults,omitempty"`
 	// Seconds is the longest time for which the guest may have been frozen.
 	Seconds float64 `json:"frozen_seconds"`

@@ -45,9 +45,9 @@ type Run struct {
 	// LeftFrozen has the VMIDs of the guests that snapwatch froze and that may still be frozen.
 	LeftFrozen []int `json:"left_frozen,omitempty"`
 	// Backlogs has, for some datasets of one pool, the number of snapshots that the retention drops
-	// but that no run has destroyed yet. The key is a list of the datasets, separated by commas,
-	// and the backlog counts the snapshots of the disks below them. If this run did not read the
-	// datasets, the backlog is from an earlier run.
+	// but that no run has destroyed yet. A key of Backlogs is a list of datasets, separated by
+	// commas. The backlog counts the snapshots of the disks below these datasets. If this run did
+	// not read the datasets, the backlog is from an earlier run.
 	Backlogs map[string]Backlog `json:"backlogs,omitempty"`
 	// Rooms has, by pool, the free space for snapshots. If this run did not read a pool, its entry
 	// is from an earlier run.
@@ -210,15 +210,15 @@ func (r *Run) SuccessBefore(now time.Time) time.Time {
 }
 
 // SnapLimit returns the age of the last successful run of snap above which this run counts as too
-// old. The age is three times period, the longest time between two starts by cron. If period is
-// unknown, it is 0, and SnapLimit assumes a quarter of an hour.
+// old. The returned age is three times period, the longest time between two starts by cron. If
+// period is unknown, it is 0, and SnapLimit assumes a quarter of an hour.
 func SnapLimit(period time.Duration) time.Duration {
 	return 3 * cmp.Or(period, 15*time.Minute)
 }
 
 // PruneLimit returns the age of the last successful run of prune above which this run counts as too
-// old. The age is four hours plus twice period, the longest time between two starts by cron. If
-// period is unknown, it is 0, and PruneLimit assumes an hour.
+// old. The returned age is four hours plus twice period, the longest time between two starts by
+// cron. If period is unknown, it is 0, and PruneLimit assumes an hour.
 func PruneLimit(period time.Duration) time.Duration {
 	return 2*cmp.Or(period, time.Hour) + 4*time.Hour
 }
@@ -252,7 +252,8 @@ func save(stateDir, name string, text []byte, mode fs.FileMode) error {
 	return files.Replace(filepath.Join(stateDir, name), append(text, '\n'), mode)
 }
 
-// Last reads a report like LoadFile. If the file does not exist, Last returns an empty report.
+// Last reads the report in a file, as LoadFile does. If the file does not exist, Last returns an
+// empty report.
 func Last(stateDir, name string) (Run, error) {
 	r, err := LoadFile(stateDir, name)
 	if errors.Is(err, fs.ErrNotExist) {
