@@ -40,7 +40,7 @@ type nodeSaid struct {
 	of map[string]checker.Evidence
 }
 
-// asks, a method, reports whether the configuration names nodes to ask.
+// asks reports whether the configuration names nodes to ask.
 func (s *Store) asks() bool { return s.settings.Ask != nil && len(s.config().Owners.URLs) > 0 }
 
 // askLater starts asking the nodes in the background, unless they are being asked or were asked
@@ -131,7 +131,7 @@ func (a *asking) answers(now time.Time, maxAge time.Duration) (said map[string][
 	return said, nodes
 }
 
-// quiet, a method, reports whether no node is being asked.
+// quiet reports whether no node is being asked.
 func (a *asking) quiet() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -38,7 +38,7 @@ func (o *owner) ask(ctx context.Context, _ time.Duration, r checker.Report) (map
 	return said, []checker.NodeAnswer{node}
 }
 
-// alive, a function, returns the answer of an owner: guest 101, whose newest snapshot is a _stopped
+// alive returns the answer of an owner: guest 101, whose newest snapshot is a _stopped
 // one, has been alive since the given time, and the owner also has guest 300.
 func alive(since time.Time) func(checker.Report) (map[string][]checker.Evidence, checker.NodeAnswer) {
 	return func(r checker.Report) (map[string][]checker.Evidence, checker.NodeAnswer) {
@@ -56,7 +56,7 @@ func alive(since time.Time) func(checker.Report) (map[string][]checker.Evidence,
 	}
 }
 
-// asks, a function, configures the exporter to ask the given node, and to read the pools again at
+// asks configures the exporter to ask the given node, and to read the pools again at
 // each scrape.
 func asks(node *owner) func(*Settings) {
 	return func(s *Settings) {

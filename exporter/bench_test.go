@@ -21,7 +21,7 @@ import (
 	"snapwatch/test/cputime"
 )
 
-// many, a function, returns an exporter's store with the given number of disks, all fresh; the
+// many returns an exporter's store with the given number of disks, all fresh; the
 // store never reads the pools again.
 func many(disks int) *Store {
 	pool := checker.Pool{Name: "tank", ReadAt: start}
@@ -58,7 +58,7 @@ func TestManyAreScraped(t *testing.T) {
 	}
 }
 
-// scraped, a function, requests the exporter's metrics once, as Prometheus does.
+// scraped requests the exporter's metrics once, as Prometheus does.
 func scraped(b *testing.B, h http.Handler, encoding string) {
 	b.Helper()
 	r := httptest.NewRequest(http.MethodGet, "/metrics", nil)

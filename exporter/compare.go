@@ -163,7 +163,7 @@ func (w wanted) add(dataset string, asked checker.SnapshotRef) {
 	w[pool][dataset+"@"+asked.Name] = true
 }
 
-// renamed, a method, answers about a disk if the dataset named in the request does not exist. A
+// renamed answers about a disk if the dataset named in the request does not exist. A
 // disk with the same name in another dataset is the renamed disk if the disk has, by guid, the
 // asker's newest snapshot. If no disk has the asker's newest snapshot, the requested disk is gone.
 func (s *Store) renamed(d *checker.ComparedDisk, same []checker.Result, here view, asked checker.SnapshotRef, found map[string]scan.Lookup, problems map[string]string) {
@@ -243,7 +243,7 @@ func (s *Store) describe(d *checker.ComparedDisk, is checker.Result, here view, 
 	}
 }
 
-// excluded, a method, returns why snap takes no snapshots of the disk on this host, "" if snap
+// excluded returns why snap takes no snapshots of the disk on this host, "" if snap
 // takes snapshots of the disk.
 func (s *Store) excluded(is checker.Result) string {
 	switch {
@@ -255,7 +255,7 @@ func (s *Store) excluded(is checker.Result) string {
 	return s.config().IgnoredFor(is.Dataset, is.VMID)
 }
 
-// covers, a method, reports whether the exporter searches a dataset for disks. If the argument
+// covers reports whether the exporter searches a dataset for disks. If the argument
 // dataset is "", covers reports whether the exporter searches all datasets.
 func (s *Store) covers(dataset string) bool {
 	if dataset == "" {

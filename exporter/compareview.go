@@ -57,7 +57,7 @@ func look(r checker.Report) view {
 	return v
 }
 
-// meant, a method, returns the disk to which a request refers: the dataset named in the request, or
+// meant returns the disk to which a request refers: the dataset named in the request, or
 // without a dataset the only disk with the requested name. Another disk of the same name never
 // replaces a named dataset. If meant returns nil for the disk and "" for the problem, the disk is
 // absent, and same contains the disks with the requested name.

@@ -114,7 +114,7 @@ func (f *configFile) look(wanted func(os.FileInfo) bool) {
 	}
 }
 
-// settled, a method, reports whether the configuration file has changed since the last reading and
+// settled reports whether the configuration file has changed since the last reading and
 // is old enough to be complete. A file that could not be used counts as changed each time, because
 // its permissions may have been corrected without a change of the file.
 func (f *configFile) settled(info os.FileInfo) bool {
@@ -125,7 +125,7 @@ func (f *configFile) settled(info os.FileInfo) bool {
 	return ago < 0 || ago >= configSettled
 }
 
-// gone, a method, reports a missing configuration file as a problem, unless the file never existed.
+// gone reports a missing configuration file as a problem, unless the file never existed.
 func (f *configFile) gone(err error) {
 	last := f.current.Load()
 	if !reflect.DeepEqual(last.config, config.Default()) {

@@ -40,7 +40,7 @@ type connection struct {
 	idle  bool
 }
 
-// changed, a method, records that a connection changed its state, as the hook
+// changed records that a connection changed its state, as the hook
 // [http.Server.ConnState].
 func (c *connections) changed(conn net.Conn, state http.ConnState) {
 	c.mu.Lock()
@@ -82,7 +82,7 @@ func hostOf(conn net.Conn) string {
 // that records whether the request's body is missing.
 type openConnection struct{}
 
-// noted, a method, stores in the context of a new connection the function that records a missing
+// noted stores in the context of a new connection the function that records a missing
 // body, as the hook [http.Server.ConnContext].
 func (c *connections) noted(ctx context.Context, conn net.Conn) context.Context {
 	return context.WithValue(ctx, openConnection{}, func(owesBody bool) { c.owes(conn, owesBody) })
@@ -123,7 +123,7 @@ func (c *connections) makeRoom(host string) {
 	_ = victim.Close()
 }
 
-// timed, a function, returns a handler that first sets a deadline for reading the request's body,
+// timed returns a handler that first sets a deadline for reading the request's body,
 // and then calls the handler next.
 func timed(next http.Handler, limit time.Duration) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -97,7 +97,7 @@ func newRig(t *testing.T, w zfstest.World, change ...func(*Settings)) *rig {
 	return r
 }
 
-// scans, a method, reports whether the exporter is reading a pool. A reading may take longer than
+// scans reports whether the exporter is reading a pool. A reading may take longer than
 // the request that started the reading.
 func (r *rig) scans() bool {
 	r.mu.Lock()

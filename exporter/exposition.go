@@ -131,7 +131,7 @@ func (p *textPage) sample(name string, s *textSeries, between, last []byte, valu
 	}
 }
 
-// printed, a method, returns the value as text. The returned bytes are valid until the next call of
+// printed returns the value as text. The returned bytes are valid until the next call of
 // printed.
 func (p *textPage) printed(value float64) []byte {
 	if value != p.value {
@@ -182,7 +182,7 @@ func (p *textPage) limits() {
 	}
 }
 
-// each, a method, prints a metric with one line for each disk.
+// each prints a metric with one line for each disk.
 func (p *textPage) each(m metric, value func(*textSeries) float64) {
 	p.family(m)
 	for i := range p.series {
@@ -219,7 +219,7 @@ func (p *textPage) created() {
 	p.dated(diskCreated, func(s *textSeries) time.Time { return s.Created }, seconds)
 }
 
-// newest, a function, returns the creation time of the disk's newest known managed snapshot, the
+// newest returns the creation time of the disk's newest known managed snapshot, the
 // zero time if there is none. A disk that cannot be read keeps its last known time, because without
 // this time the alert for the disk's age would end.
 func newest(d *checker.Result) time.Time {
@@ -229,7 +229,7 @@ func newest(d *checker.Result) time.Time {
 	return d.Newest.Creation
 }
 
-// dated, a method, prints a metric that is a time of each disk. The argument `of` is a function
+// dated prints a metric that is a time of each disk. The argument `of` is a function
 // that returns this time. If the time is zero for a disk, the disk has no line.
 func (p *textPage) dated(m metric, of func(*textSeries) time.Time, value func(time.Time) float64) {
 	begun := false

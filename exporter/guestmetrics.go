@@ -99,7 +99,7 @@ func writeGuests(w io.Writer, guests []checker.Guest) error {
 	return p.failed
 }
 
-// each, a method, prints a metric of all guests. The argument lines is a function that prints the
+// each prints a metric of all guests. The argument lines is a function that prints the
 // lines of one guest.
 func (p *guestPage) each(m metric, lines func(*guestSeries)) {
 	p.family(m)

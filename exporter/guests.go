@@ -42,7 +42,7 @@ func (l *lookedAt) stir() {
 	l.stirred = true
 }
 
-// due, a method, reports whether another lookup for guests is needed.
+// due reports whether another lookup for guests is needed.
 func (l *lookedAt) due() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -51,7 +51,7 @@ func (l *lookedAt) due() bool {
 	return due
 }
 
-// with, a method, returns the pools with the stored facts added to their disks.
+// with returns the pools with the stored facts added to their disks.
 func (l *lookedAt) with(pools []checker.Pool) []checker.Pool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -58,7 +58,7 @@ func (h *health) learn(pool string, known *checker.Health) {
 	delete(h.busy, pool)
 }
 
-// of, a method, returns the last known health of a pool, nil before the first reading. Callers must
+// of returns the last known health of a pool, nil before the first reading. Callers must
 // not change the returned health.
 func (h *health) of(pool string) *checker.Health {
 	h.mu.Lock()
@@ -66,7 +66,7 @@ func (h *health) of(pool string) *checker.Health {
 	return h.known[pool]
 }
 
-// quiet, a method, reports whether no reading of a pool's health is running.
+// quiet reports whether no reading of a pool's health is running.
 func (h *health) quiet() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()

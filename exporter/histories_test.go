@@ -25,7 +25,7 @@ func TestHistoriesAreBoundedAndTellWhatFailed(t *testing.T) {
 			}
 			return []zfs.Snapshot{{Name: "a"}}, nil
 		}}
-		// asked, a function, returns the history of a disk that a page shows at the first request,
+		// asked returns the history of a disk that a page shows at the first request,
 		// and waits for the listing that the request started.
 		asked := func(d checker.Disk) page.History {
 			shown := h.get(d)

@@ -16,7 +16,7 @@ import (
 // if the time is unknown. alive is false if the guest's process cannot be looked up.
 type Living func(vmid int) (since time.Time, alive bool)
 
-// once, a method, returns a function with the results of l that looks up each guest's process only
+// once returns a function with the results of l that looks up each guest's process only
 // once. If l is nil, the returned function reports that no guest is alive.
 func (l Living) once() Living {
 	type life struct {

@@ -21,7 +21,7 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// shown, a method, waits until the exporter has read the pools, and returns the page at path.
+// shown waits until the exporter has read the pools, and returns the page at path.
 func (r *rig) shown(t *testing.T, path string) string {
 	t.Helper()
 	r.Refresh(t.Context())
@@ -105,7 +105,7 @@ func holding(t *testing.T, disks []checker.Disk) *rig {
 	return r
 }
 
-// aged, a function, returns a disk whose newest snapshot has the given age.
+// aged returns a disk whose newest snapshot has the given age.
 func aged(vmid, number int, age time.Duration) checker.Disk {
 	at := start.Add(-age)
 	return checker.Disk{

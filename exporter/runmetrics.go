@@ -158,7 +158,7 @@ func WriteTextfile(path string, run report.Run) error {
 	return writeTextfile(path, snapCollector(only(run)))
 }
 
-// only, a function, returns the Runs of a host on which run was the only run.
+// only returns the Runs of a host on which run was the only run.
 func only(run report.Run) Runs {
 	return Runs{Last: func() (report.Run, error) { return run, nil }}
 }

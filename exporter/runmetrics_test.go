@@ -39,7 +39,7 @@ var lastRun = report.Run{
 	},
 }
 
-// gathered, a function, returns the metrics about the runs of snap, without comment lines.
+// gathered returns the metrics about the runs of snap, without comment lines.
 func gathered(t *testing.T, r Runs) string {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()

@@ -190,7 +190,7 @@ func (s *Store) saveCache() {
 	}
 }
 
-// remembers, a method, reports whether the inventory and the cache are saved for the next process.
+// remembers reports whether the inventory and the cache are saved for the next process.
 func (s *Store) remembers(now time.Time) bool {
 	return len(s.inventory.notes(now)) == 0 && s.cacheProblem.Load() == nil
 }

@@ -80,7 +80,7 @@ func newPlayedComparisons(takes time.Duration) *playedComparisons {
 	return p
 }
 
-// asks, a method, starts a comparison request about the given number of disks, all with the same
+// asks starts a comparison request about the given number of disks, all with the same
 // name, and returns a pointer to the request's later error.
 func (p *playedComparisons) asks(t *testing.T, timeout time.Duration, name string, disks int) (err *error) {
 	err = new(error)

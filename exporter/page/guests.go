@@ -59,7 +59,7 @@ func guestsOf(f Facts) []guest {
 	return guests
 }
 
-// asked, a method, returns the guests that match the query, in the order that the query requests.
+// asked returns the guests that match the query, in the order that the query requests.
 func (q query) asked(guests []guest) []guest {
 	guests = slices.DeleteFunc(slices.Clone(guests), func(g guest) bool { return !q.matches(g) })
 	sortGuests(guests, q.Sort)
@@ -126,7 +126,7 @@ func sortGuests(guests []guest, by string) {
 	slices.SortStableFunc(guests, order)
 }
 
-// worse, a function, compares two states so that the worse state is sorted first.
+// worse compares two states so that the worse state is sorted first.
 func worse(a, b checker.State) int {
 	switch {
 	case a == b:
@@ -146,7 +146,7 @@ func (g guest) Anchor() string {
 	return anchor
 }
 
-// Never, a method, reports whether a disk of the guest has no snapshot, or no disk of the guest is
+// Never reports whether a disk of the guest has no snapshot, or no disk of the guest is
 // on this host.
 func (g guest) Never() bool { return g.Age == endless }
 
@@ -160,7 +160,7 @@ func (g guest) cause() *checker.Result {
 	return nil
 }
 
-// serves, a method, reports whether a disk counts for the guest's verdict.
+// serves reports whether a disk counts for the guest's verdict.
 func (g guest) serves(d *checker.Result) bool {
 	return len(g.Disks) == 0 || slices.Contains(g.Disks, d.Dataset)
 }
@@ -182,7 +182,7 @@ func (g guest) LimitName() string {
 	return "warning"
 }
 
-// why, a method, explains the guest's state, without its verdict, age and limit, which have columns
+// why explains the guest's state, without its verdict, age and limit, which have columns
 // of their own.
 func (f Facts) why(g guest) string {
 	d := g.cause()
@@ -244,7 +244,7 @@ func (f Facts) whyOf(d *checker.Result) string {
 	return news
 }
 
-// runs, a function, explains a disk whose newest snapshot is a _stopped one although the guest runs
+// runs explains a disk whose newest snapshot is a _stopped one although the guest runs
 // on its owner. The returned text says which snapshots are missing.
 func runs(d *checker.Result) string {
 	owner := siteName(d.Compared.Owner)
@@ -256,7 +256,7 @@ func runs(d *checker.Result) string {
 	return fmt.Sprintf("the guest has run on %s for %s and got no snapshot there: the newest snapshot here is from when the guest was off", owner, text.Age(d.Compared.Lag))
 }
 
-// stuck, a method, says whether a stale disk's newer snapshots were not taken, or were taken and do
+// stuck says whether a stale disk's newer snapshots were not taken, or were taken and do
 // not arrive here.
 func (f Facts) stuck(d *checker.Result) string {
 	c := d.Compared
@@ -280,7 +280,7 @@ func unreadable(d *checker.Result, was checker.Judgement) string {
 	return fmt.Sprintf("was %s when last read, %s ago", word, text.Age(d.Age-was.Age))
 }
 
-// matches, a method, reports whether the query selects the guest.
+// matches reports whether the query selects the guest.
 func (q query) matches(g guest) bool {
 	return (q.State == "" || g.State.String() == q.State) &&
 		(q.Verdict == "" || g.Word == q.Verdict) &&

@@ -46,7 +46,7 @@ func policy() checker.Policy {
 	return p
 }
 
-// shown, a function, returns the status page that shows the facts f.
+// shown returns the status page that shows the facts f.
 func shown(f Facts, q query) *view {
 	if q.Sort == "" {
 		q.Sort = sorts[0]

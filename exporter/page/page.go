@@ -66,7 +66,7 @@ type badge struct {
 // lists in the report may name every disk.
 const maxItems = 20
 
-// first, a function, returns the first maxItems items of a list of any type.
+// first returns the first maxItems items of a list of any type.
 func first(list any) any {
 	v := reflect.ValueOf(list)
 	return v.Slice(0, min(v.Len(), maxItems)).Interface()

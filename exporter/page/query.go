@@ -80,7 +80,7 @@ func (q query) link() string {
 	return "?" + v.Encode()
 }
 
-// with, a method, returns the page's URL for a changed query, with page 1 of the table.
+// with returns the page's URL for a changed query, with page 1 of the table.
 func (q query) with(change func(*query)) string {
 	q.Page = 1
 	change(&q)

@@ -87,7 +87,7 @@ func cellsOf(d *checker.Result, r checker.Report) []cell {
 	return cells
 }
 
-// is, a method, stores in the cell the creation time and the age of the newest snapshot on the
+// is stores in the cell the creation time and the age of the newest snapshot on the
 // node.
 func (c *cell) is(newest, now time.Time) { c.Newest, c.Age = newest, max(0, now.Sub(newest)) }
 
@@ -129,7 +129,7 @@ func (c *cell) say(d *checker.Result, e checker.Evidence) {
 	}
 }
 
-// blind, a function, reports whether only the owner's answer shows that the guest is running: the
+// blind reports whether only the owner's answer shows that the guest is running: the
 // newest snapshot of the copy here is a _stopped one.
 func blind(d *checker.Result) bool {
 	return d.Compared != nil && d.Compared.Alive && d.Suffix() == "stopped"

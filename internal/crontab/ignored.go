@@ -86,7 +86,7 @@ func faultOf(line string, system bool) string {
 	return ""
 }
 
-// takes, a method, reports whether cron may accept the given text as the text of this time field.
+// takes reports whether cron may accept the given text as the text of this time field.
 func (f field) takes(text string) bool {
 	if strings.Contains(text, "~") || strings.HasPrefix(text, "-") {
 		return true // a cron other than Debian's may accept the field

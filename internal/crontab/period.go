@@ -41,7 +41,7 @@ func (e Entry) Period() time.Duration {
 	})
 }
 
-// longest, a function, returns the longest time between two successive starts by cron within three
+// longest returns the longest time between two successive starts by cron within three
 // years, 0 if there is no start. cron starts the line at each of the given minutes of each of the
 // given hours, on each day for which the argument `on`, a function, returns true.
 func longest(minutes, hours []int, on func(date time.Time) bool) time.Duration {

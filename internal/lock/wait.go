@@ -23,7 +23,7 @@ func Wait(ctx context.Context, path string, now time.Time) (*Lock, error) {
 	return l, err
 }
 
-// wait, a function, does the work of [Wait], for a lock file with the given mode. The error of wait
+// wait does the work of [Wait], for a lock file with the given mode. The error of wait
 // is the error of the last attempt to take the lock.
 func wait(ctx context.Context, path string, mode fs.FileMode, now time.Time) (*Lock, error) {
 	tick := time.NewTicker(again)

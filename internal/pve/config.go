@@ -235,7 +235,7 @@ func isConfig(text string) bool {
 	return empty
 }
 
-// strange, a function, returns a warning about a line of a guest's configuration that a person
+// strange returns a warning about a line of a guest's configuration that a person
 // understands but Proxmox does not. For all other lines, strange returns nil.
 func strange(n int, line string) []oddity {
 	if m := misread.FindStringSubmatch(line); m != nil {

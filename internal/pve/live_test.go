@@ -180,7 +180,7 @@ func TestListHangs(t *testing.T) {
 	}
 }
 
-// gone, a function, reports whether a process has ended; a zombie counts as ended.
+// gone reports whether a process has ended; a zombie counts as ended.
 func gone(pid int) bool {
 	if syscall.Kill(pid, 0) != nil {
 		return true

@@ -144,7 +144,7 @@ func (q question) answer() (a answer, err error) {
 	return a, err
 }
 
-// beside, a function, runs the function read, which may hang, in a goroutine of its own. beside
+// beside runs the function read, which may hang, in a goroutine of its own. beside
 // waits for the result of read until ctx ends.
 func beside[T any](ctx context.Context, read func() (T, error)) (value T, err error) {
 	type result struct {

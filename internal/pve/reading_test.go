@@ -79,7 +79,7 @@ func readAgain(text string) (all []read) {
 	return all
 }
 
-// first, a method, returns the first value of a key in a section that the function in the argument
+// first returns the first value of a key in a section that the function in the argument
 // `may` accepts.
 func (r read) first(key string, may func(string) bool) (string, bool) {
 	for _, l := range r.lines {

@@ -74,7 +74,7 @@ func parseSections(text string) (all []section, odd []oddity) {
 	return all, odd
 }
 
-// numbered, a function, yields the lines of a text, without their newlines, with their numbers,
+// numbered yields the lines of a text, without their newlines, with their numbers,
 // starting at 1.
 func numbered(text string) func(yield func(int, string) bool) {
 	return func(yield func(int, string) bool) {
@@ -106,7 +106,7 @@ func (s section) accepted(key, otherwise string, check func(setting) bool) (valu
 	return value, found, odd
 }
 
-// words, a function, returns a warning about each oddity. An oddity is a line that a person
+// words returns a warning about each oddity. An oddity is a line that a person
 // understands in one way and Proxmox in another way. Each warning has the file's name.
 func words(file string, odd []oddity) []string {
 	var all []string

@@ -43,7 +43,7 @@ func howOf(id pve.ID) string {
 	return "agent"
 }
 
-// own, a method, takes the note about the freeze of a guest, before the freeze. The argument budget
+// own takes the note about the freeze of a guest, before the freeze. The argument budget
 // is the longest time that the freeze will last. If an earlier freeze of the guest has not ended,
 // the error is ErrOurs. If a dead process left the note, own returns the note together with
 // ErrOurs.
@@ -178,7 +178,7 @@ func (h Host) takeOver(ctx context.Context, id pve.ID) (t TakenOver, n *note.Not
 	return TakenOver{Since: o.Since, Thawed: thawed > 0, Err: err}, n, true
 }
 
-// another, a method, returns [ErrGone] if the process that snapwatch froze has ended. The guest may
+// another returns [ErrGone] if the process that snapwatch froze has ended. The guest may
 // have a new process by now. snapwatch must not thaw the new process, which may not even have a
 // guest agent.
 func (h Host) another(id pve.ID, o Owned) error {

@@ -45,7 +45,7 @@ func (r *Run) BacklogsAt(now time.Time) map[string]Backlog {
 	return those(r.Backlogs, func(b Backlog) bool { return !b.At.After(now) && now.Sub(b.At) <= backlogFor })
 }
 
-// those, a function, returns a new map with the entries of the map in the argument all. An entry is
+// those returns a new map with the entries of the map in the argument all. An entry is
 // left out if the function in the argument counts returns false for its value.
 func those[V any](all map[string]V, counts func(V) bool) map[string]V {
 	counting := map[string]V{}
