@@ -229,7 +229,7 @@ var mutants = slices.Concat([]mutant{
 	{"snapper/node.go", `if len(g.storagesOf(d)) == 0 {`, `if false {`, "mistake another cluster's disk for the own guest's of that VMID"},
 	{"snapper/owners.go", `uses || !v.Unused(), true`, `true, true`, "treat an unused disk as a disk that the guest runs on"},
 	{"snapper/ownership.go", `d.Sign != "" || d.Running.Value == zfs.LabelStopped`, `d.Sign != ""`, "mistake each receive for a guest that ran between two runs"},
-	{"snapper/run/unblock.go", `err == nil && now.Text != before.Text`, `false`, "make room for a rollback of a guest that Proxmox has changed"},
+	{"snapper/run/unblock.go", `err == nil && now.Text != before.Text`, `err == nil && now.Text == ""`, "make room for a rollback of a guest that Proxmox has changed"},
 	{"snapper/run/unblock.go", `len(users) > 1`, `false`, "make room for a rollback on a disk that two guests use"},
 	{"snapper/run/histories.go", `case p.renamed(dataset, c.GUID):`, `case false:`, "know a disk under its old names"},
 	{"snapper/run/histories.go", `case c.Gone.IsZero() || away < 0:`, `case false:`, "forget the owner of a disk that one listing lacks"},
