@@ -30,8 +30,7 @@ type Config struct {
 	// datasets. On a replica, the disks are at any depth below these datasets. If Datasets is empty
 	// on a replica, snapwatch looks for disks in every pool.
 	Datasets []string `yaml:"datasets"`
-	// Pools has the pools that must be imported. If one of these pools is not imported, check
-	// alarms.
+	// Pools has the pools that must be imported. If a pool in Pools is not imported, check alarms.
 	Pools []string `yaml:"pools"`
 	// Replicas has the datasets on this node that are received from another host. snap takes no
 	// snapshots of the disks in Replicas and sets no labels on them. prune rotates the snapshots of
@@ -43,7 +42,7 @@ type Config struct {
 	// snap creates no bookmarks.
 	Bookmarks int `yaml:"bookmarks"`
 	// An older _stopped snapshot may be destroyed once a newer snapshot has the age StoppedGrace.
-	// Until then receivers have time to fetch the newer snapshot.
+	// During StoppedGrace, receivers have time to fetch the newer snapshot.
 	StoppedGrace Duration `yaml:"stopped_grace"`
 	// ConfirmStop is the time for which a guest must remain off before the guest counts as stopped.
 	ConfirmStop Duration `yaml:"confirm_stop"`
@@ -225,8 +224,8 @@ func (c Config) validate() error {
 }
 
 // MaxDestroysFor returns the number of snapshots that one run may destroy if it reads the given
-// number of disks. The limit on destroys protects against mistakes. Its default is far above the
-// number of snapshots that the retention drops in a day.
+// number of disks. The limit on destroys protects against mistakes. The default limit is far above
+// the number of snapshots that the retention drops in a day.
 func (c Config) MaxDestroysFor(disks int) int {
 	if c.MaxDestroys != nil {
 		return *c.MaxDestroys
@@ -242,8 +241,8 @@ const (
 )
 
 // KeepFor returns the retention of a disk, and the configuration rule that sets the retention. The
-// last matching override with a retention sets it. If there is no such override, the disk has the
-// retention of the run.
+// last override that matches the disk and has a retention sets the disk's retention. If no override
+// that matches the disk has a retention, the disk has the retention of the run.
 func (c Config) KeepFor(dataset string, vmid int, run Keep) (keep Keep, rule string) {
 	keep, rule = run, "keep"
 	for i, o := range c.Overrides {

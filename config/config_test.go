@@ -13,7 +13,7 @@ import (
 )
 
 // Every file in testdata whose name begins with invalid- contains one mistake. The first line of
-// the file is the expected error message.
+// each of these files is the expected error message.
 func TestInvalid(t *testing.T) {
 	files, err := filepath.Glob("testdata/invalid-*.yaml")
 	require.NoError(t, err)

@@ -67,8 +67,9 @@ func (h Hooks) Any() bool {
 	return len(h.BeforeSnapshot)+len(h.AfterSnapshot)+len(h.AfterStop)+len(h.AfterPrune) > 0
 }
 
-// Trusted returns an error if the hook's program must not be started. The program may be missing or
-// not executable, or a user other than root and the current user could have replaced it.
+// Trusted returns an error if the hook's program must not be started. The hook's program may be
+// missing or not executable, or a user other than root and the current user could have replaced the
+// program.
 func (h Hook) Trusted() error {
 	info, err := os.Stat(h.Argv[0])
 	switch {

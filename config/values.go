@@ -150,8 +150,7 @@ func (v VMIDs) Contains(vmid int) bool {
 	return false
 }
 
-// common returns a VMID that is in both sets. If the sets have no VMID in common, common returns
-// false.
+// common returns a VMID that is in both v and w, and false if there is no such VMID.
 func (v VMIDs) common(w VMIDs) (vmid int, ok bool) {
 	for _, r := range v {
 		for _, s := range w {

@@ -20,7 +20,8 @@ type Watch struct {
 	// Maintenance has entries that each exclude some disks from alarms until a given time.
 	Maintenance []Maintenance `yaml:"maintenance"`
 	// ReplicaLabel is "show" or "trust". With "show", check prints the received label:running of a
-	// copy. With "trust", this label may also overrule the class of the newest snapshot.
+	// copy. With "trust", the received label:running may also overrule the class of the newest
+	// snapshot.
 	ReplicaLabel string `yaml:"replica_label"`
 	// Sources has the origins of received datasets, for alert rules that join the data of several
 	// sites.
@@ -174,8 +175,8 @@ func (s Source) validate() error {
 }
 
 // validate checks the limits of an override together with the limits that the override does not
-// change. Without this check, an override could raise the limit warning above the limit critical,
-// so that check alarms more although the override should reduce alarms.
+// change. Without validate, an override could raise the limit warning above the limit critical, so
+// that check alarms more although the override should reduce alarms.
 func (w WatchOverride) validate(defaults Limits) error {
 	warning, critical := w.Warning, w.Critical
 	if warning == 0 {

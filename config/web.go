@@ -15,7 +15,7 @@ var (
 )
 
 // WebError rewrites an error of exporter-toolkit about the web configuration file at path. The
-// result has the names of the file's keys instead of Go types.
+// rewritten error names keys of the file instead of Go types.
 func WebError(path string, err error) error {
 	text := strings.TrimPrefix(strings.TrimPrefix(err.Error(), "yaml: "), "unmarshal errors:\n  ")
 	text = foreignKey.ReplaceAllString(text, `unknown key "$1"`)

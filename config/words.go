@@ -16,11 +16,12 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// words checks the parsed configuration file before it is decoded into Go types. The error messages
-// of words name keys and values of the file. The error messages of yaml.v3 would name Go types.
+// The type words checks the parsed configuration file before the file is decoded into Go types. The
+// error messages of the type words name keys and values of the file. The error messages of yaml.v3
+// would name Go types.
 type words struct {
-	// lines has the line number of each key and entry in the file. Its keys are the names in
-	// messages, such as "limits.warning" or "overrides, entry 2".
+	// lines has the line number of each key and entry in the file. The keys of this map are the
+	// names in messages, such as "limits.warning" or "overrides, entry 2".
 	lines map[string]int
 }
 
@@ -40,8 +41,8 @@ func (w words) located(err error) error {
 	return fmt.Errorf("line %d: %w", w.lines[found], err)
 }
 
-// look returns an error if the YAML node n of the configuration does not fit the Go type t. The
-// error calls the node by the argument name.
+// look returns an error if the YAML node n of the configuration does not fit the Go type t. In the
+// error, the argument name stands for the node.
 func (w words) look(n *yaml.Node, t reflect.Type, name string) error {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
@@ -183,8 +184,8 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// shown returns the text of a key or value in quotes, for an error message. Below the key ping,
-// shown returns a placeholder, because a misspelt line may have the secret address at any place.
+// shown quotes the text of a key or value, for an error message. Below the key ping, shown returns
+// a placeholder, because a misspelt line may have the secret address at any place.
 func shown(name, text string) string {
 	if name == "ping" || strings.HasPrefix(name, "ping, ") {
 		return hidden
