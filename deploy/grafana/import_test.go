@@ -28,7 +28,7 @@ type inputs struct {
 }
 
 // Grafana's import asks for a Prometheus data source, and every panel must use the chosen one.
-// The rest of the file must be valid in the dashboard's schema.
+// Everything else in the dashboard's file must be valid in the dashboard's schema.
 func TestTheDashboardImports(t *testing.T) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -90,7 +90,7 @@ func TestTheDashboardImports(t *testing.T) {
 		errs = append(errs, (&dashboard.Panel{}).UnmarshalJSONStrict(raw))
 	}
 	for _, err := range errs {
-		// For a valid dashboard the library returns an empty list of errors instead of nil.
+		// For a valid dashboard Grafana's library returns an empty list of errors instead of nil.
 		if list, is := errors.AsType[cog.BuildErrors](err); err != nil && (!is || len(list) > 0) {
 			t.Error(err)
 		}
