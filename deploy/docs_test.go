@@ -101,8 +101,8 @@ func dirOrFile(path string) string {
 }
 
 // cron finds programs only in /usr/bin and /bin, and many programs are in /usr/sbin. So each line
-// for cron on a page must start snapwatch, which is in /usr/bin, name the program's full path, or
-// follow a line that sets PATH.
+// for cron on a page must start snapwatch (which is in /usr/bin), or name the full path of its
+// program, or follow a line that sets PATH.
 func TestCronsLinesOfPagesFindTheirPrograms(t *testing.T) {
 	pages, err := filepath.Glob("../docs/*.md")
 	require.NoError(t, err)

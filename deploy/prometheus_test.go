@@ -28,7 +28,7 @@ snapwatch_run_unprotected_disks{reason="storage"} 1
 `
 
 // A real Prometheus that scrapes the exporter's metrics and reads our rules must answer every
-// query of the dashboard. The answers must be the same if Prometheus scrapes C twice.
+// query of the dashboard. Prometheus must give the same answers if it scrapes C twice.
 func TestTheDashboardsQueriesAnswer(t *testing.T) {
 	metrics, err := os.ReadFile("../exporter/testdata/metrics.prom")
 	require.NoError(t, err)
@@ -48,7 +48,7 @@ func TestTheDashboardsQueriesAnswer(t *testing.T) {
 }
 
 // answers returns the number of series that a query finds, and their labels, as soon as all
-// targets were scraped and the query finds a series. The values of the series are left out,
+// targets were scraped and the query finds a series. answers leaves out the values of the series,
 // because ages change every second.
 func answers(t *testing.T, api, query string) (all []string) {
 	t.Helper()

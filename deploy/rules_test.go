@@ -1,5 +1,5 @@
 // Package deploy_test checks the files that are shipped for monitoring systems. With the build tag
-// deploy, the tests also run the checkers of these monitoring systems: make check-deploy.
+// deploy, the tests also run the monitoring systems' own checkers: make check-deploy.
 package deploy_test
 
 import (

@@ -97,7 +97,7 @@ type place struct {
 	labels labels
 }
 
-// target adds a simulated target that answers scrapes. The name of its site is made of the
+// target adds a simulated target that answers scrapes. The name of the target's site is made of the
 // cluster and the role.
 func (w *world) target(instance, cluster, role string, more ...string) place {
 	p := place{w, labels{"job": "snapwatch", "instance": instance, "cluster": cluster, "site": cluster + "-" + role, "role": role}.with(more...)}
@@ -115,7 +115,7 @@ func (p place) flag(name string, value float64, more ...string) {
 	p.world.series = append(p.world.series, series{name: name, labels: p.labels.with(more...), first: value, flag: true})
 }
 
-// id returns those of the target's labels that its alerts also have.
+// id returns the labels of the target that an alert about the target also has.
 func (p place) id() labels {
 	id := labels{}
 	for _, key := range []string{"job", "cluster", "site", "instance"} {
@@ -137,7 +137,8 @@ func hours(n float64) float64 { return -3600 * n }
 // is always new; otherwise the newest snapshot was made at the time ended.
 type disk struct {
 	pool, state string
-	// later is the disk's state from the scrape laterFrom on, "" if the state does not change.
+	// The field later is the disk's state from the scrape laterFrom on, "" if the state does not
+	// change.
 	later     string
 	laterFrom int
 	// origin is the cluster from which a copy comes, "" for a disk of the target's own guest.
@@ -145,13 +146,14 @@ type disk struct {
 	ended  *float64
 	// none is true if the simulated disk has no snapshot.
 	none bool
-	// early is the scrape from which the disk's newest snapshot is always new again, after the
-	// time ended; 0 for never.
+	// The field early is the scrape from which the disk's newest snapshot is always new again, 0
+	// for never. Before this scrape the newest snapshot is from the time in the field ended.
 	early int
 	// ahead is true if the disk's newest snapshot is from the next year at one scrape, the first
 	// scrape after early.
 	ahead bool
-	// until is the scrape from which the exporter serves no series about the disk any more.
+	// The field until is the scrape from which the exporter serves no series about the disk any
+	// more.
 	until int
 }
 
@@ -171,7 +173,7 @@ func (d disk) labels() []string {
 	return []string{"pool=" + pool, "dataset=" + pool + "/vm-1-disk-0", "disk=vm-1-disk-0", "vmid=1"}
 }
 
-// by returns the labels of an alert about the disk, without the labels of its target.
+// by returns the labels of an alert about the disk d, without the labels of the disk's target.
 func (p place) by(d disk) []string {
 	if d.origin == "" {
 		return append(d.labels(), "origin_cluster="+p.labels["cluster"], "origin_dataset=tank/vm-1-disk-0", "owner=yes")
@@ -279,7 +281,7 @@ func (w *world) pools(own func(cluster, state string) (place, disk)) {
 }
 
 // faults returns a test world of simulated series with two targets for each alert: one with the
-// fault and one without. Each cluster is named after its alert.
+// fault and one without. The name of each cluster says what its targets test.
 func faults() *world {
 	w := &world{step: 1, scrapes: 181}
 	own := func(cluster, state string) (place, disk) {
@@ -387,8 +389,8 @@ func faults() *world {
 	d = disk{state: "stopped", origin: "ahead", ended: at(hours(10))}
 	c.disk(d)
 	both(c, "Lag", d)
-	// The newest snapshot of one copy is from the next year. This copy must not make the other
-	// copies of the same disk count as behind.
+	// The newest snapshot of one copy is from the next year. Nevertheless the other copies of the
+	// same disk must not count as behind.
 	a, d = own("future-copy", "fresh")
 	a.disk(d)
 	c = w.target("c", "future-copy", "replica")
@@ -775,7 +777,8 @@ func copies() *world {
 	c.flag("snapwatch_owner_answers", 0, "node=https://a")
 	c.fires("OwnerSilent", "warning", "node=https://a")
 	c.fires("OwnerSilent", "critical", "node=https://a")
-	// Another target with the label copies_of does not answer, which must not end the alert.
+	// Another target with the label copies_of does not answer. The alert SnapwatchCopyMissing must
+	// not end because of this.
 	dead := w.target("dead", "lacks", "replica", "copies_of=lacks")
 	for i := range w.series {
 		if s := &w.series[i]; s.name == "up" && s.labels["instance"] == "dead" {
@@ -1016,7 +1019,8 @@ func (w world) joined() map[string]string {
 	return all
 }
 
-// shorter replaces repeated values of a series by promtool's short notation.
+// shorter returns the words, with promtool's short notation in place of repeated values of a
+// series.
 func shorter(words []string) string {
 	var out []string
 	for i := 0; i < len(words); {

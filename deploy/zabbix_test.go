@@ -246,8 +246,9 @@ func TestTheZabbixTemplateTakesAPoolForUnreadableAsTheRulesDo(t *testing.T) {
 
 // If an item gets no value any more, Zabbix does not evaluate the item's trigger, so the trigger's
 // event would remain open for ever. A trigger's event must end when the item gets no value any
-// more, because an alert of Prometheus also ends then. The trigger waits longer than the trigger
-// "the exporter does not answer", which keeps open events unchanged while the exporter is down.
+// more, because an alert of Prometheus also ends then. Before a trigger ends its event, it waits
+// longer than the trigger "the exporter does not answer", which keeps open events unchanged while
+// the exporter is down.
 func TestAZabbixEventEndsWhenItsValueIsGone(t *testing.T) {
 	z, _ := zabbixTemplate(t)
 	items := z.items()
