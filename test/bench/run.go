@@ -108,7 +108,7 @@ func (r *rig) runs(disks, snapshots int) error {
 	if err = r.table(disks, fmt.Sprintf("A run on a primary, %d disks, %d snapshots each", disks, snapshots), []*contender{steady, changed, cron}); err != nil {
 		return err
 	}
-	r.say("\nOf `snap` the zfs processes are counted, not those that ask Proxmox.")
+	r.say("\nFor `snap` the table counts the zfs processes, but not the processes that ask Proxmox.")
 	return nil
 }
 
