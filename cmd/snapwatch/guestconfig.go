@@ -19,9 +19,9 @@ import (
 // guestConfigCmd is `snapwatch guest-config`.
 type guestConfigCmd struct {
 	VMID int    `arg:"" name:"vmid" help:"The guest."`
-	At   string `placeholder:"SNAPSHOT" help:"Print it as it was at this snapshot: its name, or DATASET@NAME. Default: the newest that is known."`
+	At   string `placeholder:"SNAPSHOT" help:"Print the configuration as it was at this snapshot: a snapshot's name, or DATASET@NAME. Default: the newest known configuration."`
 
-	Output string `placeholder:"FILE" help:"Write it to this new file, which only you can read. FILE must not exist; where no configuration is found, none is made."`
+	Output string `placeholder:"FILE" help:"Write the configuration to this new file, which only you can read. FILE must not exist; where no configuration is found, no file is made."`
 
 	Config  string  `placeholder:"FILE" help:"Read this configuration (default: ${config_path} if it is there)."`
 	Timeout seconds `short:"t" default:"5m" placeholder:"TIME" help:"Wait for zfs no longer than this (default ${default})."`
@@ -137,8 +137,8 @@ func (d diskConfigs) shares(o diskConfigs, same func(a, b zfs.KeptConfig) bool) 
 // oneSnapshot reports whether two snapshots are copies of one snapshot.
 func oneSnapshot(a, b zfs.KeptConfig) bool { return a.GUID == b.GUID }
 
-// oneConfiguration reports whether two snapshots refer to the same configuration. Their values are
-// references to a configuration, by its checksum.
+// oneConfiguration reports whether two snapshots refer to the same configuration. The property of a
+// snapshot refers to a configuration by the configuration's checksum.
 func oneConfiguration(a, b zfs.KeptConfig) bool { return a.Value != "" && a.Value == b.Value }
 
 // guestConfigs has the disks whose names contain the number vmid, and the guest configurations
@@ -185,8 +185,8 @@ func newGuestConfigs(vmid int, disks []diskConfigs, refused func(zfs.KeptConfig,
 	return g
 }
 
-// known returns the configuration that the guest had at a snapshot. If no snapshot on this host
-// stores this configuration, known returns false.
+// known returns the configuration that the guest had at the snapshot k, and false if no snapshot on
+// this host stores the configuration.
 func (g guestConfigs) known(k zfs.KeptConfig) (knownConfig, bool) {
 	sum, _ := pve.ReadReference(k.Value)
 	c, found := g.texts[sum]
@@ -194,7 +194,7 @@ func (g guestConfigs) known(k zfs.KeptConfig) (knownConfig, bool) {
 }
 
 var errNoConfig = errors.New("no snapshot here has the guest's configuration: either snap does not keep it (capture_config: true " +
-	"in the node's configuration), or the replication drops properties: they travel with zfs send -p or -R, " +
+	"in the node's configuration), or the replication drops properties: send with zfs send -p or -R, or with " +
 	"syncoid --sendoptions=p; syncoid --preserve-properties is for datasets alone")
 
 // at returns the configuration that the guest had at a snapshot. The snapshot is given as NAME or
@@ -244,8 +244,9 @@ func (g guestConfigs) at(name string, now time.Time) (knownConfig, error) {
 }
 
 // unlike reports whether two disks with the same VMID in their names may belong to two guests.
-// There are three such cases: the disks are from two clusters; the disks have the same name, but no
-// snapshot in common; or the disks have different names, and never had the same configuration.
+// Two disks may belong to two guests in three cases: they are from two clusters; they have the same
+// name, but no snapshot in common; or they have different names, and never had the same
+// configuration.
 func unlike(a, b diskConfigs) bool {
 	same := oneConfiguration
 	if zfs.Base(a.name) == zfs.Base(b.name) {

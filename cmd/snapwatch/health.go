@@ -94,8 +94,8 @@ func reportDamage(ctx context.Context, env *environment) (map[string]*checker.Da
 
 const (
 	// A run of snap or prune renews the report of permanent errors if the report is older than
-	// refreshAfter. A timer also renews the report, once an hour. refreshAfter is a little less
-	// than an hour.
+	// refreshAfter. A timer also renews the report of permanent errors, once an hour. refreshAfter
+	// is a little less than an hour.
 	refreshAfter = 50 * time.Minute
 	// refreshTime is the longest time that a run of snap or prune spends on renewing the report of
 	// permanent errors.

@@ -77,7 +77,7 @@ type grammar struct {
 	Config      configCmd      `cmd:"" group:"setup" help:"Show the configuration, or what applies to a disk."`
 	Cron        cronCmd        `cmd:"" group:"setup" help:"Register snap or prune in cron, or remove it from there."`
 	Completion  completionCmd  `cmd:"" group:"setup" help:"Print the completion for a shell."`
-	Watchdog    watchdogCmd    `cmd:"" hidden:"" help:"Freeze guests, and thaw them (snap starts it for itself)."`
+	Watchdog    watchdogCmd    `cmd:"" hidden:"" help:"Freeze guests, and thaw them (only snap starts this command)."`
 	Manual      manualCmd      `cmd:"" hidden:"" help:"Print the man page."`
 	ReadPVE     readPVECmd     `cmd:"" name:"read-pve" hidden:"" help:"Read Proxmox's files for another process."`
 }
@@ -98,8 +98,8 @@ func (e *exit) Error() string {
 
 func (e *exit) Unwrap() error { return e.err }
 
-// kong's --help and --version end the program. Here they panic with a value of the type ended
-// instead, from which execute takes the exit status.
+// In kong, the flags --help and --version end the program. In snapwatch they panic with a value of
+// the type ended; execute takes the exit status from this value.
 type ended struct{ code int }
 
 // execute runs the command line in args and returns the exit status. Tests call execute with a
@@ -200,7 +200,7 @@ func withCommand(args []string) []string {
 }
 
 // renamed returns an error if args contain the old name of a flag or command that was renamed. The
-// error has the new name.
+// error names the new flag or command.
 func renamed(args []string) error {
 	command := slices.IndexFunc(args, func(arg string) bool { return !strings.HasPrefix(arg, "-") })
 	for i, arg := range args {

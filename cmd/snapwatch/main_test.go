@@ -96,8 +96,8 @@ func scriptEnvironment() *environment {
 	}
 }
 
-// root may run a program in a file of cron for years. So snap does not register a program in /tmp,
-// where files are removed.
+// A line of cron may make root run a program for years. So snap does not register a program in
+// /tmp, where files are removed.
 func TestTrusted(t *testing.T) {
 
 	assert.NoError(t, trusted("/bin/sh"))

@@ -12,12 +12,12 @@ import (
 // flag replaces its key under owners: in the configuration.
 type ownerFlags struct {
 	URLs         []string `name:"owners" placeholder:"URL" help:"Compare each disk with its owner: the addresses of the exporters on all nodes that may own the guest."`
-	AllowHTTP    bool     `name:"owners-allow-http" help:"Allow these URLs to be http, without encryption, also where they name another host."`
-	CA           string   `name:"owners-ca" placeholder:"FILE" help:"Trust these certificates instead of the system's."`
+	AllowHTTP    bool     `name:"owners-allow-http" help:"Allow http, without encryption, in the owners' URLs, also where a URL names another host."`
+	CA           string   `name:"owners-ca" placeholder:"FILE" help:"Trust the certificates in FILE instead of the system's certificates."`
 	Cert         string   `name:"owners-cert" placeholder:"FILE" help:"Use this client certificate."`
 	Key          string   `name:"owners-key" placeholder:"FILE" help:"The key of the client certificate."`
 	User         string   `name:"owners-user" placeholder:"NAME" help:"Log in as this user."`
-	PasswordFile string   `name:"owners-password-file" placeholder:"FILE" help:"The file with that user's password."`
+	PasswordFile string   `name:"owners-password-file" placeholder:"FILE" help:"The file with the password for the owners' exporters."`
 }
 
 // over returns the section owners: of the configuration. Each flag on the command line replaces the

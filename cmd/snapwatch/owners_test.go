@@ -25,7 +25,8 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// answering returns a fake exporter of a node. The exporter gives the same answer for every disk.
+// answering returns a fake exporter of a node. For every disk the exporter gives the same answer,
+// the argument say.
 func answering(t *testing.T, say checker.ComparedDisk) *httptest.Server {
 	t.Helper()
 	return node(t, nil, func(checker.CompareDisk) checker.ComparedDisk { return say })
@@ -60,8 +61,9 @@ func serve(t *testing.T, handler http.HandlerFunc) *httptest.Server {
 }
 
 // In this test, replication dies while a guest is off, and then the guest starts again. The
-// replica's newest snapshot still ends in _stopped, so the replica alone cannot notice the fault.
-// The owner knows that the guest runs. After a failover, the owner is a different node.
+// replica's newest snapshot still ends in _stopped, so the replica alone cannot notice that
+// replication died. The owner knows that the guest runs. After a failover, the owner is a different
+// node.
 func TestCheckSeesThatReplicationDiedWhileTheGuestWasOff(t *testing.T) {
 	s := newSite(t, vm(100, "stopped", 72*time.Hour))
 	status, first := s.check()

@@ -36,9 +36,10 @@ func (h *head) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// pinged runs the function work, and requests the addresses of pings in the configuration: once
-// when work starts, and once when work ends. The second request reports success, or has the
-// beginning of the output. A failed ping does not change the result.
+// pinged calls the function work. pinged also requests the addresses of pings in the configuration:
+// once at the beginning of the call, and once at the end of the call. The request at the end
+// reports success, or failure with the beginning of the output. A failed ping does not change the
+// error that pinged returns.
 func pinged(env *environment, all []config.Ping, run string, work func(*environment) error) error {
 	pings := pingsOf(all, run)
 	if len(pings) == 0 {
@@ -94,9 +95,9 @@ func pingsOf(all []config.Ping, run string) []config.Ping {
 	return pings
 }
 
-// sendAll requests one address of each ping, all at the same time. The function of returns this
-// address. The message about a failed ping names the server, because the run itself may have
-// succeeded.
+// sendAll requests one address of each ping, all at the same time. The argument `of` is a function
+// that returns this address. The message about a failed ping names the server, because the run
+// itself may have succeeded.
 func sendAll(ctx context.Context, problems io.Writer, pings []config.Ping, of func(config.Ping) config.Secret, body string) {
 	var sending sync.WaitGroup
 	said := make([]string, len(pings))

@@ -21,9 +21,9 @@ type pruneCmd struct {
 
 	Config    string `placeholder:"FILE" help:"Read this configuration (default: ${config_path} if it is there)."`
 	DryRun    bool   `help:"Print what would be destroyed, and why, and change nothing."`
-	NoCron    bool   `help:"Run once with exactly these words, even if cron has others."`
+	NoCron    bool   `help:"Run once with exactly the typed words, even if cron has other words."`
 	Verbose   bool   `short:"v" help:"Print every action and its reason."`
-	Textfile  string `placeholder:"FILE" help:"Also write the run's metrics there, for node_exporter's textfile collector (FILE must end in .prom)."`
+	Textfile  string `placeholder:"FILE" help:"Also write the run's metrics to FILE, for node_exporter's textfile collector (FILE must end in .prom)."`
 	LogFormat string `name:"log.format" enum:"plain,logfmt,json" default:"plain" help:"How to print problems on standard error: plain, logfmt or json."`
 }
 
@@ -102,8 +102,8 @@ func (c *pruneCmd) prune(ctx context.Context, env *environment, cfg config.Confi
 }
 
 // settings returns the configuration, and the retention by which prune destroys snapshots. The
-// configuration's keep: is the retention of prune only if role: is replica. On all other hosts,
-// keep: is the retention of snap.
+// configuration's keep: is the retention of prune only if role: is replica. If the role is not
+// replica, keep: is the retention of snap.
 func (c *pruneCmd) settings(env *environment) (config.Config, config.Keep, error) {
 	cfg, err := env.loadConfig(c.Config)
 	if err != nil {

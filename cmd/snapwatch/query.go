@@ -37,7 +37,7 @@ type sourceFlags struct {
 
 	From   string `placeholder:"URL" help:"Read the exporter at this URL instead of zfs."`
 	Config string `placeholder:"FILE" help:"Read this configuration instead of the default one."`
-	Seen   string `default:"/var/lib/snapwatch-exporter/seen.json" placeholder:"FILE" help:"The file in which the exporter remembers the disks that it saw: one that is gone counts as missing."`
+	Seen   string `default:"/var/lib/snapwatch-exporter/seen.json" placeholder:"FILE" help:"The file in which the exporter remembers the disks that it saw: a remembered disk that is gone counts as missing."`
 	Cache  string `placeholder:"FILE" help:"The file in which to remember what takes long to find out (default: in the user's cache directory)."`
 }
 
@@ -49,7 +49,7 @@ type query struct {
 	Timeout time.Duration
 	// query writes the addresses of pings in the configuration to pings. pings may be nil.
 	pings *atomic.Pointer[[]config.Ping]
-	// ran records the programs that the query started. ran may be nil.
+	// The list ran records the programs that the query started. ran may be nil.
 	ran *commands
 }
 
@@ -137,8 +137,8 @@ func (q query) find(ctx context.Context, env *environment, stage *atomic.Value, 
 	return r
 }
 
-// The answers of the nodes may change the list of a guest's disks. For each such guest, lookAgain
-// looks up again the snapshots that the guest's disks have in common.
+// The answers of the nodes may change the list of a guest's disks. For each guest whose list
+// changed, lookAgain looks up again the snapshots that the guest's disks have in common.
 func (q query) lookAgain(ctx context.Context, env *environment, memory *memory, pools []checker.Pool, judge func([]checker.Pool) checker.Report) []checker.Pool {
 	if !slices.ContainsFunc(judge(pools).Questions, func(q checker.GuestQuestion) bool { return !q.Answered() }) {
 		return pools

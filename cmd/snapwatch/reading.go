@@ -23,7 +23,8 @@ type told struct{ signal syscall.Signal }
 
 func (t told) Error() string { return fmt.Sprintf("interrupted by a signal (%s)", t.signal) }
 
-// Is makes told a [context.Canceled], so that the interrupted work is not reported as faulty.
+// Is reports whether target is [context.Canceled]: work that a signal interrupted is not reported
+// as faulty.
 func (told) Is(target error) bool { return target == context.Canceled }
 
 // status returns the exit status that shells use for a program that the signal ended.
@@ -37,11 +38,12 @@ func signals() (came chan os.Signal, stop func()) {
 	return came, func() { signal.Stop(came) }
 }
 
-// reading runs the function work of a command that only reads. After a signal, reading returns
-// immediately, with the exit status that shells use for this signal. Otherwise reading returns when
-// work ends, but at the latest after the time limit. If work hangs, reading does not wait for it
-// any longer, and the error names the stage of work. reading kills the programs that work started.
-// After the context of work has ended, work must not print anything.
+// reading runs a command that only reads; the function work is the command. After a signal, reading
+// returns immediately, with the exit status that shells use for this signal. Without a signal,
+// reading returns when the command ends, but at the latest after the time limit. If the command
+// hangs, reading stops waiting at the time limit, and the error names the stage of the command.
+// reading kills the programs that the command started. After the end of the command's context, the
+// command must not print anything.
 func reading(limit time.Duration, stage *atomic.Value, work func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
@@ -83,8 +85,8 @@ const leaveTime = 2 * time.Second
 
 // changing runs a command that changes pools. After a signal, the command starts no further work,
 // and changing waits until the present work has ended. If a person typed the command, changing
-// waits for at most leaveTime, and a second signal ends this wait. The present work is never
-// killed. If it has not ended when this process exits, it continues.
+// waits for at most leaveTime, and a second signal ends this wait. Work that has begun is never
+// killed. Work that has not ended when this process exits continues.
 func changing(env *environment, work func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)

@@ -34,8 +34,8 @@ type regularFlags struct {
 // regularRun is one way in which cron or a timer runs a command on this host.
 type regularRun struct {
 	regularCmd
-	// By names the timer or the crontab line that starts the run. Idle is true if cron never runs
-	// the line, or cannot find the line's program.
+	// The field By names the timer or the crontab line that starts the run. Idle is true if cron
+	// never runs the line, or cannot find the line's program.
 	By   string
 	Idle bool
 }
@@ -82,7 +82,7 @@ func timerLines(env *environment) []crontab.Entry {
 		lines = append(lines, cronSearch.ReadRoots(timerName, "@hourly "+command)...)
 	}
 	if err == nil && len(lines) == 0 {
-		err = fmt.Errorf("it starts no known run of snap (%s)", strings.Join(commands, "; "))
+		err = fmt.Errorf("the service starts no known run of snap (%s)", strings.Join(commands, "; "))
 	}
 	if err != nil {
 		return []crontab.Entry{{File: timerName, Line: serviceName, Problem: err.Error()}}
@@ -119,8 +119,8 @@ func (c *snapCmd) asRegistered(env *environment, r regularRun) {
 
 // agree makes a typed run use the flags of the job's regular run, so that a retention typed by
 // mistake does not destroy snapshots that the regular runs keep. If the retention of the regular
-// runs is unknown, agree returns an error. The result always is the command line that would
-// register the typed flags in cron for all runs, "" if this run itself registers them.
+// runs is unknown, agree returns an error. The argument always is the command line that would
+// register the typed flags in cron for all runs, "" if this run itself registers the typed flags.
 func agree(env *environment, job cronJob, typed regularCmd, always string) error {
 	runs, unclear := regularRuns(env, job)
 	for _, r := range runs {
@@ -148,7 +148,7 @@ func agree(env *environment, job cronJob, typed regularCmd, always string) error
 	fmt.Fprintf(env.Stderr, "snapwatch: this run uses the registered words instead: %s (%s)\n", strings.Join(r.words(), " "), r.By)
 	if always != "" {
 		words := crontab.Quote(typed.words())
-		fmt.Fprintf(env.Stderr, "snapwatch: to see what yours would do: snapwatch %[1]s --dry-run; once: snapwatch %[1]s --no-cron; from now on: snapwatch %[2]s\n", words, always)
+		fmt.Fprintf(env.Stderr, "snapwatch: to see what the typed words would do: snapwatch %[1]s --dry-run; to run them once: snapwatch %[1]s --no-cron; to use them from now on: snapwatch %[2]s\n", words, always)
 	}
 	to, from := typed.flags(), r.flags()
 	*to.keep, *to.config, *to.node = *from.keep, *from.config, *from.node
@@ -194,7 +194,7 @@ func (c *snapCmd) registers(env *environment, done report.Run) error {
 			break
 		}
 		if done.Unlisted {
-			return errors.New("no answer from Proxmox on which guests run, and each run would fail so; mend that and run it again, or --register")
+			return errors.New("no answer from Proxmox on which guests run, and each later run would fail in the same way; repair Proxmox and run snap again, or add --register")
 		}
 		if err := snapJob.registerTyped(env, c); err != nil {
 			return err

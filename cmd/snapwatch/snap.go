@@ -22,14 +22,14 @@ type snapCmd struct {
 
 	Config   string   `placeholder:"FILE" help:"Read this configuration (default: ${config_path} if it is there)."`
 	DryRun   bool     `help:"Print what would be done, and why, and change nothing."`
-	NoCron   bool     `xor:"cron" help:"Run once with exactly these words, and do not register in cron. Only a run at a terminal registers itself."`
-	Register bool     `xor:"cron" help:"Register these words in cron, also in place of others. This run still uses the others."`
+	NoCron   bool     `xor:"cron" help:"Run once with exactly the typed words, and do not register them in cron. Only a run at a terminal registers its words."`
+	Register bool     `xor:"cron" help:"Register the typed words in cron, also in place of other words. This run still uses the other words."`
 	Adopt    []string `sep:"," placeholder:"VMID|DISK" help:"Take over these disks of stopped guests. snap leaves them alone otherwise, since they may be copies. Without a value: list such disks, each with the reason, and change nothing."`
 	Node     string   `placeholder:"NAME" help:"Refuse to run unless this node has this name."`
 	Verbose  bool     `short:"v" help:"Print every action and its reason."`
 
 	Format    string `enum:"text,json" default:"text" help:"What to print on standard output: text, or json with the report and every action."`
-	Textfile  string `placeholder:"FILE" help:"Also write the run's metrics there, for node_exporter's textfile collector (FILE must end in .prom)."`
+	Textfile  string `placeholder:"FILE" help:"Also write the run's metrics to FILE, for node_exporter's textfile collector (FILE must end in .prom)."`
 	LogFormat string `name:"log.format" enum:"plain,logfmt,json" default:"plain" help:"How to print problems on standard error: plain for people and mails, logfmt or json for a log."`
 }
 
@@ -66,8 +66,8 @@ func (c *snapCmd) Run(env *environment) error {
 	return pinged(env, cfg.Ping, "snap", work)
 }
 
-// lists reports whether the command has --adopt without a name. Such a command lists the disks that
-// can be adopted, and does nothing else.
+// lists reports whether the command has --adopt without a name. With --adopt and no name, the
+// command lists the disks that can be adopted, and does nothing else.
 func (c *snapCmd) lists() bool { return slices.Equal(c.Adopt, []string{nobody}) }
 
 // prepare returns the configuration and the retention of a run of snap, and the command as the

@@ -159,7 +159,7 @@ func actions(plan snapper.Plan) []action {
 		list = append(list, action{"destroy", b.Dataset + "#" + b.Name, b.Reason})
 	}
 	for _, m := range plan.CreateBookmarks {
-		list = append(list, action{"bookmark", m.Dataset + "#" + m.Name, "of a snapshot that is there already"})
+		list = append(list, action{"bookmark", m.Dataset + "#" + m.Name, "of an existing snapshot"})
 	}
 	for _, d := range plan.Destroys {
 		list = append(list, action{"destroy", d.Dataset + "@" + d.Name, d.Reason})

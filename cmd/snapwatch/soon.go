@@ -29,8 +29,8 @@ const (
 	laterUnit = "snapwatch-soon-again"
 )
 
-// soonDelay is the time between snapwatch soon and the start of snap. In this time Proxmox's hook
-// ends, and guests that stop at about the same time get one common run.
+// soonDelay is the time between snapwatch soon and the start of snap. During this delay Proxmox's
+// hook ends, and guests that stop at about the same time get one common run.
 const soonDelay = "10s"
 
 // Run implements the command.
@@ -63,8 +63,8 @@ func (soonCmd) Run(env *environment) error {
 		argv := []string{
 			"systemd-run", "--quiet", "--collect", "--unit=" + unit, "--description=Snapshots of running guests' disks, after a stop",
 			"--on-active=" + soonDelay, "--timer-property=AccuracySec=1s",
-			// As in snapwatch.service, systemd must not kill the processes of the run: a zfs
-			// command that changes a pool must not be killed.
+			// systemd must not kill the processes of the run, because a zfs command that changes a
+			// pool must not be killed. snapwatch.service has the same settings.
 			"--service-type=oneshot", "--property=KillMode=process", "--property=SendSIGKILL=no", "--",
 		}
 		if unit == laterUnit { // snap at the same time as the first run would find the pools locked

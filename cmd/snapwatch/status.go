@@ -21,7 +21,7 @@ type statusCmd struct {
 	Format  string  `enum:"table,json" default:"table" help:"What to print: table or json."`
 	Disks   bool    `help:"A line for each disk instead of each guest."`
 	Watch   bool    `help:"At a terminal: show the table again and again, until Ctrl-C."`
-	Every   seconds `default:"5s" placeholder:"TIME" help:"With --watch: show it this often (default ${default})."`
+	Every   seconds `default:"5s" placeholder:"TIME" help:"With --watch: the time between two tables (default ${default})."`
 }
 
 // Help returns the long help text of `snapwatch status`.

@@ -16,7 +16,7 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// look runs the command status or explain, and returns the exit status.
+// look types one of the commands status and explain, and returns the exit status.
 func (s *site) look(command string, args ...string) int {
 	s.out.Reset()
 	s.errors.Reset()
@@ -175,9 +175,9 @@ func TestExplainGuest(t *testing.T) {
 	assert.Contains(t, s.errors.String(), "no disk matches guest 7, guest web01; snapwatch status lists the disks")
 }
 
-// Two clusters may each have a guest 100. The commands for one of these guests do not touch the
-// clones of the other. The commands for a second restore point do not touch the clones of the first
-// restore point either.
+// Two clusters may each have a guest 100. The commands for the guest 100 of one cluster do not
+// touch the clones of the guest 100 of the other cluster. The commands for a second restore point
+// do not touch the clones of the first restore point either.
 func TestExplainGuestNamesADatasetThatIsFree(t *testing.T) {
 	east, west := vm(100, "hourly", 5*time.Minute), vm(100, "hourly", 5*time.Minute)
 	east.Name, west.Name, west.GUID, west.Snapshots[0].GUID = "tank/east/vm-100-disk-0", "tank/west/vm-100-disk-0", 1001, 2

@@ -16,9 +16,9 @@ import (
 // unblockCmd is `snapwatch unblock`.
 type unblockCmd struct {
 	VMID     int    `arg:"" name:"vmid" help:"The guest."`
-	Snapshot string `arg:"" help:"The snapshot to roll back to, as Proxmox calls it."`
+	Snapshot string `arg:"" help:"The snapshot to roll back to, by its name in Proxmox."`
 
-	Yes      bool   `help:"Remove what is listed. Without it nothing is changed."`
+	Yes      bool   `help:"Remove the listed snapshots and bookmarks. Without --yes nothing is changed."`
 	LoseBase bool   `help:"Remove what is listed even if receivers then have nothing to continue from, and need the whole disk again."`
 	Config   string `placeholder:"FILE" help:"Read this configuration (default: ${config_path} if it is there)."`
 }
@@ -96,7 +96,7 @@ func (c *unblockCmd) outcome(env *environment, u snapper.Unblocking, done report
 	case done.Failed():
 		return &exit{1, errors.New("some of the listed snapshots and bookmarks could not be removed")}
 	default:
-		fmt.Fprintf(env.Stdout, "removed; now, before the next run of snap: %s\n", rollback)
+		fmt.Fprintf(env.Stdout, "removed; now type, before the next run of snap: %s\n", rollback)
 	}
 	return nil
 }

@@ -11,8 +11,8 @@ import (
 	"snapwatch/config"
 )
 
-// seconds is a positive length of time. A user writes such a length as a whole number of seconds,
-// which is usual for monitoring plugins, or as a duration such as 8s.
+// seconds is a positive length of time. On the command line the length is a whole number of
+// seconds, which is usual for monitoring plugins, or a duration such as 8s.
 type seconds time.Duration
 
 // UnmarshalText implements [encoding.TextUnmarshaler].

@@ -12,7 +12,8 @@ import (
 	"snapwatch/internal/quiesce"
 )
 
-// watchdogCmd is `snapwatch watchdog`. A person never types it: snap starts it.
+// watchdogCmd is `snapwatch watchdog`. Only snap starts the watchdog; a person never types the
+// command.
 type watchdogCmd struct {
 	Budget time.Duration `arg:"" help:"For how long guests may be frozen."`
 	Guests []string      `arg:"" help:"The guests, as qemu/101."`
