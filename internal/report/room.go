@@ -11,8 +11,8 @@ type Room struct {
 	Size      uint64 `json:"size,omitempty"`
 	Allocated uint64 `json:"allocated,omitempty"`
 	// Thick is the number of running guests' disks with a refreservation. Reserves is the number of
-	// bytes that the next snapshots of these disks reserve, and Free is the number of free bytes
-	// for these snapshots.
+	// bytes that the next snapshots of the Thick disks reserve, and Free is the number of free
+	// bytes for these snapshots.
 	Thick    int    `json:"thick,omitempty"`
 	Reserves uint64 `json:"reserves,omitempty"`
 	Free     uint64 `json:"free,omitempty"`
@@ -28,8 +28,7 @@ type Room struct {
 // again: long enough for one run a week.
 const roomFor = backlogFor
 
-// RoomsAt returns, by pool, each record of the pool's space in the report that is still valid at
-// the time now.
+// RoomsAt returns, by pool, the records of the pools' space that are still valid at the time now.
 func (r *Run) RoomsAt(now time.Time) map[string]Room {
 	return those(r.Rooms, func(room Room) bool { return !room.At.After(now) && now.Sub(room.At) <= roomFor })
 }

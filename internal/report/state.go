@@ -28,8 +28,8 @@ type State struct {
 	// SlowHistory has, by pool, the time of the last run in which reading the pool's history took
 	// too long.
 	SlowHistory map[string]time.Time `json:"slow_history,omitempty"`
-	// Signs holds, by the guid of a dataset, the sign that the dataset came from another host. The
-	// sign is "" if a person adopted the dataset.
+	// Signs holds, by the guid of a dataset, the sign that the dataset came from another host. If a
+	// person adopted the dataset, the entry in Signs is "".
 	Signs map[string]string `json:"signs,omitempty"`
 	// Configs has, by dataset, the record of the guest's configuration that is stored on a snapshot
 	// of the disk.
@@ -93,8 +93,8 @@ type Unproven struct {
 }
 
 // LoadState reads the state that the last run of snap saved in state.json. LoadState returns an
-// empty state if the file is missing or unusable. The error is the reason why the file is unusable.
-// If the file is missing, the error is nil.
+// empty state if the file is missing or unusable. The error is the reason why state.json is
+// unusable. A missing state.json is not an error.
 func LoadState(stateDir string) (State, error) {
 	empty := State{Version: stateVersion}
 	path := filepath.Join(stateDir, StateName)

@@ -18,7 +18,7 @@ type KeptConfig struct {
 }
 
 // configProperties are the properties that [Reader.Configs] reads of every snapshot, in the order
-// of the output. The last property is a native ZFS property, for the reason given at
+// of the output. The last property in the list is a native ZFS property, for the reason given at
 // headProperties.
 var configProperties = []string{"createtxg", "creation", GuestConfig, "guid"}
 
@@ -26,8 +26,8 @@ var configProperties = []string{"createtxg", "creation", GuestConfig, "guid"}
 // first. If the output of zfs is malformed, Configs returns no snapshots, because a property value
 // with line breaks may look like a row of another snapshot. Configs leaves out a snapshot with an
 // unreadable property, and the error is [Faults]. Configs ignores inherited values, because an
-// inherited value belongs to the dataset, not to the snapshot. The cost grows with the number of
-// snapshots.
+// inherited value belongs to the dataset, not to the snapshot. The more snapshots the dataset has,
+// the longer Configs takes.
 func (r Reader) Configs(ctx context.Context, dataset string) ([]KeptConfig, error) {
 	var all []KeptConfig
 	faults := Faults{}

@@ -43,15 +43,14 @@ func TestConfigs(t *testing.T) {
 	assert.Empty(t, got)
 }
 
-// A received property value may contain newlines. In the output of zfs, such a value must not be
-// read as a row about another snapshot.
+// The value of a received property may contain newlines. In the output of zfs, a value with a
+// newline must not be read as a row about another snapshot.
 func TestConfigsRefuses(t *testing.T) {
 	for _, text := range []string{
 		strings.Replace(keptRows, "H4s=", "H4s=\ntank/d@c\tguid\t1\t-", 1), strings.Replace(keptRows, "H4s=", "H4\ts=", 1),
-		// In this output, the value with newlines imitates complete rows about a snapshot that does
-		// not exist.
+		// A value with newlines imitates complete rows about a snapshot that does not exist.
 		strings.Replace(keptRows, "H4s=", "H4s=\t-\ntank/d@b\tguid\t7\t-\ntank/d@c\tcreatetxg\t30\t-\ntank/d@c\tcreation\t1700000200\t-\ntank/d@c\tsnapwatch:config\tH4s=", 1),
-		// In this output, the snapshot's own rows follow after the rows that the value imitates.
+		// A value with newlines imitates rows, and the snapshot's own rows follow after them.
 		strings.Replace(keptRows, "H4s=", "H4s=\treceived\ntank/d@b\tguid\t7\t-\n"+
 			"tank/d@c\tcreatetxg\t30\t-\ntank/d@c\tcreation\t1700000200\t-\ntank/d@c\tsnapwatch:config\tH4s=\t-\ntank/d@c\tguid\t99\t-\n"+
 			"tank/d@b\tcreatetxg\t20\t-\ntank/d@b\tcreation\t1700000100\t-\ntank/d@b\tsnapwatch:config\tH4s=", 1),

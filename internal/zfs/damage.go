@@ -39,11 +39,12 @@ func ResolveDamage(places []string, mounts map[string]string) Damage {
 	return d
 }
 
-// zpool status -v names a file or an object. datasetOf returns the dataset or snapshot that
-// contains it, "" if none does.
+// datasetOf returns the dataset or snapshot that contains the file or object named by zpool status
+// -v, "" if there is none.
 func datasetOf(place string, mounts map[string]string) string {
 	if !strings.HasPrefix(place, "/") {
-		// Cut the file name off first, because a file name may end like an object number.
+		// Cut the file name off before the object number: a file name may end like an object
+		// number.
 		name, _, _ := strings.Cut(place, ":/")
 		return object.ReplaceAllString(name, "")
 	}

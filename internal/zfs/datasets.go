@@ -14,9 +14,9 @@ import (
 
 // headProperties are the properties that [Reader.Children] and [Reader.Descendants] read of every
 // dataset, in the order of zfs's output. User properties are free text that a received stream may
-// have chosen: a value with line breaks can look like rows of another dataset. The last property
-// that is read is a native ZFS property. Its row follows after the false rows, where the parser
-// does not expect it, so the parser notices the false rows.
+// have chosen: a value with line breaks can look like rows of another dataset. The last property in
+// headProperties is a native ZFS property. The row of this property follows after the false rows,
+// where the parser does not expect the row, so the parser notices the false rows.
 var (
 	headProperties  = slices.Concat(nativeProperties[:len(nativeProperties)-1], labelProperties)
 	labelProperties = []string{LabelRunning, LabelNoSnap, "guid"}
@@ -133,9 +133,9 @@ func withoutProperty(properties []string, name string) []string {
 }
 
 // datasetParser turns the rows of zfs get into heads. datasetParser accepts rows only in the order
-// in which zfs prints them: all properties of a dataset, then the next dataset. Because the parser
-// demands this order, it never reads a part of a received property with a newline as a row of
-// another dataset.
+// in which zfs prints them: all properties of a dataset, then the next dataset. If a received
+// property has a newline, the part after the newline breaks this order, so the parser does not read
+// that part as a row of another dataset.
 type datasetParser struct {
 	properties []string
 	heads      []Dataset

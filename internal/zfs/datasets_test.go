@@ -18,8 +18,8 @@ import (
 	"snapwatch/internal/command"
 )
 
-// labelledPool returns a function that answers like zfs get for the datasets of a pool. The labels
-// of these datasets may have any values.
+// labelledPool returns a function that answers like zfs get for the datasets of a pool. The
+// argument running has, by dataset, the value of label:running, which may be any text.
 func labelledPool(calls *int, running map[string]string, datasets ...string) Reader {
 	return Reader{Run: func(_ context.Context, c command.Cmd, each func(string) error) error {
 		*calls++
@@ -43,8 +43,8 @@ func labelledPool(calls *int, running map[string]string, datasets ...string) Rea
 }
 
 // If the value of a label makes the output of zfs unreadable, the labels of this one disk are
-// unreadable, and the labels of all other disks are read. The value must not be read as rows about
-// another disk.
+// unreadable, and the labels of all other disks are read. The value of a label must not be read as
+// rows about another disk.
 func TestALabelSpoilsNoOtherDisk(t *testing.T) {
 	madeUp := func(dataset string, more ...string) (rows string) {
 		for _, p := range slices.Concat(more, headProperties[:len(headProperties)-3]) {
@@ -152,7 +152,7 @@ func TestAValueSpoilsNoOtherDisk(t *testing.T) {
 	}
 }
 
-// A stream may contain a snapshot with an unreadable value. Such a value is a fault of the
+// A stream may contain a snapshot with an unreadable value. The unreadable value is a fault of the
 // snapshot's own dataset, and of no other dataset.
 func TestASnapshotSpoilsNoOtherDisk(t *testing.T) {
 	for _, creation := range []string{"0", "-1", "9223372036854775808", "568971820800", "x"} {
@@ -183,8 +183,8 @@ func TestASnapshotSpoilsNoOtherDisk(t *testing.T) {
 }
 
 // The output of a zfs that was killed is not used. If zfs prints an error and exits by itself, all
-// heads with complete rows are used. A head with incomplete rows must be dropped. Without its
-// newest snapshot and its label, its disk would look like a new disk.
+// heads with complete rows are used. A head with incomplete rows must be dropped, because a disk
+// whose newest snapshot and label are missing looks like a new disk.
 func TestHeadsOfAListingThatFails(t *testing.T) {
 	killed := exec.Command("sh", "-c", "kill -9 $$").Run()
 	complained := exec.Command("false").Run()

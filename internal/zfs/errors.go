@@ -30,7 +30,8 @@ func Complained(err error) bool {
 }
 
 // Faults is the error of a call that could not read some properties of some datasets. Faults has,
-// by dataset, the reason. The result for a dataset without an entry in Faults is complete.
+// by dataset, the reason why the properties could not be read. The result for a dataset without an
+// entry in Faults is complete.
 type Faults map[string]string
 
 func (f Faults) Error() string {
@@ -52,7 +53,7 @@ func (f Faults) add(dataset string, err error) {
 	}
 }
 
-// With returns a Faults with the entries of f and of other.
+// With returns the union of the two Faults f and other.
 func (f Faults) With(other Faults) Faults {
 	both := Faults{}
 	maps.Copy(both, f)

@@ -104,7 +104,7 @@ func TestHeadsAreReadWhole(t *testing.T) {
 	}
 	for cut := 1; cut < len(good); cut++ {
 		if text := good[:cut]; !strings.HasSuffix(text, "\n") || strings.Count(text, "\n")%len(headProperties) != 0 {
-			// If the last line has no newline, the line may be complete, or its end may be missing.
+			// If the last line has no newline, the end of the line may be missing.
 			if heads, err := parseHeads(text); err == nil && strings.Count(text, "\n") < len(headProperties)-1 {
 				t.Fatalf("cut after %d bytes it was read as %+v", cut, heads)
 			}
@@ -113,8 +113,8 @@ func TestHeadsAreReadWhole(t *testing.T) {
 }
 
 // If the property prevsnap of a dataset names a snapshot of another dataset that is not the origin,
-// the dataset's newest snapshot must count as unknown. If the dataset counted as a dataset without
-// snapshots instead, its disk would look like a new disk.
+// the dataset's newest snapshot must count as unknown. A disk whose dataset counts as a dataset
+// without snapshots looks like a new disk.
 func TestNewestSnapshotIsOfTheDataset(t *testing.T) {
 	for value, want := range map[string]string{
 		"tank/vm-1-disk-0@a": "a", "tank/vm-1-disk-0@by hand": "by hand", "-": "", "tank/base-9-disk-0@__base__": "",

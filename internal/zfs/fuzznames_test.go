@@ -5,9 +5,9 @@ import (
 	"testing"
 )
 
-// FuzzNames checks the functions that parse names of snapshots and disks, because these decide what
-// may be destroyed. A managed name must consist of its time and class only, a disk's name must
-// contain its VMID, and names that zfs would read as more than one name must be refused.
+// FuzzNames checks the functions that parse names of snapshots and disks, because these functions
+// decide what may be destroyed. A managed name must consist of its time and class only, a disk's
+// name must contain its VMID, and names that zfs would read as more than one name must be refused.
 func FuzzNames(f *testing.F) {
 	for _, name := range []string{
 		"autosnap_2026-01-31_12:00:00_daily", "autosnap_2026-01-31_12:00:00_stopped", "autosnap_2026-01-31_12:00:00_daily_x",

@@ -15,7 +15,7 @@ type SetBack struct {
 	// Dataset is the dataset's name at the end of the pool's history.
 	Dataset string
 	// Base is the transaction group of the snapshot that the dataset returned to. TXG is the
-	// transaction group in which the dataset returned to that snapshot.
+	// transaction group in which the set-back happened.
 	Base, TXG uint64
 }
 
@@ -40,7 +40,7 @@ type History struct {
 	SetBacks []SetBack
 	// Received has each received snapshot that has the name of one of the given bookmarks.
 	Received []Received
-	// Breaks has, by dataset, the last Break of the dataset.
+	// Breaks has, by dataset, the last event of the kind [Break].
 	Breaks map[string]Break
 }
 
@@ -92,8 +92,8 @@ type historyParser struct {
 	bookmarks []Snapshot
 	names     map[string]bool // the names of the given bookmarks
 	history   History
-	// command is true after the first command in the history, zpool create; txg is the transaction
-	// group of the last event.
+	// command is true after the parser has read the first command in the history, zpool create. txg
+	// is the transaction group of the last event.
 	command bool
 	txg     uint64
 	// swaps has, by the name and object number of a clone, the dataset that exchanged its contents
@@ -110,8 +110,8 @@ const historyTime = "2006-01-02.15:04:05 "
 // ioctl may have any text.
 //
 // ZFS keeps the records up to the first command, zpool create, for ever, and overwrites later
-// records (seen on OpenZFS 2.1 and 2.3). The part of a history from which no record is missing can
-// therefore begin only after zpool create.
+// records (seen on OpenZFS 2.1 and 2.3). The complete part of a history, from which no record is
+// missing, begins only after zpool create.
 func (p *historyParser) line(line string) {
 	if len(line) < len(historyTime) {
 		return
@@ -132,7 +132,8 @@ func (p *historyParser) line(line string) {
 	if txg < p.txg {
 		// In a pool's history, events are in the order of their transaction groups. If an event is
 		// out of order, this event or an earlier one is in truth a property value with line breaks
-		// that looks like an event. So all earlier records are dropped.
+		// that looks like an event. All earlier records are dropped, because each of them may be
+		// false.
 		p.forget(p.txg)
 		return
 	}
@@ -148,19 +149,19 @@ func (p *historyParser) line(line string) {
 	p.event(strings.TrimRight(event, " "))
 }
 
-// forget drops all events that were read from the pool's history so far. The history then counts as
-// complete from the transaction group since on.
+// forget drops all events that were read from the pool's history so far. Only the part of the
+// history from the transaction group in since onwards counts as complete.
 func (p *historyParser) forget(since uint64) {
 	p.history = History{Since: since, Breaks: map[string]Break{}}
 	clear(p.swaps)
 }
 
-// next ends the transaction group of a pool's history that is being parsed. If a dataset exchanged
-// its contents with a clone in this group, and the exchange names no base snapshot, the dataset
-// gets a Break, because such an exchange does not prove a set-back.
+// next ends the transaction group that the parser is reading. If a dataset exchanged its contents
+// with a clone in this transaction group, and the history names no base snapshot of the exchange,
+// the dataset gets a Break, because an exchange without a base snapshot does not prove a set-back.
 func (p *historyParser) next(txg uint64) {
 	for _, dataset := range p.swaps {
-		p.history.Breaks[dataset] = Break{p.txg, "its contents were exchanged, and the history does not say from which snapshot on they differ"}
+		p.history.Breaks[dataset] = Break{p.txg, "its contents were exchanged, and the history does not name the newest snapshot that the old and the new contents share"}
 	}
 	clear(p.swaps)
 	p.txg = max(p.txg, txg)

@@ -14,8 +14,8 @@ import (
 	"snapwatch/internal/command"
 )
 
-// readHistory parses a text as the output of zpool history. The argument over has the transaction
-// groups of the given bookmarks.
+// readHistory parses a text in the form that zpool history prints. The argument over has the
+// transaction groups of the given bookmarks.
 func readHistory(text string, over ...uint64) (History, error) {
 	var bookmarks []Snapshot
 	for _, txg := range over {

@@ -10,8 +10,8 @@ import (
 )
 
 // labelled reads datasets with their labels. If the output is unreadable, labelled reads the labels
-// in separate calls of zfs. A strange value from a received stream then makes the labels of one
-// disk unreadable, and no others.
+// in separate calls of zfs. In these separate calls, a strange value from a received stream makes
+// the labels of only one disk unreadable.
 func (r Reader) labelled(ctx context.Context, depth, more, names []string) ([]Dataset, error) {
 	heads, err := r.heads(ctx, depth, slices.Concat(more, headProperties), names)
 	if !errors.Is(err, ErrOutput) {
@@ -30,10 +30,10 @@ func (r Reader) labelled(ctx context.Context, depth, more, names []string) ([]Da
 
 // label fills in the labels of the disks, or the reason why a disk's labels are unreadable. If the
 // output for a group of disks is malformed, label reads each half of the group again, by a call of
-// its own. The number of calls is at most twice the number of disks. label reads the largest groups
-// first, so that most disks get their labels before label has found all disks with unreadable
-// labels. label takes at most half of the time that ctx leaves, because the snapshots must be read
-// after the labels.
+// its own. The number of calls of zfs is at most twice the number of disks. The largest groups are
+// read first, so that most disks get their labels before the disks with unreadable labels are found
+// one by one. Reading labels takes at most half of the time that ctx leaves, because the snapshots
+// must be read after the labels.
 func (r Reader) label(ctx context.Context, disks map[string]*Dataset) {
 	if deadline, ends := ctx.Deadline(); ends {
 		half, cancel := context.WithTimeout(ctx, time.Until(deadline)/2) //nolint:forbidigo // a deadline is by this clock, too

@@ -51,12 +51,12 @@ func (c Class) String() string {
 	return "class " + strconv.Itoa(int(c))
 }
 
-// nameTime is the format of the time in a managed snapshot's name. The time is the node's local
-// time. sanoid and pve-zfs-snap also write local times.
+// nameTime is the format of the time in a managed snapshot's name, which is the node's local time.
+// sanoid and pve-zfs-snap also write local times into names.
 const nameTime = "2006-01-02_15:04:05"
 
 // FormatSnapshotName returns the name of a managed snapshot, without the dataset and the @. The
-// name has the time t in t's time zone.
+// time t is written in t's own time zone.
 func FormatSnapshotName(t time.Time, c Class) string {
 	return "autosnap_" + t.Format(nameTime) + "_" + c.String()
 }
@@ -90,8 +90,8 @@ func ParseSnapshotName(name string) (Class, bool) {
 
 // DayOf returns the calendar day in a managed snapshot's name, in the zone of the node that made
 // the snapshot, or "" if the name is too short. DayOf takes the day from the name, and not from the
-// creation time, because a relay in another zone must keep the same snapshots as the source.
-// Otherwise the two might have no bookmark in common.
+// creation time, because a relay in another zone must keep the same snapshots as the source: if
+// they kept different snapshots, relay and source might have no bookmark in common.
 func DayOf(name string) string {
 	const from, to = len("autosnap_"), len("autosnap_2006-01-02")
 	if len(name) < to {
@@ -189,8 +189,8 @@ func ValidSnapshot(dataset, name string) bool {
 	return ValidDataset(dataset) && snapshotPart.MatchString(name) && len(dataset)+1+len(name) <= maxName
 }
 
-// ParseSnapshotTime returns the time in a managed snapshot's name. ParseSnapshotTime treats this
-// time as UTC, because the name has no time zone.
+// ParseSnapshotTime returns the time in a managed snapshot's name. ParseSnapshotTime treats the
+// time in the name as UTC, because the name has no time zone.
 func ParseSnapshotTime(name string) (time.Time, error) {
 	text := strings.TrimPrefix(name, "autosnap_")
 	return time.Parse(nameTime, text[:min(len(nameTime), len(text))])

@@ -10,7 +10,7 @@ import (
 )
 
 // ReceivedLabels has, for each label, the value that a dataset received with a stream, even if a
-// local value hides it. The value is "" if no value was received.
+// local value hides the received one. A label without a received value is "".
 type ReceivedLabels struct{ Running, NoSnap string }
 
 // Received reads the received labels of the datasets. Reading one received property takes as long
@@ -53,8 +53,8 @@ func (r Reader) received(ctx context.Context, datasets []string, all map[string]
 }
 
 // receivedParser parses the rows of zfs get for received labels, one dataset after the other, in
-// the order of the requested properties. The last property is a native ZFS property, for the reason
-// given at headProperties.
+// the order of the requested properties. The last requested property is a native ZFS property, for
+// the reason given at headProperties.
 type receivedParser struct {
 	asked   []string
 	all     map[string]ReceivedLabels

@@ -19,9 +19,9 @@ type SnapshotName struct {
 // Class returns the snapshot's class, or false if the snapshot is not managed.
 func (s SnapshotName) Class() (Class, bool) { return ParseSnapshotName(s.Name) }
 
-// SnapshotNames reads the name, guid and txg of every snapshot of the datasets. SnapshotNames
-// passes each snapshot to the function each, in no particular order. The time that SnapshotNames
-// takes grows with the number of snapshots, and is about half the time of [Reader.Snapshots].
+// SnapshotNames reads the name, guid and txg of every snapshot of the datasets. SnapshotNames calls
+// the argument each for every snapshot, in no particular order. The time that SnapshotNames takes
+// grows with the number of snapshots, and is about half the time of [Reader.Snapshots].
 func (r Reader) SnapshotNames(ctx context.Context, datasets []string, each func(SnapshotName) error) error {
 	for chunk := range slices.Chunk(datasets, namesPerCall) {
 		argv := []string{"zfs", "list", "-Hp", "-d", "1", "-t", "snapshot", "-o", "name,guid,createtxg"}

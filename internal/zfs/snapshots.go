@@ -51,8 +51,8 @@ func (r Reader) named(ctx context.Context, kind, mark string, fullNames []string
 }
 
 // Snapshots reads every snapshot of the datasets, and passes each snapshot to the function each.
-// Snapshots leaves out unreadable snapshots, and the error is then [Faults]. The cost grows with
-// the number of snapshots.
+// Snapshots leaves out unreadable snapshots, and the error is then [Faults]. The more snapshots the
+// datasets have, the longer Snapshots takes.
 func (r Reader) Snapshots(ctx context.Context, datasets []string, each func(Snapshot) error) error {
 	return r.all(ctx, "snapshot", "@", datasets, each)
 }
@@ -91,7 +91,7 @@ func (r Reader) list(ctx context.Context, argv []string, mark string, faults Fau
 }
 
 // OnlyMissing reports whether every line of zfs's error message says that a dataset or snapshot
-// does not exist. OnlyMissing returns false if it does not understand a line.
+// does not exist. For a message with an unknown line, OnlyMissing returns false.
 func OnlyMissing(err error) bool {
 	failed, ok := errors.AsType[*command.Error](err)
 	if !ok || command.ExitCode(err) != 1 {
@@ -173,7 +173,8 @@ type Pin struct {
 	Held bool
 	// Clones has the datasets that were cloned from the snapshot.
 	Clones []string
-	// Gone is true if the snapshot does not exist. Held and Clones then have no meaning.
+	// Gone is true if the snapshot does not exist. If Gone is true, Held and Clones have no
+	// meaning.
 	Gone bool
 }
 

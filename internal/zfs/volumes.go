@@ -23,12 +23,12 @@ type Volume struct {
 }
 
 // volumeProperties are the properties that [Reader.Volumes] reads, in the order of the output. ZFS
-// itself chooses the values of these properties, so no value makes the output unreadable.
+// itself chooses the values of the volumeProperties, so no value makes the output unreadable.
 var volumeProperties = []string{"volsize", "refquota", "available", "encryptionroot", "keystatus"}
 
 // Volumes reads the properties of the named datasets that matter for starting guests from clones of
-// these datasets. All named datasets must be in one pool. Volumes leaves out a dataset that no
-// longer exists.
+// these datasets. All datasets in one call of Volumes must be in one pool. Volumes leaves out a
+// dataset that no longer exists.
 func (r Reader) Volumes(ctx context.Context, datasets []string) (map[string]Volume, error) {
 	all := map[string]Volume{}
 	for chunk := range slices.Chunk(datasets, namesPerCall) {

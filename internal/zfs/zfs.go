@@ -1,7 +1,7 @@
 // Package zfs reads pools, datasets, snapshots and bookmarks with zfs(8), and parses and checks
 // their names. The package never writes to a pool and needs no root, except where a function says
-// so. The time of a call does not grow with the number of snapshots, except if the call lists the
-// snapshots of datasets that the caller names.
+// so. Only functions that list the snapshots of given datasets take longer if there are more
+// snapshots.
 package zfs
 
 import (
@@ -13,7 +13,7 @@ import (
 )
 
 // The names of the user properties that snapwatch sets and reads. pve-zfs-snap, which snapwatch
-// succeeds, uses the two labels, too.
+// succeeds, also uses label:running and label:nosnap.
 const (
 	// LabelRunning is the property of a disk that holds the name of the node on which the guest
 	// runs, or LabelStopped.
@@ -115,7 +115,8 @@ type Dataset struct {
 	Written uint64
 	// Available is the number of bytes that can still be written to the dataset. RefReservation is
 	// the number of bytes that ZFS reserves for the dataset alone, and UsedByRefReservation is the
-	// part of this reservation that is still free. Only [Reader.Children] sets these three fields.
+	// part of this reservation that is still free. Only [Reader.Children] sets Available,
+	// RefReservation and UsedByRefReservation.
 	Available, RefReservation, UsedByRefReservation uint64
 	// Running and NoSnap are the dataset's labels label:running and label:nosnap.
 	Running Property
@@ -151,21 +152,22 @@ func (s Snapshot) FullName() string { return s.Dataset + "@" + s.Name }
 
 // Reader reads pools with zfs and zpool. The zero Reader runs the programs found in PATH.
 type Reader struct {
-	// Inherit has the files that every started zfs process keeps open. If one of these files is a
-	// lock file, it remains locked as long as a hung zfs process lives.
+	// Inherit has the files that every started zfs process keeps open. A lock file in Inherit
+	// remains locked as long as a hung zfs process lives.
 	Inherit []*os.File
 	// Before zfs is started, the Reader passes the command line to the function Trace. Trace may be
 	// nil.
 	Trace func(argv []string)
-	// Run is the function that runs zfs and zpool. If Run is nil, [command.Lines] runs the two.
+	// Run is the function that runs zfs and zpool. If Run is nil, [command.Lines] runs zfs and
+	// zpool.
 	Run Run
 }
 
-// Run runs a command and passes each line of the command's output to the function each.
+// Run runs a command, and calls the argument each for every line of the command's output.
 type Run func(ctx context.Context, c command.Cmd, each func(line string) error) error
 
-// lines runs one zfs or zpool command and passes each line of the command's output to the function
-// each.
+// lines runs one zfs or zpool command, and calls the argument each for every line of the command's
+// output.
 func (r Reader) lines(ctx context.Context, argv []string, each func(string) error) error {
 	if r.Trace != nil {
 		r.Trace(argv)

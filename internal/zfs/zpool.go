@@ -22,7 +22,7 @@ type PoolHealth struct {
 	// not read, and is zero.
 	Created time.Time `json:"created,omitzero"`
 	// Scrub is the running or last scrub, and Resilver is the running or last resilver. Some
-	// versions of ZFS report only one of the two, the one that began later.
+	// versions of ZFS report only the later of scrub and resilver.
 	Scrub    PoolScan `json:"scrub,omitzero"`
 	Resilver PoolScan `json:"resilver,omitzero"`
 	// DataErrors is the number of permanent errors of the pool.
@@ -75,8 +75,8 @@ type Device struct {
 // Errors returns the number of all read, write and checksum errors of the device.
 func (d Device) Errors() uint64 { return d.Read + d.Write + d.Checksum }
 
-// There reports whether the pool can use the device or the group of devices. The pool can use a
-// group even if it cannot use some devices of the group.
+// There reports whether the device, or the vdev of several devices, is present: whether the pool
+// can use it. The pool can use a vdev even if some devices of the vdev are missing.
 func (d Device) There() bool {
 	return slices.Contains([]string{"ONLINE", "DEGRADED", "AVAIL", "INUSE"}, d.State)
 }
@@ -109,9 +109,9 @@ func (r Reader) health(ctx context.Context, pool, flags string) (PoolHealth, err
 	return h, err
 }
 
-// status runs zpool status with JSON output for the pool. zpool before 2.3 does not know the flag
-// for JSON. An old zpool exits with its usage before it touches the pool, and status then runs
-// zpool again with text output.
+// status returns the state of the pool as zpool status prints it. zpool before 2.3 does not know
+// the flag for JSON: it prints its usage and exits before it touches the pool. In this case zpool
+// is run a second time, with text output.
 func (r Reader) status(ctx context.Context, pool, flags string) (PoolHealth, error) {
 	text, err := r.output(ctx, "zpool", "status", "-j", flags, pool)
 	const usage = 2

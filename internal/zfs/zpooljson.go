@@ -89,7 +89,8 @@ func parsePoolJSON(text, pool string) (PoolHealth, error) {
 	return h, nil
 }
 
-// look records the faulty devices of a pool. A faulty group comes before the devices in the group.
+// look adds to h.Devices the faulty ones of the devices in the map, and of the devices below them.
+// A faulty group comes before the devices in the group.
 func (h *PoolHealth) look(devices map[string]vdevJSON) {
 	for _, name := range slices.Sorted(maps.Keys(devices)) {
 		d := devices[name]

@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// These patterns match the output of `zpool status -p` up to OpenZFS 2.2. The parser reports a line
+// The patterns for the output of `zpool status -p` up to OpenZFS 2.2. The parser reports a line
 // that matches none of the patterns as unknown, and does not guess its meaning.
 var (
 	statusKey = regexp.MustCompile(`^ {0,2}([a-z]+): ?(.*)$`)
-	// deviceLine matches the line of a device. The line begins with a tab, and the device's name
-	// may contain spaces. The lines of spares have no error counters. A device in an unknown state
-	// is faulty.
+	// deviceLine matches the line of a device, which begins with a tab. The device's name may
+	// contain spaces. The lines of spares have no error counters. A device in an unknown state is
+	// faulty.
 	deviceLine = regexp.MustCompile(`^\t *(\S.*?)  +([A-Z_]+) +(\d+) +(\d+) +(\d+)(?: .*)?$`)
 	spareLine  = regexp.MustCompile(`^\t *(\S.*?)  +(INUSE|AVAIL|FAULTED|UNAVAIL|OFFLINE|REMOVED)(?: .*)?$`)
 	groupLine  = regexp.MustCompile(`^\t(logs|cache|spares|special|dedup)\s*$`)
@@ -44,9 +44,9 @@ type statusText struct {
 	// lines of this section describe.
 	key  string
 	scan *PoolScan
-	// named is true after the line with the pool's name was read, stated after the line with the
-	// pool's state, and counted after the line with the number of errors. Every output of zpool
-	// status has these three lines.
+	// Every output of zpool status has a line with the pool's name, a line with the pool's state,
+	// and a line with the number of errors. Each of the variables is true after its line was read:
+	// named, stated and counted.
 	named, stated, counted bool
 }
 
@@ -88,7 +88,7 @@ func (s *statusText) begin(key, value, line, pool string) {
 	}
 }
 
-// begins parses the line of zpool status with the state of a scrub or resilver.
+// begins parses the line with which zpool status begins to describe a scrub or resilver.
 func (s *statusText) begins(value, line string) {
 	scan := PoolScan{}
 	kind, at, err := "scrub", "", error(nil)
@@ -157,8 +157,8 @@ func (s *statusText) next(line string) {
 			s.unknown(line)
 			return
 		}
-		// The list of damaged places is the end of the output. A file's name may contain line
-		// breaks: a line without the indent continues the place in the line before.
+		// The output ends with the list of damaged files and objects. A file's name may contain
+		// line breaks: a line without the indent continues the file's name in the line before.
 		place, begins := strings.CutPrefix(line, placeIndent)
 		switch {
 		case begins:

@@ -83,7 +83,7 @@ type Fault struct {
 	Stderr string
 	Exit   int
 	// Hang makes the call start a process that no signal of snapwatch reaches, like a process in
-	// uninterruptible sleep. The process keeps all inherited files open.
+	// uninterruptible sleep. The hanging process keeps all inherited files open.
 	Hang bool
 	// Takes is the time that a call with the Fault takes.
 	Takes time.Duration
@@ -95,8 +95,8 @@ type Fault struct {
 type Fake struct {
 	t   *testing.T
 	dir string
-	// Kstat and LockDir are directories for the code under test. Kstat has the state of pools, and
-	// LockDir has locks.
+	// Kstat and LockDir are the directories in which the code under test finds the state of pools
+	// and makes its locks.
 	Kstat, LockDir string
 }
 
@@ -115,7 +115,7 @@ func Main(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// New makes a fake zfs for this test. All pools of w are online.
+// New makes a fake zfs for this test. All pools of the World w are online.
 func New(t *testing.T, w World) *Fake {
 	t.Helper()
 	f := &Fake{t: t, dir: t.TempDir()}
@@ -202,8 +202,8 @@ func (f *Fake) EndHung() { f.endHung() }
 func (f *Fake) endHung() {
 	entries, _ := os.ReadDir(filepath.Join(f.dir, "calls"))
 	for _, e := range entries {
-		// The process number is in the name, because the process that creates the file may be
-		// killed before it writes.
+		// The name of the file has the process number, because the process that creates the file
+		// may be killed before it writes.
 		number, _ := strings.CutPrefix(e.Name(), hungPrefix)
 		if pid, err := strconv.Atoi(number); err == nil {
 			_ = syscall.Kill(pid, syscall.SIGKILL)

@@ -78,8 +78,7 @@ func (w World) fault(dir string, args []string) Fault {
 	return Fault{}
 }
 
-// used returns the number of calls that a fault has already made fail, and adds one to this number
-// for the next call of used.
+// used counts one more call to which a fault applies, and returns the number of such calls before.
 func used(dir string, fault int) int {
 	for n := 0; ; n++ {
 		file, err := os.OpenFile(filepath.Join(dir, "calls", fmt.Sprintf("fault%d-%d", fault, n)), os.O_CREATE|os.O_EXCL, 0o600)
@@ -90,8 +89,8 @@ func used(dir string, fault int) int {
 	}
 }
 
-// hang starts a process and waits for its end. The process keeps the caller's files open, and no
-// signal to the caller reaches the process.
+// hang starts a process and waits for its end. The started process keeps the caller's files open,
+// and a signal to the caller does not reach it.
 func hang(dir string) {
 	binary, err := os.Executable()
 	if err != nil {
