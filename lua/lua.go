@@ -1,10 +1,10 @@
 // Package lua contains the channel programs (zfs-program(8)) and the typed calls that run them.
-// Only these calls write to a pool, with two exceptions: no channel program can restore a received
-// property or destroy a bookmark.
+// snapwatch changes a pool only by channel programs, with two exceptions: no channel program can
+// restore a received property or destroy a bookmark.
 //
-// A channel program is atomic on disk: all its changes are in one transaction group. But a channel
-// program is not a database transaction: if one change fails, the changes before it remain. So
-// every change returns its own errno, and no deadline ever ends a channel program.
+// A channel program is atomic on disk: all its changes are in one transaction group. A channel
+// program is not a database transaction: if one change fails, the earlier changes of the program
+// remain, so a program returns an errno for each change, and no deadline ever ends a program.
 package lua
 
 import (
@@ -67,7 +67,7 @@ type ListChange struct {
 	After  int64 `json:"changed"`
 }
 
-// Bookmark is an existing snapshot of which a bookmark is made.
+// Bookmark asks for a bookmark of an existing snapshot, which Dataset and Name name.
 type Bookmark struct{ Dataset, Name string }
 
 // Outcome is the result for one disk. A nil errno means that the step was not tried.
@@ -79,9 +79,9 @@ type Outcome struct {
 	Config   *syscall.Errno `json:"config"`
 	// Bookmarks holds the errno of each requested bookmark of an existing snapshot, by name.
 	Bookmarks map[string]syscall.Errno `json:"marks"`
-	// GUID, CreateTXG and Creation (in Unix seconds by the clock of the host) belong to the new
-	// snapshot. The three values are zero if they were not requested. The values are signed because
-	// Lua has signed numbers only.
+	// GUID, CreateTXG and Creation (in Unix seconds by the clock of the host) are those of the
+	// snapshot that the program took, zero if TrackChanges was false. These numbers are signed
+	// because Lua has signed numbers only.
 	GUID      int64 `json:"guid"`
 	CreateTXG int64 `json:"createtxg"`
 	Creation  int64 `json:"creation"`
@@ -121,7 +121,8 @@ func (p Program) Snapshot(timeout context.Context, guests []Guest, marks []Bookm
 	return outcomes, p.run(timeout, snapshotProgram, words, &outcomes)
 }
 
-// Made returns the new snapshot, or false if the program did not return its properties.
+// Made returns the snapshot that the channel program took, or false if the program did not return
+// the snapshot's properties.
 func (o Outcome) Made(dataset, name string) (zfs.Snapshot, bool) {
 	return zfs.Snapshot{
 		Dataset: dataset, Name: name, GUID: uint64(o.GUID), CreateTXG: uint64(o.CreateTXG), Creation: time.Unix(o.Creation, 0),
@@ -153,8 +154,8 @@ type DestroyRequest struct {
 	Keepers []string
 	// Watch makes the program return the times in [ListChange].
 	Watch bool
-	// Check only tests whether the snapshots could be destroyed. If Check is true, the errnos are
-	// the ones that destroying would return.
+	// Check only tests whether the snapshots could be destroyed. If Check is true, the returned
+	// errnos are those that a destroy would return.
 	Check bool
 }
 
@@ -162,7 +163,7 @@ type DestroyRequest struct {
 type Destroyed struct {
 	// Gone holds an errno by snapshot name, 0 for a destroyed snapshot.
 	Gone map[string]syscall.Errno `json:"gone"`
-	// Missing is a keeper that does not exist; then nothing was destroyed.
+	// Missing is a keeper that does not exist. If a keeper is missing, nothing was destroyed.
 	Missing string `json:"missing"`
 	// Receiving is 1 if the dataset is being received; then nothing was destroyed.
 	Receiving int `json:"receiving"`
@@ -185,7 +186,7 @@ func (p Program) Destroy(timeout context.Context, disks []DestroyRequest) (map[s
 			if err := p.check(d.Dataset, name); err != nil {
 				return nil, err
 			}
-			// This check is the last one before a change that cannot be undone.
+			// Check the name a last time, because the destroy cannot be undone.
 			if _, ok := zfs.ParseSnapshotName(name); !ok {
 				return nil, fmt.Errorf("refusing to destroy %s@%s: not a managed name", d.Dataset, name)
 			}
@@ -207,7 +208,7 @@ func (d DestroyRequest) word() string {
 	return "disk"
 }
 
-// check returns an error for an invalid name. The kernel would accept such a name.
+// check returns an error for an invalid name. The kernel would accept an invalid name.
 func (p Program) check(dataset, name string) error {
 	if !zfs.ValidSnapshot(dataset, name) {
 		return fmt.Errorf("refusing %s@%s: not a valid name", dataset, name)

@@ -22,8 +22,8 @@ import (
 var update = flag.Bool("update", false, "write the golden files")
 
 // TestMain makes this binary play zfs if it is started under that name. The played zfs stores its
-// input in the directory PLAY. The played zfs answers with the file answer from that directory, or
-// fails with the file fail.
+// input in the directory PLAY. It answers with the file "answer" in PLAY, or fails with the text in
+// the file "fail".
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == "zfs" {
 		os.Exit(play(os.Getenv("PLAY")))
@@ -200,7 +200,8 @@ func TestDestroyAnswer(t *testing.T) {
 	}, got)
 }
 
-// An unreadable answer is an error, because it is unknown which changes were made.
+// An unreadable answer of a channel program is an error, because it is unknown which changes the
+// program made.
 func TestUnreadableAnswers(t *testing.T) {
 	for _, answer := range []string{
 		"", "\n", "Channel program fully executed with no return value.\n", "{", `[]`, `{"return": []}`, `{"return": "done"}`, `{"return": 1}`, `{"error": "x"}`, `{}`, `null`, `{"return": null}`,
