@@ -12,8 +12,8 @@ import (
 
 // When a failover moves a guest to another node, the node that lost the guest receives the disk
 // back. To receive the disk, zfs receive -F sets the disk back to the last snapshot that both nodes
-// have, and destroys the newer snapshots, but keeps the newer bookmarks. ZFS then sends an
-// increment from such a newer bookmark without complaint, and a receiver that has the bookmark's
+// have, and destroys the newer snapshots, but keeps the newer bookmarks. ZFS sends an increment
+// from a bookmark of a discarded history without complaint. A receiver that has the bookmark's
 // snapshot ends up with a mixture of two histories (seen on OpenZFS 2.1 and 2.3: send and receive
 // exit 0, the contents differ). The bookmarks of a discarded history must be destroyed before a
 // program uses such a bookmark as a base for sending. A good bookmark must be kept, because a
@@ -75,13 +75,14 @@ func judgeBookmark(dataset string, b zfs.Snapshot, snapshots []zfs.Snapshot, h z
 		case !s.Over(b.CreateTXG):
 			continue
 		case any:
-			return Unproven, fmt.Sprintf("the disk was set back to before it (to txg %d, at txg %d), and a snapshot of its name was received at txg %d: if that was the same one, the bookmark is good", s.Base, s.TXG, again.TXG)
+			return Unproven, fmt.Sprintf("the disk was set back to a state before the bookmark (to txg %d, at txg %d), and a snapshot with the bookmark's name was received at txg %d: if the received snapshot is the bookmarked one, the bookmark is good", s.Base, s.TXG, again.TXG)
 		}
-		// A set-back destroys every snapshot between its two transaction groups.
+		// A set-back destroys every snapshot between Base, the transaction group to which the disk
+		// returned, and TXG, the transaction group of the set-back.
 		if i := slices.IndexFunc(snapshots, func(o zfs.Snapshot) bool { return s.Over(o.CreateTXG) }); i >= 0 {
 			return Unproven, fmt.Sprintf("the pool's history has a set-back to txg %d at txg %d, but @%s still exists, which was taken in between", s.Base, s.TXG, snapshots[i].Name)
 		}
-		return Discarded, fmt.Sprintf("the disk was set back to before it (to txg %d, at txg %d)", s.Base, s.TXG)
+		return Discarded, fmt.Sprintf("the disk was set back to a state before the bookmark (to txg %d, at txg %d)", s.Base, s.TXG)
 	}
 	switch {
 	case b.CreateTXG < lost.TXG:
@@ -89,14 +90,14 @@ func judgeBookmark(dataset string, b zfs.Snapshot, snapshots []zfs.Snapshot, h z
 	case b.CreateTXG < h.Since:
 		return Unproven, fmt.Sprintf("the pool's history reaches back to txg %d only, and the bookmark is of txg %d", h.Since, b.CreateTXG)
 	}
-	return Good, "the pool's history has no set-back to before it"
+	return Good, "the pool's history has no set-back to a state before the bookmark"
 }
 
-// InQuestion returns the managed bookmarks that may belong to a discarded history, given the record
-// Checked that an earlier run made of the disk. If a snapshot that existed at the time of Checked
-// still exists, the disk was not set back to an older state than this snapshot since then. A
-// bookmark may belong to a discarded history if its own snapshot is gone, and if the bookmark is
-// newer than all existing snapshots of the time of Checked.
+// InQuestion returns the managed bookmarks that may belong to a discarded history, given d.Checked,
+// the record that an earlier run made of the disk. If a snapshot that already existed at the
+// earlier run still exists, the disk was not set back to a state before this snapshot after that
+// run. A bookmark may belong to a discarded history if its own snapshot is gone, and if the
+// bookmark is newer than all present snapshots that already existed at the earlier run.
 func (d *Disk) InQuestion() []zfs.Snapshot {
 	if d.Ignored != "" || d.unchanged() {
 		return nil
@@ -124,10 +125,10 @@ func (d *Disk) unchanged() bool {
 }
 
 // known reports whether Checked, the record of an earlier run, describes the present dataset.
-// Checked may describe an earlier dataset of the same name. If the origin differs, zfs promote has
-// brought bookmarks of a different dataset. If the transaction group of Checked is above the pool's
-// present one, the pool was rewound to an older state, and its transaction groups count up again
-// from an older number.
+// Checked may describe an earlier dataset of the same name. If the record names another origin than
+// the disk has now, zfs promote has brought bookmarks of a different dataset. If the transaction
+// group in the record is above the pool's present one, the pool was rewound to an older state, and
+// its transaction groups count up again from an older number.
 func (d *Disk) known() bool {
 	return d.Checked.GUID == d.GUID && d.Checked.Origin == d.Origin && d.Checked.TXG <= d.PoolTXG
 }

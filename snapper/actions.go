@@ -65,7 +65,7 @@ func (n Names) Classify(p zfs.Property) Label {
 // label.
 type Action int
 
-// The actions in the table named actions, which has an action for each state and label.
+// The table named actions has one of these actions for each state and label.
 const (
 	// Leave: snap does nothing to the disk.
 	Leave Action = iota
@@ -82,10 +82,10 @@ const (
 	// snapshot.
 	Recheck
 	// Adopt: the disk of a stopped guest never had a label. If no sign shows that the disk was
-	// received, do the same as Final.
+	// received, take a _stopped snapshot and set the label, as for Final.
 	Adopt
 	// AdoptPeer: the disk of a stopped guest has the label of a second node of the cluster. If
-	// adopt_peer_labels is on, do the same as Final.
+	// adopt_peer_labels is on, take a _stopped snapshot and set the label, as for Final.
 	AdoptPeer
 	// InheritReceived: replace the local label by the label that was received, if there is one.
 	InheritReceived

@@ -22,8 +22,8 @@ const MaxBookmarkDestroys = 20
 const maxAbandoned = 200
 
 // maxBookmarkCreates is the largest number of bookmarks that one run creates of snapshots that
-// earlier runs took. One channel program creates all these bookmarks in one transaction group,
-// and every writer to the pool waits for that group.
+// earlier runs took. One channel program creates all bookmarks of one run in one transaction group,
+// and every writer to the pool waits for this transaction group.
 const maxBookmarkCreates = 200
 
 // A disk with more than manyBookmarks bookmarks is slow to open, because each opening loads all
@@ -47,8 +47,8 @@ func (b Bookmarks) need(s zfs.Snapshot) bool {
 	return len(b.withRoom([]zfs.Snapshot{s})) > 0
 }
 
-// withRoom assumes that all snapshots of list had bookmarks. withRoom returns the snapshots whose
-// bookmarks Expire would keep.
+// withRoom returns the snapshots in the list whose bookmarks Expire would keep if all of them had
+// bookmarks.
 func (b Bookmarks) withRoom(list []zfs.Snapshot) []zfs.Snapshot {
 	whole := Bookmarks{Have: slices.Concat(b.Have, list), Keep: b.Keep}
 	gone := map[zfs.Snapshot]bool{}
@@ -59,9 +59,9 @@ func (b Bookmarks) withRoom(list []zfs.Snapshot) []zfs.Snapshot {
 }
 
 // firstOfDay reports whether a snapshot taken now is the first of its calendar day, in the zone of
-// now, compared with the given snapshots or bookmarks. A snapshot dated in the future does not
-// count as a snapshot of today. A _stopped snapshot does not count either, because bookmarks of
-// _stopped snapshots are kept by rules of their own.
+// now, compared with the given snapshots or bookmarks. Two kinds of snapshots do not count as
+// snapshots of today: snapshots dated in the future, and _stopped snapshots, because the bookmarks
+// of _stopped snapshots have rules of their own.
 func firstOfDay(snapshots []zfs.Snapshot, now time.Time) bool {
 	today := now.Format(time.DateOnly)
 	return !slices.ContainsFunc(snapshots, func(s zfs.Snapshot) bool {
@@ -74,8 +74,8 @@ func firstOfDay(snapshots []zfs.Snapshot, now time.Time) bool {
 // day's first snapshot that is not _stopped should have a bookmark, and so should every _stopped
 // snapshot. On the source, the channel program that takes snapshots also bookmarks the snapshots,
 // but a relay receives the snapshots without bookmarks. If a day has a bookmark of its first
-// existing snapshot, or of an older snapshot of the day that is gone, Missing returns no snapshot
-// of this day. Missing returns no snapshot whose bookmark [Bookmarks.Expire] would destroy again. A
+// existing snapshot, or of an earlier snapshot that is gone, Missing returns no snapshot of this
+// day. Missing returns no snapshot whose bookmark [Bookmarks.Expire] would destroy again. A
 // bookmark of a later snapshot of the day does not count, because a program such as syncoid
 // --create-bookmark made it, not snap.
 func (b Bookmarks) Missing(snapshots []zfs.Snapshot, now time.Time) []zfs.Snapshot {
@@ -118,16 +118,16 @@ func (b Bookmarks) Missing(snapshots []zfs.Snapshot, now time.Time) []zfs.Snapsh
 }
 
 // Expire returns the managed bookmarks that snap must destroy, the oldest first. A bookmark belongs
-// to the day in its name. On each of the newest Keep days with regular snapshots, Expire keeps the
-// bookmark of the day's first regular snapshot. On each of the newest Keep days with _stopped
+// to the day in its name. On each of the newest b.Keep days with regular snapshots, Expire keeps
+// the bookmark of the day's first regular snapshot. On each of the newest b.Keep days with _stopped
 // snapshots, Expire keeps the bookmark of the day's first _stopped snapshot. In addition, Expire
-// keeps the newest keepStoppedBookmarks bookmarks of _stopped snapshots. The reason for the day's
-// first _stopped snapshot: if other programs write to the disk of a guest that is off, the disk
-// gets new _stopped snapshots all day, but a copy that was last updated early that day has only the
-// day's first one. If a day has more than one regular bookmark, a program such as syncoid
-// --create-bookmark made the others, and Expire keeps all bookmarks of that day. If Keep is 0,
-// Expire keeps every bookmark, because a receiver may have any of the bookmarks as its only base
-// for an increment.
+// keeps the newest keepStoppedBookmarks bookmarks of _stopped snapshots. The bookmark of a day's
+// first _stopped snapshot is kept for this reason: if other programs write to the disk of a guest
+// that is off, the disk gets new _stopped snapshots all day, but a copy that was last updated early
+// that day has only the day's first _stopped snapshot. If a day has more than one bookmark of a
+// regular snapshot, Expire keeps all bookmarks of this day: snap made only one of them, and a
+// program such as syncoid --create-bookmark made the rest. If Keep is 0, Expire keeps every
+// bookmark, because a receiver may have any of the bookmarks as its only base for an increment.
 func (b Bookmarks) Expire() []zfs.Snapshot {
 	if b.Keep == 0 {
 		return nil
@@ -150,9 +150,9 @@ func (b Bookmarks) Expire() []zfs.Snapshot {
 			expired = append(expired, day[0])
 		}
 	}
-	// Days are sorted by name, so a day that occurs twice because the clock was set back keeps its
-	// place in the order. Once the first bookmark of such a day is gone, Expire keeps no later
-	// bookmark of that day instead.
+	// Days are sorted by name: if the clock was set back, a day occurs twice, and the order of the
+	// days must not depend on which bookmarks still exist. Once the first bookmark of a day is
+	// destroyed, Expire keeps no later bookmark of the day in its place.
 	days = byDay(stopped)
 	slices.SortFunc(days, func(x, y []zfs.Snapshot) int { return strings.Compare(zfs.DayOf(x[0].Name), zfs.DayOf(y[0].Name)) })
 	kept := days[max(0, len(days)-b.Keep):]
@@ -165,7 +165,7 @@ func (b Bookmarks) Expire() []zfs.Snapshot {
 }
 
 // byDay groups managed snapshots by the days in their names. The given snapshots are sorted with
-// the oldest first. The groups are in the order of each day's first snapshot.
+// the oldest first. The result has the days in the order of each day's first snapshot.
 func byDay(list []zfs.Snapshot) [][]zfs.Snapshot {
 	var days [][]zfs.Snapshot
 	at := map[string]int{}

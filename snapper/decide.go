@@ -20,9 +20,9 @@ type diskTask struct {
 	snapshot bool
 }
 
-// task decides whether one disk must get a snapshot or a label. If the disk must get neither, task
-// makes a note with the reason and returns false. If the plan must first ask a question about the
-// disk, task returns false, too.
+// task decides whether one disk must get a snapshot or a label. If the disk must get neither a
+// snapshot nor a label, task makes a note with the reason and returns false. The result is also
+// false if the plan must first ask a question about the disk.
 func (p *planner) task(d *Disk) (diskTask, bool) {
 	if (d.Supposed == Stopped || d.Supposed == Template) && d.Ignored == "" {
 		return p.taskIfStopped(d)
@@ -155,8 +155,8 @@ func (p *planner) notFinal(d *Disk, action Action) string {
 }
 
 // stale reports whether the last snapshot of a stopped guest must be renewed because of its age. A
-// _stopped snapshot that is dated in the future must be renewed, too. By its age, such a snapshot
-// would be renewed only long after its date has passed.
+// _stopped snapshot that is dated in the future is also renewed, because it would reach the age for
+// renewal only long after its date.
 func (p *planner) stale(newest managed) bool {
 	age := p.now.Sub(newest.Creation)
 	return p.policy.RefreshStopped > 0 && (age >= p.policy.RefreshStopped || age < -futureSlack)
@@ -170,8 +170,8 @@ func writtenSince(d *Disk, newest managed) uint64 {
 }
 
 // StoppedBehind returns the disk's newest managed snapshot. StoppedBehind returns true if this
-// snapshot is a _stopped snapshot and the disk has a newer snapshot that is not managed. Then the
-// run must ask ZFS how much was written since the _stopped snapshot.
+// snapshot is a _stopped snapshot and the disk has a newer snapshot that is not managed: for such a
+// disk the run must ask ZFS how much was written since the _stopped snapshot.
 func (d *Disk) StoppedBehind() (zfs.Snapshot, bool) {
 	newest, ok := newestManaged(d)
 	return newest.Snapshot, ok && newest.class == zfs.Stopped && newest.Name != d.NewestSnapshot
@@ -187,8 +187,8 @@ func newestManaged(d *Disk) (managed, bool) {
 }
 
 // severityOf returns the severity of the note about a disk whose state allows no action. A disk in
-// the state Orphan or Disputed remains in that state until a person acts. Its note is not a
-// warning, because a warning would send a mail every quarter of an hour.
+// the state Orphan or Disputed remains in that state until a person acts. The note about the disk
+// is not a warning, because a warning would send a mail every quarter of an hour.
 func severityOf(s GuestState) report.Severity {
 	if s == Orphan || s == Disputed {
 		return report.Notice

@@ -181,7 +181,7 @@ func TestStart(t *testing.T) {
 }
 
 // A node that no longer owns a guest replaces its own label on the guest's disks by the received
-// label, if there is one. The node changes nothing else on these disks.
+// label, if there is one. The node changes only this label on the guest's disks.
 func TestGiveBack(t *testing.T) {
 	for _, test := range []struct {
 		name  string

@@ -40,10 +40,10 @@ func (r Retention) classes() []zfs.Class {
 	return named
 }
 
-// takeDue plans a snapshot of each disk of living guests. All these snapshots have the longest
-// class that is due on at least one of the disks, so that the disks have snapshots of the same
-// moments. A disk whose guest was just started gets a snapshot even if no class is due, because
-// replicas must soon see that the guest runs.
+// takeDue plans a snapshot of each disk of a batch of living guests. All snapshots of the batch
+// have the longest class that is due on at least one of the disks, so that the disks have snapshots
+// of the same moments. A disk whose guest was just started gets a snapshot even if no class is due,
+// because replicas must soon see that the guest runs.
 func (p *planner) takeDue(u batch, tasks []diskTask) {
 	class, due := zfs.Class(0), false
 	for _, t := range tasks {
@@ -94,7 +94,7 @@ func (p *planner) take(u batch, class zfs.Class, tasks []diskTask) string {
 		d := t.disk
 		plan := DiskPlan{Dataset: d.Name, VMID: d.VMID, Snapshot: t.snapshot, Label: t.label, Reason: t.reason}
 		if t.snapshot && d.RefReservation > 0 {
-			plan.Takes = "a thick volume: this reserves " + text.Bytes(d.reserves())
+			plan.Takes = "a thick volume: the snapshot reserves " + text.Bytes(d.reserves())
 		}
 		if t.snapshot && p.policy.Bookmarks > 0 {
 			// If another program soon destroys the snapshot, the bookmark still proves that there
@@ -126,7 +126,7 @@ func (p *planner) take(u batch, class zfs.Class, tasks []diskTask) string {
 
 // freeName returns an unused name for snapshots of the disks that are taken now. A snapshot or
 // bookmark of a disk may already have the name with the present time, because the clock or the disk
-// was set back. Then freeName tries the names with the following seconds.
+// was set back. If the name is taken, freeName tries the names with the following seconds.
 func freeName(tasks []diskTask, class zfs.Class, now time.Time) string {
 	for t := now; ; t = t.Add(time.Second) {
 		name := zfs.FormatSnapshotName(inPass(t), class)
@@ -141,10 +141,10 @@ func freeName(tasks []diskTask, class zfs.Class, now time.Time) string {
 }
 
 // inPass returns the time for the name of a snapshot that is taken at t. In the night when clocks
-// are set back, an hour occurs twice: names of the first pass have even seconds, and names of the
-// second pass have odd seconds. So the second pass of the hour never repeats a name of the first
-// pass, even if the snapshot of that name was already destroyed. A receiver that still has a
-// snapshot of the first pass would refuse a second snapshot of the same name.
+// are set back, an hour occurs twice. Names of the first time round have even seconds, and names of
+// the second time round have odd seconds, so a name never occurs twice, even if the first snapshot
+// of that name was already destroyed. A receiver that still has the first snapshot would refuse a
+// second snapshot of the same name.
 func inPass(t time.Time) time.Time {
 	begin, end := t.ZoneBounds()
 	_, offset := t.Zone()
@@ -208,8 +208,8 @@ func (p *planner) countStaying(d *Disk) {
 }
 
 // afterNew removes the planned snapshot from the Keepers of each destroy, because the name of the
-// planned snapshot may still change. Instead, afterNew sets AfterNew on the destroy: the disk's new
-// snapshot must exist, under whatever name.
+// planned snapshot may still change. The field AfterNew of each destroy then demands that the
+// disk's new snapshot exists, under whatever name.
 func afterNew(list []Destroy, name string) []Destroy {
 	for i := range list {
 		list[i].AfterNew = true

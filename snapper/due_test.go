@@ -30,8 +30,8 @@ func TestFreeName(t *testing.T) {
 	assert.Equal(t, "autosnap_2026-07-15_12:07:03_hourly", name(), "a bookmark of a snapshot that is gone has it: the new one could have none")
 }
 
-// An hour occurs twice in the night in which clocks are set back. In such an hour, snap uses each
-// snapshot name at most once, even if the snapshot of that name was destroyed.
+// An hour occurs twice in the night in which clocks are set back. In an hour that occurs twice,
+// snap uses each snapshot name at most once, even if the snapshot of that name was destroyed.
 func TestNamesOfTheHourThatComesTwice(t *testing.T) {
 	berlin := berlin(t)
 	// Lord Howe Island sets its clocks back by half an hour.
@@ -126,10 +126,10 @@ func TestBookmarksExpire(t *testing.T) {
 	assert.Empty(t, expired(0), "0 makes none; what is there may be the last common point of a receiver")
 }
 
-// A run destroys no bookmark that the next run would create again because of the function Missing.
-// After a run has destroyed a bookmark, the next run does not destroy a second program's bookmark
-// of the same day. In TestBookmarksExpireOnce clocks are set back, and programs other than snap
-// also create bookmarks.
+// A run destroys no bookmark that the next run would create again because [Bookmarks.Missing]
+// returns its snapshot. After a run has destroyed a bookmark, the next run does not destroy a
+// second program's bookmark of the same day. In TestBookmarksExpireOnce clocks are set back, and
+// programs other than snap also create bookmarks.
 func TestBookmarksExpireOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		marks := Bookmarks{Keep: rapid.IntRange(1, 4).Draw(t, "keep")}
@@ -205,8 +205,8 @@ func TestBookmarksOfAGuestThatStopsAllDay(t *testing.T) {
 	assert.Equal(t, append([]uint64{13, 25}, newest...), stays(), "of as many days as of other snapshots")
 }
 
-// All disks of a guest get a snapshot with the same name, in the longest class that is due on at
-// least one of these disks.
+// All disks of a guest get a snapshot with the same name. The class in the name is the longest
+// class that is due on at least one disk of the guest.
 func TestCommonClass(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{
 		runningDisk(disk0, words("f4 h4 d4")), runningDisk("tank/data/vm-100-disk-1", words("f4 h9 d1")),

@@ -57,8 +57,8 @@ func (u batch) startsTogether(tasks []diskTask) bool {
 	return u.group != "" && slices.ContainsFunc(tasks, func(t diskTask) bool { return t.action == Start })
 }
 
-// unit plans the snapshots of a batch of guests. A member that is stopped, or whose state is
-// unknown, does not prevent the snapshots of the other members.
+// unit plans the snapshots of the guests in the batch u. A member that is stopped, or whose state
+// is unknown, does not prevent the snapshots of the other members.
 func (p *planner) unit(u batch, guests map[int][]Disk) {
 	var live []diskTask
 	final := map[int][]diskTask{}
@@ -103,8 +103,8 @@ type Freeze struct {
 	Passing bool
 	// Fault is the key of the fault that Unfit describes, see [report.Quiesced].
 	Fault string
-	// Takes is the time that the guest's agent took to answer whether the guest can be frozen. The
-	// freeze of the guest takes about as long as this answer of the agent.
+	// Takes is the time that the guest's agent took to answer whether the guest can be frozen.
+	// Freezing the guest takes about as long as the agent takes to answer.
 	Takes time.Duration
 }
 
@@ -131,7 +131,7 @@ func TooMany(freezes []Freeze, atOnce int, budget, longest time.Duration) string
 	case needed > 2*longest:
 		return what + "which is too long whatever max_freeze is: make the group smaller"
 	}
-	return what + fmt.Sprintf("and as long again to thaw them: set max_freeze to %s, or make the group smaller", needed)
+	return what + fmt.Sprintf("and thawing them takes as long: set max_freeze to %s, or make the group smaller", needed)
 }
 
 // freezeShare divides max_freeze into three equal parts: for freezing, for the snapshots and for

@@ -141,8 +141,8 @@ func TestCommonPoints(t *testing.T) {
 	})
 }
 
-// leftovers reports whether a disk of the test has snapshots of a class that the retention does not
-// name, which are never destroyed.
+// leftovers reports whether a disk of the test has snapshots that are never destroyed, because the
+// retention does not name their class.
 func leftovers(keep Retention, w *world) bool {
 	for i := range w.disks {
 		for _, s := range w.disks[i].Snapshots {

@@ -7,8 +7,9 @@ import (
 )
 
 // While the lock: in a living guest's configuration has a value of waitsFor, the guest's disks get
-// no snapshot. Proxmox's work under any other lock is not disturbed by a snapshot. Migrations and
-// moves of disks take hours, and a lock that was left behind must not stop the snapshots for ever.
+// no snapshot. Under a lock with a value outside of waitsFor, a snapshot does not disturb Proxmox's
+// work. Migrations and moves of disks hold a lock for hours, and a lock that Proxmox left behind
+// must not stop the snapshots for ever.
 var waitsFor = []string{"rollback", "create", "clone", "destroyed"}
 
 // At most maxBusyRuns runs in succession skip a living guest because its lock file is taken for an

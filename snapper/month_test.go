@@ -196,7 +196,7 @@ func TestAdoptSanoid(t *testing.T) {
 }
 
 // If a class is removed from the retention, the snapshots of this class are kept. If the class is
-// added to the retention again, these old snapshots count again.
+// added to the retention again, the old snapshots of the class count again.
 func TestClassesComeAndGo(t *testing.T) {
 	w := &world{policy: testPolicy(), disks: []Disk{runningDisk(disk0, words("f4 h24 d7"))}}
 	d := &w.disks[0]

@@ -74,9 +74,9 @@ func (g NodeView) StillStopped(disks []Disk, replicas []string, looks map[int]La
 	return ""
 }
 
-// LastLook is the content of a guest's files just before the guest's snapshots. A run reads these
-// files after it has taken the guest's lock, or after it has found the lock taken by another
-// process.
+// LastLook is the content of a guest's files just before the guest's snapshots. A run reads the
+// guest's files after it has taken the guest's lock, or after it has found the lock taken by
+// another process.
 type LastLook struct {
 	Config    pve.Config
 	Process   bool
@@ -142,8 +142,8 @@ func (g NodeView) assign(disks []Disk, replicas []string) {
 			}
 			// A configuration that could not be read may name any disk, and its guest may run on
 			// that disk. A readable configuration that names the disk proves to which guest the
-			// disk belongs. The number in the disk's name does not prove it. If a living guest uses
-			// the disk, the disk gets a snapshot, because a snapshot does no harm.
+			// disk belongs; the number in the disk's name is no proof. If a living guest uses the
+			// disk, the disk gets a snapshot, because a snapshot does no harm.
 			if why := g.MayBeUsed(*d); why != "" && (d.State == Stopped || d.State == Template) {
 				d.State, d.Why = Unknown, why
 			}
@@ -190,8 +190,8 @@ func (g NodeView) GuestsOf(d Disk) []int {
 	return g.claims(d, using, keeping)
 }
 
-// claims returns the guests that a disk belongs to, like GuestsOf. Its arguments using and keeping
-// are the guests that use the disk, and the guests that keep the disk as unused.
+// claims returns the guests that a disk belongs to, like GuestsOf. The argument using has the
+// guests that use the disk, and the argument keeping has the guests that keep the disk as unused.
 func (g NodeView) claims(d Disk, using, keeping []int) []int {
 	number := VmidOf(d.Name)
 	_, elsewhere := g.Cluster.Elsewhere[number]
@@ -238,10 +238,10 @@ func (g NodeView) storagesOf(d Disk) []string {
 	return storages
 }
 
-// Unclear returns the living guests whose QEMU must be asked for its state, by VMID. QEMU must be
-// asked about two kinds of guests. If a guest is locked for backup, the backup may have started the
-// process of a stopped guest. If a guest has a disk whose label does not yet say that the guest
-// runs here, the guest may just have been started.
+// Unclear returns the living guests whose QEMU must be asked for its state, by VMID. The run asks
+// QEMU about a guest that is locked for backup, because the backup may have started the process of
+// a stopped guest, and about a guest with a disk whose label does not yet say that the guest runs
+// here, because the guest may just have been started.
 func (g NodeView) Unclear(disks []Disk, names Names) []int {
 	unlabelled := map[int]bool{}
 	for _, d := range disks {

@@ -11,7 +11,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// sight returns the view of a node with one guest. The argument e is the evidence about this guest.
+// sight returns the view of a node with one guest. The argument e is the evidence about the one
+// guest.
 func sight(e Evidence) NodeView {
 	e.Config.ID = pve.ID{VMID: 100, Kind: pve.QEMU}
 	return NodeView{
@@ -40,7 +41,7 @@ func TestUnclear(t *testing.T) {
 }
 
 // A run looks a second time at a guest that seems stopped only if the guest's disks would then get
-// a _stopped snapshot. If they would get none, a note has the reason.
+// a _stopped snapshot. If the disks would get no _stopped snapshot, a note has the reason.
 func TestLooks(t *testing.T) {
 	running, stopped, adopted := runningDisk(disk0, nil), runningDisk(disk0, nil), runningDisk(disk0, nil)
 	stopped.Running.Value, adopted.Running = zfs.LabelStopped, zfs.Property{}
@@ -141,8 +142,8 @@ func TestInUseThoughListedAsACopy(t *testing.T) {
 }
 
 // A disk that the configuration lists as a copy belongs to the guest whose number is in its name
-// only if the disk is in a storage of this node. Otherwise prune would never rotate copies from
-// other clusters, which use the same numbers.
+// only if the disk is in a storage of this node. Without this condition, prune would never rotate
+// copies from other clusters, which use the same numbers.
 func TestUsersOfACopy(t *testing.T) {
 	g := sight(Evidence{})
 	g.Cluster.Storages = []pve.Storage{{Name: "data", Dataset: "tank/data"}}
@@ -196,8 +197,8 @@ func TestWhoseDiskItIs(t *testing.T) {
 }
 
 // An entry as unused in a running guest's configuration does not make a disk a running guest's
-// disk. An unused disk belongs to the guest whose number is in the disk's name. If a sign shows
-// that the disk came from another host, it belongs to no guest.
+// disk. An unused disk belongs to the guest whose number is in the disk's name. A disk that came
+// from another host, as a sign shows, belongs to no guest.
 func TestUnusedDisk(t *testing.T) {
 	config := Evidence{Listed: "running", Process: true}
 	for i, name := range []string{"vm-100-disk-1", "vm-100-disk-2", "vm-300-disk-0"} {

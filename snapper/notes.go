@@ -31,7 +31,7 @@ func (p *planner) noteStaying() {
 }
 
 // noteStranger adds a note about a disk of a stopped guest that a person may take over with
-// --adopt. If the disk was received, noteStranger also plans bookmarks as for a copy.
+// --adopt. If the disk was received, noteStranger also plans the bookmarks that a copy gets.
 func (p *planner) noteStranger(d *Disk, severity report.Severity, why string) {
 	if d.CameFrom(d.Sign) != "" && !d.Inconsistent && !d.NoSnap.Excludes() {
 		p.bookmark(d)

@@ -69,10 +69,10 @@ func Fail(outcomes map[string]Outcome, g GuestPlan, err error, noSpace bool) {
 	}
 }
 
-// Without returns the plan without the snapshots of living guests whose hook failed. The second
-// result of Without has, for each disk of these guests, the outcome that its snapshot failed, so
-// that no snapshot of the disk is destroyed. If such a guest is in a group, the remaining members
-// of the group still get their snapshots.
+// Without returns a copy of the plan that lacks the snapshots of the living guests in the argument
+// failed, whose hooks failed. The second result has, for each disk of a guest in failed, the
+// outcome that the snapshot of the disk failed, so that no snapshot of the disk is destroyed. The
+// remaining members of a group whose member is in failed still get their snapshots.
 func (p Plan) Without(failed map[int]error) (Plan, map[string]Outcome) {
 	refused, ready := map[string]Outcome{}, p
 	ready.Guests = nil

@@ -9,10 +9,10 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// sign returns the reason to assume that a disk was received from another host, "" if there is
-// none. The reason is not a proof: a promoted clone, and a disk that was created while the clock
-// was ahead, look like a received disk. The reason can also disappear: rotation destroys old
-// snapshots, and a receive leaves no trace after it has ended.
+// sign returns the sign that a disk was received from another host, "" if there is none. A sign is
+// not a proof: a promoted clone, and a disk that was created while the clock was ahead, look like a
+// received disk. A sign can also disappear: rotation destroys old snapshots, and a receive leaves
+// no trace after it has ended.
 func (d *Disk) sign() string {
 	switch {
 	case received(d), d.Running.Received != "", d.NoSnap.Received != "":
@@ -43,13 +43,14 @@ func (d *Disk) CameFrom(before string) string {
 type Word int
 
 // The possible answers to the question whether this node set a disk's local label. Not every local
-// label was set by this node: syncoid --preserve-properties sets local labels on copies. When this
-// node gives a disk to another node and receives it back as a copy, its old label is still local.
+// label was set by this node: syncoid --preserve-properties sets local labels on copies. After this
+// node has given a disk to another node and received the disk back as a copy, the disk's old label
+// is still local.
 const (
 	// Own: this node set the disk's local label.
 	Own Word = iota
-	// Others: the label arrived with the disk, or the label is older than a snapshot that was
-	// received onto the disk.
+	// Others: the label is another node's word. The label arrived with the disk, or is older than a
+	// snapshot that was received onto the disk.
 	Others
 	// Unasked: the pool's history would show whether this node set the label, but the run has not
 	// read the history yet.
@@ -60,9 +61,10 @@ const (
 )
 
 // word returns the answer to the question whether this node set the disk's local label, with the
-// reason if the answer is not Own. If state.json lists the disk as this node's, and no snapshot was
-// received onto the disk since that record, this node set the label. If state.json does not list
-// the disk, this node set the label if no sign shows that the disk was received from another host.
+// reason if the answer is not Own. This node set the label if state.json lists the disk as this
+// node's up to a transaction group, and no snapshot was received onto the disk after this
+// transaction group. If state.json does not list the disk, this node set the label if no sign shows
+// that the disk was received from another host.
 func (d *Disk) word() (w Word, why string) {
 	switch sign := d.CameFrom(d.Sign); {
 	case d.ownUpTo() > 0:
@@ -114,17 +116,17 @@ func (d *Disk) mayBeReceived(s zfs.Snapshot) bool {
 	return managed || !pvesr && (d.Sign != "" || d.Running.Value == zfs.LabelStopped)
 }
 
-// remembered reports whether an earlier run recorded whether this dataset is this node's own disk
-// or a copy; older versions of snapwatch recorded nothing about that. After a pool was rewound, a
-// record with a transaction group above the pool's present one does not count.
+// remembered reports whether state.json says of this dataset that it is this node's own disk or
+// that it is a copy. Older versions of snapwatch recorded neither. After a pool was rewound,
+// records with a transaction group above the pool's present one are ignored.
 func (d *Disk) remembered() bool {
 	said := d.Checked.Own > 0 || d.Checked.Foreign || d.Checked.Elsewhere
 	return said && d.GUID != 0 && d.Checked.GUID == d.GUID && (d.PoolTXG == 0 || d.Checked.Own <= d.PoolTXG)
 }
 
-// ownUpTo returns the newest transaction group for which it is known that all snapshots of the disk
-// up to it are this node's own, 0 if none is known. If the guest has just moved here from another
-// node of the cluster, all present snapshots of the disk count as this node's own.
+// ownUpTo returns the newest transaction group T for which a run knows: all snapshots of the disk
+// up to T are this node's own. If nothing is known, T is 0. If the guest has just moved here from
+// another node of the cluster, all present snapshots of the disk count as this node's own.
 func (d *Disk) ownUpTo() uint64 {
 	switch {
 	case !d.remembered():
@@ -141,8 +143,9 @@ func (d *Disk) sinceOwn() []zfs.Snapshot {
 	return filter(d.Snapshots, func(s zfs.Snapshot) bool { return s.CreateTXG > d.ownUpTo() })
 }
 
-// arrived returns a text about a snapshot that, according to the pool's history, was received onto
-// the disk after the disk was known to be this node's own, "" if there is none.
+// arrived returns a text about a snapshot that was received onto the disk after the disk was known
+// to be this node's own. If the pool's history does not show a receive of this kind, the text is
+// "".
 func (d *Disk) arrived() string {
 	if d.History == nil || d.ownUpTo() == 0 {
 		return ""

@@ -13,8 +13,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// arrivals returns a pool's history with a receive of each snapshot of the disk d. The history is
-// complete from the transaction group since on.
+// arrivals returns a pool's history with a receive of each snapshot of the disk d. The argument
+// since is the transaction group from which the history is complete.
 func arrivals(d *Disk, since uint64) *zfs.History {
 	h := &zfs.History{Since: since}
 	for _, s := range d.Snapshots {
@@ -24,8 +24,9 @@ func arrivals(d *Disk, since uint64) *zfs.History {
 }
 
 // A local label counts as set by this node under two conditions: state.json lists the disk as this
-// node's, and no snapshot was received into the disk since that record. In this test's table, Own
-// is the transaction group of the disk's first snapshot.
+// node's up to a transaction group, and no snapshot was received into the disk after this
+// transaction group. In this test's table, Own is the transaction group of the disk's first
+// snapshot.
 func TestWhoseWordALabelIs(t *testing.T) {
 	taken := []string{disk0 + " stopped label=stopped"}
 	older := func(d *Disk) { d.Creation = noon }
@@ -97,7 +98,8 @@ func TestWhoseWordALabelIs(t *testing.T) {
 // A snapshot of zrepl looks the same on a source and on a copy. If the pool's history is
 // incomplete, a newer snapshot of zrepl leaves no doubt that the disk is this node's as long as the
 // label says that the guest ran here at the last run. If the label is "stopped" and the pool's
-// history is incomplete, a newer snapshot of zrepl does leave doubt.
+// history is incomplete, a newer snapshot of zrepl makes it doubtful whether the disk is this
+// node's.
 func TestNewerOnesOfOthersUntold(t *testing.T) {
 	for label, want := range map[string]Word{"pve1": Own, "stopped": Untold} {
 		w := &world{}

@@ -66,12 +66,12 @@ type Disk struct {
 	// Snapshots are all snapshots of the disk, the oldest first, managed or not.
 	Snapshots []zfs.Snapshot
 	Bookmarks []zfs.Snapshot
-	// Recalled is true if Bookmarks is the list that an earlier run read. Such a list may be wrong,
-	// because no property of a dataset shows that its bookmarks changed.
+	// Recalled is true if Bookmarks is the list that an earlier run read. An earlier run's list may
+	// be wrong, because no property of a dataset shows that its bookmarks changed.
 	Recalled bool
 	// WrittenSinceStopped is the number of bytes written to the disk since its newest _stopped
 	// snapshot. WrittenSinceStopped is set only if the disk has a newer snapshot that is not
-	// managed. Without a newer snapshot, Dataset.Written has this number.
+	// managed. If the _stopped snapshot is the newest, see Dataset.Written.
 	WrittenSinceStopped uint64
 	// Retention is the number of snapshots of each class to keep of this disk.
 	Retention Retention
@@ -108,8 +108,8 @@ type Policy struct {
 	// Adopt has the guests and disks that a person adopts, so that snap treats the disks as this
 	// node's own. Each entry is a VMID, a dataset, or the last component of a dataset.
 	Adopt []string
-	// Final is true in a run at the shutdown of the host. Such a run takes the _stopped snapshots
-	// of guests that ran here, sets their labels, and does nothing else.
+	// Final is true in a run at the shutdown of the host. A run at the shutdown takes the _stopped
+	// snapshots of guests that ran here, sets their labels, and does nothing else.
 	Final bool
 	// Quiesced says which guests form groups, and which guests are frozen.
 	Quiesced config.Quiesced
@@ -121,20 +121,19 @@ type Policy struct {
 // Plan lists the steps of a run, with the reason for each step.
 type Plan struct {
 	Guests []GuestPlan
-	// Destroys has the snapshots to destroy, sorted over all disks with the oldest first. Destroys
-	// has at most max_destroys snapshots, and Waiting has the other snapshots that the retention
-	// drops. If the run could not destroy some of Destroys, it destroys snapshots of Waiting
-	// instead.
+	// Destroys has at most max_destroys snapshots to destroy, sorted over all disks with the oldest
+	// first. Waiting has the remaining snapshots that the retention drops. For each snapshot in
+	// Destroys that ZFS refuses to destroy, the run destroys a snapshot in Waiting.
 	Destroys, Waiting []Destroy
 	// FullDestroys has, for each disk, the snapshots to destroy if the disk's new snapshot fails
 	// for lack of space.
 	FullDestroys []Destroy
 	// CreateBookmarks has the snapshots of earlier runs that must get a bookmark.
 	CreateBookmarks []zfs.Snapshot
-	// Abandoned has the bookmarks of discarded histories. The run destroys these bookmarks first.
+	// Abandoned has the bookmarks of discarded histories, to destroy before the new snapshots.
 	Abandoned []JudgedBookmark
 	// AbandonedLater has the datasets with more bookmarks of a discarded history than this run may
-	// destroy. The next runs destroy the rest.
+	// destroy. The next runs destroy the remaining bookmarks of these datasets.
 	AbandonedLater []string
 	// DestroyBookmarks has the bookmarks to destroy because no rule keeps them any more.
 	DestroyBookmarks []zfs.Snapshot
@@ -147,7 +146,7 @@ type Plan struct {
 }
 
 // GuestPlan is the plan for the disks that one guest, or a whole group of guests, has on one pool.
-// One channel program takes the snapshots of these disks.
+// One channel program takes the snapshots of all disks in a GuestPlan.
 type GuestPlan struct {
 	Pool string
 	// VMID is the VMID of the guest, 0 for a group. Group is the name of the group, "" for a single
@@ -190,7 +189,7 @@ type Destroy struct {
 	// Keepers has the names of snapshots of the same disk that must exist when this snapshot is
 	// destroyed.
 	Keepers []string
-	// AfterNew is true if the disk's new snapshot, whose name is not yet known, must also exist.
+	// AfterNew is true if the disk's new snapshot must also exist when this snapshot is destroyed.
 	AfterNew bool
 }
 
@@ -224,8 +223,8 @@ func MakePlan(disks []Disk, policy Policy, now time.Time) Plan {
 	}
 	p.askBookmarks(disks)
 	if len(p.plan.Ask.Received)+len(p.plan.Ask.Histories) > 0 {
-		// A run makes one second look at most, so it first answers the other questions, which may
-		// add guests to this look.
+		// A run makes at most one second look at guests. The questions about labels and histories
+		// come before the second look, because their answers may add guests to look at.
 		p.plan.Ask.Looks = nil
 	}
 	p.cap()
@@ -253,9 +252,9 @@ type planner struct {
 	until  time.Time
 }
 
-// tasks decides for each disk whether it gets a snapshot or a label. The result live of tasks has
-// the disks of living guests, and the result final has the disks that get a _stopped snapshot or
-// the label "stopped".
+// tasks decides for each disk whether it gets a snapshot or a label. The first result has the disks
+// of living guests, and the second result has the disks that get a _stopped snapshot or the label
+// "stopped".
 func (p *planner) tasks(disks []Disk) (live, final []diskTask) {
 	for i := range disks {
 		disks[i] = p.abandon(disks[i])
@@ -273,7 +272,7 @@ func (p *planner) tasks(disks []Disk) (live, final []diskTask) {
 }
 
 // cap limits the numbers of snapshots and bookmarks that one run destroys, and of bookmarks that it
-// creates. The next runs do the rest.
+// creates. The next runs do the work that exceeds the limits.
 func (p *planner) cap() {
 	// The newest bookmarks are created first, because a receiver that fetched nothing for long
 	// needs them most.

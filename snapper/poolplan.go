@@ -12,7 +12,8 @@ import (
 // snapshots of groups are decided for all pools together, before the plan is cut into PoolPlans.
 type PoolPlan struct {
 	// AbandonedOfStops has the bookmarks of discarded histories on the disks of guests that
-	// stopped. Abandoned has the bookmarks of discarded histories on all other disks.
+	// stopped. Abandoned has the bookmarks of discarded histories on all disks except the disks of
+	// guests that stopped.
 	AbandonedOfStops, Abandoned []JudgedBookmark
 	// Guests has the plan of each living guest or group that is not frozen.
 	Guests          []GuestPlan
@@ -79,17 +80,16 @@ func (p Plan) Stops() []Stop {
 	return stops
 }
 
-// Frozen is a guest or group that is frozen while its snapshots are taken. Frozen has one plan for
-// each pool. If the retentions of the disks on a pool name different classes, Frozen has several
-// plans for this pool.
+// Frozen is a guest or group that is frozen while its snapshots are taken. Plans has one plan for
+// each pool, or several plans for a pool with disks whose retentions name different classes.
 type Frozen struct {
 	Group   string
 	Plans   []GuestPlan
 	Freezes []Freeze
 }
 
-// frozen reports whether a plan is for a guest or group that must be frozen. The disks that make
-// the freeze necessary may be on a different pool.
+// frozen reports whether a guest or group must be frozen while the snapshots in its plan are taken.
+// The disks that make the freeze necessary may be on a different pool.
 func (p Plan) frozen(g GuestPlan) bool {
 	return !g.final() && slices.ContainsFunc(p.Guests, func(o GuestPlan) bool {
 		return !o.final() && o.VMID == g.VMID && o.Group == g.Group && len(o.Freeze) > 0
@@ -120,7 +120,7 @@ func (p Plan) Frozen() []Frozen {
 
 // finalOnly returns the part of the plan that is carried out while the host shuts down: the
 // _stopped snapshots and labels of guests that ran here, and the notes about all other disks. A run
-// at shutdown rotates nothing, and takes no snapshots of a guest that still lives.
+// at shutdown rotates nothing, and takes no snapshots of a living guest.
 func (p Plan) finalOnly(disks []Disk, names Names) Plan {
 	final := Plan{Ask: p.Ask}
 	labelled := map[string]bool{}

@@ -13,8 +13,8 @@ import (
 )
 
 // Plan.ForPool returns the steps of a plan on one pool. No result of ForPool has the steps for
-// guests that stopped or for guests that must be frozen. Every other step is in the result for
-// exactly one pool.
+// guests that stopped or for guests that must be frozen. Every remaining step of the plan is in the
+// result for exactly one pool.
 func TestPlanForPool(t *testing.T) {
 	plan := hookPlan()
 	plan.Guests = append(plan.Guests, GuestPlan{Pool: "tank", VMID: 105, Class: zfs.Hourly, Freeze: []Freeze{{VMID: 105}}}, GuestPlan{Pool: "ssd", VMID: 105, Class: zfs.Hourly})

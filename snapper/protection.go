@@ -28,8 +28,8 @@ func WhyUnprotected(v pve.Volume, c pve.Cluster, known, unread map[string]bool) 
 	switch dataset := c.Storages[i].Dataset; {
 	case kind == zfs.TemplateDisk:
 		// A person may have turned a template into a normal guest by editing its configuration. The
-		// disks of such a guest get snapshots, but their names are still the names of a template's
-		// disks, and a replica judges a disk by its name.
+		// disks of a guest that was a template get snapshots, but their names are still the names
+		// of a template's disks, and a replica judges a disk by its name.
 		return report.OtherName, "it has the name of a template's disk, and replicas never alarm for templates: rename it"
 	case known[dataset+"/"+v.Name] || unread[zfs.Pool(dataset)]:
 		return "", ""
@@ -39,9 +39,9 @@ func WhyUnprotected(v pve.Volume, c pve.Cluster, known, unread map[string]bool) 
 	return report.NotFound, "the dataset was not found"
 }
 
-// volumeIn returns the name of a volume within a storage, "" if the volume is not in that storage.
-// A volume that is named by a path counts as in the storage if the path leads into the storage's
-// dataset.
+// volumeIn returns the name of the volume v within the storage s, "" if the storage does not
+// contain the volume. A volume that is named by a path counts as in the storage if the path leads
+// into the storage's dataset.
 func volumeIn(v pve.Volume, s pve.Storage) string {
 	switch v.Storage {
 	case s.Name:
@@ -69,7 +69,7 @@ func whyPathUnprotected(v pve.Volume, c pve.Cluster, known, unread map[string]bo
 	}
 	switch {
 	case v.Raw() && !strings.HasPrefix(v.Name, "/dev/zvol/"):
-		// No evidence shows that the path leads to a disk of a guest.
+		// No evidence shows that the path in the configuration leads to a disk of a guest.
 		return "", ""
 	case strings.HasPrefix(v.Name, "/dev/"):
 		return report.Device, "it is a device of this node outside all ZFS storages"

@@ -11,8 +11,8 @@ import (
 )
 
 // Whatever the retention says, prune keeps on a copy the first snapshot of each of the newest
-// keepOnCopy days, and the newest keepOnCopy _stopped snapshots. The source can send from its
-// bookmarks of these snapshots.
+// keepOnCopy days, and the newest keepOnCopy _stopped snapshots. The source has bookmarks of the
+// kept snapshots, from which it can send.
 const keepOnCopy = 3
 
 // If a receive was interrupted and does not resume within oldToken, prune warns.
@@ -23,8 +23,8 @@ const pvesrPrefix = "__replicate_"
 
 // PrunePolicy holds the settings of prune, except the retention of each disk.
 type PrunePolicy struct {
-	// Node is true on a Proxmox node that also runs snap. On such a node, a disk without a guest
-	// may remain from a guest that was removed.
+	// Node is true on a Proxmox node that runs both snap and prune. On a node that runs snap, a
+	// disk without a guest may remain from a guest that was removed.
 	Node bool
 	// Bookmarks is the number of days for which snap on this node keeps bookmarks.
 	Bookmarks    int
@@ -69,8 +69,8 @@ func PlanPrune(disks []Disk, policy PrunePolicy, interrupted map[string]report.I
 }
 
 // noteStandIns adds a note with each class that the retention names but of which no copy has a
-// snapshot. The source takes no snapshots of such a class, and prune keeps snapshots of a shorter
-// class in its place.
+// snapshot. The source takes no snapshots of a class that no copy has, and prune keeps snapshots of
+// a shorter class in its place.
 func (p *planner) noteStandIns(disks []Disk) {
 	var lacking []string
 	for _, class := range zfs.Rotating() {
@@ -89,7 +89,7 @@ func (p *planner) noteStandIns(disks []Disk) {
 	}
 	if len(lacking) > 0 {
 		p.plan.Notes = append(p.plan.Notes, Note{Severity: report.Notice, Reason: fmt.Sprintf(
-			"no copy has a %s snapshot or a longer one: the oldest of each period is kept instead, whatever its class", strings.Join(lacking, " or "))})
+			"no copy has a %s snapshot or one of a longer class: the oldest of each period is kept instead, whatever its class", strings.Join(lacking, " or "))})
 	}
 }
 
@@ -153,7 +153,7 @@ func (policy PrunePolicy) expireStopped(d *Disk, now time.Time) []Expired {
 			return !s.future && s.Creation.Before(now.Add(-policy.StoppedGrace))
 		})
 		if later >= 0 {
-			reason := fmt.Sprintf("beyond the %d _stopped ones kept, and %s is newer", keepOnCopy, list[i+1+later].Name)
+			reason := fmt.Sprintf("beyond the newest %d _stopped snapshots, which are kept, and %s is newer", keepOnCopy, list[i+1+later].Name)
 			expired = append(expired, Expired{Snapshot: m.Snapshot, Reason: reason, Keepers: []string{list[len(list)-1].Name}})
 		}
 	}

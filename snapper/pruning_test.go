@@ -201,7 +201,7 @@ func TestPruneSaysWhichClassesDoNotCome(t *testing.T) {
 	assert.Len(t, plan.Destroys, 400-14-3, "14 months, the newest 3 days, and the oldest of this year is the first of January")
 	last := plan.Notes[len(plan.Notes)-1]
 	assert.Equal(t, report.Notice, last.Severity)
-	assert.Equal(t, "no copy has a yearly or monthly snapshot or a longer one: the oldest of each period is kept instead, whatever its class", last.Reason)
+	assert.Equal(t, "no copy has a yearly or monthly snapshot or one of a longer class: the oldest of each period is kept instead, whatever its class", last.Reason)
 	w.managed(d, zfs.Yearly, noon)
 	notes := PlanPrune(w.disks, prunePolicy(), nil, noon).Notes
 	assert.Len(t, notes, 1, "a longer one stands in by itself")

@@ -6,17 +6,18 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// MaxAsked is the largest number of times that a run answers the questions of a plan. After that,
-// the run carries the plan out with the facts that it has. Three times suffice: received labels decide which guests get a second
-// look, and received labels and second looks decide which bookmarks must be read.
+// MaxAsked is the largest number of times that a run answers the questions of a plan. After the
+// last answers, the run carries the plan out with the facts that it has. Three rounds of answers
+// suffice: received labels decide which guests get a second look, and received labels and second
+// looks decide which bookmarks must be read.
 const MaxAsked = 3
 
 // Questions has the facts that [MakePlan] must know before its plan may be carried out. In most
 // runs none of the facts in Questions is needed, so the run reads these facts only when a plan asks
 // for them.
 type Questions struct {
-	// Looks has the VMIDs of the guests that seem stopped and at which the run must look a second
-	// time.
+	// The field Looks has the VMIDs of the guests that seem stopped and at which the run must look
+	// a second time.
 	Looks []int
 	// Received has the datasets whose received labels the plan needs. Bookmarks has the datasets
 	// whose bookmarks the plan needs but of which the run has only an earlier run's list. Histories
@@ -25,14 +26,14 @@ type Questions struct {
 	Received, Bookmarks, Histories []string
 }
 
-// None reports whether the plan asks no questions.
+// None reports whether there are no questions, so that the plan may be carried out.
 func (q Questions) None() bool {
 	return len(q.Looks)+len(q.Received)+len(q.Bookmarks)+len(q.Histories) == 0
 }
 
-// askLook asks for a second look at a disk's guests. If the run has only an earlier run's list of
-// the disk's bookmarks, askLook also asks for a new list, because the plan after the second look
-// will need it.
+// askLook asks the run to look a second time at a disk's guests. If the run has only an earlier
+// run's list of the disk's bookmarks, askLook also asks for a new list of bookmarks, because the
+// plan after the second look will need a new list.
 func (p *planner) askLook(d *Disk) {
 	for _, vmid := range d.Guests {
 		if !slices.Contains(p.plan.Ask.Looks, vmid) {
@@ -71,8 +72,8 @@ func (p *planner) askBookmarks(disks []Disk) {
 }
 
 // reliesOnBookmarks returns the disks for which the plan depends on a correct list of bookmarks:
-// disks whose bookmarks are destroyed, disks that get a bookmark, and disks of which a _stopped
-// snapshot is destroyed, because a _stopped snapshot may be destroyed only if it has a bookmark.
+// disks on which the plan destroys bookmarks, creates bookmarks, or destroys a _stopped snapshot. A
+// _stopped snapshot may be destroyed only if it has a bookmark.
 func (p Plan) reliesOnBookmarks() map[string]bool {
 	disks := map[string]bool{}
 	for _, list := range [][]zfs.Snapshot{p.DestroyBookmarks, p.CreateBookmarks} {

@@ -57,6 +57,6 @@ func (p *planner) bookmark(d *Disk) {
 		p.plan.DestroyBookmarks = append(p.plan.DestroyBookmarks, m)
 	}
 	if n := len(d.Bookmarks); n > manyBookmarks {
-		p.plan.Notes = append(p.plan.Notes, Note{Severity: report.Notice, Reason: fmt.Sprintf("%s has %d bookmarks: opening it loads them all (zfs list -t bookmark %s)", d.Name, n, d.Name)})
+		p.plan.Notes = append(p.plan.Notes, Note{Severity: report.Notice, Reason: fmt.Sprintf("%s has %d bookmarks, and each opening of the disk loads all of them (zfs list -t bookmark %s)", d.Name, n, d.Name)})
 	}
 }

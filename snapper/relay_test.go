@@ -10,7 +10,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// copyOf returns a model with one disk. The disk's state makes the disk a copy, and the disk has
+// copyOf returns a model with one disk. The argument state must be a state of a copy. The disk has
 // snapshots of two days from its source.
 func copyOf(state GuestState) (*world, *Disk) {
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f4"))}}

@@ -63,7 +63,7 @@ func (m managed) counts(class zfs.Class) bool {
 // Due returns the longest class that is due. A class is due if the retention keeps at least one
 // snapshot of the class, and the current bucket of the class has neither a snapshot of the class
 // nor one of a longer class. The class frequently is due at every run. Buckets are in the time zone
-// of now. Due returns false if no class is due.
+// of the argument now. If no class is due, the second result is false.
 func (r Retention) Due(snapshots []zfs.Snapshot, now time.Time) (zfs.Class, bool) {
 	list := managedOf(snapshots, now)
 	for _, class := range zfs.Rotating() {
@@ -139,10 +139,11 @@ func newestPast(list []managed) int {
 
 // kept is the set of a disk's snapshots that one class of the retention keeps.
 type kept struct {
-	// index is true at the positions of the snapshots that the class keeps. candidate is true at
-	// the positions of the snapshots that the class would keep if the retention allowed more.
+	// The slices index and candidate have an element for each snapshot of the disk. An element of
+	// index is true if the class keeps the snapshot, and an element of candidate is true if the
+	// class would keep the snapshot if the retention allowed more.
 	index, candidate []bool
-	// byBucket has, by bucket, the name of the snapshot that the class keeps.
+	// byBucket has, by bucket, the name of the kept snapshot.
 	byBucket map[bucket]string
 	// oldest is the name of the oldest snapshot that the class keeps, "" if the class keeps no
 	// snapshot.
@@ -211,8 +212,8 @@ func keep(list []managed, class zfs.Class, n int, zone *time.Location) kept {
 	return k
 }
 
-// expire reports whether no class of the retention keeps the snapshot at index i. The returned
-// Expired lists as Keepers the snapshots that are kept in place of the expired one.
+// expire reports whether no class of the retention keeps the snapshot at index i. The field Keepers
+// of the returned Expired lists the snapshots that are kept in place of the expired snapshot.
 func (r Retention) expire(i int, m managed, kept map[zfs.Class]kept, zone *time.Location) (Expired, bool) {
 	for _, k := range kept {
 		if k.index[i] {
@@ -247,9 +248,9 @@ func (r Retention) expire(i int, m managed, kept map[zfs.Class]kept, zone *time.
 // destroyed only if it has a bookmark, or if the disk already keeps its full number of newer
 // bookmarks of _stopped snapshots. In addition, the disk must have a newer managed snapshot, or the
 // bookmark of one, with an age above grace, so that receivers have had the time to fetch the newer
-// snapshot. If bookmarks are off, ExpireStopped keeps the newest _stopped snapshot. A returned
-// snapshot has one Keeper, the newest managed snapshot, because each other newer snapshot may be
-// gone or be destroyed in the same run.
+// snapshot. If bookmarks are off, ExpireStopped keeps the newest _stopped snapshot. The only Keeper
+// of a returned snapshot is the newest managed snapshot, because every newer snapshot except the
+// newest one may be gone, or be destroyed in the same run.
 func ExpireStopped(snapshots []zfs.Snapshot, marks Bookmarks, grace time.Duration, now time.Time) []Expired {
 	var expired []Expired
 	newest := true

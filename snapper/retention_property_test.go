@@ -125,8 +125,8 @@ func checkCounts(t *rapid.T, keep Retention, left []zfs.Snapshot, now time.Time)
 	}
 }
 
-// The code under test keeps the same snapshots as the test's own code. The test's own code applies
-// the rules of retention to one bucket after the other.
+// [Retention.Expire] keeps the same snapshots as the loops of this test, which apply the rules of
+// retention to one bucket after the other.
 func TestExpireKeepsEveryBucket(t *testing.T) {
 	zone := berlin(t)
 	rapid.Check(t, func(t *rapid.T) {

@@ -234,7 +234,7 @@ func TestExpireStopped(t *testing.T) {
 	}
 }
 
-// A _stopped snapshot is destroyed when a newer snapshot is older than stopped_grace. If the
+// A _stopped snapshot is destroyed when a newer snapshot has an age above stopped_grace. If the
 // retention destroys each newer snapshot before its age reaches stopped_grace, the bookmark of a
 // day's first snapshot proves that a newer snapshot existed.
 func TestExpireStoppedByABookmark(t *testing.T) {

@@ -24,9 +24,10 @@ type PoolRoom struct {
 }
 
 // reserves returns the number of bytes by which a new snapshot of the disk reduces the pool's free
-// space. For a volume with refreservation these are the bytes written since the last snapshot: ZFS
-// keeps the refreservation free for new writes, and allows a snapshot only if the pool has enough
-// free space in addition (zfsprops(7)). For any other disk the number is 0.
+// space. A snapshot of a volume with refreservation reserves the bytes written since the last
+// snapshot: ZFS keeps the refreservation free for new writes, and allows a snapshot only if the
+// pool has enough free space in addition (zfsprops(7)). A snapshot of a disk without refreservation
+// reserves 0 bytes.
 func (d *Disk) reserves() uint64 { return min(d.Written, d.RefReservation) }
 
 // free returns the free bytes without the unused part of the disk's own reservation, given all
@@ -62,9 +63,9 @@ func JudgeRoom(p PoolRoom) report.Room {
 	return r
 }
 
-// full returns a text if the pool is fuller than its limits, and "" if it is not. The result
-// critical is true if the pool is fuller than the critical limit. [checker.Health] uses the same
-// limits.
+// full returns a text if the pool is fuller than its limits, and "" for a pool within its limits.
+// The result critical is true if the pool is fuller than the critical limit. [checker.Health] uses
+// the same limits.
 func (p PoolRoom) full() (words string, critical bool) {
 	if p.Size == 0 {
 		return "", false
@@ -83,8 +84,8 @@ func (p PoolRoom) full() (words string, critical bool) {
 		percent, limit, rule, p.Pool), critical
 }
 
-// needs returns two numbers of bytes: by the first, the next snapshots of volumes with
-// refreservation reduce the free space; the second is the present free space for these snapshots.
+// needs returns the number of bytes that the next snapshots of volumes with refreservation reserve,
+// and the number of bytes that are free for these snapshots now.
 func needs(disks []Disk) (reserves, free uint64) {
 	for i := range disks {
 		reserves, free = reserves+disks[i].reserves(), max(free, disks[i].free())
@@ -94,20 +95,20 @@ func needs(disks []Disk) (reserves, free uint64) {
 
 // shortage returns a text if the pool may lack the space for the next snapshots of volumes with
 // refreservation, and "" if the space suffices. The space must suffice for the snapshots of this
-// run, and in addition for the snapshots of the next run, before which the guests may write the
-// same number of bytes.
+// run, and in addition for the snapshots of the next run: until then, the guests may write as many
+// bytes as they wrote before this run.
 func shortage(disks []Disk) string {
 	reserves, free := needs(disks)
 	if free >= 2*reserves {
 		return ""
 	}
-	snapshots, reserve, them, next := "snapshots of "+text.Count(len(disks), "thick volume"), "reserve", "them", "ones"
+	snapshots, reserve, them, next := "snapshots of "+text.Count(len(disks), "thick volume"), "reserve", "them", "snapshots"
 	if len(disks) == 1 {
-		snapshots, reserve, them, next = "snapshot of 1 thick volume", "reserves", "it", "one"
+		snapshots, reserve, them, next = "snapshot of 1 thick volume", "reserves", "it", "snapshot"
 	}
 	then := "there is no room for " + them
 	if free >= reserves {
-		then = "when as much is written again there is no room for the next " + next
+		then = "once the guests have written as much again, there is no room for the next " + next
 	}
 	return fmt.Sprintf("the %s %s %s now (%s), and %s are free: %s", snapshots, reserve, text.Bytes(reserves), largest(disks), text.Bytes(free), then)
 }

@@ -12,8 +12,8 @@ import (
 
 const gib = 1 << 30
 
-// thick returns a thick volume of a running guest. Its reservation has the given size. The used
-// part of the reservation is the number of bytes written since the volume's last snapshot.
+// thick returns a thick volume of a running guest. The volume's reservation has the given size. The
+// used part of the reservation is the number of bytes written since the volume's last snapshot.
 func thick(name string, size, written, free uint64) Disk {
 	return Disk{State: Running, VMID: 100, Dataset: zfs.Dataset{
 		Name: name, Written: written, RefReservation: size, UsedByRefReservation: size - min(size, written), Available: free + size - min(size, written),
@@ -43,9 +43,9 @@ func TestRoom(t *testing.T) {
 		"thick":             {disks: []Disk{a, b, thin}, thick: 2, reserves: 12 * gib, free: 30 * gib},
 		"off":               {disks: []Disk{off, ignored, excluded}},
 		"more than its own": {disks: []Disk{overwritten}, thick: 1, reserves: 10 * gib, free: 30 * gib},
-		"not for the next":  {disks: []Disk{a, b, overwritten}, thick: 3, reserves: 22 * gib, free: 30 * gib, short: "the snapshots of 3 thick volumes reserve 22.0G now (vm-103-disk-0 10.0G, vm-100-disk-0 8.0G, vm-101-disk-0 4.0G), and 30.0G are free: when as much is written again there is no room for the next ones"},
+		"not for the next":  {disks: []Disk{a, b, overwritten}, thick: 3, reserves: 22 * gib, free: 30 * gib, short: "the snapshots of 3 thick volumes reserve 22.0G now (vm-103-disk-0 10.0G, vm-100-disk-0 8.0G, vm-101-disk-0 4.0G), and 30.0G are free: once the guests have written as much again, there is no room for the next snapshots"},
 		"not for this run":  {disks: []Disk{thick("tank/data/vm-100-disk-0", 100*gib, 40*gib, 30*gib)}, thick: 1, reserves: 40 * gib, free: 30 * gib, short: "the snapshot of 1 thick volume reserves 40.0G now (vm-100-disk-0 40.0G), and 30.0G are free: there is no room for it"},
-		"below a quota":     {disks: []Disk{a, narrow}, thick: 2, reserves: 11 * gib, free: 30 * gib, short: "below tank/small the snapshot of 1 thick volume reserves 3.0G now (vm-104-disk-0 3.0G), and 4.0G are free: when as much is written again there is no room for the next one"},
+		"below a quota":     {disks: []Disk{a, narrow}, thick: 2, reserves: 11 * gib, free: 30 * gib, short: "below tank/small the snapshot of 1 thick volume reserves 3.0G now (vm-104-disk-0 3.0G), and 4.0G are free: once the guests have written as much again, there is no room for the next snapshot"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := JudgeRoom(PoolRoom{Pool: "tank", Disks: c.disks, Size: 1000, Allocated: 790, FillWarning: 80, FillCritical: 90})
@@ -97,5 +97,5 @@ func TestThePlanSaysWhatASnapshotReserves(t *testing.T) {
 	plan := MakePlan(disks, testPolicy(), noon)
 	require.Len(t, plan.Guests, 1)
 	require.True(t, plan.Guests[0].Disks[0].Snapshot)
-	assert.Equal(t, "a thick volume: this reserves 8.0G", plan.Guests[0].Disks[0].Takes)
+	assert.Equal(t, "a thick volume: the snapshot reserves 8.0G", plan.Guests[0].Disks[0].Takes)
 }

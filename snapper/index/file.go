@@ -18,10 +18,11 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// The index of a pool is a text file with tab-separated columns. The first line is indexHead. After
-// the first line, the file has one line for each disk that prune listed in turns. After the lines
-// of turns, each disk has a line, followed by one line for each of its snapshots and bookmarks. The
-// last line of an index file has a checksum of all lines before it.
+// The index of a pool is a text file with tab-separated columns. The first line of the file is
+// indexHead. The next lines are about turns (see [Index.Turns]): one line for each disk that prune
+// lists in turns. Each disk with an entry in the index has a line, followed by one line for each of
+// its snapshots and bookmarks. The last line of an index file has a checksum of all lines before
+// it.
 const indexHead = "snapwatch index 1"
 
 // Path returns the path of a pool's index; a pool's name never contains a slash.
@@ -30,8 +31,8 @@ func Path(stateDir, pool string) string {
 }
 
 // Load reads an index from its file. If the file is missing or unusable, Load returns an empty
-// index. The error has the reason why the file is unusable. If the file is missing, the error is
-// nil.
+// index. The error has the reason why the index file is unusable. If the index file is missing, the
+// error is nil.
 func Load(path string) (Index, error) {
 	text, err := files.ReadPrivate(path)
 	if errors.Is(err, fs.ErrNotExist) {

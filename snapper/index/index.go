@@ -30,23 +30,24 @@ import (
 //
 // An entry of the index is only a hint. The key of an entry detects every change of a disk's list
 // of snapshots, with one exception: a change in the same second as snapwatch's own last change.
-// Because of this exception, the channel program that destroys snapshots also checks that the
-// snapshots to keep exist, whatever the index says. An index file may be deleted at any time: the
-// next run only lists all snapshots again.
+// Because the index may miss a change in the same second, the channel program that destroys
+// snapshots also checks that the snapshots to keep exist, whatever the index says. An index file
+// may be deleted at any time: the next run only lists all snapshots again.
 //
 // Changes by the run itself are entered in the index without a listing. Each channel program
-// returns two times: the time of the last change of the disk's list of snapshots before the
-// program's own changes, and the time after them. With these two times, the run detects a change
-// that a second program made between the run's reading and the channel program. No property of a
-// dataset shows that its bookmarks changed. If a plan relies on the bookmarks of a disk, the run
-// therefore lists these bookmarks again.
+// returns the time of the last change of the disk's list of snapshots, once before the program's
+// own changes and once after its own changes. By comparing the times, the run detects a change that
+// a second program made between the run's reading and the channel program. No property of a dataset
+// shows that its bookmarks changed, so the run lists the bookmarks of a disk again if a plan relies
+// on them.
 
 const (
 	// A run does not use an entry of the index that is older than relistAfter, and lists the
 	// entry's disk again.
 	relistAfter = 24 * time.Hour
-	// A disk is listed again up to relistSpread before the end of relistAfter. The earlier time
-	// differs from disk to disk, so that the listings are spread over several runs.
+	// A run lists a disk again up to relistSpread before the disk's entry reaches the age
+	// relistAfter. The time differs from disk to disk, so that the listings are spread over several
+	// runs.
 	relistSpread = 6 * time.Hour
 	// When a run begins to read a disk's list of snapshots, the last change of the list must be at
 	// least minChangeAge ago for the list to be saved. ZFS stores the time of the last change in
@@ -86,8 +87,8 @@ type entry struct {
 	Snapshots []zfs.Snapshot
 	Bookmarks []zfs.Snapshot
 	// Written is the number of bytes written between the newest _stopped snapshot and a newer
-	// snapshot that is not managed. Written is nil if no run asked ZFS for the number, or if the
-	// disk was written to after a run asked.
+	// snapshot that is not managed. Written is nil if no run asked ZFS for this number of bytes, or
+	// if the disk was written to after a run had asked ZFS.
 	Written *uint64
 }
 
@@ -127,8 +128,8 @@ func (x *Index) Recall(d *snapper.Disk, now time.Time) bool {
 // began, before its snapshots were listed.
 func (x *Index) Keep(d *snapper.Disk, readAt time.Time) {
 	age := readAt.Sub(time.Unix(d.SnapshotsChanged, 0))
-	// If the last change is dated so far in the future, the entry expires before a second change
-	// can have the same time.
+	// If the last change is dated further in the future than relistAfter, the entry expires before
+	// a second change can have the same time.
 	settled := age >= minChangeAge || age <= -relistAfter
 	complete := d.NewestSnapshot == "" && len(d.Snapshots) == 0 || slices.ContainsFunc(d.Snapshots, func(s zfs.Snapshot) bool { return s.Name == d.NewestSnapshot })
 	if d.SnapshotsChanged == 0 || !settled || !complete {
@@ -154,7 +155,8 @@ func (x *Index) forget(dataset string) {
 
 // Retain removes from the index the entries of datasets that are gone. snap and prune share the
 // index and read different datasets, so a dataset that this run did not read may still exist.
-// Retain therefore removes the entry of such a dataset only when the entry is too old to be used.
+// Retain removes the entry of a dataset that this run did not read only when the entry is too old
+// to be used.
 func (x *Index) Retain(disks []snapper.Disk, now time.Time) {
 	there := map[string]bool{}
 	for _, d := range disks {
@@ -191,8 +193,9 @@ func (x *Index) Snapshotted(g snapper.GuestPlan, got map[string]lua.Outcome) {
 	}
 }
 
-// follows enters in a disk's entry that a channel program changed the list of snapshots, and
-// reports whether no other change happened since the entry was made.
+// follows reports whether a channel program's change follows on the entry, without a change by
+// another program in between. If so, follows enters the time of the channel program's change in the
+// entry.
 func (e *entry) follows(w lua.ListChange) bool {
 	if w.Before != e.key.Changed || w.After == 0 {
 		return false
@@ -218,9 +221,9 @@ func (x *Index) Destroyed(dataset string, got lua.Destroyed) {
 	x.Changed = true
 }
 
-// BookmarkCreated enters in the index the bookmark of a snapshot. The argument made of
-// BookmarkCreated is false if this run did not create the bookmark. Then the disk's list of
-// bookmarks is unknown, so BookmarkCreated removes the disk's entry.
+// BookmarkCreated enters in the index the bookmark of a snapshot. If the argument made is false,
+// this run did not create the bookmark. In this case the disk's list of bookmarks is unknown, so
+// BookmarkCreated removes the disk's entry.
 func (x *Index) BookmarkCreated(dataset, name string, made bool) { //nolint:revive // what a program said, no way to do it
 	e := x.Entries[dataset]
 	if e == nil {

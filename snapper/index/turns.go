@@ -9,19 +9,19 @@ import (
 	"snapwatch/snapper"
 )
 
-// turn records when prune last listed a disk. prune lists the snapshots of disks in turns of a few
-// disks each. Each turn has a number instead of a time, because a clock may be wrong.
+// turn is the record of the turn in which prune last listed a disk. In one turn, prune lists the
+// snapshots of a few disks. Each turn has a number instead of a time, because a clock may be wrong.
 type turn struct {
 	number uint64
-	// whole is true if the turn had the whole time of a run, and listing the turn's disks did not
-	// end in this time. Then one of these disks is too slow.
+	// The field whole is true if one disk of the turn is too slow: prune spent the whole time of a
+	// run on this turn, and could not list all disks of the turn in this time.
 	whole bool
 }
 
-// Turns divides the disks whose snapshots prune must list into turns of at most size disks. Disks
-// whose last turn was longest ago come first. If the last turn of a disk had the whole time of a
-// run and did not end, the disk gets a turn alone, so that a slow disk does not prevent the listing
-// of other disks.
+// Turns divides the disks whose snapshots prune must list into turns of at most size disks. The
+// first turns have the disks whose last turn was longest ago. If the last turn of a disk had the
+// whole time of a run and did not end, the disk gets a turn alone, so that a slow disk does not
+// prevent the listing of other disks.
 func (x *Index) Turns(disks []*snapper.Disk, size int) [][]*snapper.Disk {
 	disks = slices.Clone(disks)
 	slices.SortFunc(disks, func(a, b *snapper.Disk) int {
@@ -42,8 +42,8 @@ func (x *Index) Turns(disks []*snapper.Disk, size int) [][]*snapper.Disk {
 	return turns
 }
 
-// Took records that prune tried to list the disks in one turn. The argument whole is true if the
-// turn had the whole time of a run and did not end.
+// Took records that prune tried to list the disks in one turn. The argument whole is true if prune
+// spent the whole time of a run on this turn, and the turn did not end.
 func (x *Index) Took(disks []*snapper.Disk, whole bool) {
 	number := uint64(0)
 	for _, t := range x.turns {

@@ -223,7 +223,7 @@ func TestGroupTooLarge(t *testing.T) {
 		limit, answers time.Duration
 		want           string // "" if the group is frozen
 	}{
-		{10 * time.Second, 600 * time.Millisecond, "takes about 3.6s here, and as long again to thaw them: set max_freeze to 11s, or make the group smaller"},
+		{10 * time.Second, 600 * time.Millisecond, "takes about 3.6s here, and thawing them takes as long: set max_freeze to 11s, or make the group smaller"},
 		{11 * time.Second, 600 * time.Millisecond, ""},
 		{time.Minute, 660 * time.Millisecond, ""},
 		// With any value of max_freeze, this group cannot be frozen in time, because the freezes of

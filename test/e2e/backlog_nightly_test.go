@@ -77,7 +77,7 @@ func TestPruneForLonger(t *testing.T) {
 	for range 2 {
 		r := w.run(w.c, "prune", "d2", "m24", "-v")
 		require.Zero(t, r.Code)
-		require.Contains(t, r.Stderr, "no copy has a monthly snapshot or a longer one")
+		require.Contains(t, r.Stderr, "no copy has a monthly snapshot or one of a longer class")
 		left := w.snapshots(c)
 		for _, name := range first[months-keeps:] {
 			assert.Contains(t, left, name)
