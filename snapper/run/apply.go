@@ -12,21 +12,21 @@ import (
 )
 
 // restTimeout limits the time for which a pool that has its new snapshots waits for the new
-// snapshots on the other pools. After restTimeout the run destroys old snapshots on the pool that
-// waited. The pool waits because the run holds guests' locks while it takes snapshots, and destroys
-// nothing while it holds a guest's lock.
+// snapshots on the other pools, before the run destroys old snapshots on the pool. The run waits
+// because it holds guests' locks while it takes snapshots, and destroys nothing while it holds a
+// guest's lock.
 const restTimeout = 30 * time.Second
 
 // One channel program snapshots at most maxTogether disks of living guests. The run holds the
-// guests' locks while the program runs, so the program must end within a second.
+// guests' locks while the channel program runs, so the channel program must end within a second.
 const maxTogether = 50
 
-// carryOut carries out the plan for these pools and returns the outcomes of the disks. The argument
-// read of carryOut has all disks that the run has read, on all pools. The order is:
+// carryOut carries out the plan for the given pools and returns the outcomes of the disks. The
+// argument named read has all disks that the run has read, on all pools. The order is:
 //
-//  1. Destroy the bookmarks of discarded histories, so that no program sends from one. The
-//     disks of guests that stopped come first, because nothing else is done while such a
-//     guest is locked.
+//  1. Destroy the bookmarks of discarded histories on the disks of guests that stopped, so that
+//     no program sends from such a bookmark. While a guest that stopped is locked, nothing but
+//     its _stopped snapshots is made.
 //  2. Take the _stopped snapshots of the guests that stopped, one guest after the other, each
 //     under its lock, and start the hooks that follow these snapshots.
 //  3. Destroy the bookmarks of discarded histories on all other disks.
@@ -34,8 +34,8 @@ const maxTogether = 50
 //     fails gets no snapshot.
 //  5. Take the snapshots of living guests that must be frozen, one guest or group after the
 //     other.
-//  6. Take the snapshots of all other living guests, on all pools side by side, and start the
-//     hooks that follow these snapshots.
+//  6. Take the snapshots of the living guests that are not frozen, on all pools side by side, and
+//     start the hooks that follow these snapshots.
 //  7. On each pool, bookmark older snapshots, replace local labels by received ones, and
 //     destroy the snapshots that the retention drops. Snapshots in Waiting, which exceed
 //     max_destroys, are destroyed last, in place of snapshots that ZFS refused to destroy.
@@ -90,8 +90,8 @@ func (r *run) carryOut(ctx context.Context, view snapper.NodeView, pools []*pool
 }
 
 // takeLiving takes the snapshots of living guests on a pool, with several guests in one channel
-// program. While the program runs, takeLiving holds the guests' locks. A guest on which Proxmox is
-// working may get no snapshot in this run.
+// program. While a channel program runs, takeLiving holds the guests' locks. A guest on which
+// Proxmox is working may get no snapshot in this run.
 func (r *run) takeLiving(ctx context.Context, view snapper.NodeView, p *pool, plans []snapper.GuestPlan) map[string]snapper.Outcome {
 	outcomes := map[string]snapper.Outcome{}
 	for len(plans) > 0 {
@@ -119,9 +119,9 @@ func (r *run) takeStops(ctx context.Context, view snapper.NodeView, pools []*poo
 }
 
 // takeStop takes the _stopped snapshots of one guest and sets its labels, in one channel program on
-// each of the guest's pools, side by side. While the programs run, takeStop holds the lock of each
-// guest that uses the disks, so that nobody can start these guests. takeStop holds each lock for at
-// most maxLocked.
+// each of the guest's pools, side by side. While the channel programs run, takeStop holds the lock
+// of each guest that uses the disks, so that nobody can start the guests. takeStop holds each lock
+// for at most maxLocked.
 func (r *run) takeStop(ctx context.Context, view snapper.NodeView, pools []*pool, s snapper.Stop) map[string]snapper.Outcome {
 	disks := stopDisks(pools, s)
 	// Without the sync before the lock, the pools would write their pending data while the guest is

@@ -89,7 +89,7 @@ func TestSettle(t *testing.T) {
 }
 
 // If the snapshot of one disk of a guest fails, the channel program destroys the guest's other new
-// snapshots. A run reports each of these snapshots that the program could not destroy.
+// snapshots. A run reports each new snapshot that the channel program could not destroy again.
 func TestSettleUndone(t *testing.T) {
 	p := testPool()
 	g := snapper.GuestPlan{Snapshot: "autosnap_2026-07-15_12:07:00_stopped", Class: zfs.Stopped, Disks: []snapper.DiskPlan{{Dataset: disk0, Snapshot: true}, {Dataset: disk1, Snapshot: true}}}
@@ -164,8 +164,9 @@ func TestToldToEnd(t *testing.T) {
 	assert.Contains(t, p.report.Problems[0].Text, "told to end, 1 snapshot is left for the next run to destroy")
 }
 
-// While a command of the run hangs on a pool, the run begins no second command on this pool. The
-// second command would have to wait, and the run would hold guests' locks during that wait.
+// While a command of the run hangs on a pool, the run begins no second command on this pool: the
+// run would have to wait for the first command to end, and would hold guests' locks during that
+// wait.
 func TestNothingIsBegunBehindAStepThatHangs(t *testing.T) {
 	p := testPool()
 	assert.ErrorIs(t, p.withTimeout(func(context.Context) error { return fmt.Errorf("zfs: %w", command.ErrStillRunning) }), command.ErrStillRunning)

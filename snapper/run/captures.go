@@ -18,8 +18,8 @@ import (
 const maxCaptured = 512 << 10
 
 // captures decides which new snapshots keep the configuration of their guest in a property, and
-// which keep only the checksum of the configuration. Every snapshot has the checksum, and at least
-// one existing snapshot has the configuration.
+// which keep only the checksum of the configuration. Every snapshot has the checksum of its guest's
+// configuration, and at least one existing snapshot has the configuration itself.
 type captures struct {
 	*journal
 	on   bool
@@ -27,7 +27,7 @@ type captures struct {
 	// stays reports whether a snapshot exists and this round's plan does not destroy it.
 	stays func(dataset, name string) bool
 	// before has, by dataset, the record of the configuration that a snapshot of an earlier run
-	// keeps. The field now has, by dataset, the record of a configuration that this run could not
+	// keeps. The map now has, by dataset, the record of a configuration that this run could not
 	// store.
 	before map[string]report.Kept
 	nowMu  sync.Mutex
@@ -38,7 +38,8 @@ func newCaptures(o Options, j *journal, node string, before map[string]report.Ke
 	return &captures{journal: j, on: o.Config.CaptureConfig, node: node, before: before, now: map[string]report.Kept{}}
 }
 
-// round prepares captures for the plan and the disks of one round of the run.
+// round must be called at the beginning of each round of the run, with the plan and the disks of
+// the round.
 func (c *captures) round(plan snapper.Plan, disks []snapper.Disk) {
 	c.stays = snapper.Survives(disks, plan)
 }

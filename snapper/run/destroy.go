@@ -19,8 +19,8 @@ import (
 )
 
 // One channel program destroys a batch of snapshots in one transaction group, for which every
-// writer to the pool waits. To keep that wait short, the batches of a run begin small, and grow
-// while destroying is quick.
+// writer to the pool waits. The batches of a run begin small, and grow while destroying is quick,
+// so that writers wait only for a short time.
 const (
 	firstBatch = 50
 	maxBatch   = 400
@@ -47,8 +47,8 @@ func (r *run) mayDestroy(before snapper.Plan) int {
 // max_destroys, the oldest of all pools first. Snapshots in Waiting take the place of planned
 // snapshots that have a hold or a clone: the run tries to destroy such planned snapshots, but
 // fails, so they do not count as destroyed. After half of moreTimeout, destroyMore first destroys
-// snapshots of disks without holds and clones. Before each attempt, destroyMore passes the
-// snapshots that it will try to destroy to the function before.
+// snapshots of disks without holds and clones. Before each attempt, destroyMore calls the argument
+// before with the snapshots that it will try to destroy.
 func (r *run) destroyMore(ctx context.Context, pools []*pool, before func(next []snapper.Destroy)) {
 	end := r.World.Now().Add(moreTimeout)
 	half := end.Add(-moreTimeout / 2)
@@ -95,8 +95,9 @@ func byPool(destroys []snapper.Destroy) map[string][]snapper.Destroy {
 }
 
 // reportDue reports the snapshots that have a hold or a clone, and, by pool, the number of
-// snapshots that the retention drops but that this run did not destroy. If this number grows from
-// day to day, reportDue warns, because the pool then fills without limit.
+// snapshots that the retention drops but that this run did not destroy. If the number of
+// undestroyed snapshots grows from day to day, reportDue warns, because the pool fills without
+// limit.
 func (r *run) reportDue(pools []*pool, plan snapper.Plan) {
 	for _, p := range pools {
 		p.reportKept()
@@ -121,7 +122,7 @@ func (r *run) reportDue(pools []*pool, plan snapper.Plan) {
 		}
 		switch b := r.report.Backlogs[name]; {
 		case b.Grows():
-			r.problem(severity, "%s: %s due and not destroyed, and more from day to day (at least %d, and %d the day before): raise max_destroys in the configuration (%d now), or run it more often", name, text.Are(b.Due, "snapshot"), b.Yesterday, b.Before, most)
+			r.problem(severity, "%s: %s due and not destroyed, and more from day to day (at least %d, and %d the day before): raise max_destroys in the configuration (%d now), or run snapwatch more often", name, text.Are(b.Due, "snapshot"), b.Yesterday, b.Before, most)
 		case b.Due > 0:
 			r.problem(report.Notice, "%s: %s due and not destroyed (max_destroys %d): the next runs continue", name, text.Are(b.Due, "snapshot"), most)
 		}
@@ -179,7 +180,7 @@ func (p *pool) applyDestroys(ctx context.Context, destroys []snapper.Destroy) {
 
 // withoutRefused removes the destroys on the disks in refused: on these disks a channel program
 // refused to destroy snapshots, because the disk is being received or a keeper is gone. The next
-// channel program would refuse, too.
+// channel program would also refuse to destroy them.
 func (p *pool) withoutRefused(destroys []snapper.Destroy) (rest []snapper.Destroy) {
 	for _, d := range destroys {
 		if !p.refused[d.Dataset] {
@@ -219,7 +220,7 @@ func appendNew(list, more []string) []string {
 	return list
 }
 
-// gone records in the pool that a snapshot was destroyed.
+// gone adds a snapshot to the pool's list of destroyed snapshots.
 func (p *pool) gone(d snapper.Destroy) {
 	p.count(report.DidDestroy)
 	p.destroyed = append(p.destroyed, zfs.Snapshot{Dataset: d.Dataset, Name: d.Name})
@@ -239,8 +240,8 @@ func (p *pool) pinned(dataset string) bool {
 }
 
 // reportKept reports the snapshots that have a hold or a clone, with one problem for each disk. The
-// problem is not a warning, because cron sends a mail for a warning, and every run finds the same
-// holds and clones.
+// severity of the problem is not Warning, because cron sends a mail for a warning, and every run
+// finds the same holds and clones.
 func (p *pool) reportKept() {
 	byName := func(a, b pin) int {
 		return cmp.Or(strings.Compare(a.dataset, b.dataset), cmp.Compare(a.errno, b.errno))

@@ -65,9 +65,9 @@ func (f *freezer) takeOne(ctx context.Context, u snapper.Frozen) map[string]snap
 	return outcomes
 }
 
-// needed returns the freezes of the guests that use a disk which gets a snapshot by the plans. A
-// guest without such a disk is not frozen, and has no result of a freeze. The outcomes of the
-// guest's disks have the reason why the disks wait.
+// needed returns the freezes of the guests that use a disk of which the plans take a snapshot. A
+// guest without a snapshot in the plans is not frozen, and has no result of a freeze: the outcomes
+// of the guest's disks have the reason why the disks wait.
 func (f *freezer) needed(list []snapper.Freeze, plans []snapper.GuestPlan) []snapper.Freeze {
 	var used []int
 	for _, g := range plans {
@@ -80,8 +80,8 @@ func (f *freezer) needed(list []snapper.Freeze, plans []snapper.GuestPlan) []sna
 	return slices.DeleteFunc(slices.Clone(list), func(z snapper.Freeze) bool { return !slices.Contains(used, z.VMID) })
 }
 
-// note sets the property that marks a snapshot as consistent, on the new snapshots of the guests in
-// the map consistent. The run need not hold the guests' locks while note sets the property.
+// note marks the new snapshots of the guests in the map consistent, by the property that says that
+// a snapshot is consistent. The run need not hold the guests' locks while note sets this property.
 func (f *freezer) note(u snapper.Frozen, consistent map[int]bool, outcomes map[string]snapper.Outcome) {
 	eachPool(f.World, f.pools, func(p *pool) {
 		var names []string
@@ -166,7 +166,7 @@ func (f *freezer) ask(ctx context.Context, list []snapper.Frozen) []snapper.Froz
 	return list
 }
 
-// lacks returns the disks of a guest of which no snapshot was taken while the guest was frozen.
+// lacks returns those disks of a guest that got no snapshot while the guest was frozen.
 func (f *freezer) lacks(vmid int, taken func(dataset string) bool, frozen func(vmid int) bool) []snapper.Lack {
 	excluded := func(dataset string) bool { return f.Config.IgnoredFor(dataset, vmid) != "" }
 	return f.view.Lacks(vmid, planned(f.pools), excluded, taken, frozen)
@@ -193,14 +193,14 @@ func unfitKey(err error) string {
 	return "no answer"
 }
 
-// fit returns an error with the reason why a guest cannot be frozen now, nil if the guest can be
+// fit checks whether a guest can be frozen now. The error has the reason why the guest cannot be
 // frozen.
 func (f *freezer) fit(ctx context.Context, how config.How, id pve.ID) error {
 	if id.Kind == pve.LXC && how == config.Agent {
-		return fmt.Errorf("%w: it is a container and has no agent: write cgroup", errWrongHow)
+		return fmt.Errorf("%w: it is a container and has no agent: write cgroup instead of agent", errWrongHow)
 	}
 	if id.Kind == pve.QEMU && how == config.Cgroup {
-		return fmt.Errorf("%w: it is a virtual machine, whose disk would be as after a power cut even while QEMU is stopped: write agent", errWrongHow)
+		return fmt.Errorf("%w: it is a virtual machine, whose disk would be as after a power cut even if cgroup stopped QEMU: write agent instead of cgroup", errWrongHow)
 	}
 	ctx, cancel := f.World.Timeout(ctx, quiesce.Timeout(f.Config.MaxFreeze.Std()))
 	defer cancel()
@@ -219,10 +219,10 @@ func (f *freezer) fit(ctx context.Context, how config.How, id pve.ID) error {
 
 // lockOut takes the locks under which Proxmox replicates and migrates guests, for all guests that
 // can be frozen, because replication and migration also freeze and thaw guests. lockOut releases
-// the locks after at most maxMigrationLocked. From then on, replication or migration may thaw a
-// guest, so that the guest's snapshot is only crash-consistent. A replication that fails because it
-// waited too long for the lock would be worse. A guest that Proxmox is already replicating or
-// migrating is not frozen.
+// the locks after at most maxMigrationLocked. After these locks are released, replication or
+// migration may thaw a guest, so that the guest's snapshot is only crash-consistent. A
+// crash-consistent snapshot is better than a replication that fails because it waited too long for
+// the lock. A guest that Proxmox is already replicating or migrating is not frozen.
 func (f *freezer) lockOut(list []snapper.Freeze, looks map[int]snapper.LastLook) ([]snapper.Freeze, *lease) {
 	var taken []func()
 	for i := range list {

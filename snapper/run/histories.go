@@ -20,10 +20,10 @@ const historyTimeout = 2 * time.Minute
 // exceeded historyTimeout.
 const historyAgain = 6 * time.Hour
 
-// readHistory reads the pool's history, for those of the given datasets that are in the pool. A
-// given dataset has bookmarks that may belong to a discarded history, or snapshots that may have
-// been received. The argument slow of readHistory is the time of the last run in which reading the
-// pool's history exceeded historyTimeout, zero if there was no such run.
+// readHistory reads the pool's history, for those of the given datasets that are in the pool. The
+// datasets are those with bookmarks that may belong to a discarded history, or with snapshots that
+// may have been received. The argument slow is the time of the last run in which reading the pool's
+// history exceeded historyTimeout, zero if reading it never did.
 func (p *pool) readHistory(ctx context.Context, datasets []string, now, slow time.Time) {
 	disks := p.find(datasets)
 	if len(disks) == 0 {
@@ -41,7 +41,7 @@ func (p *pool) readHistory(ctx context.Context, datasets []string, now, slow tim
 	for _, d := range disks {
 		bookmarks = append(bookmarks, d.Traced()...)
 	}
-	p.progress("pool %s: reading its history, since bookmarks and snapshots of %s may be of another one", p.name, text.Count(len(disks), "disk"))
+	p.progress("pool %s: reading its history, because bookmarks and snapshots of %s may be of a discarded history", p.name, text.Count(len(disks), "disk"))
 	limited, cancel := p.World.Timeout(ctx, historyTimeout)
 	defer cancel()
 	history, err := p.History(limited, bookmarks)

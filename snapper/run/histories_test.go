@@ -94,8 +94,9 @@ func TestReadHistoryFails(t *testing.T) {
 	r.state.SlowHistory = map[string]time.Time{"tank": noon.Add(-time.Hour)}
 	planFor(t, r, p)
 	assert.Contains(t, d.HistoryProblem, "took longer than")
-	// If reading a pool's history was too slow, a later run reads this history again once the slow
-	// reading is long ago, or if its time is in the future because the clock was ahead.
+	// If reading a pool's history was too slow, a later run reads this history again in two cases:
+	// the slow reading is long ago, or the time of the slow reading is in the future, because the
+	// clock was ahead.
 	for _, slow := range []time.Time{noon.Add(-7 * time.Hour), noon.Add(time.Hour)} {
 		r, p, d = bookmarked(t, aHistory)
 		r.state.SlowHistory = map[string]time.Time{"tank": slow}
@@ -135,7 +136,7 @@ func mustFind(t *testing.T, name string) string {
 }
 
 // state.json keeps the record of a disk while no run reads the disk's dataset. A run removes the
-// record only long after the disk is gone.
+// disk's record only long after the disk is gone.
 func TestNextState(t *testing.T) {
 	r, p, _ := bookmarked(t, aHistory)
 	known := report.Checked{GUID: 9, TXG: 3}
@@ -150,9 +151,9 @@ func TestNextState(t *testing.T) {
 	assert.Contains(t, next, disk0)
 }
 
-// state.json keeps the record of a disk until, for a month, complete lists of the disk's storage
-// have not had the disk. Lists of other storages, incomplete lists, and pools that were not read do
-// not prove that the disk is gone.
+// state.json keeps the record of a disk until the disk has been missing for a month from complete
+// lists of the disk's storage. Lists of other storages, incomplete lists, and pools that were not
+// read do not prove that the disk is gone.
 func TestCheckedIsCarriedOver(t *testing.T) {
 	_, p, _ := bookmarked(t, aHistory)
 	p.disks, p.carriedOut = nil, true

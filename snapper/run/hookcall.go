@@ -99,8 +99,8 @@ func takenOf(p snapper.Plan, outcomes map[string]snapper.Outcome) (live, stopped
 	return sorted(lives), sorted(stops)
 }
 
-// losing returns the guests with a disk of which this run destroyed snapshots on the pools, or will
-// destroy snapshots next.
+// losing returns the guests that lose snapshots in this run: the run has destroyed snapshots of
+// their disks on the pools, or is about to destroy the snapshots in the argument next.
 func losing(pools []*pool, next []snapper.Destroy) []hookGuest {
 	guests := map[int]*hookGuest{}
 	lose := func(dataset, name string) {
@@ -125,7 +125,7 @@ func entry(guests map[int]*hookGuest, vmid int) *hookGuest {
 	return guests[vmid]
 }
 
-// lacks adds to the guest the reason why a snapshot of the guest was not taken.
+// lacks records that the guest lacks a snapshot, with the reason why the snapshot was not taken.
 func (g *hookGuest) lacks(why string) {
 	if !slices.Contains(g.Errors, why) {
 		g.Errors = append(g.Errors, why)
@@ -159,14 +159,14 @@ func (c hookCall) String() string {
 	return fmt.Sprintf("%s, for guest %d", c.on, c.guests[0].VMID)
 }
 
-// says returns a message about the start of the hook. The command line comes last, because a long
-// message may be clipped at its end.
+// says returns a message about the start of the hook. The hook's command line is at the end of the
+// message, because a long message may be clipped at its end.
 func (c hookCall) says(what string) string {
 	return fmt.Sprintf("hook %s: %s (%s)", c, what, strings.Join(c.Argv, " "))
 }
 
-// calls returns the starts of an event's hooks: once has the starts for all guests together, and
-// each has, by VMID, the starts for one guest.
+// calls returns the starts of an event's hooks. The result once has the starts for all guests
+// together, and the map each has, by VMID, the starts for one guest.
 func calls(hooks []config.Hook, on hookEvent, node string, guests []hookGuest) (once []hookCall, each map[int][]hookCall) {
 	each = map[int][]hookCall{}
 	for _, h := range hooks {

@@ -14,8 +14,8 @@ import (
 	"snapwatch/internal/report"
 )
 
-// turnPause is the time between two checks whether the hooks that another run started for a guest
-// have ended.
+// While hooks that another run started for a guest are running, this run waits, and checks every
+// turnPause whether these hooks have ended.
 const turnPause = time.Second
 
 // The same hook of one guest has at most maxSameOwed notes, which rounds and runs that work at the
@@ -30,9 +30,9 @@ type turn struct {
 	// While lock is held, no other round or run starts hooks for the guest. The hooks inherit the
 	// lock, so the lock is held as long as the hooks live, even if this run is killed.
 	lock Note
-	// owed records the hooks that must still run after the snapshots: if this run is killed, the
-	// next run starts these hooks. The note owed may exist while another run holds the lock of the
-	// guest's hooks.
+	// The note in the field owed names the hooks that must still run after the snapshots: if this
+	// run is killed, the next run starts these hooks. This note may exist while another run holds
+	// the lock of the guest's hooks.
 	owed  Note
 	since time.Time
 	// earlier has the guest's _stopped snapshots that earlier runs took or tried to take, except
@@ -41,8 +41,9 @@ type turn struct {
 	// used is true if a hook was started in this turn. late is true if the hook of the note owed
 	// could not be started yet.
 	used, late bool
-	// stuck is true if a hook of this turn is still running although it was killed. Then this run
-	// does not release lock. The hook inherited lock, so lock is held until the hook ends.
+	// stuck is true if a hook of this turn is still running although it was killed. For a stuck
+	// hook, this run does not release the note in the field lock: the hook has inherited the lock,
+	// which remains held until the hook ends.
 	stuck bool
 }
 
@@ -100,8 +101,8 @@ func (h *hooks) newOwed(vmid int, on hookEvent) (n Note, err error) {
 		n, err = h.World.HookNotes().Take(owedName(vmid, on, i))
 		switch {
 		case err == nil && n.Left():
-			// The number is in use: its note is about a hook that a killed run left to the next
-			// run.
+			// The note with the number i exists, and is about a hook that a killed run left to the
+			// next run.
 			n.Leave()
 			err = fmt.Errorf("too many hooks of guest %d still have to run", vmid)
 		case !isBusy(err):
@@ -158,7 +159,7 @@ func (h *hooks) endTurn(t *turn) {
 }
 
 // Owed returns a text about each hook that has a note and has not run yet. A run that ends now
-// leaves these hooks to the next run.
+// leaves the owed hooks to the next run.
 func Owed(w World) []string {
 	notes := w.HookNotes()
 	names, _ := notes.Names() // if the notes cannot be read, Owed names no hook
@@ -177,8 +178,8 @@ func Owed(w World) []string {
 // different guests run side by side.
 type turns struct {
 	*hooks
-	// on is an event, such as after_snapshot. If this run is killed during a turn, the next run
-	// must start the hooks of this event.
+	// If this run is killed during a turn, the next run must start the hooks of the event in the
+	// field on, such as after_snapshot.
 	on hookEvent
 	// all is true if all hooks of a guest are started even after one of these hooks failed, and
 	// false if a failed hook prevents the guest's later hooks.
@@ -187,8 +188,8 @@ type turns struct {
 	taken map[int]*turn
 }
 
-// begin begins the turn of a guest, after the hooks that other runs started for the guest have
-// ended.
+// begin waits until the hooks that other runs started for the guest have ended, and begins the
+// guest's turn.
 func (s *turns) begin(ctx context.Context, g hookGuest) error {
 	t := s.of(g.VMID)
 	if t.stuck {
@@ -226,8 +227,7 @@ func (s *turns) end(vmid int) {
 	}
 }
 
-// use records, in the turn of each of the guests, that a hook was started for the guest, and
-// whether the hook is stuck.
+// use sets the fields used and stuck in the turns of the guests for which a hook was started.
 func (s *turns) use(guests []hookGuest, stuck bool) {
 	for _, g := range guests {
 		t := s.of(g.VMID)

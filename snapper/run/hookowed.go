@@ -18,17 +18,18 @@ import (
 // them.
 const maxOwed = 24 * time.Hour
 
-// waits and retried are reasons for leaving a hook to the next run. A hook that waits is given up
-// after maxOwed. An after_stop is retried while runs try to take the _stopped snapshots of its
-// guest, and is then never given up, because runs report the failed snapshots.
+// The reasons for leaving a hook to the next run are "waits" and "retried". A hook that waits is
+// given up after maxOwed. An after_stop is retried while runs try to take the _stopped snapshots of
+// its guest. A retried hook is never given up, because runs report the failed snapshots.
 const (
 	waits   = "waits"
 	retried = "retried"
 )
 
-// settle runs the hooks that earlier runs owe. If an owed hook can no longer run, settle gives the
-// hook up and reports that. The argument undone of settle is a function that returns the reason why
-// an after_stop hook of an earlier run cannot run now, "" if the hook can run.
+// settle starts the hooks that earlier runs owe: hooks that had to run, and have not run to their
+// end. If an owed hook can no longer run, settle reports the hook and removes its note. The
+// argument undone is a function that returns the reason why an after_stop hook of an earlier run
+// cannot run now, "" if the hook can run.
 func (h *hooks) settle(undone func(owedHook) string) {
 	if h.Final || h.DryRun {
 		return
@@ -67,10 +68,11 @@ func (h *hooks) settle(undone func(owedHook) string) {
 	}
 }
 
-// settleWithoutPlan is settle for a run that cannot begin, such as while /etc/pve cannot be read. A
-// guest that was prepared for its snapshot must not wait until Proxmox works again. An after_stop
-// waits, because it is unknown whether its guest is off. settleWithoutPlan waits until the hooks
-// have ended. If ctx has ended, settleWithoutPlan does nothing.
+// settleWithoutPlan does the work of [hooks.settle] in a run that cannot begin, such as while
+// /etc/pve cannot be read. A guest that a hook prepared for its snapshot must not wait until
+// Proxmox works again. An after_stop is left to a later run, because it is unknown whether its
+// guest is off. settleWithoutPlan waits until the started hooks have ended. If ctx has ended,
+// settleWithoutPlan does nothing.
 func (h *hooks) settleWithoutPlan(ctx context.Context) {
 	if ctx.Err() == nil {
 		h.settle(func(owedHook) string { return waits })
@@ -78,8 +80,8 @@ func (h *hooks) settleWithoutPlan(ctx context.Context) {
 	}
 }
 
-// settleOne returns an owed hook that can run now, with the turn for it. The turn is nil if the
-// hook was given up or left to the next run.
+// settleOne returns an owed hook that can run now, with the guest's turn in which the hook can run.
+// The turn is nil if the hook was given up or left to the next run.
 func (h *hooks) settleOne(n Note, vmid int, undone func(owedHook) string) (o owedHook, t *turn) {
 	if err := n.Read(&o); err != nil {
 		h.giveUp(n, "guest %d: the hooks that an earlier run owes it are unknown, and are given up: %v", vmid, err)
@@ -117,7 +119,7 @@ func (h *hooks) settleOne(n Note, vmid int, undone func(owedHook) string) (o owe
 		h.giveUp(n, "hook %s, for guest %d: owed since %s, and given up: %s", o.On, vmid, o.Since.Local().Format(time.DateTime), why)
 		return o, nil
 	case o.On != afterStop:
-		o.Guest.Errors = append(o.Guest.Errors, "the run that began this ended before this hook did")
+		o.Guest.Errors = append(o.Guest.Errors, "an earlier run ended before this hook had run to its end")
 	}
 	return o, t
 }
@@ -133,7 +135,7 @@ func (h *hooks) giveUp(n Note, format string, args ...any) {
 }
 
 // stopUndone returns the reason why an after_stop hook that an earlier run left cannot run now, ""
-// if the hook can run. The hook waits until all disks of the guest have the label "stopped",
+// if the hook can run. An after_stop waits until all disks of the guest have the label "stopped",
 // because this label proves that the guest is off and that its _stopped snapshots exist.
 func stopUndone(o owedHook, view snapper.NodeView, disks []snapper.Disk, plan snapper.Plan) string {
 	vmid := o.Guest.VMID
@@ -165,9 +167,9 @@ func allStopped(snapshots []hookSnapshot, disks []snapper.Disk) bool {
 }
 
 // oweStops writes notes about the after_stop hooks of guests that stop, before any _stopped
-// snapshot exists. If earlier runs left notes about the after_stop of such a guest, oweStops writes
-// into one of these notes and removes the rest. The earlier notes name _stopped snapshots that this
-// run takes again under new names.
+// snapshot exists. If earlier runs left notes about the after_stop of a guest, oweStops writes into
+// one of these notes and removes the remaining ones: the notes of earlier runs name _stopped
+// snapshots that this run takes again under new names.
 func (h *hooks) oweStops(plan snapper.Plan) map[int]*turn {
 	noted := map[int]*turn{}
 	guests := stoppingIn(plan)

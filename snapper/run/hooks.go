@@ -35,8 +35,8 @@ type hooks struct {
 	Options
 	*journal
 	node string
-	// running has a function for each group of started hooks. The function waits until all hooks of
-	// the group have ended.
+	// running has a function for each started batch of hooks. Each of the functions waits until all
+	// hooks of its batch have ended.
 	running []func()
 }
 
@@ -46,9 +46,9 @@ func (h *hooks) end() { waitAll(h.running) }
 // due returns the hooks that must end before the snapshots of living guests are taken.
 func (h *hooks) due(plan snapper.Plan) hookWork { return h.callsFor(beforeSnapshot, dueFor(plan)) }
 
-// follow starts the hooks that follow the snapshots of living guests, as soon as these snapshots
-// exist. noted has, by VMID, the turn of each guest whose before_snapshot was started, and of each
-// guest for which an after_snapshot must run once the guest's snapshots exist.
+// follow starts the after_snapshot hooks of living guests, once the snapshots exist. The argument
+// noted has, by VMID, the turns of two kinds of guests: guests whose before_snapshot was started,
+// and guests whose after_snapshot must run.
 func (h *hooks) follow(plan snapper.Plan, outcomes map[string]snapper.Outcome, noted map[int]*turn) {
 	live, _ := takenOf(plan, outcomes)
 	prepared := func(vmid int) bool { return noted[vmid] != nil && noted[vmid].lock != nil }
@@ -62,12 +62,12 @@ func (h *hooks) follow(plan snapper.Plan, outcomes map[string]snapper.Outcome, n
 	h.after(afterSnapshot, live, noted)
 }
 
-// after starts the hooks that follow snapshots or destroys; only the end of the run waits for these
-// hooks. Each guest's hooks run in its turn, which ends after the last hook. Hooks after snapshots
-// are not killed when the run must end, because they may undo what an earlier hook did. All
-// after_snapshot hooks of a guest are started, even after one of these hooks failed, because each
-// hook may undo what a before_snapshot hook did. If a guest has a note in noted but no hook of the
-// event, after removes the note.
+// after starts hooks of the events after_snapshot, after_stop and after_prune. The run waits for
+// the started hooks only at its end. Each guest's hooks run in its turn, which ends after the last
+// hook. Hooks after snapshots are not killed when the run must end, because they may undo what an
+// earlier hook did. All after_snapshot hooks of a guest are started, even after one of these hooks
+// failed, because each hook may undo what a before_snapshot hook did. If a guest has a turn in the
+// argument noted but no hook of the event, the note of the turn is removed.
 func (h *hooks) after(on hookEvent, guests []hookGuest, noted map[int]*turn) {
 	work := h.callsFor(on, guests)
 	for vmid, t := range noted {
@@ -117,9 +117,9 @@ func (h *hooks) after(on hookEvent, guests []hookGuest, noted map[int]*turn) {
 	}))
 }
 
-// before runs the hooks that must end before snapshots are taken. The result failed of before has,
-// by VMID, the reason why a guest must get no snapshot. The result begun of before has, by VMID,
-// the turn of each guest for which a hook was started: an after_snapshot must run for such a guest.
+// before starts the before_snapshot hooks, and waits until they have ended. The map failed has, by
+// VMID, the reason why a guest must get no snapshot. The map begun has, by VMID, the turn of each
+// guest for which a hook was started, so that its after_snapshot must run.
 func (h *hooks) before(ctx context.Context, work hookWork) (failed map[int]error, begun map[int]*turn) {
 	ctx, cancel := h.World.Timeout(ctx, beforeTimeout)
 	defer cancel()
@@ -152,7 +152,7 @@ func (h *hooks) before(ctx context.Context, work hookWork) (failed map[int]error
 
 // eachGuest runs the hooks of different guests side by side, and the hooks of one guest one after
 // the other. If turns.all is true, eachGuest reports the failures of the hooks. After the last hook
-// of each guest, eachGuest calls the function ended.
+// of a guest, eachGuest calls the argument ended with the guest's VMID.
 func (h *hooks) eachGuest(ctx context.Context, each map[int][]hookCall, turns *turns, ended func(vmid int)) map[int][]error {
 	var started []func()
 	var mu sync.Mutex
@@ -202,7 +202,7 @@ func (h *hooks) oneGuest(ctx context.Context, calls []hookCall, turns *turns) (e
 // reports whether the hook was started.
 func (h *hooks) startHook(ctx context.Context, c hookCall, turns *turns) (started bool, err error) {
 	if ctx.Err() != nil {
-		return false, c.failed(fmt.Errorf("not started: %w; all hooks of a kind together may take %s before snapshots, %s after them", context.Cause(ctx), beforeTimeout, afterTimeout), nil)
+		return false, c.failed(fmt.Errorf("not started: %w; all hooks before snapshots together may take %s, and all hooks after snapshots %s", context.Cause(ctx), beforeTimeout, afterTimeout), nil)
 	}
 	if err := h.World.Trusted(c.Hook); err != nil {
 		return false, c.failed(fmt.Errorf("not started: %w", err), nil)

@@ -91,7 +91,7 @@ func script(t *testing.T, text string) []string {
 	path := filepath.Join(t.TempDir(), "hook")
 	require.NoError(t, os.WriteFile(path, []byte("#!/bin/sh\n"+text), 0o755))
 	for dir := filepath.Dir(path); dir != filepath.Clean(os.TempDir()); dir = filepath.Dir(dir) {
-		// The hook's directory must have this mode, whatever the umask is.
+		// The hook's directory must have the mode 0755, whatever the umask is.
 		require.NoError(t, os.Chmod(dir, 0o755))
 	}
 	return []string{path}
@@ -169,8 +169,8 @@ func TestHookOutlivesTheRun(t *testing.T) {
 	_, err := os.ReadFile(filepath.Join(dir, "begun"))
 	require.NoError(t, err)
 	for _, vmid := range []int{100, 101} {
-		// When a process dies, the kernel closes the files of the process. Here the test closes the
-		// file of the note instead.
+		// When a process dies, the kernel closes the files of the process. The test closes the file
+		// of the note, as if the process of the run had died.
 		require.NoError(t, turns.taken[vmid].lock.(*note.Note).File().Close())
 		_, err := h.World.HookNotes().Take(strconv.Itoa(vmid))
 		assert.True(t, isBusy(err), "%d: %v", vmid, err)

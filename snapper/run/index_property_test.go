@@ -17,9 +17,9 @@ import (
 	"snapwatch/snapper/index"
 )
 
-// indexed is a model of a pool with an index. In turn, runs of snap and other programs change the
-// pool. No two changes happen in one second, because the index cannot detect a change by another
-// program in the second of snap's own last change.
+// indexed is a model of a pool with an index. Runs of snap and other programs take turns at
+// changing the pool. No two changes happen in one second, because the index cannot detect a change
+// by another program in the second of snap's own last change.
 type indexed struct {
 	t     *rapid.T
 	disks []snapper.Disk // the disks as a full listing shows them
@@ -39,7 +39,8 @@ func (w *indexed) some() *snapper.Disk {
 	return &w.disks[rapid.IntRange(0, len(w.disks)-1).Draw(w.t, "disk")]
 }
 
-// changed sets the disk's properties as ZFS does when its list of snapshots changes.
+// changed must be called after a change of the disk's list of snapshots, and sets the disk's
+// properties as ZFS does.
 func (w *indexed) changed(d *snapper.Disk) {
 	d.SnapshotsChanged = w.now.Unix()
 	w.settle(d)
@@ -135,7 +136,8 @@ func (w *indexed) run() {
 	p.keep()
 	want := snapper.MakePlan(w.disks, testPolicy(), w.now)
 	got := snapper.MakePlan(p.disks, testPolicy(), w.now)
-	// With the index, the plan may also ask for a new list of bookmarks; this is not compared.
+	// The questions of the two plans are not compared: with the index, a plan may also ask for a
+	// new list of bookmarks.
 	want.Ask, got.Ask = snapper.Questions{}, snapper.Questions{}
 	require.Equal(w.t, want, got)
 	if rapid.IntRange(0, 9).Draw(w.t, "killed") == 0 {

@@ -14,16 +14,17 @@ type journal struct {
 	report report.Run
 	// incomplete is true if the run could not read the state of all guests.
 	incomplete bool
-	// said is the number of problems that were already passed to listener. listener may be nil.
-	// telling is locked while listener is called.
+	// The first problems of the report, as many as the field said counts, were already passed to
+	// the function listener, which may be nil. The mutex telling is locked while the listener is
+	// called.
 	said     int
 	listener func([]report.Problem)
 	telling  sync.Mutex
 }
 
-// tell passes the new problems to the listener, which prints them. A caller must call tell before
-// it writes a file from which a later run concludes that the problems were printed. If a run is
-// killed between tell and writing the file, the problems are printed twice instead of never.
+// tell passes the new problems to the listener, which prints them. If a file says to later runs
+// that the problems were printed, this file must be written after the call of tell: a run that is
+// killed between the call and the file prints the problems twice, but never not at all.
 func (j *journal) tell() {
 	j.telling.Lock()
 	defer j.telling.Unlock()
@@ -83,8 +84,7 @@ func eachPool(world Time, pools []*pool, do func(*pool)) {
 	gather(world, work...)
 }
 
-// waitAll calls all the functions in waits. Each function in waits returns when one started
-// function has ended.
+// waitAll calls all functions in the list. Each of them waits for the end of one started function.
 func waitAll(waits []func()) {
 	for _, wait := range waits {
 		wait()

@@ -60,8 +60,8 @@ func (Local) After(d time.Duration, do func()) (cancel func()) {
 	return func() { timer.Stop() }
 }
 
-// lanes limits the number of functions that run at the same time. The channel lanes has an entry
-// for each running function, and is nil if there is no limit.
+// lanes limits the number of functions that run at the same time. Each running function has an
+// entry in the channel. The channel is nil if there is no limit.
 type lanes chan struct{}
 
 // Lanes implements [Time].
@@ -207,8 +207,8 @@ func (l Local) Pool(name string) Pool { return &localPool{local: l, name: name} 
 // HookNotes implements [World]. The notes are in StateDir, so that owed hooks outlive a shutdown of
 // the host. Other users may read StateDir, because the exporter reads files there.
 func (l Local) HookNotes() Notes {
-	// The error is ignored: if StateDir cannot be created, writing a note about a hook returns an
-	// error.
+	// An error of creating StateDir is ignored, because writing a note about a hook into a missing
+	// StateDir returns an error.
 	_ = files.Directory(l.StateDir, 0o755)
 	return localNotes{note.Dir(filepath.Join(l.StateDir, "hooks"))}
 }

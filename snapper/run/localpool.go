@@ -51,7 +51,7 @@ func (p *localPool) Unlock() {
 }
 
 // inherit returns the open files that each program of the run inherits: the pool's lock file. The
-// pool therefore remains locked as long as such a program runs.
+// pool remains locked as long as a program with the inherited lock file runs.
 func (p *localPool) inherit() []*os.File {
 	if p.lock == nil {
 		return nil

@@ -26,13 +26,13 @@ const (
 	// freezes: the time until the guests are frozen, and the time of their channel programs.
 	maxLockedFrozen = quiesce.MaxFreezing + maxLocked
 	// maxMigrationLocked is the longest time for which a run prevents Proxmox's replication and
-	// migration, which give up after 2 s (guest_migration_lock). A quick freeze ends within
-	// maxMigrationLocked.
+	// migration, which give up after 2 s (guest_migration_lock). Only during a freeze that ends
+	// within maxMigrationLocked, no replication or migration begins.
 	maxMigrationLocked = 1500 * time.Millisecond
 )
 
 // maxLook is the longest time that reading the files of locked guests may take. The channel
-// programs get the rest of maxLocked.
+// programs get the part of maxLocked that maxLook leaves.
 const maxLook = time.Second
 
 // locks takes the locks that Proxmox takes while it starts, stops or rolls back a guest. While a
@@ -40,16 +40,16 @@ const maxLook = time.Second
 type locks struct {
 	Options
 	*journal
-	// before has, by VMID, the number of runs in succession that skipped a living guest before this
-	// run, and now has this number after this run. looked has the VMIDs of the living guests whose
-	// locks this run tried to take.
+	// The maps before and now have, by VMID, the number of runs in succession that skipped a living
+	// guest: before without this run, and now with this run. The map looked has the VMIDs of the
+	// living guests whose locks this run tried to take.
 	before, now map[int]int
 	looked      map[int]bool
 }
 
 // next returns, by VMID, the number of runs in succession that skipped a living guest, to be saved
-// for the next run. The number of a guest whose lock this run did not try to take is unchanged,
-// because a run of another cron line may skip or snapshot this guest.
+// for the next run. If this run did not try to take a guest's lock, the number of skipping runs
+// stays the same, because a run of another cron line may skip or snapshot this guest.
 func (l *locks) next(view snapper.NodeView) map[int]int {
 	next := maps.Clone(l.now)
 	for vmid, runs := range l.before {
@@ -66,12 +66,13 @@ type lease struct {
 	giveUp func()
 }
 
-// held reports whether the guests' locks are still held. Only then may a channel program begin.
+// held reports whether the guests' locks are still held. A channel program may begin only while the
+// locks are held.
 func (l *lease) held() bool { return !l.over.Load() }
 
-// newLease returns a lease of guests' locks. Each function in taken releases one lock. If the locks
-// are still held after the time limit, the lease calls the function late and then releases the
-// locks.
+// newLease returns a lease of guests' locks. The argument taken has a function for each lock, which
+// releases the lock. If the locks are still held after the time limit, the lease calls the argument
+// late and then releases the locks.
 func newLease(world Time, limit time.Duration, taken []func(), late func()) *lease {
 	l := &lease{}
 	release := sync.OnceFunc(func() {
@@ -92,7 +93,7 @@ func newLease(world Time, limit time.Duration, taken []func(), late func()) *lea
 }
 
 // take takes the locks of guests, except locks that another process has, and reads the guests'
-// files. The locks are held for at most the time limit.
+// files. The guests' locks are held for at most the time limit.
 func (l *locks) take(ctx context.Context, view snapper.NodeView, guests []int, limit time.Duration) (map[int]snapper.LastLook, *lease) {
 	var taken []func()
 	looks := map[int]snapper.LastLook{}
@@ -116,7 +117,8 @@ func (l *locks) take(ctx context.Context, view snapper.NodeView, guests []int, l
 	return looks, lease
 }
 
-// look reads a guest's configuration and process files for the last look before its snapshots.
+// look takes the last look at a guest before its snapshots: it reads the guest's configuration and
+// process files.
 func (l *locks) look(ctx context.Context, view snapper.NodeView, vmid int, look snapper.LastLook) snapper.LastLook {
 	id := view.Evidence[vmid].Config.ID
 	if look.Config, look.Err = l.World.GuestConfig(ctx, id); look.Err == nil {
@@ -129,8 +131,8 @@ func (l *locks) look(ctx context.Context, view snapper.NodeView, vmid int, look 
 	return look
 }
 
-// atWork reports whether another process has a guest's lock: Proxmox holds the lock during a whole
-// migration, and while it moves a disk.
+// atWork reports whether another process has a guest's lock: Proxmox holds the guest's lock during
+// a whole migration, and while it moves a disk.
 func (o Options) atWork(id pve.ID) bool {
 	release, err := o.World.LockGuest(id)
 	if err == nil {
@@ -139,10 +141,10 @@ func (o Options) atWork(id pve.ID) bool {
 	return err != nil
 }
 
-// living takes the locks of the living guests in the plans. The result ready of living has the
-// plans without the disks of guests that must wait. The result left has, by dataset, the outcomes
-// of the disks of guests that must wait. The result looks has, by VMID, the content of the guests'
-// files.
+// living takes the locks of the guests in the plans, which are plans for living guests. Some of the
+// guests must wait for the next run. The list ready has the plans without the disks of guests that
+// must wait. The map left has, by dataset, the outcomes of the disks of guests that must wait. The
+// map looks has, by VMID, the content of the guests' files.
 func (l *locks) living(ctx context.Context, view snapper.NodeView, plans []snapper.GuestPlan, limit time.Duration) (ready []snapper.GuestPlan, left map[string]snapper.Outcome, looks map[int]snapper.LastLook, held *lease) {
 	var all []int
 	for _, g := range plans {
@@ -171,7 +173,8 @@ func (l *locks) living(ctx context.Context, view snapper.NodeView, plans []snapp
 	return ready, left, looks, held
 }
 
-// note counts this run for each living guest whose lock another process has.
+// note counts this run as one that skipped the living guest if another process has the guest's
+// lock, or if the guest's files could not be read.
 func (l *locks) note(vmid int, look snapper.LastLook) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -35,8 +35,8 @@ type pool struct {
 	// while channel programs take the snapshots of several guests side by side.
 	index   index.Index
 	indexMu sync.Mutex
-	// hangs is true if a command that changes the pool did not end in time. From then on, the run
-	// begins no command that changes this pool.
+	// hangs is true if a command that changes the pool did not end in time. While hangs is true,
+	// the run begins no command that changes this pool.
 	hangs atomic.Bool
 	// partly is true if not all disks of the pool could be listed.
 	partly bool
@@ -55,8 +55,8 @@ type pool struct {
 	kept map[pin][]string
 	// refused has the disks on which a channel program refused to destroy snapshots in this run.
 	refused map[string]bool
-	// stuck is true if a channel program that destroys snapshots on this pool failed. From then on,
-	// the run starts no program that destroys snapshots on this pool.
+	// stuck is true if a channel program that destroys snapshots on this pool failed. While stuck
+	// is true, the run starts no program that destroys snapshots on this pool.
 	stuck bool
 }
 
@@ -83,9 +83,9 @@ func (p *pool) lock(ctx context.Context, now time.Time) error {
 // the time for which finalize waits for this lock.
 const finalTimeout = time.Minute
 
-// readDisks reads the disks of the pool. Its argument list is a function that returns the datasets
-// of the disks. If a dataset disappears during the reading, readDisks reads the pool a second time,
-// so that one missing dataset does not prevent the snapshots of the remaining disks.
+// readDisks reads the disks of the pool. The argument list of readDisks is a function that returns
+// the datasets of the disks. If a dataset disappears during the reading, readDisks reads the pool a
+// second time, so that one missing dataset does not prevent the snapshots of the remaining disks.
 func (p *pool) readDisks(ctx context.Context, list func(Pool, context.Context, ...string) ([]zfs.Dataset, error)) error {
 	for again := false; ; again = true {
 		p.disks, p.readAt = nil, p.World.Now()
@@ -176,8 +176,8 @@ func (p *pool) readSnapshots(ctx context.Context, disks []*snapper.Disk) error {
 }
 
 // faultsOf records the error of reading a single disk as the Problem of this disk. If err has only
-// such errors, faultsOf returns nil, so that the run continues with the remaining disks. Otherwise
-// faultsOf returns err.
+// errors about single disks, faultsOf returns nil, so that the run continues with the remaining
+// disks. Otherwise faultsOf returns err.
 func faultsOf(disks []*snapper.Disk, err error) error {
 	faults, some := errors.AsType[zfs.Faults](err)
 	if !some {
@@ -191,8 +191,8 @@ func faultsOf(disks []*snapper.Disk, err error) error {
 
 // lacks reports whether a dataset is known to be missing: the run has listed all children of the
 // dataset's parent, and the dataset is not among these children. If the run did not list the
-// parent, the dataset may exist: a run may read only some datasets, and a storage may be disabled
-// for a while.
+// dataset's parent, the dataset may exist: a run may read only some datasets, and a storage may be
+// disabled for a while.
 func (p *pool) lacks(dataset string) bool {
 	return p.err == nil && !p.partly && slices.Contains(p.parents, zfs.Parent(dataset)) &&
 		!slices.ContainsFunc(p.disks, func(d snapper.Disk) bool { return d.Name == dataset })
@@ -204,8 +204,8 @@ func (p *pool) renamed(dataset string, guid uint64) bool {
 		slices.ContainsFunc(p.disks, func(d snapper.Disk) bool { return d.GUID == guid && d.Name != dataset })
 }
 
-// busy returns the error about the run that holds the pool's lock, and false if this run could take
-// the lock.
+// busy returns the error of locking the pool if another run holds the pool's lock. The second
+// result is false if no other run holds the lock.
 func (p *pool) busy() (*lock.Busy, bool) {
 	busy, ok := errors.AsType[*lock.Busy](p.err)
 	return busy, ok

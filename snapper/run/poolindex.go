@@ -39,11 +39,11 @@ const inTurn = 20
 
 // unlisted is the problem that prune reports for a disk if prune had no time to list the disk's
 // snapshots.
-const unlisted = "there was no time to list its snapshots: the next run begins with it"
+const unlisted = "there was no time to list its snapshots: the next run begins with this disk"
 
 // readInTurns lists the snapshots of the disks, in turns of a few disks each, until ctx ends. The
-// run works on the disks of finished turns. The next run begins with the disks that had no turn in
-// this run.
+// run works on the disks that were listed in time. The next run begins with the disks that had no
+// turn in this run.
 func (p *pool) readInTurns(ctx context.Context, disks []*snapper.Disk) error {
 	if !p.partly {
 		p.index.RetainTurns(p.disks, p.parents)
@@ -69,8 +69,8 @@ func (p *pool) readInTurns(ctx context.Context, disks []*snapper.Disk) error {
 	return nil
 }
 
-// readWritten asks ZFS how much was written since a _stopped snapshot that is not the newest
-// snapshot, if the index does not have this number.
+// readWritten asks ZFS how many bytes were written since a _stopped snapshot that is not the newest
+// snapshot, unless the index has the number of bytes.
 func (p *pool) readWritten(ctx context.Context) error {
 	for i := range p.disks {
 		d := &p.disks[i]

@@ -121,7 +121,7 @@ func (r *run) whoseDisks(ctx context.Context) (cluster pve.Cluster, node bool, e
 }
 
 // signs reads state.json, in which runs of snap record the disks that were received from another
-// host. Without this record, prune might treat a copy as a guest's disk, or treat a disk that a
+// host. Without state.json, prune might treat a copy as a guest's disk, or treat a disk that a
 // person adopted as a copy.
 func (o Options) signs() (report.State, error) {
 	state, err := o.World.LoadState()
@@ -165,15 +165,16 @@ func readCopies(ctx context.Context, p *pool) error {
 	return p.readIndexed(ctx, Pool.Descendants)
 }
 
-// copies decides which disks of the pools are copies. Only a disk that no guest of this node uses
+// copies finds out which disks of the pools are copies. Only a disk that no guest of this node uses
 // gets the state Replica, Elsewhere or Orphan. If Proxmox's replication sends the disk to this
-// node, copies sets Replicated. If snap on this node bookmarks the disk's snapshots, copies sets
-// Bookmarking, and lists the disk's bookmarks again, because an earlier run's list may be outdated.
+// node, the disk's field Replicated becomes true. If snap on this node bookmarks the disk's
+// snapshots, the field Bookmarking becomes true, and the run lists the disk's bookmarks again,
+// because an earlier run's list may be outdated.
 func (r *run) copies(ctx context.Context, cluster pve.Cluster, pools []*pool) {
 	o := r.Options
 	var bookmarked []string
 	if cluster.Node != "" && r.Config.Role != "replica" {
-		// If parents returns an error, snap cannot run on this host, so it bookmarks no disk.
+		// If parents returns an error, snap cannot run on this host, so snap bookmarks no disk.
 		byPool, _ := parents(r.Config, cluster)
 		bookmarked = slices.Concat(slices.Collect(maps.Values(byPool))...)
 	}

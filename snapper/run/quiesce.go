@@ -175,8 +175,8 @@ func (f freezeResult) id(vmid int) pve.ID { return f.view.Evidence[vmid].Config.
 // guest returns the result of freezing one guest. The guest's snapshot is consistent under three
 // conditions: the snapshot has all disks of the guest, the guest was frozen before the first
 // channel program of any pool began, and the thaw after the last channel program found the whole
-// guest still frozen. If the snapshot is not consistent for a reason that is not a fault, the
-// result passing of guest is true.
+// guest still frozen. The second result is true if the snapshot is not consistent for a reason that
+// is not a fault.
 func (f freezeResult) guest(freeze snapper.Freeze, u snapper.Frozen, outcomes map[string]snapper.Outcome) (q report.Quiesced, passing bool) {
 	id := f.id(freeze.VMID)
 	q = report.Quiesced{
@@ -213,9 +213,9 @@ func (f freezeResult) guest(freeze snapper.Freeze, u snapper.Frozen, outcomes ma
 }
 
 // whole records whether the snapshots of a guest that remained frozen are consistent, or torn
-// because the snapshot of a disk is missing. whole returns true if each missing snapshot is missing
-// only because the retention of its disk takes snapshots at other times than the retention of the
-// guest's other disks.
+// because the snapshot of a disk is missing. The result is true if the retention explains each
+// missing snapshot: the disk's retention has no class that is due, while the retention of another
+// disk of the guest has one.
 func (f freezeResult) whole(q *report.Quiesced, u snapper.Frozen, outcomes map[string]snapper.Outcome) (byChoice bool) {
 	lacks := f.lacks(q.VMID, func(dataset string) bool { return outcomes[dataset].Snapshot != "" }, f.frozen)
 	if len(lacks) == 0 {
@@ -240,7 +240,7 @@ func (f freezeResult) whole(q *report.Quiesced, u snapper.Frozen, outcomes map[s
 	return byChoice
 }
 
-// due reports whether a disk was planned to get a snapshot.
+// due reports whether the plans take a snapshot of a disk.
 func due(u snapper.Frozen, dataset string) bool {
 	return slices.ContainsFunc(u.Plans, func(g snapper.GuestPlan) bool {
 		return slices.ContainsFunc(g.Disks, func(d snapper.DiskPlan) bool { return d.Snapshot && d.Dataset == dataset })

@@ -16,11 +16,11 @@ import (
 )
 
 const (
-	// roundTimeout limits the time for which the pools that a run has already read wait for the
-	// pools that the run is still reading.
+	// A round begins when the run has read all pools, or after roundTimeout, with the pools that
+	// the run has read so far.
 	roundTimeout = 30 * time.Second
-	// listTimeout is the longest time that reading one pool may take. A pool whose disks are
-	// stuck never answers; a pool with very many snapshots takes minutes.
+	// listTimeout is the longest time that reading one pool may take. A pool whose devices hang
+	// never answers; a pool with very many snapshots takes minutes.
 	listTimeout = 10 * time.Minute
 	// answerTimeout is the longest time that a pool may take to answer the questions of a plan,
 	// because all pools of the round wait for these answers.
@@ -120,10 +120,9 @@ func nextSigns(before map[string]string, pools []*pool, adopted []string) map[st
 	return next
 }
 
-// openPools begins to read the pools side by side, and returns the function next. A call of next
-// returns the pools that were read, except those that an earlier call returned. A call of next
-// first waits for all pools, for at most roundTimeout. If no pool was read by then, the call waits
-// until one pool is read.
+// openPools begins to read the pools side by side, and returns the function next. Each call of next
+// returns the pools that the run has read since the call before. A call of next waits until all
+// pools are read, but after roundTimeout the call waits only until at least one pool is read.
 func (r *run) openPools(ctx context.Context, byPool map[string][]string, read func(context.Context, *pool) error) (next func() []*pool) {
 	var work []func()
 	pools := make([]*pool, len(byPool))
@@ -172,7 +171,7 @@ func (r *run) openPool(ctx context.Context, name string, parents []string, read 
 func readPool(ctx context.Context, p *pool) error { return p.readIndexed(ctx, Pool.Children) }
 
 // readIndexed reads the disks of the pool, and takes their snapshots from the index where possible.
-// Its argument list is a function that returns the datasets of the disks.
+// The argument list of readIndexed is a function that returns the datasets of the disks.
 func (p *pool) readIndexed(ctx context.Context, list func(Pool, context.Context, ...string) ([]zfs.Dataset, error)) error {
 	var err error
 	if p.index, err = p.LoadIndex(); err != nil {
@@ -185,9 +184,9 @@ func (p *pool) readIndexed(ctx context.Context, list func(Pool, context.Context,
 	return nil
 }
 
-// plan makes a plan for the pools, and finds the answers to the questions that the plan asks. In
-// addition to the plan, plan returns the view of the guests that these answers give. The argument
-// before of plan is the plan of the earlier rounds of this run.
+// plan makes a plan for the pools, and finds the answers to the questions that the plan asks. The
+// first result is the view of the guests that follows from the answers. The argument before is the
+// plan of the earlier rounds of this run.
 func (r *run) plan(ctx context.Context, view snapper.NodeView, pools []*pool, before snapper.Plan) (snapper.NodeView, snapper.Plan, error) {
 	policy := policy(r.Options, view.Cluster)
 	policy.MaxDestroys = r.mayDestroy(before)
@@ -236,7 +235,7 @@ func (r *run) answer(ctx context.Context, view snapper.NodeView, pools []*pool, 
 	r.progress("seemingly stopped: %s; looking again in %s", text.Count(len(ask.Looks), "guest"), r.confirmPause())
 	second, err := r.lookAgain(ctx, view, ask.Looks)
 	if err != nil {
-		// The first look at the guests shows which guests live. A second look is necessary to prove
+		// The first look at the guests shows which guests are alive. Only a second look can prove
 		// that a guest stopped.
 		r.problem(report.Warning, "a second look at the guests failed, so no guest counts as stopped: %v", err)
 		view.LooksDone = true
@@ -246,7 +245,8 @@ func (r *run) answer(ctx context.Context, view snapper.NodeView, pools []*pool, 
 }
 
 // unanswered records, for each disk in the questions, that the facts about the disk could not be
-// read. A run calls unanswered if the plan still asks questions after all attempts to answer them.
+// read. A run calls the function unanswered if the plan still asks questions after all attempts to
+// answer them.
 func unanswered(pools []*pool, ask snapper.Questions) {
 	const why = "it still could not be read after three tries"
 	for _, p := range pools {

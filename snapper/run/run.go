@@ -47,14 +47,14 @@ type Options struct {
 	// Adopt names the guests and disks that snap must treat as this node's own, see
 	// [snapper.Policy].
 	Adopt []string
-	// Final makes this the run at the shutdown of the host: after the guests have stopped, the
-	// guests that ran here get their _stopped snapshots, if [snapper.Shutdown] proves the shutdown.
-	// A run with Final takes no other snapshots, and saves no report.
+	// Final is true for the run at the shutdown of the host, after the guests have stopped: if
+	// [snapper.Shutdown] proves that the host shuts down, the guests that ran here get their
+	// _stopped snapshots. A run with Final takes no other snapshots, and saves no report.
 	Final bool
 	// World has the methods by which the run reaches pools, Proxmox, files and the clock.
 	World World
 	// At each step of a long run, the run passes the name of the step to the function Progress.
-	// Progress is nil if nobody reads these names.
+	// Progress may be nil.
 	Progress func(string)
 	// The run passes each of its problems to the function Tell once: before it saves the report,
 	// and, for problems of hooks, after the hooks have ended. Tell is nil if the caller reads the
@@ -91,8 +91,8 @@ type run struct {
 // Run makes one run of snap and returns its plan and its report. An error of Run means that the run
 // could not begin. A run that could not begin changed nothing, with two exceptions: it thawed the
 // guests that an earlier run left frozen, and it started the hooks that an earlier run owes. The
-// report always lists these guests. The end of ctx stops the run between two steps, never within a
-// channel program.
+// report always lists the guests that an earlier run left frozen. The end of ctx stops the run
+// between two steps, never within a channel program.
 func Run(ctx context.Context, o Options) (snapper.Plan, report.Run, error) {
 	r := newRun(o, report.Name)
 	defer r.tell()
@@ -227,8 +227,8 @@ func (r *run) isNode(c pve.Cluster) error {
 	return nil
 }
 
-// parents returns, by pool, the datasets whose children are disks. The configuration names these
-// datasets; if it names none, they are the datasets of Proxmox's storages.
+// parents returns, by pool, the datasets whose children are disks: the datasets in the
+// configuration, or the datasets of Proxmox's storages if the configuration names none.
 func parents(cfg config.Config, c pve.Cluster) (map[string][]string, error) {
 	all := slices.Clone(cfg.Datasets)
 	if len(all) == 0 {

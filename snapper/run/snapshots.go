@@ -15,8 +15,8 @@ import (
 )
 
 // programTimeout is the time for which a run waits for one channel program. A channel program is
-// never killed: it continues, and keeps its pool locked. The run then ends and releases the locks
-// of the other pools, before cron starts the next run.
+// never killed: it continues, and keeps its pool locked. A run that stops waiting ends and releases
+// the locks of the other pools, before cron starts the next run.
 const programTimeout = 10 * time.Minute
 
 // A run retries a snapshot at most maxAttempts times. If the dataset already has a snapshot of the
@@ -54,8 +54,9 @@ var errHangs = errors.New("not begun, because an earlier step on the pool has no
 const soonTimeout = 30 * time.Second
 
 // withTimeout runs one step that changes the pool, and waits for the step for programTimeout. If a
-// step takes longer than programTimeout, the run begins no further step on this pool. A further
-// step would have to wait for the slow step, and the run would hold its locks during that wait.
+// step takes longer than programTimeout, the run begins no further step on this pool. A later step
+// on the pool would have to wait for the slow step, and the run would hold its locks during that
+// wait.
 func (p *pool) withTimeout(step func(context.Context) error) error {
 	return p.within(programTimeout, step)
 }
@@ -146,9 +147,9 @@ func (p *pool) snapshotted(guests []snapper.GuestPlan, got map[string]lua.Outcom
 	}
 }
 
-// recordResults records the results of a channel program for one guest. If the program's snapshots
-// of the guest must be tried again, recordResults returns a changed plan and true. Until they are
-// tried again, the snapshots count as failed.
+// recordResults records the results of a channel program for one guest. If the run must try again
+// to take the guest's snapshots, recordResults returns a changed plan and true. Until the next
+// attempt, the snapshots count as failed.
 func (p *pool) recordResults(g snapper.GuestPlan, got map[string]lua.Outcome, outcomes map[string]snapper.Outcome) (snapper.GuestPlan, bool) {
 	for _, d := range g.Disks {
 		if undone := got[d.Dataset].Undone; undone != nil && *undone != 0 {

@@ -22,7 +22,7 @@ type UnblockRequest struct {
 	VMID     int
 	Snapshot string
 	// If Remove is true, Unblock destroys the snapshots and bookmarks that prevent the rollback. If
-	// Remove is false, Unblock lists these snapshots and bookmarks and destroys nothing.
+	// Remove is false, Unblock only lists the snapshots and bookmarks that prevent the rollback.
 	Remove bool
 	// LoseBase allows the removal even if the disk keeps no managed snapshot or bookmark from which
 	// a receiver can continue.
@@ -115,7 +115,7 @@ func (o Options) clusterOf(ctx context.Context, vmid int) (c pve.Cluster, err er
 
 // lockUnchanged takes the lock of a guest, for at most maxLocked. lockUnchanged returns an error if
 // the guest's configuration has changed since the plan was made: Proxmox changes the configuration
-// when it takes a snapshot, rolls back, or moves a disk, and then the plan may be wrong.
+// when it takes a snapshot, rolls back, or moves a disk, so after a change the plan may be wrong.
 func (o Options) lockUnchanged(ctx context.Context, before pve.Config) (*lease, error) {
 	release, err := o.World.LockGuest(before.ID)
 	if err != nil {
@@ -173,8 +173,8 @@ func (r *run) openGuest(ctx context.Context, view snapper.NodeView, request Unbl
 	return pools, nil
 }
 
-// inTheWay returns the snapshots in the pool that prevent the rollback. Each has as Keepers the
-// snapshots that must still exist when it is destroyed.
+// inTheWay returns the snapshots in the pool that prevent the rollback. The field Keepers of each
+// returned Destroy names the snapshots that must still exist when the snapshot is destroyed.
 func (p *pool) inTheWay(u snapper.Unblocking, snapshot string) []snapper.Destroy {
 	var gone []snapper.Destroy
 	for _, d := range u.Disks {
@@ -254,7 +254,7 @@ func (p *pool) unblock(ctx context.Context, u snapper.Unblocking, snapshot strin
 	p.applyDestroys(ctx, gone)
 	p.reportKept()
 	if left := len(gone) - (p.report.Counts[report.DidDestroy] - before); left > 0 {
-		p.problem(report.Warning, "pool %s: %s still in the way, and the bookmarks were left", p.name, text.Are(left, "snapshot"))
+		p.problem(report.Warning, "pool %s: %s still in the way of the rollback, and no bookmark was destroyed", p.name, text.Are(left, "snapshot"))
 		return
 	}
 	p.destroyBookmarks(ctx, marks)

@@ -23,7 +23,7 @@ func destroying(most int) func(*Options) {
 }
 
 // older adds n snapshots to a guest's disk, a minute apart. The argument ago is the age of the
-// newest of these n snapshots.
+// newest of the added snapshots.
 func (p *virtualPool) older(dataset string, n int, ago time.Duration) {
 	for i := range n {
 		p.addOlder(virtualSnapshot(dataset, ago+time.Duration(i)*time.Minute, zfs.Frequently, uint64(800-i)))
@@ -35,7 +35,7 @@ func (w *virtualWorld) destroyed(pool string) int { return len(w.happened(pool +
 
 // A run destroys the oldest expired snapshots of all pools first, up to the number that one run may
 // destroy. The run reports the number of expired snapshots that are left. The run is a success,
-// even if this number is larger than after the run before.
+// even if more expired snapshots are left than after the run before.
 func TestDestroysOverPools(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -65,7 +65,8 @@ func TestDestroysOverPools(t *testing.T) {
 }
 
 // A run tries to destroy expired snapshots with a hold. The failed attempts do not count for
-// max_destroys, so the run still destroys as many snapshots without a hold, on all pools together.
+// max_destroys, so the run still destroys max_destroys snapshots without a hold, on all pools
+// together.
 func TestHeldSnapshotsStopNobodyElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)

@@ -169,7 +169,7 @@ func TestSharedDiskOfAGroup(t *testing.T) {
 }
 
 // If a guest's configuration names a disk by a path, and this disk gets no snapshot, the guest's
-// snapshots are torn. The result is the same for a disk that is named by its storage.
+// snapshots are torn. A disk that the configuration names by its storage has the same effect.
 func TestTornByPath(t *testing.T) {
 	for name, path := range map[string]string{"zvol": "/dev/zvol/tank/data/vm-100-disk-5", "partition": "/dev/zvol/tank/data/vm-100-disk-5-part1", "short": "/dev/tank/data/vm-100-disk-5"} {
 		t.Run(name, func(t *testing.T) {
@@ -189,8 +189,8 @@ func TestTornByPath(t *testing.T) {
 }
 
 // Each fault of a guest's freeze is a warning in the first run that has the fault, even if the run
-// before had a different fault. While the fault lasts, no later run warns again. A condition that
-// passes by itself does not affect later reports.
+// before had a different fault. While a fault lasts, no later run warns about the fault again. A
+// condition that passes by itself does not affect later reports.
 func TestEachFaultIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -216,8 +216,9 @@ func TestEachFaultIsTold(t *testing.T) {
 	})
 }
 
-// If a group of guests cannot be frozen in time, none of its guests is frozen. The run reports that
-// once for the group, and all guests of the group get their snapshots without a freeze.
+// If a group of guests cannot be frozen in time, none of its guests is frozen. The run reports the
+// missing freeze once for the group, and all guests of the group get their snapshots without a
+// freeze.
 func TestGroupTooLarge(t *testing.T) {
 	for _, test := range []struct {
 		limit, answers time.Duration
@@ -437,8 +438,8 @@ func TestFrozenWithoutSnapshot(t *testing.T) {
 	})
 }
 
-// A guest whose disks wait for the next run is not frozen. A freeze that is missing for this reason
-// is not a fault.
+// A guest whose disks wait for the next run is not frozen. The missing freeze of a guest that waits
+// for the next run is not a fault.
 func TestNothingToFreezeFor(t *testing.T) {
 	for name, test := range map[string]struct {
 		change func(w *virtualWorld, o *Options)
@@ -481,7 +482,8 @@ func TestNothingToFreezeFor(t *testing.T) {
 	}
 }
 
-// A guest is not frozen after its lock had to be released, because then no channel program begins.
+// A guest is not frozen after its lock had to be released, because without the lock no channel
+// program begins.
 func TestWatchdogStartsLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)

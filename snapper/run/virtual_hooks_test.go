@@ -122,7 +122,7 @@ func TestOwedAfterKill(t *testing.T) {
 		killed.owed.Leave()
 		w.run(t, hooking)
 		assert.Equal(t, "after begins, after ends, "+wholeTurn, w.steps())
-		assert.Contains(t, w.happened("after begins")[0].what, "the run that began this ended before this hook did")
+		assert.Contains(t, w.happened("after begins")[0].what, "an earlier run ended before this hook had run to its end")
 		w.nothingOwed(t)
 	})
 }
