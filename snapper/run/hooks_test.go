@@ -102,7 +102,13 @@ func script(t *testing.T, text string) []string {
 // characters.
 func TestBeforeHooks(t *testing.T) {
 	h := testHooks(t)
-	h.Config.Hooks.BeforeSnapshot = []config.Hook{{Argv: script(t, `[ "$SNAPWATCH_VMID" = 101 ] && exec sleep 600; printf 'a\033[31mb\n'`), Timeout: config.Duration(100 * time.Millisecond)}}
+	var hangs, ends config.VMIDs
+	require.NoError(t, hangs.UnmarshalText([]byte("101")))
+	require.NoError(t, ends.UnmarshalText([]byte("100")))
+	h.Config.Hooks.BeforeSnapshot = []config.Hook{
+		{Argv: script(t, "exec sleep 600"), VMID: hangs, Timeout: config.Duration(100 * time.Millisecond)},
+		{Argv: script(t, `printf 'a\033[31mb\n'`), VMID: ends},
+	}
 	failed, begun := h.before(t.Context(), h.due(hookPlan()))
 	assert.Len(t, begun, 2, "it is owed to both that after_snapshot follows")
 	h.follow(snapper.Plan{}, nil, begun)
