@@ -110,8 +110,8 @@ func (o Owners) Ask(ctx context.Context, timeout time.Duration, r checker.Report
 	return said, nodes
 }
 
-// node asks one node that may own the disks. If the request fails, the evidence about each disk
-// contains the failure.
+// node sends the request to one of the nodes that may own the disks. If the request fails, the
+// evidence about each disk contains the failure.
 func (o Owners) node(ctx context.Context, u *url.URL, timeout time.Duration, request checker.CompareRequest) ([]checker.Evidence, checker.NodeAnswer) {
 	answer, err := o.post(ctx, u, timeout, request)
 	if err == nil {

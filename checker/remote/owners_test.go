@@ -14,9 +14,9 @@ import (
 	"snapwatch/config"
 )
 
-// A busy exporter of an owner answers after how many seconds it can be asked again. If enough time
-// is left, the owner is asked again after these seconds, and the second request contains the
-// remaining time.
+// A busy exporter of an owner answers with the number of seconds after which it can be asked again.
+// If enough time is left, the owner is asked again after this number of seconds, and the second
+// request contains the remaining time.
 func TestABusyOwnerIsAskedAgain(t *testing.T) {
 	for name, c := range map[string]struct {
 		status     int
