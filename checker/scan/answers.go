@@ -17,8 +17,9 @@ type answers struct {
 	found map[string]*zfs.Snapshot
 	// unanswered has, by dataset, the reason why zfs gave no complete answer in time.
 	unanswered map[string]string
-	// unlisted has, by dataset, the reason why no time was left to list newer snapshots. For such a
-	// dataset found has the newest managed snapshot of an earlier scan; this snapshot still exists.
+	// unlisted has, by dataset, the reason why no time was left to list newer snapshots. For a
+	// dataset in unlisted, the field found has the newest managed snapshot that an earlier scan
+	// found and that still exists.
 	unlisted map[string]string
 
 	// bounds has, by dataset, the newest managed snapshot that an earlier scan found and that still

@@ -19,8 +19,8 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// played plays zfs in this process, with the datasets of world. A list of snapshots of a disk in
-// hang does not end before its timeout.
+// played plays zfs in this process, with the datasets of world. The field hang names disks: for
+// each of these disks, a list of its snapshots does not end before its timeout.
 type played struct {
 	mu    sync.Mutex
 	world zfstest.World
@@ -65,9 +65,9 @@ func (p *played) within(t *testing.T, cache *Cache) checker.Pool {
 }
 
 // If there is no time to list a disk's newer snapshots, the scan uses the newest managed snapshot
-// that an earlier scan found. The earlier scan may be another process's, and ZFS need not report
-// changes. If this snapshot no longer exists, the scan does not use it: the disk was rolled back,
-// perhaps to an earlier time.
+// that an earlier scan found. Another process may have made the earlier scan, and ZFS need not
+// report changes. If the newest managed snapshot of the earlier scan no longer exists, the scan
+// does not use it: the disk was rolled back, perhaps to an earlier time.
 func TestWhatWasTheNewestBefore(t *testing.T) {
 	const name = "tank/vm-1-disk-0"
 	for version, old := range map[string]bool{"OpenZFS 2.1": true, "OpenZFS 2.2": false} {
@@ -116,8 +116,7 @@ func TestABoundIsOfThisDataset(t *testing.T) {
 }
 
 // A scan reads first the lists of snapshots on which verdicts depend most. A list that took all the
-// time of an earlier scan is read last, so that no scan lacks time for the other lists because of
-// this one.
+// time of an earlier scan is read last, so that this list takes no time from the other lists.
 func TestTheOrderOfLists(t *testing.T) {
 	with := func(id int, newest string, txg uint64) zfstest.Dataset {
 		return disk(fmt.Sprintf("tank/vm-%d-disk-0", id), uint64(id), snapshot(newest, txg))

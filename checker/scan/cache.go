@@ -17,7 +17,7 @@ type Cache struct {
 	newest map[string]entry
 	// pending has, by dataset, the receive that was pending at the last scan.
 	pending map[string]pendingReceive
-	// guests contains the results of looking up snapshots of guests' disks.
+	// The field guests has the results of looking up snapshots of guests' disks.
 	guests guestCache
 	// slow has, by dataset, the time of a listing that alone took nearly all the time of its scan.
 	slow map[string]time.Time
@@ -106,8 +106,8 @@ func (c *Cache) keep(h zfs.Dataset, readAt time.Time, ofAny, name string, newest
 	c.learnt.newest[h.Name] = readAt
 }
 
-// noKey returns a key that no head has. A cache entry with this key records only which managed
-// snapshot was the newest at an earlier scan.
+// noKey returns a key that no head has. A cache entry with the key of noKey records only which
+// managed snapshot was the newest at an earlier scan.
 func noKey(guid uint64) Key { return Key{GUID: guid} }
 
 // managedBefore returns the name of the dataset's newest managed snapshot at an earlier scan, "" if
@@ -123,7 +123,7 @@ func (c *Cache) managedBefore(h zfs.Dataset) string {
 }
 
 // slowFor is the time for which a dataset with a slow listing is listed after all other datasets.
-// After this time the cause of the slowness may have ended.
+// After slowFor the cause of the slowness may have ended.
 const slowFor = 2 * time.Hour
 
 // isSlow reports whether, within the last slowFor, a listing of the dataset took nearly all the

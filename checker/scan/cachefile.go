@@ -48,7 +48,7 @@ func (l cacheLine) entry(dataset string) (entry, error) {
 		return k, fmt.Errorf("%q is not a managed snapshot", l.Managed)
 	}
 	if checker.IsManaged(l.Newest) && l.Newest != l.Managed {
-		return k, fmt.Errorf("the newest snapshot of %s is the managed snapshot %s, but its newest managed snapshot is %q", dataset, l.Newest, l.Managed)
+		return k, fmt.Errorf("the newest snapshot of %s is the managed snapshot %s, but the newest managed snapshot in the entry is %q", dataset, l.Newest, l.Managed)
 	}
 	if l.Snapshot == nil {
 		return k, nil
@@ -65,7 +65,8 @@ func (l cacheLine) entry(dataset string) (entry, error) {
 	return k, nil
 }
 
-// possible reports whether zfs can have returned a snapshot with these values.
+// possible reports whether zfs can have returned a snapshot with the guid, txg and creation time of
+// s.
 func possible(s zfs.Snapshot) bool {
 	return s.GUID != 0 && s.CreateTXG != 0 && s.Creation.Unix() > 0
 }

@@ -25,7 +25,7 @@ import (
 const garbledScans = 10_000
 
 // staleWorld returns a fake pool with stale disks that would look fresh if a part of the output of
-// zfs were lost. The pool also has fresh, stopped and excluded disks.
+// zfs were lost. The fake pool also has fresh, stopped and excluded disks.
 func staleWorld() (w zfstest.World, stale []string) {
 	at := func(class zfs.Class, txg uint64, age time.Duration) zfstest.Snapshot {
 		taken := now.Add(-age)
@@ -66,8 +66,8 @@ type garbler struct {
 	failed  error // the error of a command with exit status 1
 }
 
-// Run answers like zfs, except that it garbles the output of one call. The code that reads the
-// output of a real zfs reads this output, too.
+// Run answers like zfs, except that it garbles the output of one call. The garbled output is parsed
+// by the same code as the output of a real zfs.
 func (g *garbler) Run(_ context.Context, c command.Cmd, each func(string) error) error {
 	out, complaints, status := g.answer(c.Argv)
 	if g.spoils--; g.spoils == -1 {

@@ -56,7 +56,7 @@ type commonDisk struct {
 
 type pairEntry struct {
 	// Same is true if the two datasets are copies of one disk, which remains true for ever. The
-	// value false is valid only while Keys are unchanged.
+	// value false of Same is valid only while Keys are unchanged.
 	Same bool      `json:"same"`
 	Keys [2]Key    `json:"keys"`
 	Used time.Time `json:"used"`
@@ -135,10 +135,10 @@ func (e *commonEntry) ahead(s zfs.Snapshot) (since time.Time, asked bool) {
 	return since, false
 }
 
-// limits reports whether the disk's newest managed snapshot is the same as at the last lookup, and
-// was then the oldest among the newest managed snapshots of the guest's disks. If so, the disks
-// have no newer time in common than at the last lookup: the guest's other disks had newer snapshots
-// already and receive no older ones.
+// limits returns true on two conditions: the disk's newest managed snapshot is the same as at the
+// last lookup, and no other disk of the guest had an older newest managed snapshot at that lookup.
+// If limits returns true, the disks have no newer time in common than at the last lookup: the guest's other disks
+// had newer snapshots already and receive no older ones.
 func (e *commonEntry) limits(d checker.Disk) bool {
 	if e == nil || d.GUID == 0 {
 		return false
@@ -156,8 +156,8 @@ func commonName(disks []checker.Disk) string {
 }
 
 // recallCommon returns the cache entry about the snapshots that the given disks have in common. The
-// result is nil if there is no such entry, if the entry is not sensible, or if the dataset of one
-// of the disks was replaced by a new one.
+// result is nil if the cache has no such entry, if the entry is not sensible, or if the dataset of
+// one of the disks was replaced by a new one.
 func (c *Cache) recallCommon(disks []checker.Disk) *commonEntry {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -20,9 +20,10 @@ type configEntry struct {
 
 // configs finds the guest configurations that are kept with the wanted disks' snapshots. The newest
 // snapshot of a disk is enough if this snapshot keeps a configuration or refers to the known
-// configuration, or if no snapshot of the disk ever kept a configuration. Otherwise configs lists
-// all snapshots of the disk. If reading fails, or another process reads the pool now, the
-// configuration known from an earlier scan is used until the next scan.
+// configuration, or if no snapshot of the disk ever kept a configuration. If the newest snapshot is
+// not enough, configs lists all snapshots of the disk. If configs cannot read the snapshots, or
+// another process reads the pool now, the configuration known from an earlier scan is used until
+// the next scan.
 func (g *guests) configs(ctx context.Context) {
 	disks := map[string]checker.Disk{} // by the newest snapshot's full name
 	var names, lists []string
@@ -69,8 +70,8 @@ func (g *guests) configs(ctx context.Context) {
 }
 
 // configured sets the guest configuration of a disk to the configuration that the disk's newest
-// snapshot keeps or refers to. The result is false if the newest snapshot alone does not show which
-// configuration counts.
+// snapshot keeps or refers to. configured returns false if the newest snapshot alone does not show
+// which configuration counts.
 func (g *guests) configured(d checker.Disk, newest zfs.KeptConfig) bool {
 	sum, known := sumOf(newest.Value), g.scanner.Cache.recallConfig(d)
 	switch sum {

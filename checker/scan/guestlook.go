@@ -35,10 +35,10 @@ func (c *common) names() []string {
 }
 
 // match finds the newest time at which all disks have a snapshot, from the snapshots that were
-// looked up. If these snapshots do not show the time, match requests a list of every disk's
-// snapshots. The common time cannot be newer than the oldest among the disks' newest snapshots. If
-// this oldest snapshot is the same as at the last lookup, the common time of the last lookup is
-// still the newest.
+// looked up. If the snapshots that were looked up do not show the newest time, match requests a
+// list of every disk's snapshots. The common time cannot be newer than the oldest among the disks'
+// newest snapshots. If the oldest of these newest snapshots is the same as at the last lookup, the
+// common time of the last lookup is still the newest.
 func (g *guests) match(c *common) {
 	if c.known || g.problem(c.disks...) != "" {
 		return

@@ -72,14 +72,14 @@ type pair struct {
 type common struct {
 	disks []checker.Disk
 	apart bool
-	// oldest is the index of the disk whose newest snapshot is the oldest. The disks have no
-	// snapshot in common that is newer than this one.
+	// oldest is the index of the disk whose newest snapshot is the oldest. No snapshot that the
+	// disks have in common is newer than the newest snapshot of this disk.
 	oldest int
 	// row has each disk's snapshot at the newest time at which all disks have a snapshot; nil if
 	// there is no such time.
 	row   []zfs.Snapshot
 	known bool
-	// remembered is the cache entry about these disks, nil if there is none.
+	// remembered is the cache entry about the disks in the field disks, nil if there is none.
 	remembered *commonEntry
 	positions  map[string]Position
 	// asked contains the datasets for which a lookup of the field Ahead was made.
@@ -174,7 +174,7 @@ func (g *guests) eachPool(ctx context.Context, names []string, inTurn turn, read
 	})
 }
 
-// inPools calls the function read once for each pool, with the names of the snapshots in this pool.
+// inPools calls its argument read once for each pool, with the names of the snapshots in this pool.
 // All pools are read at the same time.
 func inPools(names []string, read func(pool string, names []string)) {
 	byPool := map[string][]string{}
@@ -226,7 +226,8 @@ func (g *guests) problem(disks ...checker.Disk) string {
 	return ""
 }
 
-// of returns the result of the lookups for a disk; the caller may change the result.
+// of returns the result of the lookups for the disk in the given dataset. The caller may change the
+// result.
 func (g *guests) of(dataset string) *checker.Looked {
 	if g.looked[dataset] == nil {
 		g.looked[dataset] = &checker.Looked{}

@@ -156,8 +156,8 @@ func TestANewerPointIsFoundWhereTheOtherDiskCatchesUp(t *testing.T) {
 	assert.Equal(t, 60*minute, guests[0].Age)
 }
 
-// Two datasets with one disk name are copies of one disk if they share a snapshot. The two datasets
-// remain copies of one disk after the shared snapshot was destroyed.
+// Two datasets with one disk name are copies of one disk if they share a snapshot. Two such
+// datasets remain copies of one disk after the snapshot that they shared was destroyed.
 func TestGuestsTellCopiesFromOtherDisks(t *testing.T) {
 	world := func(fresh, old []zfstest.Snapshot) zfstest.World {
 		return zfstest.World{Datasets: []zfstest.Dataset{pool("fast"), pool("tank"), disk("fast/vm-100-disk-0", 100, fresh...), disk("tank/vm-100-disk-0", 101, old...)}}
@@ -228,8 +228,8 @@ func TestGuestsWaitForTheirTurn(t *testing.T) {
 	assert.ElementsMatch(t, []string{"names snapwatch-ask-fast", "lists snapwatch-list-fast", "lists snapwatch-list-tank"}, sortedKeys(locks))
 }
 
-// A cache entry about a guest that cannot be true is ignored, and the snapshots of the guest's
-// disks are looked up again.
+// A cache entry about a guest is ignored if the entry cannot be true. The snapshots of the guest's
+// disks are then looked up again.
 func TestWhatIsRememberedOfGuestsMustMakeSense(t *testing.T) {
 	for name, spoil := range map[string]func(*commonDisk){
 		"no name of ours":   func(k *commonDisk) { k.Point.Name = "rep_1" },
@@ -276,7 +276,7 @@ func TestAKeptNameIsCut(t *testing.T) {
 }
 
 // A guest's name comes from the configuration that the newest snapshot keeps or refers to. The scan
-// looks up the name of a guest once a day. For this lookup the scan lists a disk's snapshots only
+// looks up the name of a guest once a day. To find the name, the scan lists a disk's snapshots only
 // if the newest snapshot refers to an unknown configuration.
 func TestGuestsAreCalledAsTheirSnapshotsSay(t *testing.T) {
 	const before, after = "name: web01\nscsi0: zfs:vm-100-disk-0\nscsi1: zfs:vm-100-disk-1,size=8G\nscsi2: lvm:vm-100-disk-0\nunused0: zfs:vm-100-disk-9\n", "name: web02\n"

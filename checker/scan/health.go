@@ -31,8 +31,8 @@ func (f HealthFile) path(pool string) string { return f.Prefix + pool + ".json" 
 // which may belong to any pool.
 func samePool(a, b uint64) bool { return a == b || a == 0 || b == 0 }
 
-// load returns the last known health of a pool. If the file does not exist or cannot be read, load
-// returns nil, so that zpool is run again.
+// load returns the last known health of a pool. If the file of the pool's health does not exist or
+// cannot be read, load returns nil, so that zpool is run again.
 func (f HealthFile) load(pool string, guid uint64) *checker.Health {
 	if f.Prefix == "" {
 		return nil
@@ -76,10 +76,10 @@ func (s Scanner) Healths(ctx context.Context, f HealthFile, pools []string) map[
 	return known
 }
 
-// Health returns the health of a pool. Health runs zpool, unless zpool was run within the last
-// five minutes. last is the health that this process read before; if last is nil, the file of an
-// earlier process is read. For a suspended pool zpool is not run. Health returns nil if nothing
-// is known about the pool's health. Callers must not change the result.
+// Health returns the health of a pool. Health runs zpool, unless zpool was run within the last five
+// minutes. The argument last is the health that this process read before; if last is nil, Health
+// reads the file of an earlier process. For a suspended pool zpool is not run. Health returns nil
+// if nothing is known about the pool's health. Callers must not change the returned health.
 func (s Scanner) Health(ctx context.Context, f HealthFile, pool string, last *checker.Health) (h *checker.Health) {
 	defer func() {
 		if e := recover(); e != nil {
@@ -119,8 +119,9 @@ func (s Scanner) Health(ctx context.Context, f HealthFile, pool string, last *ch
 		last.GUID = guid
 		began := last.FailingSince.Equal(last.AskedAt)
 		if f.save(pool, *last) != nil && began && !remembered {
-			// The file with the time of the first failure could not be written. With a time each
-			// later process would count the failure from its own start, and would never alarm.
+			// The file with the time of the first failure could not be written. If FailingSince had
+			// a time, each later process would count the failure from its own start, and would
+			// never alarm.
 			last.FailingSince = time.Time{}
 		}
 	}
@@ -221,8 +222,8 @@ func (s Scanner) FindDamage(ctx context.Context, pool string, mounts map[string]
 	}
 	d := checker.Damage{GUID: zfs.PoolGUID(s.Kstat, pool), At: s.Now()}
 	err := s.asking(ctx, pool, func(r zfs.Reader) error {
-		// The errors are counted before they are listed: an error that ZFS finds between the two
-		// calls is then listed although it was not counted.
+		// The first call counts the errors, and the second call lists them: an error that ZFS finds
+		// between the two calls is listed although it was not counted.
 		counted, err := r.Health(ctx, pool)
 		if err != nil || counted.DataErrors == 0 {
 			return err
@@ -236,9 +237,9 @@ func (s Scanner) FindDamage(ctx context.Context, pool string, mounts map[string]
 		}
 		d.Damage = zfs.ResolveDamage(h.Damaged, mounts)
 		d.Unlisted = h.DataErrors > 0 && len(h.Damaged) == 0
-		// OpenZFS before 2.2 does not know the feature head_errlog, and this call fails. Before
-		// OpenZFS 2.2 root sees each error counted once, while other users see the error counted
-		// as often as ZFS found it.
+		// OpenZFS before 2.2 does not know the feature head_errlog, and the call of Feature fails.
+		// Before OpenZFS 2.2 root sees each error counted once, while other users see the error
+		// counted as often as ZFS found it.
 		if feature, err := r.Feature(ctx, pool, "head_errlog"); err == nil {
 			d.Exact, d.Counted = feature == "active", counted.DataErrors
 		}

@@ -18,8 +18,8 @@ type Inventory struct {
 	// ever written.
 	Disks map[string]KnownDisk `json:"disks"`
 	// Forgotten has, by dataset, the time at which the dataset and all datasets below it were
-	// forgotten. A disk that was last seen before this time is ignored, even if another inventory
-	// still contains the disk.
+	// forgotten. A disk that was last seen before the dataset was forgotten is ignored, even if
+	// another inventory still contains the disk.
 	Forgotten map[string]time.Time `json:"forgotten,omitempty"`
 	// Owners has, by node and by the dataset on this node, the disks of the guests that the node
 	// owns.
@@ -38,9 +38,9 @@ type KnownDisk struct {
 	// Since is the start of the scan that first saw the disk.
 	Since time.Time `json:"since"`
 	// Node is the node of this host's cluster on which the guest of the disk was configured, "" if
-	// none. Left is the time since when the guest is not configured on Node any more, zero if it
-	// still is. Left becomes zero again when the guest's move can no longer be the reason for a
-	// missing disk.
+	// none. Left is the time since when the guest is not configured on Node any more, zero while
+	// the guest is configured on Node. Left becomes zero again when the guest's move can no longer
+	// be the reason for a missing disk.
 	Node string    `json:"node,omitempty"`
 	Left time.Time `json:"left,omitzero"`
 }
@@ -70,10 +70,10 @@ func (s Inventory) Notes(now time.Time) []checker.Note {
 }
 
 // Updated returns s with the disks just read and without renamed disks, and whether anything
-// changed. If the inventory changed, Updated returns a copy. A disk that was read before its
-// dataset was forgotten, or before its entry in the inventory was made, changes nothing. The time
-// at which each disk was read counts, because another disk of its pool may be unreadable for
-// days. Disks in the returned inventory is never nil, but may be empty.
+// changed. If the inventory changed, Updated returns a changed copy of s. A disk that was read
+// before its dataset was forgotten, or before its entry in the inventory was made, changes nothing.
+// The time at which each disk was read counts, because another disk of its pool may be unreadable
+// for days. Disks in the returned inventory is never nil, but may be empty.
 func (s Inventory) Updated(pools []checker.Pool, now time.Time) (updated Inventory, changed bool) {
 	s, changed = s.followed(pools)
 	updated = s
@@ -148,9 +148,10 @@ func (s Inventory) forgot(dataset string, seen, now time.Time) bool {
 	return false
 }
 
-// lasting returns the entries for forgotten datasets that are still valid. An entry more than
-// five minutes in the future was written while the clock was ahead, and would forget later disks
-// by mistake. Five minutes are allowed for another process that forgot a disk just now.
+// lasting returns the entries for forgotten datasets that are still valid. If the time of an entry
+// is more than five minutes in the future, the clock was ahead when the entry was written. Such an
+// entry is dropped, because the inventory would forget later disks by mistake. A time up to five
+// minutes in the future is valid, because another process may have forgotten the disk just now.
 func lasting(forgotten map[string]time.Time, now time.Time) map[string]time.Time {
 	const ahead = 5 * time.Minute
 	kept := maps.Clone(forgotten)
@@ -159,7 +160,7 @@ func lasting(forgotten map[string]time.Time, now time.Time) map[string]time.Time
 }
 
 // Forget returns s without the disks in a dataset and below it, and the number of removed disks.
-// Other processes that read this inventory forget the same disks.
+// Other processes that read this inventory forget the removed disks, too.
 func (s Inventory) Forget(dataset string, now time.Time) (Inventory, int) {
 	forgotten := maps.Clone(s.Forgotten)
 	if forgotten == nil {
@@ -172,7 +173,7 @@ func (s Inventory) Forget(dataset string, now time.Time) (Inventory, int) {
 	return s, before - len(s.Disks)
 }
 
-// With returns the disks of both inventories, without the disks that either inventory forgot.
+// With adds the disks of two inventories, and leaves out the disks that either inventory forgot.
 func (s Inventory) With(other Inventory, now time.Time) Inventory {
 	both := Inventory{Forgotten: maps.Clone(s.Forgotten), Lost: s.Lost, Owners: s.Owners}
 	if other.Owners != nil {
@@ -239,8 +240,8 @@ func (s Inventory) Recall(pools []checker.Pool, t Targets) {
 	}
 }
 
-// recognized returns the disks, and sets WasWhole for clones without a snapshot that had
-// snapshots before: zfs promote moved their snapshots to another dataset. The given list of disks
+// recognized returns the disks. WasWhole becomes true for a clone that has no snapshot now and had
+// snapshots before: zfs promote moved these snapshots to another dataset. The given list of disks
 // is not changed, because other goroutines may read the list.
 func (s Inventory) recognized(disks []checker.Disk) []checker.Disk {
 	copied := false

@@ -222,7 +222,8 @@ func TestWhatIsReadBesideAFault(t *testing.T) {
 	assert.NotEmpty(t, pools[0].Disks[3].Problem)
 
 	// A reading of the pool that is older than the disk's entry does not rename the disk. A reading
-	// that began before the disk was forgotten does not add the disk again.
+	// of the pool that began before `snapwatch forget` removed the disk does not add the disk to
+	// the inventory again.
 	early := now.Add(-hour)
 	same, _ := Inventory{Disks: seenOf(before).Disks, Forgotten: map[string]time.Time{"tank/vm-4-disk-0": now}}.Updated([]checker.Pool{partly(early)}, now)
 	assert.Contains(t, same.Disks, renamed)
@@ -238,7 +239,7 @@ func TestWhatIsReadBesideAFault(t *testing.T) {
 		assert.Equal(t, d.Dataset == unseen, d.Gone, d.Dataset)
 		assert.Equal(t, d.Dataset != unseen, d.Problem != "", d.Dataset)
 	}
-	// After a complete reading of the pool without the disk, the disk is missing.
+	// When a complete reading of the pool does not find the disk, the disk is missing.
 	pool = tankWith("tank/vm-1-disk-0")
 	pool.ReadAt = later.Add(hour)
 	pools = []checker.Pool{pool}
@@ -256,8 +257,7 @@ func datasetsOf(pool checker.Pool) (names []string) {
 
 // If a disk is gone when its pool is imported under another name, the disk is missing under its
 // name in the renamed pool, also for a process that only reads the inventory. If somebody forgot a
-// disk of the new name before the pool was renamed, this does not apply to the disk in the renamed
-// pool.
+// disk of the new name before the pool was renamed, the disk in the renamed pool is not forgotten.
 func TestAPoolIsRenamedWhileADiskIsGone(t *testing.T) {
 	p := at(now, "third", 7, 5)
 	p.Disks = append(p.Disks, checker.Disk{Dataset: "third/a/vm-2-disk-0", GUID: 6, ReadAt: now, Newest: managed(zfs.Hourly, 0)})

@@ -66,7 +66,7 @@ func Reopen(path string, now time.Time) (Inventory, error) {
 	return Inventory{Lost: &Loss{At: now, Why: err.Error() + "; it is kept as " + aside}}, nil
 }
 
-// Save replaces the inventory's file at path atomically. All users may read the file.
+// Save replaces the inventory's file at path atomically. All users may read the inventory's file.
 func (s Inventory) Save(path string) error {
 	text, err := json.MarshalIndent(inventoryFile{inventoryVersion, s}, "", " ")
 	if err != nil {

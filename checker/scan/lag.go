@@ -9,10 +9,11 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// BehindFrom is the least difference in age between the newest snapshots of owner and replica from
-// which the owner lists its snapshots. The list shows since when the replica has been behind. While
-// replication works, the difference is smaller than BehindFrom, so a comparison costs the same for
-// any number of snapshots.
+// BehindFrom is a difference in age between the newest snapshots of owner and replica. If the
+// difference is BehindFrom or greater, the owner lists the snapshots of its disk. A list of the
+// owner's snapshots shows since when the replica has been behind. While replication works, the
+// difference is smaller than BehindFrom, so a comparison costs the same for any number of
+// snapshots.
 const BehindFrom = time.Hour
 
 // maxEvidence is the greatest number of snapshots that are examined to find one without a hold and
@@ -20,16 +21,17 @@ const BehindFrom = time.Hour
 const maxEvidence = 3
 
 // FirstAfter returns the first managed snapshot of a list that was created after a given txg, and
-// as evidence the full names of snapshots from before that txg, the newest first. If one snapshot
-// of the evidence has neither a hold nor a clone, no earlier snapshot after the txg was destroyed:
-// the retention destroys the oldest snapshots of the class frequently first, and no other class
-// keeps them. found is false if there is no managed snapshot after the txg or no evidence.
+// as evidence the full names of snapshots from before that txg, the newest first. The evidence
+// shows whether the retention destroyed a snapshot between the txg and the returned snapshot. If
+// one snapshot of the evidence has neither a hold nor a clone, no such snapshot was destroyed: the
+// retention destroys the oldest snapshots of the class frequently first, and no other class keeps
+// these snapshots. found is false if there is no managed snapshot after the txg, or no evidence.
 //
-// A snapshot with a later time in its name than the first snapshot is not evidence: the clock was
-// ahead when the snapshot was named, and the retention keeps the snapshot until the named time.
-// found is also false if a newer snapshot has an earlier time in its name than the first snapshot:
-// the first snapshot was then named while the clock was ahead, and its creation would be a wrong
-// start of the lag.
+// A snapshot is not evidence if the time in its name is later than the time in the name of the
+// first snapshot. The clock was ahead when such a snapshot was named, and the retention keeps the
+// snapshot until the named time. found is also false if a newer snapshot has an earlier time in its
+// name than the first snapshot. The first snapshot was then named while the clock was ahead, and
+// its creation would be a wrong start of the lag.
 func FirstAfter(list []zfs.SnapshotName, txg uint64) (first zfs.SnapshotName, evidence []string, found bool) {
 	for _, s := range list {
 		if _, managed := s.Class(); managed && s.CreateTXG > txg && (!found || s.CreateTXG < first.CreateTXG) {
@@ -67,13 +69,14 @@ type Position struct {
 	CreateTXG uint64
 }
 
-// BehindSince finds, for each position, the creation time of the first managed snapshot after the
-// position. All positions must be in one pool. A position is left out of the result if the first
-// managed snapshot after it is unknown. BehindSince does not wait for scans.
+// BehindSince finds, for each [Position] in the history of a dataset, the creation time of the
+// first managed snapshot after the position. All positions must be in one pool. The result lacks a
+// position if the first managed snapshot after the position is unknown. BehindSince does not wait
+// for scans.
 func (s Scanner) BehindSince(ctx context.Context, pool string, positions []Position) map[Position]time.Time {
 	since := map[Position]time.Time{}
-	// The error is ignored: for a position without a result the caller uses the difference between
-	// the newest snapshots of owner and replica.
+	// The error of asking is ignored: for a position that the result lacks, the caller uses the
+	// difference between the newest snapshots of owner and replica.
 	_ = s.asking(ctx, pool, func(r zfs.Reader) error {
 		lists := map[string][]zfs.SnapshotName{}
 		for _, p := range positions {

@@ -22,9 +22,9 @@ func newLearnt() learnt {
 }
 
 // Merge adds the entries that other processes wrote to path after this cache was read. A cache
-// entry that this process changed is kept, unless another process read the same dataset later. A
-// file that cannot be used is ignored. The caller must keep other processes from writing until
-// [Cache.Save] has returned.
+// entry that this process changed is kept, unless another process read the same dataset later. If
+// the file at path cannot be read, or is damaged, Merge ignores the file. The caller must keep
+// other processes from writing the file until [Cache.Save] has returned.
 func (c *Cache) Merge(path string) {
 	saved, err := LoadCache(path)
 	if err != nil {
@@ -33,8 +33,8 @@ func (c *Cache) Merge(path string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.newest = merged(c.newest, saved.newest, c.learnt.newest, func(theirs, _ entry, at time.Time) bool { return theirs.readAt.After(at) })
-	// If both processes saw the same pending receive, the time of the earlier scan counts. If they
-	// saw different receives, the receive of the later scan counts.
+	// If both processes saw the same pending receive, the time of the earlier scan counts. If the
+	// two processes saw different receives, the receive of the later scan counts.
 	c.pending = merged(c.pending, saved.pending, c.learnt.pending, func(theirs, ours pendingReceive, at time.Time) bool {
 		return ours.continues(theirs) || theirs.Since.After(at) && !theirs.continues(ours)
 	})
@@ -46,8 +46,8 @@ func (c *Cache) Merge(path string) {
 	}
 }
 
-// merged returns the other process's cache entries, in which each entry that this process learnt
-// replaces the other process's entry of the same name, unless that entry is better.
+// merged returns the other process's cache entries. An entry that this process learnt replaces the
+// other process's entry of the same name, unless the other process's entry is better.
 func merged[V any](ours, theirs map[string]V, learnt map[string]time.Time, better func(theirs, ours V, at time.Time) bool) map[string]V {
 	for name, at := range learnt {
 		our, has := ours[name]

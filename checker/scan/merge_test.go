@@ -12,8 +12,9 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Two processes read the same cache file, and each saves its results in it. For each disk the file
-// keeps the later reading, and the entries of disks that neither process read are unchanged.
+// Two processes read the same cache file, and each process saves its results in this file. For each
+// disk the cache file keeps the later reading. The entries of disks that neither of the two
+// processes read are unchanged.
 func TestMerge(t *testing.T) {
 	const name = "tank/vm-1-disk-0"
 	disk := checker.Disk{Dataset: name, GUID: 1, NewestOfAny: "a", PendingReceive: true}

@@ -7,8 +7,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// leftFor applies to disks whose guest has left this node or cluster. If such a disk is still here
-// after leftFor, it counts as a copy. If a disk that counts as a copy disappears, check reports the
+// leftFor is the time after which a disk counts as a copy, if its guest has left this node or
+// cluster and the disk is still here. If a disk that counts as a copy disappears, check reports the
 // disk as missing.
 const leftFor = 24 * time.Hour
 
@@ -22,12 +22,12 @@ type Guests struct {
 	Node func(dataset string, vmid int) string
 }
 
-// Settled returns s without the disks that disappeared together with their guests: a guest of
-// this node was migrated or destroyed, or a guest of another node of this cluster was destroyed.
-// The disks that disappeared with their guests are recorded as forgotten, so that other
-// inventories do not report these disks either. Settled also stores with each disk the node on
-// which its guest is configured, and reports whether anything changed. If the inventory changed,
-// Settled returns a copy. Disks of pools that were not read are unchanged.
+// Settled returns s without the disks that disappeared together with their guests: a guest of this
+// node was migrated or destroyed, or a guest of another node of this cluster was destroyed. The
+// disks that disappeared with their guests are recorded as forgotten, so that other inventories do
+// not report these disks either. For each remaining disk Settled stores the node on which the
+// disk's guest is configured. The result changed is true if anything changed. If the inventory
+// changed, Settled returns a changed copy of s. Disks of pools that were not read are unchanged.
 func (s Inventory) Settled(pools []checker.Pool, g Guests, now time.Time) (settled Inventory, changed bool) {
 	disks, forgotten := map[string]KnownDisk{}, map[string]time.Time{}
 	read := newReading(pools)
@@ -50,7 +50,8 @@ func (s Inventory) Settled(pools []checker.Pool, g Guests, now time.Time) (settl
 	return Inventory{Disks: disks, Forgotten: forgotten, Lost: s.Lost}.With(s, now), true
 }
 
-// follow returns the inventory's entry of a disk whose guest is now configured on node.
+// follow returns the inventory's entry of a disk. The argument node is the node on which the disk's
+// guest is configured now.
 func (disk KnownDisk) follow(node, here string, now time.Time) KnownDisk {
 	left := disk.Node != "" && node != disk.Node && (disk.Node == here || node == "")
 	switch {

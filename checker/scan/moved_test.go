@@ -93,8 +93,8 @@ func TestWhatMovedAwayIsForgottenByWhoeverRemembersIt(t *testing.T) {
 	assert.Empty(t, exporters.With(Inventory{}, after).Forgotten, "it is not told for ever")
 }
 
-// If a pool has another guid than before, the inventory keeps its knowledge on which nodes the
-// guests of the pool's disks are.
+// If a pool has another guid than before, the inventory still knows on which nodes the guests of
+// the pool's disks are configured.
 func TestAPoolWithAnotherGuidKeepsWhereTheGuestsAre(t *testing.T) {
 	now := time.Date(2026, 3, 29, 12, 0, 0, 0, time.UTC)
 	s := Inventory{Disks: map[string]KnownDisk{"tank/vm-1-disk-0": {GUID: 7, Since: now, Node: "a"}}}

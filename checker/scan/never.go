@@ -9,12 +9,12 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// NeverHad returns the datasets that are known to have never had the replica's newest snapshot.
-// made has, by dataset of one pool, the time at which the replica's newest snapshot was made; none
-// of these datasets has this snapshot now. The retention destroys the oldest snapshots first, and
-// no other class keeps a snapshot of the class frequently. If the dataset has a frequently snapshot
-// from before the time in made, without a hold or clone, the retention has destroyed no later
-// snapshot of this class.
+// NeverHad returns the datasets that are known to have never had the replica's newest snapshot. The
+// argument made has, by dataset of one pool, the time at which the replica's newest snapshot was
+// made. None of the datasets has the replica's newest snapshot now. The retention destroys the
+// oldest snapshots first, and no other class keeps a snapshot of the class frequently. If the
+// dataset has a snapshot of the class frequently that is older than the time in the argument made
+// and has no hold or clone, the retention has destroyed no later snapshot of this class.
 func (s Scanner) NeverHad(ctx context.Context, pool string, made map[string]time.Time) map[string]bool {
 	never := map[string]bool{}
 	// If zfs fails, it is unknown which snapshots the datasets had, and the datasets are left

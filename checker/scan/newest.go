@@ -197,9 +197,9 @@ func (s Scanner) lookUpListed(ctx context.Context, r zfs.Reader, a *answers, dat
 }
 
 // inOrder returns the datasets whose snapshots must be listed, in the order of listing. First come
-// datasets without a known managed snapshot, then the others by their newest known managed
-// snapshot, the oldest first: their verdicts depend most on the list. Datasets whose last listing
-// took nearly all the time of a scan come last.
+// datasets without a known managed snapshot, because verdicts on these depend most on a list. The
+// others follow by the age of their newest known managed snapshot, the oldest first. Datasets whose
+// last listing took nearly all the time of a scan come last.
 func (s Scanner) inOrder(a *answers) []string {
 	rest := sortedKeys(a.list)
 	due := func(dataset string) (at time.Time) {
@@ -220,8 +220,8 @@ func (s Scanner) inOrder(a *answers) []string {
 	return rest
 }
 
-// listing is the result of listing the snapshots of datasets. Only the newest snapshots are kept,
-// because a list may contain a million snapshots.
+// listing is the result of listing the snapshots of datasets. Only the newest snapshots are kept in
+// memory, because a list may contain a million snapshots.
 type listing struct {
 	heads map[string]zfs.Dataset
 	// newest has, by dataset, the newest managed snapshot, and ofAny the newest of any kind.
@@ -264,8 +264,8 @@ func (l listing) lacks(dataset string, err error) string {
 	return ""
 }
 
-// lookUp reads the snapshot of each dataset that names has for the dataset. faults are failures
-// that a second try would not repair. why has, by dataset, the reason why there is no answer.
+// lookUp reads one snapshot of each dataset, which the argument names gives by dataset. The result
+// faults has failures that a second try would not repair; why has the reasons for lacking answers.
 func lookUp(ctx context.Context, r zfs.Reader, names map[string]string) (found map[string]*zfs.Snapshot, faults zfs.Faults, why map[string]string, err error) {
 	found, why = map[string]*zfs.Snapshot{}, map[string]string{}
 	if len(names) == 0 {

@@ -15,13 +15,13 @@ type OwnerDisk struct {
 	Left time.Time `json:"left,omitzero"`
 }
 
-// ownerLeftFor is the time for which the inventory keeps a disk that a node no longer has. The time
-// is longer than the time for which reports mention the disk.
+// ownerLeftFor is the time for which the inventory keeps a disk that a node no longer has.
+// ownerLeftFor is longer than the time for which reports mention the disk.
 const ownerLeftFor = 48 * time.Hour
 
-// Heard returns s with the disks of the guests that the nodes own, and whether anything changed.
-// If the inventory changed, Heard returns a copy. The disks of a node that did not answer are
-// unchanged; a node that is no longer configured is forgotten.
+// Heard returns s with the disks of the guests that the nodes own, and whether anything changed. If
+// the inventory changed, Heard returns a changed copy of s. The disks of a node that did not answer
+// are unchanged; a node that is no longer configured is forgotten.
 func (s Inventory) Heard(nodes []checker.NodeAnswer, now time.Time) (heard Inventory, changed bool) {
 	owners := map[string]map[string]OwnerDisk{}
 	for _, n := range nodes {

@@ -158,8 +158,8 @@ func TestSincePendingIsNotShared(t *testing.T) {
 }
 
 // If the time of a scan ends during a list of snapshots, the list counts as slow only if this list
-// alone took nearly all the time of the scan. The list counts as slow for some hours. A quick list
-// that was merely the last one must be read again in the next scan.
+// alone took nearly all the time of the scan. A list that counts as slow does so for some hours. A
+// quick list that was running when the scan's time ended must be read again in the next scan.
 func TestOnlyAListThatHadAllTheTimeIsLong(t *testing.T) {
 	const quick, late = "tank/vm-1-disk-0", "tank/vm-2-disk-0"
 	p := &played{hang: []string{late}, world: zfstest.World{Datasets: []zfstest.Dataset{pool("tank"),

@@ -22,9 +22,9 @@ type pendingReceive struct {
 }
 
 // continues reports whether the receive p, which is pending now, is the receive that was pending at
-// an earlier scan. A finished receive gives the dataset a new newest snapshot. But an unmanaged new
-// snapshot may have been made on this host: then an unchanged token shows that the receive is the
-// same.
+// an earlier scan. A finished receive gives the dataset a new newest snapshot. If the new snapshot
+// is not managed, this host may have made it: then an unchanged token shows that the receive p was
+// already pending.
 func (p pendingReceive) continues(before pendingReceive) bool {
 	return p.GUID == before.GUID && p.Managed == before.Managed && !before.Since.After(p.Since) &&
 		(p.Newest == before.Newest || p.Token == before.Token)
@@ -37,9 +37,9 @@ func digest(token string) string {
 }
 
 // seePending sets for each disk of a pool the time since when its receive has been pending, and
-// remembers this time for the next scan. A start of a receive in the future was recorded while
-// the clock was ahead, and is replaced. If a disk could not be read, its receive counts as
-// unchanged.
+// remembers this time for the next scan. If the recorded start of a receive is in the future, the
+// clock was ahead when the start was recorded, and seePending replaces the start. If a disk could
+// not be read, its receive counts as unchanged.
 func (c *Cache) seePending(disks []checker.Disk, digests map[string]string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -54,7 +54,8 @@ func TestPendingSince(t *testing.T) {
 }
 
 // A snapshot that this host takes during a pending receive does not end the receive. If a receive
-// ended without a managed snapshot, the scan recognizes the next receive by its other resume token.
+// ended without a managed snapshot, the scan recognizes the next receive because the two receives
+// have different resume tokens.
 func TestPendingBesideOtherSnapshots(t *testing.T) {
 	c := NewCache()
 	since := func(after time.Duration, ofAny, token, problem string) time.Time {

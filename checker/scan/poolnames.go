@@ -8,9 +8,9 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// followed returns s with the new dataset names of disks, also of gone disks, whose pool is now
-// imported under another name; pools are identified by guid. followed reports whether anything
-// changed. If the inventory changed, followed returns a copy.
+// followed returns s after pools were imported under other names: the disks of these pools, also
+// the gone disks, have new dataset names. Pools are identified by guid. followed reports whether
+// anything changed. If the inventory changed, followed returns a changed copy of s.
 func (s Inventory) followed(pools []checker.Pool) (moved Inventory, changed bool) {
 	names, guids := map[uint64]*checker.Pool{}, map[string]uint64{}
 	for i := range pools {

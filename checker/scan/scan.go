@@ -66,7 +66,8 @@ func (s Scanner) All(ctx context.Context, targets Targets) []checker.Pool {
 
 // Pool scans the datasets below the roots, all of one pool. Without roots Pool only checks that the
 // pool is imported. Pool returns at the latest when ctx ends, even if zfs hangs in the kernel. Pool
-// records a failure in its result; the disks in the result were read completely even then.
+// records a failure in its result. Even after a failure, each disk in the result was read
+// completely.
 func (s Scanner) Pool(ctx context.Context, name string, roots []string) (pool checker.Pool) {
 	defer func() {
 		if e := recover(); e != nil {
@@ -122,7 +123,8 @@ func (s Scanner) readOrShare(ctx context.Context, roots []string, pool *checker.
 	return err
 }
 
-// take copies another process's scan to pool, and stores the pending receives in the cache.
+// take fills the argument pool from another process's scan, and stores the pending receives in the
+// cache.
 func (s Scanner) take(other scanned, pool *checker.Pool) {
 	other.into(pool)
 	s.Cache.seePending(pool.Disks, other.Pending)

@@ -404,8 +404,8 @@ func TestScanOfARootThatIsNotThere(t *testing.T) {
 }
 
 // A stream may contain a creation time that JSON cannot represent, or that is invalid. An invalid
-// creation time of a snapshot is a problem of the snapshot's disk only. All other disks are judged,
-// printed as JSON, and remembered.
+// creation time of a snapshot is a problem of the snapshot's disk only. The disks without an
+// invalid time are judged, printed as JSON, and remembered.
 func TestScanOfAStrangeTime(t *testing.T) {
 	for _, creation := range []int64{0, 568971820800, -1} {
 		w := plainWorld()

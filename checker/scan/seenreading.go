@@ -59,9 +59,9 @@ func (disk KnownDisk) lookedFor(pool checker.Pool) bool {
 }
 
 // renamed reports whether a disk that is gone from its dataset was read in the same pool under
-// another name, after the scan that first found the disk in its dataset. The guid in another pool
-// proves nothing: zpool split makes a second pool with the same guids, and the first pool may be
-// lost, or the disk in it destroyed.
+// another name, after the scan that first found the disk in its dataset. A disk with the same guid
+// in another pool proves nothing: zpool split makes a second pool with the same guids, and the
+// first pool may be lost, or the disk in the first pool destroyed.
 func (r reading) renamed(name string, disk KnownDisk) bool {
 	pool := r.pools[zfs.Pool(name)]
 	if disk.GUID == 0 || r.here[name] || pool == nil {

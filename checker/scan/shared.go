@@ -46,7 +46,7 @@ const (
 	sharedBefore = time.Second
 )
 
-// sharedScan returns the file of the shared scan of these roots of a pool.
+// sharedScan returns the file of the shared scan that reads the given roots of a pool.
 func (s Scanner) sharedScan(pool string, roots []string) sharedScan {
 	if s.Shared == "" {
 		return sharedScan{}
@@ -56,7 +56,7 @@ func (s Scanner) sharedScan(pool string, roots []string) sharedScan {
 }
 
 // publish writes a scan for other processes; complaint is the error of zfs for this scan. If
-// writing fails, the other processes read the pool themselves.
+// publish cannot write the scan, the other processes read the pool themselves.
 func (p sharedScan) publish(pool checker.Pool, complaint error, digests map[string]string, whole bool) {
 	if p.path == "" {
 		return
@@ -87,7 +87,7 @@ func (p sharedScan) since(asked, now time.Time) (scanned, bool) {
 	return last, !at.Before(asked.Add(-sharedBefore)) && !at.After(now)
 }
 
-// into copies the scan to pool, but keeps the pool's name and guid.
+// into fills the argument pool from the shared scan, except the pool's name and guid.
 func (s scanned) into(pool *checker.Pool) {
 	name, guid := pool.Name, pool.GUID
 	*pool = s.Pool

@@ -90,7 +90,8 @@ func TestWhoWaitsTooLongGetsWhatIsKnown(t *testing.T) {
 }
 
 // A process uses the shared scan of another process only if this scan read the wanted datasets and
-// began at about the time of the request, and if no other user could have written its file.
+// began at about the time of the request, and if no other user could have written the file of this
+// scan.
 func TestWhatScanServes(t *testing.T) {
 	at := time.Now()
 	s := Scanner{Shared: filepath.Join(t.TempDir(), "deep", "newest.scan")}

@@ -53,7 +53,7 @@ func NewTargets(c config.Config, imported Imported, seen Inventory) Targets {
 // Pools returns the names of the pools, in order.
 func (t Targets) Pools() []string { return sortedKeys(t) }
 
-// Only returns the targets in the pools for which keep returns true.
+// Only keeps the targets in those pools for which the function keep returns true.
 func (t Targets) Only(keep func(pool string) bool) Targets {
 	rest := Targets{}
 	for pool, roots := range t {
@@ -64,7 +64,7 @@ func (t Targets) Only(keep func(pool string) bool) Targets {
 	return rest
 }
 
-// Covers reports whether a dataset is one of the targets or below one.
+// Covers reports whether a dataset is a target or is below a target.
 func (t Targets) Covers(dataset string) bool {
 	return zfs.WithinAny(dataset, t[zfs.Pool(dataset)])
 }
