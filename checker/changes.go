@@ -36,9 +36,9 @@ type Standing struct {
 const maxChanges = 50
 
 // Update compares a report of check with the faults that were reported to a person before. Update
-// returns a line for each fault that began, got worse or better, changed its kind, or ended. If
-// no fault changed but a fault exists, and the last report is at least remind ago, Update returns
-// a reminder. If a check failed or found no disk, no fault counts as ended.
+// returns a line for each fault that began, got worse or better, changed its kind, or ended. If a
+// fault exists and no fault changed, Update returns a reminder when the time since the last report
+// is at least the argument remind. If a check failed or found no disk, no fault counts as ended.
 func (t Told) Update(r Report, remind time.Duration) (lines []string, next Told) {
 	next = Told{At: t.At, Checked: r.Now, Standing: map[string]Standing{}}
 	all := standings(r)
@@ -84,9 +84,9 @@ func (t Told) Update(r Report, remind time.Duration) (lines []string, next Told)
 	return lines, next
 }
 
-// early returns the duration by which a reminder may be sent before its due time: the check that is
-// nearest to the due time sends the reminder. A daily check does not start to the second, and a day
-// has 23 hours when clocks change, so exact due times would skip every second reminder.
+// early returns how long before its due time a reminder may be sent. The check that is nearest to
+// the due time sends the reminder. A daily check does not start to the second, and a day has 23
+// hours when clocks change, so exact due times would skip every second reminder.
 func (t Told) early(now time.Time, remind time.Duration) time.Duration {
 	return max(0, min(now.Sub(t.Checked)/2, remind/12))
 }

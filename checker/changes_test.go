@@ -121,8 +121,8 @@ func TestManyChangesAreCounted(t *testing.T) {
 	assert.Len(t, told.Standing, 60)
 }
 
-// Update returns no line only if the faults are the same as in the last report, and the time for a
-// reminder has not passed since that report.
+// Update returns no line only on two conditions: the faults are the same as in the last report, and
+// the time for a reminder has not passed since the last report.
 func TestSilenceMeansTheSameAsWasTold(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		verdicts := map[State]Verdict{OK: Fresh, Warning: Stale, Critical: Missing, Unknown: Unreadable}

@@ -33,7 +33,8 @@ type Disk struct {
 	VMID    int
 	// Template is true for a disk of a Proxmox template, which does not change any more.
 	Template bool
-	// GUID is the guid of the dataset, 0 if the guid was not read. A rename does not change the guid.
+	// GUID is the guid of the dataset, 0 if the guid was not read. A rename of the dataset does not
+	// change the guid.
 	GUID uint64
 	// Origin is the snapshot from which the dataset was cloned, "" if the dataset is not a clone.
 	Origin string
@@ -51,16 +52,16 @@ type Disk struct {
 	// PendingSince is the time of the first scan that saw the pending receive; zero if unknown.
 	PendingSince time.Time
 	// PendingSnapshot is the name, on the sending host, of the snapshot that the pending receive
-	// transfers; "" if unknown. The receive can be resumed only while the sending host has this
-	// snapshot.
+	// transfers; "" if unknown. The receive can be resumed only while the sending host has the
+	// snapshot PendingSnapshot.
 	PendingSnapshot string
 	// Running and NoSnap are the disk's properties label:running and label:nosnap.
 	Running, NoSnap zfs.Property
 	// Owned says whether the disk's guest is configured on this host. The labels of a disk count only
 	// if its guest is configured here.
 	Owned Ownership
-	// Changed is the time at which a snapshot was last made or destroyed here, by this host's clock;
-	// zero if unknown, as before OpenZFS 2.2.
+	// Changed is the time at which a snapshot was last made or destroyed here, by this host's
+	// clock; zero if unknown, for example with an OpenZFS before 2.2.
 	Changed time.Time
 	// ReadAt is the time at which the facts about the disk were read.
 	ReadAt time.Time
@@ -116,7 +117,7 @@ func (d Disk) Suffix() string {
 	return SuffixNone
 }
 
-// Disks without a managed snapshot have one of these suffixes.
+// SuffixOther and SuffixNone are the suffixes of disks without a managed snapshot.
 const (
 	SuffixOther = "other"
 	SuffixNone  = "none"

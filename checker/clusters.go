@@ -27,8 +27,8 @@ func sortedByCluster(disks []Result, said map[string][]Evidence) map[string][]Ev
 	return sorted
 }
 
-// clustersOf returns, by node, the clusters to which the node may belong. A copy's cluster is one
-// of them if the node has the copy's newest snapshot.
+// clustersOf returns, by node, the clusters to which the node may belong. A node may belong to a
+// copy's cluster if the node has the copy's newest snapshot.
 func clustersOf(disks []Result, said map[string][]Evidence) map[string]map[string]bool {
 	of := map[string]map[string]bool{}
 	for i := range disks {
@@ -46,7 +46,7 @@ func clustersOf(disks []Result, said map[string][]Evidence) map[string]map[strin
 
 // perhapsFrom returns the disks on this host that may be copies from a node whose cluster is
 // unknown: each disk whose newest snapshot this node has, and each disk whose newest snapshot no
-// node has. The result does not say the disks' cluster.
+// node has. perhapsFrom does not say to which clusters the disks belong.
 func (p *Policy) perhapsFrom(node string, disks []Result) holdings {
 	anywhere := *p
 	anywhere.OriginOf = func(disk string) (cluster, origin string) {

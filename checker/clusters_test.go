@@ -10,8 +10,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Each of two clusters has a guest 1, with a disk of the same name. In some test cases one node was
-// asked, so only one cluster answered. In the other test cases one node of each cluster was asked.
+// Each of two clusters has a guest 1, with a disk of the same name. A test case asks either one
+// node, so that only one cluster answers, or one node of each cluster.
 func TestNoClusterAnswersForAnother(t *testing.T) {
 	in := func(cluster string, guid uint64, age time.Duration) Disk {
 		d := aDisk("1", zfs.Hourly, age)
@@ -74,8 +74,8 @@ func TestNoClusterAnswersForAnother(t *testing.T) {
 	assert.Equal(t, Orphaned, r.Disks[0].Verdict)
 }
 
-// The cluster of a node is unknown while no disk here is from the node. A disk of such a node
-// counts as absent nevertheless, unless a disk here may be the copy of this disk.
+// The cluster of a node is unknown while no disk here is from the node. A disk of a node whose
+// cluster is unknown counts as absent, unless a disk here may be the copy of this disk.
 func TestWhatANodeOfAnUnknownClusterHas(t *testing.T) {
 	settings := config.Default()
 	settings.Sources = []config.Source{{Dataset: "tank/east", Origin: "rpool/data", Cluster: "east"}, {Dataset: "tank/west", Origin: "rpool/data", Cluster: "west"}}

@@ -40,7 +40,7 @@ type OutcomeRow struct {
 }
 
 var outcomes = [...]OutcomeRow{
-	{NotCompared, "not compared", all(OK), "with this verdict the disk is not compared, or its guest is this host's own and no node that was asked calls it its own"},
+	{NotCompared, "not compared", all(OK), "the verdict on the disk rules out a comparison, or the disk's guest is this host's own and no node that was asked calls the guest its own"},
 	{InSync, "in sync", all(OK), "the owner's newest snapshot is here, or the replica has not been behind for longer than a limit"},
 	{Lagging, "lagging", [3]State{OK, Warning, Critical}, "the owner has had newer snapshots for longer than a limit"},
 	{Diverged, "diverged", all(Critical), "the copy's newest snapshot is not older than the owner's newest one and does not exist at the owner, or the owner has a different snapshot of that name"},
@@ -66,7 +66,7 @@ type Evidence struct {
 	// Failure says why the node could not be asked, "" if the node answered. If Failure is set,
 	// the other fields of Evidence contain the last answer of the node.
 	Failure string
-	// Owned says whether the node has the disk's guest. Why is the reason if Owned is unknown.
+	// Owned says whether the node has the disk's guest. If Owned is unknown, Why has the reason.
 	Owned Ownership
 	Why   string
 	// ConfiguredOn is the node of the asked node's cluster that has the guest, "" if none.
@@ -74,7 +74,7 @@ type Evidence struct {
 	// Replica is true if the asked node itself only receives the disk.
 	Replica bool
 	// Dataset is the node's own disk with the copy's name, GUID the guid of this disk, and Newest
-	// its newest managed snapshot, nil for none. Problem says why these fields are unknown.
+	// its newest managed snapshot, nil for none. If the three are unknown, Problem says why.
 	Dataset string
 	GUID    uint64
 	Newest  *zfs.Snapshot
@@ -96,7 +96,7 @@ type Evidence struct {
 	NeverHad bool
 	// Excluded says why the node takes no snapshots of the disk, "" if the node takes snapshots.
 	Excluded string
-	// Alive is true if the guest's process runs on the node. AliveSince is the start of this
+	// Alive is true if the guest's process runs on the node. AliveSince is the start of the guest's
 	// process, zero if unknown.
 	Alive      bool
 	AliveSince time.Time
@@ -114,8 +114,8 @@ type Comparison struct {
 	// Owner is the node with which the copy was compared, "" if no node owns the guest.
 	Owner string
 	// Lag is the time for which the owner has had a snapshot that the replica lacks. If the owner
-	// does not know this time, Lag is the difference between the newest snapshots of owner and
-	// replica. Limit is the limit with which Lag was compared, as in [Judgement].
+	// does not know the start of the lag, Lag is the difference between the newest snapshots of
+	// owner and replica. Limit is the limit with which Lag was compared, as in [Judgement].
 	Lag   time.Duration
 	Limit Limit
 	// Proven is true for a stopped disk whose newest snapshot is also the owner's newest.
@@ -166,8 +166,8 @@ func Compare(d Disk, v Verdict, p Policy, nodes []Evidence) Comparison {
 func (e Evidence) takesNone() bool { return e.Gone || e.Excluded != "" }
 
 // remember keeps the alarming parts of an owner's last answer after the owner stopped answering:
-// that the copy is behind or diverged, and that the guest is alive. The other parts of the last
-// answer are dropped, because they could silence an alarm.
+// that the copy is behind or diverged, and that the guest is alive. The parts of the last answer
+// that do not alarm are dropped, because these parts could silence an alarm.
 func (c *Comparison) remember(d Disk, p Policy, nodes []Evidence) {
 	for _, e := range nodes {
 		failure := e.Failure
@@ -223,10 +223,10 @@ func ownerless(d Disk, nodes []Evidence) Comparison {
 	case len(failed) > 0:
 		return outcome(OwnerUnreachable, "%s", strings.Join(failed, "; "))
 	case len(unknown) > 0:
-		return outcome(NoOwner, "whether guest %d is theirs is not known: %s", d.VMID, strings.Join(unknown, "; "))
+		return outcome(NoOwner, "it is not known whether one of these nodes has guest %d: %s", d.VMID, strings.Join(unknown, "; "))
 	case len(elsewhere) > 0:
 		slices.Sort(elsewhere)
-		return outcome(NoOwner, "guest %d is on %s, which was not asked or has just lost it", d.VMID, strings.Join(slices.Compact(elsewhere), ", "))
+		return outcome(NoOwner, "guest %d is on %s, which was not asked or has just lost the guest", d.VMID, strings.Join(slices.Compact(elsewhere), ", "))
 	case had != "":
 		return outcome(OutcomeOrphaned, "no node has guest %d any more (%d asked), and %s had this disk: %s", d.VMID, denied, had, look)
 	case denied > 0:
@@ -260,11 +260,11 @@ func answered(d Disk, p Policy, o Evidence) Comparison {
 	case o.Problem != "":
 		return outcome(OwnerUnreadable, "%s: %s", o.Node, o.Problem)
 	case o.Gone && o.Template:
-		return outcome(OutcomeOrphaned, "guest %d is a template on %s now, this is a copy of its %s: %s", d.VMID, o.Node, o.Dataset, look)
+		return outcome(OutcomeOrphaned, "guest %d is a template on %s now, this disk is a copy of %s there: %s", d.VMID, o.Node, o.Dataset, look)
 	case o.Gone:
 		return outcome(OutcomeOrphaned, "%s is gone on %s, which has guest %d: %s", o.Dataset, o.Node, d.VMID, look)
 	case o.Excluded != "":
-		return outcome(OutcomeExcluded, "%s takes no snapshots of it: %s", o.Node, o.Excluded)
+		return outcome(OutcomeExcluded, "%s takes no snapshots of the disk: %s", o.Node, o.Excluded)
 	case o.Newest == nil:
 		return outcome(OwnerUnreadable, "%s has no managed snapshot of %s", o.Node, o.Dataset)
 	case o.Newest.GUID == d.Newest.GUID && o.Alive && d.Suffix() == zfs.Stopped.String():
@@ -280,13 +280,13 @@ func answered(d Disk, p Policy, o Evidence) Comparison {
 	case o.Presence == PresenceUnknown:
 		return outcome(OwnerUnreadable, "%s does not say whether it has %s", o.Node, d.Newest.Name)
 	case o.Presence != Absent && o.PresenceGUID != d.Newest.GUID:
-		return outcome(Diverged, "%s has another %s %s under this name", o.Node, o.Presence, d.Newest.Name)
+		return outcome(Diverged, "%s has another %s with the name %s", o.Node, o.Presence, d.Newest.Name)
 	case o.Presence == Absent && o.NeverHad:
 		return outcome(Diverged, "%s never had %s: does something make snapshots on this copy, such as sanoid?", o.Node, d.Newest.Name)
 	case o.Presence == Absent && !o.ReadAt.IsZero() && d.Newest.Creation.After(o.ReadAt):
 		return outcome(OwnerUnreadable, "%s does not have %s any more, and has not read newer snapshots", o.Node, d.Newest.Name)
 	case o.Presence == Absent && !d.Newest.Creation.Before(o.Newest.Creation):
-		return outcome(Diverged, "%s does not have %s, and its own newest, %s, is no newer", o.Node, d.Newest.Name, o.Newest.Name)
+		return outcome(Diverged, "%s does not have %s, and the newest snapshot there, %s, is not newer", o.Node, d.Newest.Name, o.Newest.Name)
 	}
 	lag, text := o.lag(d)
 	if o.Presence == Absent {

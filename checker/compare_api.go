@@ -87,8 +87,8 @@ type CompareAnswer struct {
 	Unregistered bool `json:"snap_unregistered,omitempty"`
 	// Guests has the node's own guests, and of each guest the disks of which snap takes snapshots.
 	Guests []OwnedGuest `json:"guests,omitempty"`
-	// Unread are the pools that the node has not read since its exporter was started. Guests lacks the
-	// disks in these pools.
+	// Unread are the pools that the node has not read since its exporter was started. Guests lacks
+	// the disks in the pools of Unread.
 	Unread []string `json:"unread,omitempty"`
 	// GuestsProblem says why the node does not know its own guests, "" if the node knows them or cannot
 	// have any.
@@ -139,7 +139,7 @@ type ComparedDisk struct {
 }
 
 // newCompareDisk returns the part of a [CompareRequest] about one disk. If the owner's dataset is
-// known, the part contains this dataset's name, which may differ from the name of the copy.
+// known, the request names this dataset, whose name may differ from the name of the copy.
 func newCompareDisk(d Disk, origin string) CompareDisk {
 	c := CompareDisk{Disk: d.Name()}
 	if d.Newest != nil {
@@ -193,7 +193,7 @@ func ReadCompareRequest(r io.Reader) (CompareRequest, error) {
 		return CompareRequest{}, errors.New("more than one JSON value")
 	}
 	if request.Version != compareVersion {
-		return CompareRequest{}, fmt.Errorf("version %d; this snapwatch knows %d", request.Version, compareVersion)
+		return CompareRequest{}, fmt.Errorf("the request has version %d, this snapwatch knows %d", request.Version, compareVersion)
 	}
 	for i, disk := range request.Disks {
 		if err := disk.validate(); err != nil {

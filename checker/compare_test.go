@@ -74,9 +74,9 @@ func TestCompare(t *testing.T) {
 		"lagging: and cannot continue":               {disk: stopped, verdict: Stopped, nodes: []Evidence{says(other(zfs.Hourly, 0), presence(Absent, 0))}, outcome: Lagging, state: Critical, reason: "gone and has no bookmark", rule: "limits.critical"},
 		"read before: the same newest":               {disk: fresh, nodes: []Evidence{says(fresh.Newest, readBefore(8*minute))}, outcome: InSync, reason: "the newest of a, too, as a read it 8m ago", rule: "limits.warning"},
 		"read before: ours was made after it":        {disk: aDisk("1", zfs.Hourly, minute), nodes: []Evidence{says(other(zfs.Hourly, hour), presence(Absent, 0), readBefore(8*minute))}, outcome: OwnerUnreadable, state: Unknown, reason: "does not have"},
-		"read before: ours was made before it":       {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, 5*hour), presence(Absent, 0), readBefore(8*minute))}, outcome: Diverged, state: Critical, reason: "is no newer, as a read it 8m ago"},
+		"read before: ours was made before it":       {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, 5*hour), presence(Absent, 0), readBefore(8*minute))}, outcome: Diverged, state: Critical, reason: "is not newer, as a read it 8m ago"},
 		"diverged: the owner was rolled back":        {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, 5*hour), presence(Absent, 0))}, outcome: Diverged, state: Critical, reason: "does not have"},
-		"diverged: two of the same second":           {disk: fresh, nodes: []Evidence{says(other(zfs.Daily, hour), presence(Absent, 0))}, outcome: Diverged, state: Critical, reason: "is no newer"},
+		"diverged: two of the same second":           {disk: fresh, nodes: []Evidence{says(other(zfs.Daily, hour), presence(Absent, 0))}, outcome: Diverged, state: Critical, reason: "is not newer"},
 		"diverged: the name with another guid":       {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, 0), presence(AsSnapshot, 6))}, outcome: Diverged, state: Critical, reason: "another snapshot"},
 		"diverged: the bookmark with another guid":   {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, 0), presence(AsBookmark, 6))}, outcome: Diverged, state: Critical, reason: "another bookmark"},
 		"not diverged: newer, and the owner has it":  {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, 2*hour))}, outcome: InSync, rule: "limits.warning"},
@@ -90,7 +90,7 @@ func TestCompare(t *testing.T) {
 		"a replica is not an owner":                  {disk: fresh, nodes: []Evidence{says(fresh.Newest, func(e *Evidence) { e.Replica = true })}, outcome: NoOwner, state: Unknown, reason: "is itself a replica"},
 		"this host is not an owner":                  {disk: fresh, nodes: []Evidence{says(fresh.Newest, func(e *Evidence) { e.GUID = 5 })}, outcome: NoOwner, state: Unknown, reason: "is itself a replica"},
 		"no owner: on a node that is not listed":     {disk: fresh, nodes: []Evidence{no, node("a", NotOwned, func(e *Evidence) { e.ConfiguredOn = "d" })}, outcome: NoOwner, state: Unknown, reason: "guest 1 is on d"},
-		"no owner: a node does not know":             {disk: fresh, nodes: []Evidence{no, node("a", OwnershipUnknown, func(e *Evidence) { e.Why = "pmxcfs" })}, outcome: NoOwner, state: Unknown, reason: "not known: a: pmxcfs"},
+		"no owner: a node does not know":             {disk: fresh, nodes: []Evidence{no, node("a", OwnershipUnknown, func(e *Evidence) { e.Why = "pmxcfs" })}, outcome: NoOwner, state: Unknown, reason: "has guest 1: a: pmxcfs"},
 		"unreachable":                                {disk: fresh, nodes: []Evidence{no, {Node: "a", Failure: "refused"}}, outcome: OwnerUnreachable, state: Unknown, reason: "a: refused"},
 		"unreachable: though it said yes":            {disk: fresh, nodes: []Evidence{says(fresh.Newest, func(e *Evidence) { e.Failure = "cut" })}, outcome: OwnerUnreachable, state: Unknown, reason: "a: cut"},
 		"unreadable: its pool":                       {disk: fresh, nodes: []Evidence{says(fresh.Newest, func(e *Evidence) { e.Problem = "pool rpool is suspended" })}, outcome: OwnerUnreadable, state: Unknown, reason: "a: pool rpool is suspended"},
@@ -107,7 +107,7 @@ func TestCompare(t *testing.T) {
 		"orphaned: a template":                              {disk: stopped, verdict: Stopped, nodes: []Evidence{node("a", Owned, gone, func(e *Evidence) { e.Template = true })}, outcome: OutcomeOrphaned, state: Warning, reason: "guest 1 is a template on a now"},
 		"orphaned: though it never had a snapshot":          {disk: aDisk("1", zfs.Hourly, 0, bare), verdict: Never, nodes: []Evidence{node("a", Owned, gone)}, outcome: OutcomeOrphaned, state: Warning, reason: "is gone on a"},
 		"not orphaned: gone on a node that is not an owner": {disk: stopped, verdict: Stopped, nodes: []Evidence{node("a", NotOwned, gone, func(e *Evidence) { e.ConfiguredOn = "b" })}, outcome: NoOwner, state: Unknown},
-		"excluded by its owner":                             {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, -day), excluded)}, outcome: OutcomeExcluded, reason: "a takes no snapshots of it: label:nosnap=on"},
+		"excluded by its owner":                             {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, -day), excluded)}, outcome: OutcomeExcluded, reason: "a takes no snapshots of the disk: label:nosnap=on"},
 		"excluded: never had one":                           {disk: aDisk("1", zfs.Hourly, 0, bare), verdict: Never, nodes: []Evidence{says(nil, excluded)}, outcome: OutcomeExcluded},
 		"not excluded by another node":                      {disk: fresh, nodes: []Evidence{says(fresh.Newest), node("b", NotOwned, excluded)}, outcome: InSync, rule: "limits.warning"},
 		"stopped: lives since a moment ago":                 {disk: stopped, verdict: Stopped, nodes: []Evidence{says(stopped.Newest, lives(minute))}, outcome: InSync, reason: "guest 1 runs on a for 1m, and its newest snapshot there is autosnap_2026-03-26_12:00:00_stopped, too", rule: "limits.warning"},
@@ -265,8 +265,8 @@ func TestLagIsHowLongTheReplicaHasBeenBehind(t *testing.T) {
 }
 
 // A disk of this host's own guest has no owner on another host. A copy whose VMID is that of this
-// host's guest has an owner on another host. So has a disk whose guest another node calls, or
-// called, its own guest.
+// host's guest has an owner on another host. A disk whose guest another node calls, or called, its
+// own guest has an owner on another host, too.
 func TestOwnGuestsAreNotCompared(t *testing.T) {
 	d := aDisk("100", zfs.Hourly, minute)
 	d.Owned = Owned

@@ -26,7 +26,8 @@ type Explanation struct {
 type Site struct {
 	Name   string
 	Newest *zfs.Snapshot
-	// What says how the host uses the disk, for example as its owner, or why this is unknown.
+	// The field What says how the host uses the disk, for example as the owner of the guest; or
+	// What says why the use is unknown.
 	What string
 }
 
@@ -45,8 +46,8 @@ func ExplainOwn(d Result) Explanation {
 	return e
 }
 
-// Explain explains where a copy's snapshots stop arriving. nodes are the answers of the asked
-// nodes, nil if no node was asked. Explain is a pure function.
+// Explain explains where a copy's snapshots stop arriving. The argument nodes has the answers of
+// the asked nodes, nil if no node was asked. Explain is a pure function.
 func Explain(d Result, nodes []Evidence) Explanation {
 	e := Explanation{Result: d}
 	for _, n := range nodes {
@@ -101,11 +102,11 @@ func broken(d Result, nodes []Evidence) string {
 		if d.State == OK {
 			return "none: " + c.Reason
 		}
-		return fmt.Sprintf("before %s: its own newest is as old (%s)", c.Owner, c.Reason)
+		return fmt.Sprintf("before %s: the newest snapshot there is as old (%s)", c.Owner, c.Reason)
 	case Lagging:
 		return lagging(d, nodes)
 	case OutcomeOrphaned:
-		return "none: nothing comes here any more, " + c.Reason
+		return "none: no snapshot comes here any more, " + c.Reason
 	case NotCompared:
 		return "not known: " + c.Reason
 	}
@@ -126,12 +127,12 @@ func lagging(d Result, nodes []Evidence) string {
 }
 
 // advice has, by the outcome of a comparison, the steps to repair the replication. An explanation
-// gives these steps first, and then the steps for the disk's verdict.
+// gives the steps in advice first, and then the steps for the disk's verdict.
 var advice = map[Outcome][]string{
 	Diverged:         {"compare by guid, here and on the owner: zfs list -t snapshot -o name,guid -s createtxg DATASET"},
 	OutcomeOrphaned:  {"look before you remove it: is the guest deleted for good? zfs destroy -rnv DATASET shows what would go; or put the disk under ignore:"},
 	NoOwner:          {"name the node that has the guest: snapwatch explain DATASET --owners URL,…", "if the guest was deleted: zfs destroy -rnv DATASET shows what would go; or put the disk under ignore:"},
-	TwoOwners:        {"on each of them: qm config VMID (pct config VMID); only one may have the guest"},
+	TwoOwners:        {"on each node that says so: qm config VMID (pct config VMID); only one node may have the guest"},
 	OwnerUnreachable: {"on the node that does not answer: systemctl status snapwatch-exporter"},
 	OwnerUnreadable:  {"on the owner: snapwatch check -v --vmid VMID"},
 }
@@ -139,8 +140,8 @@ var advice = map[Outcome][]string{
 // nextByVerdict has, by verdict, the steps to repair the fault.
 var nextByVerdict = map[Verdict][]string{
 	Unreadable: {"zpool status POOL", "snapwatch check -vvv --disk DATASET"},
-	Missing:    {"zpool history POOL, or zpool import", "if it was removed on purpose: snapwatch forget DATASET"},
-	Damaged:    {"as root, which places have errors: zpool status -v POOL", "another copy, or the owner, may have it whole: send it to a new dataset, then zfs destroy -rnv DATASET shows what would go here", "after that: zpool scrub POOL; zpool clear POOL"},
+	Missing:    {"zpool history POOL, or zpool import", "if the disk was removed on purpose: snapwatch forget DATASET"},
+	Damaged:    {"as root, which places have errors: zpool status -v POOL", "another copy, or the owner, may have the disk without errors: send the disk to a new dataset, then zfs destroy -rnv DATASET shows what would go here", "after the repair: zpool scrub POOL; zpool clear POOL"},
 	Receiving:  {"look at the job that sends it", "zfs get receive_resume_token DATASET; to begin again: zfs receive -A DATASET"},
 	Never:      {"on the owner: snapwatch snap --dry-run -v", "does the replication send managed snapshots (autosnap_…), or only its own?"},
 	Future:     {"timedatectl, here and on the node that took the snapshot"},
@@ -156,7 +157,7 @@ func nextOfOwn(d Result) []string {
 	switch d.Verdict {
 	case Stale, Never, Orphaned:
 		return []string{
-			"what the next run would do with it, and why: snapwatch snap --dry-run -v",
+			"what the next run would do with the disk, and why: snapwatch snap --dry-run -v",
 			"does snap run by itself, and how did the last run end? snapwatch cron status; snapwatch doctor",
 		}
 	case Stopped:
@@ -170,7 +171,7 @@ func next(d Result, nodes []Evidence) []string {
 	if d.PendingReceive {
 		steps = append(steps, "a receive waits to be resumed: run the replication job again; if it cannot continue: zfs receive -A DATASET")
 		if of := d.PendingSnapshot; of != "" {
-			steps = append(steps, "it can as long as the source has "+of+": zfs hold keeps that from rotation")
+			steps = append(steps, "the receive can continue as long as the source has "+of+": zfs hold keeps this snapshot from rotation")
 		}
 	}
 	if c := d.Compared; c != nil {
@@ -213,8 +214,8 @@ func afterComparison(d Result, nodes []Evidence) []string {
 	at := slices.IndexFunc(nodes, func(n Evidence) bool { return n.owns(d.Disk) })
 	if at >= 0 && nodes[at].Presence == Absent {
 		return []string{
-			fmt.Sprintf("find a snapshot or bookmark that both have, by guid: zfs list -t snapshot,bookmark -o name,guid %s (on %s)", nodes[at].Dataset, nodes[at].Node),
-			"without one the disk must be sent in full",
+			fmt.Sprintf("find a snapshot or bookmark that both sites have, by guid: zfs list -t snapshot,bookmark -o name,guid %s (on %s)", nodes[at].Dataset, nodes[at].Node),
+			"without such a snapshot or bookmark the disk must be sent in full",
 		}
 	}
 	return []string{"look at the job that sends to this host, and its log", "zfs list -o space POOL: is there room?"}
@@ -260,7 +261,7 @@ func ownLabel(d Disk) string {
 	case zfs.SourceReceived:
 		return d.Running.Value + ", received: snap sets its own as soon as it sees the guest run"
 	}
-	return "none of its own: snap sets it as soon as it sees the guest run; for one that is off: snapwatch snap --adopt"
+	return "none of its own: snap sets the label as soon as it sees the guest run; for a guest that is off: snapwatch snap --adopt"
 }
 
 // labelArrival says whether label:running arrives with the snapshots, and otherwise how to send
@@ -271,9 +272,9 @@ func labelArrival(d Disk) string {
 	case zfs.SourceReceived:
 		return fmt.Sprintf("%s, received: it arrives", d.Running.Value)
 	case zfs.SourceLocal:
-		return fmt.Sprintf("%s, set here: on a copy that hides what is received (zfs inherit -S %s %s); %s", d.Running.Value, zfs.LabelRunning, d.Dataset, missing)
+		return fmt.Sprintf("%s, set here: on a copy this label hides the received label (zfs inherit -S %s %s); %s", d.Running.Value, zfs.LabelRunning, d.Dataset, missing)
 	case zfs.SourceInherited:
-		return fmt.Sprintf("none of its own, only %s from a dataset above: it does not arrive; %s", d.Running.Value, missing)
+		return fmt.Sprintf("none of its own, only %s from a dataset above: the label does not arrive; %s", d.Running.Value, missing)
 	}
-	return "none: it does not arrive; " + missing
+	return "none: the label does not arrive; " + missing
 }

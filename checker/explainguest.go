@@ -95,16 +95,16 @@ func (e GuestExplanation) words(r Report) []string {
 	number := e.Number()
 	switch {
 	case e.Own && e.startable():
-		words = append(words, fmt.Sprintf("Guest %s is this host's own. What its disks held at %s, %s ago, can be brought up beside them.", number, e.Point.Words(), text.Age(e.Age)))
+		words = append(words, fmt.Sprintf("Guest %s is this host's own. Its disks can be cloned as of %s, %s ago.", number, e.Point.Words(), text.Age(e.Age)))
 	case e.Own:
 		words = append(words, fmt.Sprintf("Guest %s is this host's own: %s.", number, e.Reason))
 	case e.startable():
 		words = append(words, fmt.Sprintf("Guest %s can be started here as of %s, %s ago: %s that it has here %s a snapshot of that time.",
 			number, e.Point.Words(), text.Age(e.Age), counted(len(e.Disks), "disk"), have(len(e.Disks))))
 	case e.Point != nil && e.doubtful():
-		words = append(words, fmt.Sprintf("Guest %s cannot be relied on here: %s. What is here has snapshots of %s, %s ago, in common.", number, e.Reason, e.Point.Words(), text.Age(e.Age)))
+		words = append(words, fmt.Sprintf("Guest %s cannot be relied on here: %s. The disks here have snapshots of %s, %s ago, in common.", number, e.Reason, e.Point.Words(), text.Age(e.Age)))
 	case e.Point != nil:
-		words = append(words, fmt.Sprintf("Guest %s is not complete here. What is here has snapshots of %s, %s ago, in common.", number, e.Point.Words(), text.Age(e.Age)))
+		words = append(words, fmt.Sprintf("Guest %s is not complete here. The disks here have snapshots of %s, %s ago, in common.", number, e.Point.Words(), text.Age(e.Age)))
 	default:
 		words = append(words, fmt.Sprintf("Guest %s cannot be started here: %s.", number, e.Reason))
 	}
@@ -118,7 +118,7 @@ func (e GuestExplanation) words(r Report) []string {
 		}
 	}
 	if len(excluded) > 0 {
-		words = append(words, "Excluded, and so no part of this: "+strings.Join(excluded, ", ")+".")
+		words = append(words, "Excluded, so not part of the restore point: "+strings.Join(excluded, ", ")+".")
 	}
 	return append(words, e.lost(r))
 }
@@ -131,7 +131,7 @@ func (e GuestExplanation) lost(r Report) string {
 	var unknown []string
 	for _, d := range e.Disks {
 		if d.At != nil && d.At.GUID != d.Newest.GUID {
-			here = "Some of its disks have newer snapshots here, and the others do not: what these snapshots hold is lost, too. "
+			here = "Some of the guest's disks have newer snapshots here, and its other disks do not: the data in these newer snapshots is lost, too. "
 		}
 		switch c := d.Compared; {
 		case c == nil || c.Outcome != InSync && c.Outcome != Lagging:
@@ -142,15 +142,15 @@ func (e GuestExplanation) lost(r Report) string {
 	}
 	switch {
 	case e.Own:
-		return "What it has written since is in its disks, which stay as they are."
+		return "What the guest has written since is in its disks, which stay as they are."
 	case owner == "" && len(r.Nodes) == 0:
-		return here + "What it has written since is not known: no owner was asked (--owners URL,…)."
+		return here + "What the guest has written since is not known: no owner was asked (--owners URL,…)."
 	case owner == "":
-		return here + "What it has written since is not known: no owner answers for it."
+		return here + "What the guest has written since is not known: no owner answers for the guest."
 	case lag > 0:
-		elsewhere = fmt.Sprintf("Its owner, %s, has had newer snapshots for %s: what they hold is not here.", owner, text.Age(lag))
+		elsewhere = fmt.Sprintf("Its owner, %s, has had newer snapshots for %s: the data in these snapshots is not here.", owner, text.Age(lag))
 	case here != "":
-		elsewhere = fmt.Sprintf("Its owner, %s, has none that are not here.", owner)
+		elsewhere = fmt.Sprintf("Its owner, %s, has no snapshots that are not here.", owner)
 	case len(unknown) == 0:
 		return fmt.Sprintf("Its owner, %s, has no newer snapshots.", owner)
 	}

@@ -57,8 +57,8 @@ func TestExplainGuestThatCannotBeStarted(t *testing.T) {
 		nodes []NodeAnswer
 		words string
 	}{
-		"a disk is not here":     {[]Disk{part(first, zfs.Hourly, minute)}, []NodeAnswer{lacks}, "Guest 100 (web01) is not complete here. What is here has snapshots of 2026-03-29 11:59:00, 1m ago, in common."},
-		"a disk is damaged":      {[]Disk{part(first, zfs.Hourly, minute, damaged)}, nil, "Guest 100 cannot be relied on here: " + first + ": permanent errors. What is here has snapshots of 2026-03-29 11:59:00, 1m ago, in common."},
+		"a disk is not here":     {[]Disk{part(first, zfs.Hourly, minute)}, []NodeAnswer{lacks}, "Guest 100 (web01) is not complete here. The disks here have snapshots of 2026-03-29 11:59:00, 1m ago, in common."},
+		"a disk is damaged":      {[]Disk{part(first, zfs.Hourly, minute, damaged)}, nil, "Guest 100 cannot be relied on here: " + first + ": permanent errors. The disks here have snapshots of 2026-03-29 11:59:00, 1m ago, in common."},
 		"two are not compared":   {[]Disk{part(first, zfs.Hourly, minute), part(copied, zfs.Hourly, minute)}, nil, "Guest 100 cannot be relied on here: it is not known whether "},
 		"a disk is gone":         {[]Disk{part(first, zfs.Hourly, minute), part(second, zfs.Hourly, minute, gone)}, nil, "Guest 100 cannot be started here: " + second + " is gone."},
 		"nothing is in common":   {[]Disk{part(first, zfs.Hourly, minute, has()), part(second, zfs.Hourly, hour, has())}, nil, "Guest 100 cannot be started here: "},
@@ -86,8 +86,8 @@ func TestExplainGuestSaysWhatIsLost(t *testing.T) {
 		words string
 	}{
 		"nobody was asked": {nil, nil, "no owner was asked"},
-		"nobody answers":   {[]Evidence{{Node: "pve1", Failure: "refused"}}, []NodeAnswer{{Node: "pve1", Failure: "refused"}}, "no owner answers for it"},
-		"behind":           {[]Evidence{ahead}, nodes, "Its owner, pve1, has had newer snapshots for 1h: what they hold is not here."},
+		"nobody answers":   {[]Evidence{{Node: "pve1", Failure: "refused"}}, []NodeAnswer{{Node: "pve1", Failure: "refused"}}, "no owner answers for the guest"},
+		"behind":           {[]Evidence{ahead}, nodes, "Its owner, pve1, has had newer snapshots for 1h: the data in these snapshots is not here."},
 		"not behind":       {[]Evidence{same}, nodes, "Its owner, pve1, has no newer snapshots."},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -29,10 +29,10 @@ const (
 	maxFormer = 10
 )
 
-// former returns a note about disks that a node had before and that no node has now. Nothing else
-// reports these disks, because check expects no copy of a disk that no node has. The removal may be
-// intended, so the note disappears after a day. If a node does not answer, or has not read a pool,
-// the disks may exist on that node, and former returns no note.
+// former returns a note about disks that a node had before and that no node has now. Only this note
+// reports former disks, because check expects no copy of a disk that no node has. Somebody may have
+// removed the disks on purpose, so the note disappears after a day. If a node does not answer, or
+// has not read a pool, the disks may exist on that node, and former returns no note.
 func (p *Policy) former(nodes []NodeAnswer, asked func(vmid int) bool, now time.Time) []Note {
 	has := map[string]bool{}
 	for _, n := range nodes {

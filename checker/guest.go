@@ -36,8 +36,8 @@ type Guest struct {
 	State   State
 	// Reason explains the verdict on the guest in one line.
 	Reason string
-	// Because is the dataset of the disk whose verdict is the reason for the guest's verdict, ""
-	// if no disk's verdict is the reason.
+	// The field Because is the dataset of the disk whose verdict is the reason for the guest's
+	// verdict, "" if no disk's verdict is the reason.
 	Because string
 	// Age is the age of the guest's restore point, 0 without a restore point.
 	Age time.Duration
@@ -46,8 +46,8 @@ type Guest struct {
 	Alone bool
 }
 
-// Looked is the result of extra lookups of a disk's snapshots. They are made if the disks of a
-// guest have different newest snapshots.
+// Looked is the result of extra lookups of a disk's snapshots. The extra lookups are made if the
+// disks of a guest have different newest snapshots.
 type Looked struct {
 	// Among names the disks of the guest that were compared to find Points and Ahead, one dataset
 	// per line.
@@ -173,8 +173,8 @@ func byGuest(disks []Result, p *Policy) []guestDisks {
 	return guests
 }
 
-// add adds the disks that share a name to the guest. Only the best of several copies of one disk
-// counts for the guest's verdict.
+// add adds the given disks, which share a name, to the guest. Only the best of several copies of
+// one disk counts for the guest's verdict.
 func (g *guestDisks) add(disks []*Result) {
 	if len(disks) == 1 {
 		g.serving = append(g.serving, disks[0])
@@ -229,8 +229,8 @@ func sameNewest(a, b *Result) bool {
 	return a.Newest != nil && b.Newest != nil && a.Newest.GUID == b.Newest.GUID
 }
 
-// told reports whether two datasets are known to be different disks. A dataset that is gone or
-// has no snapshot counts as a different disk.
+// told reports whether two datasets are known to be different disks. If one of the datasets is gone
+// or has no snapshot, told returns true.
 func told(a, b *Result) bool {
 	if a.Newest == nil || b.Newest == nil || a.Gone || b.Gone {
 		return true

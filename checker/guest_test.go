@@ -24,8 +24,8 @@ func part(dataset string, class zfs.Class, age time.Duration, change ...func(*Di
 	return d
 }
 
-// has changes a disk: the lookup of the disk's older snapshots has found snapshots of the given
-// ages.
+// has returns a function that changes a disk: the lookup of the disk's older snapshots has found
+// snapshots of the given ages.
 func has(ages ...time.Duration) func(*Disk) {
 	return func(d *Disk) {
 		d.Looked = &Looked{}
@@ -35,8 +35,8 @@ func has(ages ...time.Duration) func(*Disk) {
 	}
 }
 
-// ahead changes a disk: the disk's oldest snapshot that the guest's other disks lack has the given
-// age.
+// ahead returns a function that changes a disk: the disk's oldest snapshot that the guest's other
+// disks lack gets the given age.
 func ahead(age time.Duration, ages ...time.Duration) func(*Disk) {
 	return func(d *Disk) { has(ages...)(d); d.Looked.Ahead = ago(age) }
 }
@@ -147,8 +147,8 @@ func TestThePointIsOneTime(t *testing.T) {
 }
 
 // A clock was set back an hour, so one disk has two snapshots of the restore point's time. The
-// restore point consists of the snapshots that were made together, whichever of the disks has two
-// snapshots of this time.
+// restore point consists of the snapshots that were made together, no matter which disk has the two
+// snapshots.
 func TestThePointOfATimeThatCameTwice(t *testing.T) {
 	at := func(class zfs.Class, created time.Duration, guid uint64) zfs.Snapshot {
 		s := *managed(class, hour)
@@ -180,7 +180,8 @@ func TestThePointOfATimeThatCameTwice(t *testing.T) {
 }
 
 // A clock was set back, so one disk has two snapshots with the same time in their names. If the
-// later of the two is the disk's newest snapshot, the disk is ahead since this snapshot.
+// later of these two snapshots is the disk's newest snapshot, the disk is ahead of the guest's
+// other disks since the later snapshot.
 func TestTornByATimeThatCameTwice(t *testing.T) {
 	again := *managed(zfs.Hourly, 8*hour)
 	again.GUID, again.Creation = 7, ago(7*hour)
@@ -211,7 +212,8 @@ func TestGuestsAreOfOneCluster(t *testing.T) {
 	assert.Empty(t, differing(r))
 }
 
-// differing returns the questions of a report about the differences between a guest's disks.
+// differing returns those questions of a report that are about the differences between a guest's
+// disks.
 func differing(r Report) []GuestQuestion {
 	return slices.DeleteFunc(slices.Clone(r.Questions), func(q GuestQuestion) bool { return len(q.Compare)+len(q.Common) == 0 })
 }
@@ -240,8 +242,9 @@ func TestNothingInCommonIsOfAllThatWasLookedAt(t *testing.T) {
 	assert.Equal(t, GuestUnreadable, r.Guests[0].Verdict)
 }
 
-// A restore point was looked up when more disks counted. The disks that count now also have this
-// point in common, but perhaps also a newer one, so the guest is not torn because of the old point.
+// A restore point was looked up when more disks counted than now. The disks that count now have
+// this old restore point in common, but perhaps also a newer one, so the guest is not torn because
+// of the old restore point.
 func TestAPointAmongMoreDisksDoesNotTearAGuest(t *testing.T) {
 	judged := func(point time.Duration, among ...string) Guest {
 		one, two := part(first, zfs.Hourly, 5*minute, ahead(point, point)), part(second, zfs.Hourly, 20*minute, ahead(point, point))

@@ -51,7 +51,7 @@ func (e GuestExplanation) keys(v Volumes) (loaded, locked []string) {
 func (e GuestExplanation) warnings(r Report, v Volumes) []string {
 	var words []string
 	if _, locked := e.keys(v); len(locked) > 0 {
-		words = append(words, fmt.Sprintf("Nobody can read it without the key of %s, which is not loaded here.", strings.Join(locked, ", ")))
+		words = append(words, fmt.Sprintf("Nobody can read the guest's data without the key of %s, which is not loaded here.", strings.Join(locked, ", ")))
 	}
 	for _, pool := range e.pools() {
 		if p := r.pool(pool); p != nil && p.State != OK {
@@ -97,13 +97,13 @@ func (e GuestExplanation) configuration(now time.Time) string {
 	case e.Own:
 		return "this host's, in /etc/pve"
 	case kept == nil:
-		return "not looked for: its owner has it"
+		return "not looked for: its owner has the configuration"
 	case kept.Sum == "":
-		return "not kept with its snapshots: only the host that has the guest has it (capture_config: true keeps it)"
+		return "not kept with its snapshots: only the host that has the guest has the configuration (capture_config: true keeps it)"
 	case kept.Since.IsZero():
 		return "kept with its snapshots"
 	}
-	return fmt.Sprintf("kept with its snapshots, and the same for %s", text.Age(max(0, now.Sub(kept.Since))))
+	return fmt.Sprintf("kept with its snapshots, and unchanged for %s", text.Age(max(0, now.Sub(kept.Since))))
 }
 
 func (e GuestExplanation) encryption(v Volumes) string {

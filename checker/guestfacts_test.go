@@ -54,7 +54,7 @@ func TestExplainGuestSaysWhatStandsInTheWay(t *testing.T) {
 
 	e = about(t, false, Volumes{Found: locked})
 	assert.Equal(t, "with the key of fast/open, which is loaded; with the key of tank/my enc, which is not loaded", e.fact("encryption"))
-	assert.Contains(t, e.Words, "Nobody can read it without the key of tank/my enc, which is not loaded here.")
+	assert.Contains(t, e.Words, "Nobody can read the guest's data without the key of tank/my enc, which is not loaded here.")
 	assert.Equal(t, []string{"zfs load-key 'tank/my enc'"}, e.Unlock)
 	assert.Equal(t, "zfs unload-key 'tank/my enc'", e.Back[len(e.Back)-1])
 
@@ -74,8 +74,8 @@ func TestExplainGuestOfThisHost(t *testing.T) {
 	known := Volumes{Found: map[string]zfs.Volume{"tank": {Available: gib}, "fast": {Available: gib}}}
 	e := about(t, true, known)
 	assert.Equal(t, []string{
-		"Guest 100 is this host's own. What its disks held at 2026-03-29 11:00:00, 1h ago, can be brought up beside them.",
-		"What it has written since is in its disks, which stay as they are.",
+		"Guest 100 is this host's own. Its disks can be cloned as of 2026-03-29 11:00:00, 1h ago.",
+		"What the guest has written since is in its disks, which stay as they are.",
 	}, e.Words)
 	assert.Equal(t, "this host's, in /etc/pve", e.fact("configuration"))
 	e = about(t, true, Volumes{}, func(p *Pool) { p.Disks[0].Gone = true })
@@ -85,10 +85,10 @@ func TestExplainGuestOfThisHost(t *testing.T) {
 
 func TestExplainGuestSaysWhereItsConfigurationIs(t *testing.T) {
 	for want, k := range map[string]*KeptConfig{
-		"not looked for: its owner has it":             nil,
-		"not kept with its snapshots: only the host":   {Day: "2026-03-29"},
-		"kept with its snapshots":                      {Sum: "abc"},
-		"kept with its snapshots, and the same for 2d": {Sum: "abc", Since: ago(2 * day)},
+		"not looked for: its owner has the configuration": nil,
+		"not kept with its snapshots: only the host":      {Day: "2026-03-29"},
+		"kept with its snapshots":                         {Sum: "abc"},
+		"kept with its snapshots, and unchanged for 2d":   {Sum: "abc", Since: ago(2 * day)},
 	} {
 		e := about(t, false, Volumes{}, func(p *Pool) { p.Disks[0].Looked = &Looked{Config: k} })
 		assert.True(t, strings.HasPrefix(e.fact("configuration"), want), "%s: %s", want, e.fact("configuration"))

@@ -103,7 +103,7 @@ func (d Result) brief(poolFails bool) string {
 }
 
 // News returns the disk's full reason without the newest snapshot, its age and the limit, which a
-// table of disks has in columns. News also omits that a fresh disk is in sync with its owner.
+// table of disks has in columns. News leaves out that a fresh disk is in sync with its owner.
 func (d Result) News() string {
 	news := d.FullReason()
 	if c := d.Compared; c != nil && (c.Outcome == NotCompared || d.Verdict == Fresh && c.Outcome == InSync) {

@@ -11,10 +11,10 @@ import (
 )
 
 // WithGuests returns the report with the verdicts on guests: on the guests of the report's disks,
-// and on guests whose owners have disks that are not here. The report's disks must be judged before
-// the call. WithGuests also sets the report's questions: their answers would make the verdicts more
-// exact. If the report is filtered by pool or disk, there are no verdicts on guests, because the
-// filter may hide a part of a guest's disks.
+// and on guests whose owners have disks that are not here. The caller must judge the report's disks
+// before it calls WithGuests. WithGuests also sets the report's questions: their answers would make
+// the verdicts more exact. If the report is filtered by pool or disk, there are no verdicts on
+// guests, because the filter may hide a part of a guest's disks.
 func (r Report) WithGuests(policy Policy) Report {
 	if !r.filter.whole() {
 		return r
@@ -51,9 +51,10 @@ func (r Report) WithGuests(policy Policy) Report {
 }
 
 // unplaced marks guests whose cluster is unknown, because sources: in the configuration does not
-// name it. Such a guest and a guest with the same VMID in a known cluster may be two parts of one
-// guest, and this guest may be torn. That is impossible if the two have a disk of the same name. A
-// guest that is configured on this host is never a part of another guest.
+// name it. A guest whose cluster is unknown and a guest with the same VMID in a known cluster may
+// be two parts of one guest, and the guest of both parts may be torn. Two guests that have a disk
+// of the same name cannot be parts of one guest. A guest that is configured on this host is never a
+// part of another guest.
 func unplaced(guests []guestDisks, p *Policy) {
 	for i := range guests {
 		g := &guests[i]

@@ -29,8 +29,8 @@ func (p Point) has(s *zfs.Snapshot) bool {
 }
 
 // apartFor is the greatest difference between the creation times of snapshots with one time in
-// their names. The difference is not zero because each pool's snapshots are made by a separate
-// channel program. A greater difference means that two clocks gave the time, or that the time
+// their names. apartFor is not zero because each pool's snapshots are made by a separate channel
+// program. A difference greater than apartFor means that two clocks gave the time, or that the time
 // occurred twice when daylight saving ended.
 const apartFor = 10 * time.Minute
 
@@ -98,7 +98,7 @@ func span(snapshots []zfs.Snapshot) (first, last time.Time) {
 }
 
 // agree reports whether the newest snapshots of all disks have one time in their names, and were
-// made together. They are then the restore point p.
+// made together. If agreed is true, the newest snapshots are the restore point p.
 func (g *guestDisks) agree() (p Point, agreed bool) {
 	p = Point{Time: pointTime(g.serving[0].Newest.Name), Created: g.serving[0].Newest.Creation}
 	for _, d := range g.serving {
@@ -110,7 +110,7 @@ func (g *guestDisks) agree() (p Point, agreed bool) {
 }
 
 // olderPoint returns the restore point of disks for which [guestDisks.agree] is false, nil if
-// unknown. All disks must have a snapshot.
+// unknown. Each of the guest's disks must have a snapshot.
 func (g *guestDisks) olderPoint() *Point {
 	var lists [][]zfs.Snapshot
 	for _, d := range g.serving {

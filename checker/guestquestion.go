@@ -6,14 +6,14 @@ import (
 )
 
 // GuestQuestion is a question about a guest's disks. [Looked] is the answer to a question, and
-// makes the verdict on the guest more exact. Every report asks the question again, because the
-// answer may change. The scanner remembers answers about disks that have not changed.
+// makes the verdict on the guest more exact. Every report asks its questions again, because the
+// answers may change. The scanner remembers answers about disks that have not changed.
 type GuestQuestion struct {
-	// Compare has datasets that share a disk name. The question is which of these datasets are
-	// copies of one disk.
+	// Compare has datasets that share a disk name. The question is which of the datasets in Compare
+	// are copies of one disk.
 	Compare []Disk
 	// Common has the guest's disks if their newest snapshots have different times. The question is
-	// what the newest time is at which each of these disks has a snapshot.
+	// the newest time at which each of the disks in Common has a snapshot.
 	Common []Disk
 	// Apart is true if the question also asks since when the guest's disks have had no newer
 	// snapshot in common.
@@ -52,7 +52,7 @@ func (q GuestQuestion) Answered() bool {
 	return !slices.ContainsFunc(q.Common, func(d Disk) bool { return d.Looked == nil || d.Looked.Among != among })
 }
 
-// Among returns a set of datasets in the form of the field Among of [Looked].
+// Among joins the names of datasets, in the form of the field Among of [Looked].
 func Among(datasets []string) string {
 	return strings.Join(slices.Sorted(slices.Values(datasets)), "\n")
 }

@@ -35,11 +35,11 @@ type GuestRow struct {
 
 var guestTable = [...]GuestRow{
 	{GuestUnreadable, "unreadable", all(Unknown), colours("purple"),
-		"one of the guest's disks could not be read, or it is unknown which disks are its disks, or which snapshots they have in common"},
+		"one of the guest's disks could not be read, or it is unknown which disks belong to the guest, or which snapshots the guest's disks have in common"},
 	{GuestIncomplete, "incomplete", [3]State{Warning, Warning, Critical}, [3]string{"yellow", "yellow", "red"},
 		"one of the guest's disks has disappeared (critical); or a disk is absent: the owner takes snapshots of it, or, without a complete answer of the owner, the kept configuration names it (a warning; critical if `expect:` names the disk)"},
 	{GuestDamaged, "damaged", all(Critical), colours("red"),
-		"ZFS reports permanent errors in one of its disks"},
+		"ZFS reports permanent errors in one of the guest's disks"},
 	{GuestTorn, "torn", [3]State{Warning, Warning, Critical}, [3]string{"yellow", "yellow", "red"},
 		"no disk is stale by itself, but for longer than a limit the guest's disks have had no newer snapshot in common, or they have none in common"},
 	{GuestStale, "stale", [3]State{Warning, Warning, Critical}, [3]string{"yellow", "yellow", "red"},

@@ -18,14 +18,14 @@ type Judgement struct {
 	// Age is the age of the disk's newest managed snapshot, or of its dataset if the disk has no
 	// managed snapshot. Age is compared with Limit, and is never negative.
 	Age time.Duration
-	// Limit is the age limit that the disk exceeds. If the disk exceeds no limit, Limit is the one
-	// that the disk will exceed first. If the verdict does not depend on an age, Limit.Range is nil
-	// and Limit.Rule names the rule behind the verdict.
+	// Limit is the age limit that the disk exceeds. If the disk exceeds no limit, Limit is the age
+	// limit that the disk will exceed first. If the verdict does not depend on an age, Limit.Range
+	// is nil and Limit.Rule names the rule behind the verdict.
 	Limit Limit
 }
 
 // clockSlack is the time by which a snapshot may be in the future before a clock counts as wrong.
-// The usual differences between clocks with NTP are far smaller.
+// With NTP the clocks of two hosts usually differ by far less than clockSlack.
 const clockSlack = 5 * time.Minute
 
 // deletedHint is the age of a stale disk from which the reason names a deleted guest as a likely
@@ -59,8 +59,8 @@ func (c *evaluation) freshness() string {
 }
 
 // holds reports whether the verdict v applies to the disk, given that no verdict of higher
-// precedence applies. The cases are spelled out because calls through a table would make every
-// disk escape to the heap, and every scrape judges every disk.
+// precedence applies. The verdicts are spelled out as cases because calls through a table would
+// make every disk escape to the heap, and every scrape judges every disk.
 func (c *evaluation) holds(v Verdict) (match, bool) {
 	switch v {
 	case Unreadable:
@@ -125,8 +125,9 @@ func (c *evaluation) unreadable() (match, bool) {
 }
 
 // boundSuffices reports whether the newest known snapshot is so young that the disk is fresh
-// whatever newer snapshots exist. A _stopped snapshot must be as young, too, because its guest may
-// have been started since. If a limit of the disk alarms for low ages, boundSuffices returns false.
+// whatever newer snapshots exist. The same limit applies to a _stopped snapshot, because its guest
+// may have been started since. If a limit of the disk alarms for low ages,
+// boundSuffices returns false.
 func (c *evaluation) boundSuffices() bool {
 	d := c.disk
 	if !c.snapshot || c.level != Within || d.Newest.Creation.After(c.now) || c.policy.maxStoppedAge(d).exceeded(c.age) {

@@ -39,7 +39,7 @@ func (c *guestEvaluation) judge() Guest {
 		}
 	}
 	if c.found == nil {
-		return g.become(GuestUnreadable, Within, "what it has in common is not known")
+		return g.become(GuestUnreadable, Within, "the newest snapshots that its disks have in common are not known")
 	}
 	return g.become(GuestWhole, Within, c.wholeness())
 }
@@ -63,7 +63,7 @@ type guestEvaluation struct {
 	policy *Policy
 	now    time.Time
 	// snapshots is true if each disk of the guest has a managed snapshot. agreed is true if the
-	// newest snapshots of all disks have one time in their names.
+	// names of the newest snapshots of all disks have the same time.
 	snapshots, agreed bool
 	found             *Point
 	age               time.Duration
@@ -115,7 +115,8 @@ func (c *guestEvaluation) holds(v GuestVerdict) (match, bool) {
 	return match{}, false
 }
 
-// because returns a match for the guest whose reason is the verdict on one of its disks.
+// because returns a match that applies to the guest because of the verdict on one of the guest's
+// disks.
 func (c *guestEvaluation) because(d *Result, level limitLevel, reason string) match {
 	c.cause = d.Dataset
 	return match{level: level, reason: d.Dataset + ": " + reason}
@@ -184,13 +185,13 @@ func (c *guestEvaluation) incomplete() (match, bool) {
 	case worst == nil:
 		return match{}, false
 	case worst.expected:
-		return match{level: BeyondCritical, reason: fmt.Sprintf("%s has %s, which expect: names and which is not here%s", worst.node, worst.Dataset, more(len(c.absent)))}, true
+		return match{level: BeyondCritical, reason: fmt.Sprintf("%s has %s, which is not here%s; expect: names the disk", worst.node, worst.Dataset, more(len(c.absent)))}, true
 	}
 	return match{reason: fmt.Sprintf("%s has %s, which is not here%s: send it, or list it under ignore: [%s]; expect: [{vmid: %d}] makes this critical",
 		worst.node, worst.Dataset, more(len(c.absent)), zfs.Base(worst.Dataset), worst.vmid)}, true
 }
 
-// more returns words for the number of disks after the first, "" for a single disk.
+// more returns a text with the number of disks after the first, "" for a single disk.
 func more(all int) string {
 	if all < 2 {
 		return ""
@@ -201,9 +202,9 @@ func more(all int) string {
 	return fmt.Sprintf(", nor are %d others", all-1)
 }
 
-// level returns the limit level of an age for a guest. Of the levels by the limits of the guest's
-// disks, the lowest one counts: if one disk may have old snapshots, the newest snapshots that all
-// disks have in common may be as old.
+// level returns the limit level of an age for a guest. Each disk of the guest has limits of its
+// own, by which the age has a level. The lowest of these levels counts: if one disk may have old
+// snapshots, the newest snapshots that all disks have in common may be as old.
 func (c *guestEvaluation) level(age time.Duration) (limitLevel, Limit) {
 	var least limitLevel
 	var limit Limit

@@ -12,8 +12,8 @@ import (
 // KeptConfig is the part of a guest's configuration that snapwatch uses. The configuration was kept
 // with the guest's snapshots.
 type KeptConfig struct {
-	// Day is the day of the disk's newest snapshot when the guest's configuration was last looked
-	// for.
+	// Day is the day of a snapshot: the disk's newest snapshot at the time when the guest's
+	// configuration was last looked for.
 	Day string `json:"day"`
 	// Sum is the checksum of the guest's configuration, "" if no snapshot keeps a configuration.
 	Sum string `json:"sum,omitempty"`
@@ -103,7 +103,7 @@ func (g *guestDisks) lacking(disks []Result, p *Policy, now time.Time) []absence
 			dataset = v
 		}
 		expected := slices.ContainsFunc(stands, func(d Disk) bool { return p.expects(&d) })
-		absent = append(absent, absence{OwnedDisk: OwnedDisk{Dataset: dataset}, cluster: g.cluster, vmid: g.vmid, node: "its configuration, as it is kept with its snapshots,", expected: expected})
+		absent = append(absent, absence{OwnedDisk: OwnedDisk{Dataset: dataset}, cluster: g.cluster, vmid: g.vmid, node: "the guest's configuration, kept with its snapshots,", expected: expected})
 	}
 	return absent
 }
@@ -114,7 +114,7 @@ func (g *guestDisks) standsFor(volume string) []Disk {
 	return []Disk{{Dataset: volumeName(volume), VMID: g.vmid}, {Dataset: volume, VMID: g.vmid}}
 }
 
-// serves returns the number of disks with this name among those that count for the guest's
+// serves returns the number of disks with the given name among those that count for the guest's
 // verdict.
 func (g *guestDisks) serves(name string) int {
 	n := 0

@@ -12,8 +12,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// configured changes a disk: the guest configuration kept with the disk's snapshots has the given
-// volumes and age.
+// configured returns a function that changes a disk: the guest configuration kept with the disk's
+// snapshots gets the given volumes and age.
 func configured(since time.Duration, volumes ...string) func(*Disk) {
 	return func(d *Disk) {
 		d.Looked = &Looked{Config: &KeptConfig{Day: zfs.DayOf(d.Newest.Name), Sum: "1", Name: "web01", Volumes: volumes, Since: ago(since)}}
@@ -81,7 +81,8 @@ func TestAKeptConfigurationYields(t *testing.T) {
 }
 
 // If no complete answer of an owner still counts, the kept configuration counts in addition to the
-// owner's last answer. A disk that both name is reported as lacking only once.
+// owner's last answer. A disk is reported as lacking only once if the kept configuration and the
+// owner's answer both name the disk.
 func TestAKeptConfigurationStandsInForAnIncompleteAnswer(t *testing.T) {
 	for name, c := range map[string]struct {
 		change  func(*NodeAnswer)

@@ -8,14 +8,16 @@ import (
 )
 
 // outdated reports whether the replica has received a newer snapshot since the node was asked. The
-// answer of the node does not say whether the node has the newer snapshot.
+// answer of the node is about the earlier snapshot, and does not say whether the node has the newer
+// one.
 func (e Evidence) outdated(d Disk) bool {
 	return e.About != nil && d.Newest != nil && e.About.GUID != d.Newest.GUID
 }
 
 // lag returns the time for which the replica has been behind the owner, and words for people. If
-// the owner does not know this time, lag returns the difference between the newest snapshots, which
-// also counts time in which the guest was off.
+// the owner does not know since when the replica has been behind, lag returns the difference
+// between the newest snapshots of owner and replica. The difference also counts time in which the
+// guest was off.
 func (e Evidence) lag(d Disk) (lag time.Duration, words string) {
 	if e.BehindSince.IsZero() {
 		lag = max(0, e.Newest.Creation.Sub(d.Newest.Creation))

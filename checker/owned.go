@@ -122,7 +122,7 @@ func absences(disks []Result, p *Policy, nodes []NodeAnswer, clusters map[string
 	return absent
 }
 
-// answering returns the guests of all nodes that answered the last request. If one of these nodes
+// answering returns the guests of all nodes that answered the last request. If a node that answered
 // has a guest, the older answer of a silent node about this guest is outdated, because the guest
 // moved.
 func answering(nodes []NodeAnswer, p *Policy, clusters map[string]map[string]bool) map[guestKey]bool {
@@ -164,7 +164,7 @@ func (p *Policy) unmet(disks []Result) []Note {
 	for _, s := range p.Expect {
 		here := slices.ContainsFunc(disks, func(d Result) bool { return s.Matches(d.Dataset, d.VMID) && !d.rest(p) })
 		if !here && !strings.Contains(s.Disk, "/") {
-			notes = append(notes, Note{State: Critical, Text: fmt.Sprintf("expect: no disk here is of %s: send it, or take the entry out of the configuration", s), whole: true})
+			notes = append(notes, Note{State: Critical, Text: fmt.Sprintf("expect: no disk here matches %s: send the disk, or take the entry out of the configuration", s), whole: true})
 		}
 	}
 	return notes
@@ -172,7 +172,7 @@ func (p *Policy) unmet(disks []Result) []Note {
 
 // clusterOf returns the cluster of a node. If all disks come from one cluster, the node belongs to
 // this cluster. If disks come from several clusters, the copies whose newest snapshots the node
-// holds show its cluster. While this host has no copy from the node, its cluster is unknown.
+// holds show its cluster. While this host has no copy from the node, the node's cluster is unknown.
 func clusterOf(node string, p *Policy, clusters map[string]map[string]bool) (cluster string, known bool) {
 	switch {
 	case p.OriginOf == nil:
@@ -187,8 +187,8 @@ func clusterOf(node string, p *Policy, clusters map[string]map[string]bool) (clu
 	return "", false
 }
 
-// holdings has the disks on this host: by the owner's dataset of which a disk is the copy, or by
-// the disk's name if this dataset is unknown.
+// holdings has the disks on this host. The key of a disk is the dataset of the owner's disk, or the
+// disk's name if the owner's dataset is unknown.
 type holdings struct {
 	origins map[[2]string]bool // by cluster and dataset on the owner; true if also in names
 	names   map[[2]string]int  // by cluster and name, for disks without a known origin
@@ -230,9 +230,9 @@ func newHoldings(disks []Result, p *Policy) holdings {
 	return h
 }
 
-// rest reports whether the disk does not count as a guest's disk, because the disk is ignored or
-// is a clone that somebody made to try something. If an owner knows the disk as a copy of its own
-// disk, the disk counts nevertheless.
+// rest returns true if the disk does not count as a guest's disk, because the disk is ignored or is
+// a clone that somebody made to try something. If an owner knows the disk as a copy of its own
+// disk, rest returns false.
 func (d *Result) rest(p *Policy) bool {
 	if d.Verdict != Excluded {
 		return false

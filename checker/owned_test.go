@@ -94,8 +94,8 @@ func TestWhatNeedNotBeHere(t *testing.T) {
 	assert.Empty(t, r.Guests, "another guest is asked for")
 }
 
-// A disk that was created while its node's clock was ahead has a creation time in the future. Such
-// a disk does not count as new.
+// A disk that was created while its node's clock was ahead has a creation time in the future. A
+// disk with a creation time in the future does not count as new.
 func TestAnAbsentDiskFromTheFuture(t *testing.T) {
 	for created, absent := range map[time.Duration]int{clockSlack: 0, clockSlack + 1: 1, 365 * day: 1} {
 		p, n := NewPolicy(config.Default()), owning("rpool/data/vm-100-disk-0")
@@ -139,7 +139,7 @@ func TestExpectedAndNotHere(t *testing.T) {
 	r := Assemble([]Pool{{Name: "tank", Disks: []Disk{aDisk("7", zfs.Hourly, minute)}}}, p, now)
 	assert.Equal(t, Critical, r.State())
 	require.Len(t, r.Notes, 1)
-	assert.Contains(t, r.Notes[0].Text, "no disk here is of vmid 100-101")
+	assert.Contains(t, r.Notes[0].Text, "no disk here matches vmid 100-101")
 	assert.Equal(t, len(r.Notes), r.Unmet)
 	assert.Empty(t, Filter{VMIDs: []int{7}}.Apply(r).Notes)
 	r = Assemble([]Pool{{Name: "tank", Disks: []Disk{aDisk("101", zfs.Hourly, minute)}}}, p, now)
@@ -270,9 +270,9 @@ func TestAnAnswerAboutAnEarlierSnapshot(t *testing.T) {
 	}
 }
 
-// A diverged copy still counts as diverged after somebody makes a snapshot on the copy. It no
-// longer does when the node was asked about the new snapshot, or when the copy has the node's
-// newest snapshot.
+// A diverged copy still counts as diverged after somebody makes a snapshot on the copy. The copy no
+// longer counts as diverged when the node was asked about the new snapshot, or when the copy has
+// the node's newest snapshot.
 func TestACopyDivergesUntilItsOwnerIsAskedAgain(t *testing.T) {
 	p := NewPolicy(config.Default())
 	d := aDisk("1", zfs.Hourly, minute)

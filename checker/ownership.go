@@ -33,14 +33,14 @@ func (o *Ownership) UnmarshalText(text []byte) error {
 }
 
 // IsCopy reports whether the configuration names a dataset as received on this host, or names the
-// dataset's origin. Then the VMID in the dataset's name is not that of a guest of this host.
+// dataset's origin. The VMID in the name of a copy is not the VMID of a guest of this host.
 func IsCopy(c config.Config, dataset string) bool {
 	_, origin := c.OriginOf(dataset)
 	return origin != "" || IsReplica(c, dataset)
 }
 
 // IsReplica reports whether the configuration says that this host receives a dataset from
-// elsewhere, whether or not it names the dataset's origin.
+// elsewhere. The configuration need not name the dataset's origin.
 func IsReplica(c config.Config, dataset string) bool {
 	return c.Role == "replica" || zfs.WithinAny(dataset, c.Replicas)
 }
@@ -92,7 +92,7 @@ func (p *Presence) UnmarshalText(text []byte) error {
 	return parseWord(presenceWords, text, p)
 }
 
-// parseWord sets *to to the index of the word text in words.
+// parseWord looks for the word text in words, and stores the index of the word in *to.
 func parseWord[T ~int](words []string, text []byte, to *T) error {
 	at := slices.Index(words, string(text))
 	if at < 0 {

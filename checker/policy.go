@@ -45,8 +45,9 @@ type Policy struct {
 	MaxDataAge time.Duration
 }
 
-// DefaultMaxDataAge is the value of MaxDataAge in check if another process read the facts. The
-// value is two intervals of five minutes, the longest interval at which Prometheus shows no gaps.
+// DefaultMaxDataAge is the value of MaxDataAge in check if another process read the facts.
+// Prometheus shows gaps if the time between two scrapes exceeds five minutes, and DefaultMaxDataAge
+// is twice this time.
 const DefaultMaxDataAge = 10 * time.Minute
 
 // Limit is the age at which a disk begins to alarm, and the configuration entry that sets this

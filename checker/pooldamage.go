@@ -14,8 +14,8 @@ import (
 // report.
 const damageFresh = 3 * time.Hour
 
-// Damage contains the disks of a pool that have permanent errors. A command that root ran found
-// these disks.
+// Damage contains the disks of a pool that have permanent errors. A command that root ran found the
+// disks with permanent errors.
 type Damage struct {
 	zfs.Damage
 	// GUID is the pool's guid, as in [Health].
@@ -35,7 +35,7 @@ type Damage struct {
 	Counted uint64 `json:"counted,omitempty"`
 }
 
-// where names the disks with permanent errors, or says how to find these disks.
+// where returns the names of the disks with permanent errors, or says how to find these disks.
 func (h *Health) where(pool string, now time.Time) string {
 	const unknown = ", disks unknown: needs root (snapwatch health)"
 	d := h.Damage
@@ -72,7 +72,7 @@ func (h *Health) damageOf(dataset string) string {
 	case !damaged:
 		return ""
 	case !h.Damage.Exact:
-		return "permanent errors; which of its snapshots have them ZFS does not tell (zpool upgrade: head_errlog)"
+		return "permanent errors; ZFS does not tell in which snapshots (zpool upgrade: head_errlog)"
 	}
 	var names []string
 	for _, s := range snapshots {

@@ -24,8 +24,9 @@ type Health struct {
 	// the time since when all calls of zpool have failed, zero if unknown.
 	Problem      string    `json:"problem,omitempty"`
 	FailingSince time.Time `json:"failing_since,omitzero"`
-	// LastScrub is the end of the last known scrub, and LastScrubErrors the number of errors that this
-	// scrub could not repair. ZFS forgets both when the next scrub or resilver begins.
+	// LastScrub is the end of the last known scrub, and LastScrubErrors the number of errors that
+	// this scrub could not repair. ZFS forgets the end and the errors of a scrub when the next
+	// scrub or resilver begins.
 	LastScrub       time.Time `json:"last_scrub,omitzero"`
 	LastScrubErrors uint64    `json:"last_scrub_errors,omitempty"`
 	// Damage contains the places of the pool's permanent errors, nil if root has not looked for
@@ -185,8 +186,8 @@ func (h *Health) scrub(pool Pool, p PoolPolicy, now time.Time) (match, bool) {
 	s := h.Scrub
 	do := fmt.Sprintf(": zpool scrub %s", pool.Name)
 	limit := fmt.Sprintf(" (limit %s, limits.max_scrub_age)", text.Age(p.MaxScrubAge))
-	// The time of a scrub that is far in the future is from a wrong clock. Such a time must not
-	// silence the pool until it is reached.
+	// The time of a scrub that is far in the future is from a wrong clock. A scrub time in the
+	// future must not silence the pool until this time is reached.
 	old := func(t time.Time) bool { return p.MaxScrubAge > 0 && !t.IsZero() && now.Sub(t).Abs() > p.MaxScrubAge }
 	when := func(t time.Time) string {
 		if t.After(now) {
@@ -211,7 +212,7 @@ func (h *Health) scrub(pool Pool, p PoolPolicy, now time.Time) (match, bool) {
 	case old(h.Resilver.End):
 		return match{reason: fmt.Sprintf("no scrub is known to have ended since its resilver %s%s%s", when(h.Resilver.End), limit, do)}, true
 	case old(h.Created):
-		return match{reason: fmt.Sprintf("no scrub is known to have ended since it was made %s%s%s", when(h.Created), limit, do)}, true
+		return match{reason: fmt.Sprintf("no scrub is known to have ended since the pool was made %s%s%s", when(h.Created), limit, do)}, true
 	}
 	return match{}, false
 }

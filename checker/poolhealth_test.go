@@ -65,7 +65,7 @@ func TestPoolHealth(t *testing.T) {
 		"paused, begun by such a clock": {healthy(scrubbed(zfs.PoolScan{State: zfs.ScanPaused, Start: ago(-3650 * day)}, ago(5*day))), PoolScrub, Warning,
 			"a scrub is under way that began 3650d in the future by this host's clock (paused)"},
 		"made by such a clock": {healthy(never, func(h *Health) { h.Created = ago(-3650 * day) }), PoolScrub, Warning,
-			"no scrub is known to have ended since it was made 3650d in the future by this host's clock (limit 45d, limits.max_scrub_age): zpool scrub tank"},
+			"no scrub is known to have ended since the pool was made 3650d in the future by this host's clock (limit 45d, limits.max_scrub_age): zpool scrub tank"},
 		"one runs that began nobody knows when, after an old one": {healthy(scrubbed(zfs.PoolScan{State: zfs.ScanRunning}, ago(50*day))), PoolScrub, Warning,
 			"its last scrub ended 50d ago (limit 45d, limits.max_scrub_age): zpool scrub tank"},
 		"one runs that began nobody knows when, after a recent one": {healthy(scrubbed(zfs.PoolScan{State: zfs.ScanRunning}, ago(5*day))), PoolOK, OK, ""},
@@ -76,7 +76,7 @@ func TestPoolHealth(t *testing.T) {
 		"canceled, after an old one":    {healthy(scrubbed(zfs.PoolScan{State: zfs.ScanCanceled, End: ago(day)}, ago(50*day))), PoolScrub, Warning, "its last scrub ended 50d ago (limit 45d, limits.max_scrub_age): zpool scrub tank"},
 		"canceled, after a recent one":  {healthy(scrubbed(zfs.PoolScan{State: zfs.ScanCanceled, End: ago(day)}, ago(5*day))), PoolOK, OK, ""},
 		"never, and new":                {healthy(never, func(h *Health) { h.Created = ago(44 * day) }), PoolOK, OK, ""},
-		"never, and old":                {healthy(never, func(h *Health) { h.Created = ago(46 * day) }), PoolScrub, Warning, "no scrub is known to have ended since it was made 46d ago (limit 45d, limits.max_scrub_age): zpool scrub tank"},
+		"never, and old":                {healthy(never, func(h *Health) { h.Created = ago(46 * day) }), PoolScrub, Warning, "no scrub is known to have ended since the pool was made 46d ago (limit 45d, limits.max_scrub_age): zpool scrub tank"},
 		"only an old resilver is known": {healthy(never, func(h *Health) { h.Resilver.End = ago(46 * day) }), PoolScrub, Warning, "no scrub is known to have ended since its resilver 46d ago (limit 45d, limits.max_scrub_age): zpool scrub tank"},
 		"a resilver hides the scrub":    {healthy(never, func(h *Health) { h.Resilver.End = ago(day) }), PoolOK, OK, ""},
 		"the scrub found errors":        {healthy(func(h *Health) { h.LastScrubErrors = 2 }), PoolScrub, Critical, "the last scrub found 2 errors that ZFS does not list any more: zpool scrub tank"},
@@ -159,7 +159,7 @@ func TestAStateThatNobodyKnowsIsUnknown(t *testing.T) {
 
 func TestWhatZpoolSaysAndNobodyKnowsIsTold(t *testing.T) {
 	r := JudgePool(healthy(func(h *Health) { h.Unknown = []string{"mood: blue"} }), testPolicy(), now)
-	assert.Equal(t, []string{"zpool status says of tank what snapwatch does not know: mood: blue"}, r.Remarks)
+	assert.Equal(t, []string{"zpool status has a line about tank that snapwatch does not know: mood: blue"}, r.Remarks)
 	assert.Equal(t, OK, r.State)
 }
 
@@ -192,7 +192,7 @@ func TestADamagedDiskAndItsGuest(t *testing.T) {
 	assert.Empty(t, pool.Disks[0].Damaged, "what was read is not changed: others share it")
 
 	pool.Health.Damage.Exact = false
-	assert.Contains(t, judged(pool)["vm-100-disk-0"], "CRITICAL damaged: permanent errors; which of its snapshots have them ZFS does not tell")
+	assert.Contains(t, judged(pool)["vm-100-disk-0"], "CRITICAL damaged: permanent errors; ZFS does not tell in which snapshots")
 	pool.Health.DataErrors = 0
 	assert.Contains(t, judged(pool)["vm-100-disk-0"], "OK fresh", "mended since root looked")
 }

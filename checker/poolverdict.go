@@ -44,7 +44,7 @@ var poolTable = [...]PoolRow{
 	{PoolSuspended, "suspended", all(Critical),
 		"I/O of the pool failed, and ZFS waits for the devices; snapwatch sends no commands to the pool"},
 	{PoolUnreadable, "unreadable", [3]State{OK, Unknown, Unknown},
-		"the last scan of the pool failed: alarms when the reading before is too old. Or zpool fails: alarms after 15 minutes, but immediately if the pool was never read or the time of the first failure is not remembered. Or snapwatch does not know the pool's state: alarms immediately"},
+		"the last scan of the pool failed: alarms when the last good reading is too old. Or zpool fails: alarms after 15 minutes, but immediately if the pool was never read or the time of the first failure is not remembered. Or snapwatch does not know the pool's state: alarms immediately"},
 	{PoolMissing, "missing", all(Critical),
 		"the pool is not imported, and no maintenance names it"},
 	{PoolFaulted, "faulted", all(Critical),
@@ -56,7 +56,7 @@ var poolTable = [...]PoolRow{
 	{PoolDegraded, "degraded", all(Warning),
 		"the pool is DEGRADED, or one of its devices is missing"},
 	{PoolScrub, "scrub", [3]State{Warning, Warning, Critical},
-		"no scrub has ended for longer than max_scrub_age (if no scrub is known, the time counts from the last resilver or from the creation of the pool; a time as far in the future counts, too); or a scrub has run for 14 days; or the last finished scrub found errors that ZFS no longer lists, which is critical until a scrub ends without errors"},
+		"no scrub has ended for longer than max_scrub_age (if no scrub is known, the time counts from the last resilver or from the creation of the pool; a time that is further in the future than max_scrub_age counts as too old); or a scrub has run for 14 days; or the last finished scrub found errors that ZFS no longer lists, which is critical until a scrub ends without errors"},
 	{PoolFull, "full", [3]State{OK, Warning, Critical},
 		"the used part of the pool is above fill_warning or fill_critical"},
 	{PoolOK, "ok", all(OK),
@@ -102,8 +102,8 @@ func JudgePool(pool Pool, p Policy, now time.Time) PoolResult {
 		result.Reason = pool.Problem
 		switch {
 		case p.tooOld(pool, now):
-			// Facts from the last good scan count until they are too old. When they are too old,
-			// the disks of the pool are unreadable.
+			// Facts from the last good scan count until they are too old. When these facts are too
+			// old, the disks of the pool are unreadable.
 			add(PoolUnreadable, BeyondWarning, pool.Problem)
 		case !pool.Unfinished:
 			add(PoolUnreadable, Within, pool.Problem)
@@ -120,7 +120,7 @@ func JudgePool(pool Pool, p Policy, now time.Time) PoolResult {
 	if pool.Health != nil && !pool.Missing && !excluded {
 		found = append(found, pool.Health.judge(pool, p.Pools, now)...)
 		for _, line := range pool.Health.Unknown {
-			result.Remarks = append(slices.Clip(result.Remarks), fmt.Sprintf("zpool status says of %s what snapwatch does not know: %s", pool.Name, line))
+			result.Remarks = append(slices.Clip(result.Remarks), fmt.Sprintf("zpool status has a line about %s that snapwatch does not know: %s", pool.Name, line))
 		}
 	}
 	return result.become(found)
@@ -148,8 +148,8 @@ func (r PoolResult) become(found []poolMatch) PoolResult {
 	return r
 }
 
-// Holds reports whether a verdict applies to the pool, and returns the state of this verdict. Several
-// verdicts may apply; PoolOK applies if no other does.
+// Holds reports whether a verdict applies to the pool, and returns the state of this verdict.
+// Several verdicts may apply; PoolOK applies if no other verdict applies.
 func (r PoolResult) Holds(v PoolVerdict) (state State, holds bool) {
 	for _, m := range r.found {
 		if m.verdict == v {

@@ -21,7 +21,7 @@ type Range struct {
 	Inside     bool
 }
 
-// Alerts reports whether a value alarms by this threshold.
+// Alerts reports whether a value alarms when the range r is the threshold.
 func (r Range) Alerts(value float64) bool {
 	in := r.Start <= value && value <= r.End
 	return in == r.Inside

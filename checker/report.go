@@ -21,8 +21,8 @@ type Report struct {
 	// Guests are the guests of the report's disks with their verdicts, the worst first. Guests is
 	// nil before [Report.WithGuests], and if only disks were requested.
 	Guests []Guest
-	// Questions has questions about the guests' disks. The answers make the verdicts on the guests
-	// more exact.
+	// Questions has questions about the guests' disks. Answers to the questions make the verdicts
+	// on the guests more exact.
 	Questions []GuestQuestion
 	// Nodes has, of each node that may own guests, the answer about the node's guests.
 	Nodes []NodeAnswer
@@ -92,8 +92,8 @@ type Note struct {
 	whole bool
 }
 
-// Assemble judges all disks of the pools at the time now. Callers then add the owners' answers
-// with [Report.WithOwners], and after that the guests with [Report.WithGuests].
+// Assemble judges all disks of the pools at the time now. After Assemble, callers add the owners'
+// answers with [Report.WithOwners], and then the guests with [Report.WithGuests].
 func Assemble(pools []Pool, p Policy, now time.Time, notes ...Note) Report {
 	r := Report{Now: now, Notes: notes}
 	all := 0
@@ -202,7 +202,7 @@ func expiredText(m config.Maintenance) string {
 }
 
 // NoDisk reports whether the report must say that no disk was found. NoDisk is false if a filter
-// selects a guest that lacks all its disks, because the guest's verdict says so.
+// selects a guest that lacks all its disks, because the guest's verdict already reports the lack.
 func (r Report) NoDisk() bool {
 	return len(r.Disks) == 0 && (len(r.filter.VMIDs) == 0 || len(r.Guests) == 0)
 }

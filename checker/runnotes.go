@@ -25,8 +25,8 @@ type Runs struct {
 	Limit, Up time.Duration
 }
 
-// Age returns the time since the last good run ended, and whether this time is known. An end of
-// the last good run in the future counts as unknown.
+// Age returns the time since the last good run ended, and whether this time is known. If the last
+// good run ended in the future, the time since its end counts as unknown.
 func (r Runs) Age(now time.Time) (age time.Duration, known bool) {
 	if r.Last == nil {
 		return 0, false
@@ -80,7 +80,7 @@ func RunNotes(snap, prune Runs, now time.Time) []Note {
 		add(Warning, "about disks without snapshots", strings.Join(kinds, ", "), "no snapshot covers disks of running guests (%s): snapwatch snap --dry-run -v names them", strings.Join(lacking, ", "))
 	}
 	if last.Locked > 0 {
-		add(Warning, "about locked guests", "", "%s locked for long, and nothing of them is rotated: snapwatch snap --dry-run -v names them", text.Count(last.Locked, "guest"))
+		add(Warning, "about locked guests", "", "%s locked for long, so no snapshot of a locked guest is rotated: snapwatch snap --dry-run -v names the guests", text.Count(last.Locked, "guest"))
 	}
 	for _, pool := range slices.Sorted(maps.Keys(last.Rooms)) {
 		if short := last.Rooms[pool].Short; short != "" { // the pool's own verdict says whether the pool is full

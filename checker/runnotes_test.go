@@ -48,7 +48,7 @@ func TestRunNotes(t *testing.T) {
 		"what it says of guests": {unprotected, Runs{}, []string{
 			"CRITICAL: 2 guests may be frozen still (100, 105): snapwatch snap thaws them, or says how",
 			"WARNING: no snapshot covers disks of running guests (1 storage, 1 failed): snapwatch snap --dry-run -v names them",
-			"WARNING: 2 guests locked for long, and nothing of them is rotated: snapwatch snap --dry-run -v names them",
+			"WARNING: 2 guests locked for long, so no snapshot of a locked guest is rotated: snapwatch snap --dry-run -v names the guests",
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

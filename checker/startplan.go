@@ -10,7 +10,7 @@ import (
 )
 
 // StartNames returns the datasets of a pool below which the guest's clones may be made, the first
-// choice first. These names are never those of another guest's clones: a VMID is greater than the
+// choice first. The names are never those of another guest's clones: a VMID is greater than the
 // numbers at the end of the names.
 func (g Guest) StartNames(pool string) []string {
 	name := fmt.Sprintf("start-%d", g.VMID)
@@ -41,7 +41,7 @@ func (e *GuestExplanation) plan(r Report, v Volumes) {
 	for _, pool := range e.pools() {
 		switch first := e.StartNames(pool)[0]; {
 		case exists(first, r, v):
-			e.Words = append(e.Words, fmt.Sprintf("%s exists already: the guest may have been started from it. The commands leave it as it is.", first))
+			e.Words = append(e.Words, fmt.Sprintf("%s exists already: the guest may have been started from this dataset. The commands leave the dataset as it is.", first))
 		case !known(pool, v):
 			e.Words = append(e.Words, fmt.Sprintf("Whether %s exists is not known: if zfs create fails, type none of the other commands.", first))
 		}
@@ -50,7 +50,7 @@ func (e *GuestExplanation) plan(r Report, v Volumes) {
 		// two storages may each have a disk with the same name
 		names := slices.DeleteFunc(e.StartNames(zfs.Pool(d.Dataset)), func(name string) bool { return exists(name, r, v) || made[path.Join(name, d.Name())] })
 		if len(names) == 0 {
-			e.Words = append(e.Words, "There are no commands: all names for its dataset are taken; destroy what is not in use any more.")
+			e.Words = append(e.Words, "There are no commands: all names for the dataset of the clones are taken; destroy those datasets that are not in use any more.")
 			return
 		}
 		parent := names[0]

@@ -11,7 +11,7 @@ import (
 )
 
 // startPlan explains guest 100 of a cluster. The guest's only disk is in the pool tank. The
-// argument beside has further disks of the report.
+// argument beside has the disks that the report contains besides the guest's disk.
 func startPlan(cluster string, v Volumes, beside ...Disk) GuestExplanation {
 	p := NewPolicy(config.Default())
 	r := Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: append(beside, part(first, zfs.Hourly, minute))}}, p, now).WithGuests(p)
@@ -38,7 +38,7 @@ func TestTheClonesHaveADatasetOfTheirOwn(t *testing.T) {
 		words string // "" for none about it
 	}{
 		"nothing is there":            {startPlan("", here()), "tank/start-100", ""},
-		"the dataset is there":        {startPlan("", here("tank/start-100")), "tank/start-100-2", "tank/start-100 exists already: the guest may have been started from it."},
+		"the dataset is there":        {startPlan("", here("tank/start-100")), "tank/start-100-2", "tank/start-100 exists already: the guest may have been started from this dataset."},
 		"two are":                     {startPlan("", here("tank/start-100", "tank/start-100-2")), "tank/start-100-3", "tank/start-100 exists already"},
 		"all are":                     {startPlan("", here(all...)), "", "There are no commands: "},
 		"a clone is there":            {startPlan("", here(), clone), "tank/start-100-2", "tank/start-100 exists already"},

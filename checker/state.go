@@ -36,9 +36,9 @@ func (s State) Colour() string {
 	return "purple"
 }
 
-// severity orders the states for [Worst]. The Monitoring Plugins guidelines define no order of
-// the states. Here Critical is worse than Unknown, because a known disaster is more urgent, and
-// Unknown is worse than Warning.
+// severity orders the states for [Worst]. The Monitoring Plugins guidelines define no order of the
+// states. For snapwatch, Critical is worse than Unknown, because a known disaster is more urgent,
+// and Unknown is worse than Warning.
 func (s State) severity() int {
 	switch s {
 	case OK:

@@ -51,7 +51,7 @@ func notesText(state checker.State, r checker.Report) string {
 	} else if r.NoDisk() {
 		words = append(words, "no disk found")
 	} else if len(words) == 0 {
-		words = append(words, fmt.Sprintf("no more than the other services say (pools: %d, disks: %d)", len(r.Pools), len(r.Disks)))
+		words = append(words, fmt.Sprintf("no fault beyond those of the other services (pools: %d, disks: %d)", len(r.Pools), len(r.Disks)))
 	}
 	return state.String() + ": " + strings.Join(words, ", ")
 }

@@ -9,12 +9,13 @@ import (
 type column struct {
 	head  string
 	cells []string
-	// from is the width of the narrowest terminal in which the column is printed, in characters.
+	// The field from is the width, in characters, of the narrowest terminal in which the column is
+	// printed.
 	from int
 }
 
-// leastNews is the least width, in characters, for printing a row's news next to the row. With
-// less width the news has its own lines.
+// leastNews is the least width, in characters, for printing the news of a row, its last cell, next
+// to the row. If there is less width, the news is printed below the row, on lines of its own.
 const leastNews = 30
 
 // grid prints rows whose first two cells are coloured. The news of a row is its last cell, and is
@@ -74,7 +75,8 @@ func (t Table) grid(b *strings.Builder, columns []column, colours, news []string
 	}
 }
 
-// coloured prints a line whose first part is coloured. The line is cut at the terminal's width.
+// coloured prints a line whose first part is coloured. coloured cuts the line at the terminal's
+// width.
 func (t Table) coloured(b *strings.Builder, colour, first, rest string) {
 	if t.Width > 0 {
 		first = cut(first, t.Width)
@@ -133,8 +135,8 @@ func (t Table) wrapped(text string, column int) []string {
 	return wrap(text, t.Width-column)
 }
 
-// wrap breaks text at blanks into lines of at most width characters, and a longer word at the end
-// of the line. Only the first line is indented.
+// wrap breaks text at blanks into lines of at most width characters. A word that is longer than a
+// line is broken at the end of the line. The text's indentation remains only in the first line.
 func wrap(text string, width int) []string {
 	width = max(width, 8)
 	line := []rune(strings.TrimRight(text, " "))

@@ -53,11 +53,11 @@ func GuestExplanation(w io.Writer, t Table, e checker.GuestExplanation, now time
 		}
 	}
 	if e.Config != "" {
-		plan("its configuration at that time, if snap keeps it:", []string{e.Config})
+		plan("the guest's configuration at that time, if snap keeps it:", []string{e.Config})
 	}
-	plan("its key first, as root; zfs asks for it:", e.Unlock)
-	plan("to start it here, as root; its disks stay as they are:", e.Start)
-	plan("to take that away again, with all that it wrote here:", e.Back)
+	plan("the encryption key first, as root; zfs asks for the key:", e.Unlock)
+	plan("to start the guest here, as root; its disks stay as they are:", e.Start)
+	plan("to remove the clones again, with all that the guest wrote to them:", e.Back)
 	_, err := io.WriteString(w, b.String())
 	return err
 }

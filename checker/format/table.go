@@ -16,8 +16,8 @@ import (
 type Table struct {
 	// Colour is true if the output is a terminal that shows colours.
 	Colour bool
-	// Width is the width of the terminal in characters. With 0 the width is unknown: no line is
-	// wrapped, and no column is left out.
+	// Width is the width of the terminal in characters. Width 0 means that the width is unknown: no
+	// line is wrapped, and no column is left out.
 	Width int
 	// Disks is true if the table must have a line for each disk.
 	Disks bool

@@ -204,7 +204,7 @@ func TestACanceledScrubIsNoScrub(t *testing.T) {
 	h := clocked(zfstest.New(t, w), &clock).Health(t.Context(), HealthFile{}, "tank", nil)
 	r := judged(h, clock)
 	assert.Equal(t, checker.PoolScrub, r.Verdict)
-	assert.Contains(t, r.Reason, "no scrub is known to have ended since it was made 3178d5h ago")
+	assert.Contains(t, r.Reason, "no scrub is known to have ended since the pool was made 3178d5h ago")
 }
 
 func TestErrorsOfAScrubStandUntilOneEndsWell(t *testing.T) {

@@ -331,7 +331,7 @@ func TestCheckTakesLabelsOfItsOwnGuestsAlone(t *testing.T) {
 	status, first = s.check("--owners", owner.URL, "-vv")
 	assert.Equal(t, 0, status)
 	assert.Contains(t, first, "1 excluded")
-	assert.Contains(t, s.out.String(), "takes no snapshots of it: label:nosnap=on")
+	assert.Contains(t, s.out.String(), "takes no snapshots of the disk: label:nosnap=on")
 }
 
 // On a host without Proxmox, check treats a clone as made for a trial, because no guest can use it
@@ -364,7 +364,7 @@ func TestExplainKnowsItsOwn(t *testing.T) {
 	assert.Contains(t, s.out.String(), "snapwatch snap --dry-run -v")
 	assert.NotContains(t, s.out.String(), "--owners")
 	require.Equal(t, 0, s.look("explain", "100"))
-	assert.Contains(t, s.out.String(), "Guest 100 is this host's own. What its disks held at 2026-03-29 05:00:00, 7h ago, can be brought up beside them.")
+	assert.Contains(t, s.out.String(), "Guest 100 is this host's own. Its disks can be cloned as of 2026-03-29 05:00:00, 7h ago.")
 	assert.NotContains(t, s.out.String(), "--owners")
 	config := s.fake.Path("replica.yaml")
 	require.NoError(t, os.WriteFile(config, []byte("replicas: [tank]\n"), 0o600))

@@ -148,7 +148,7 @@ func TestExplainGuest(t *testing.T) {
 	for _, text := range []string{
 		"OK whole  guest 100\n",
 		"Guest 100 can be started here as of 2026-03-29 11:00:00, 1h ago: all 2 disks that it has here have a snapshot of that time.",
-		"What it has written since is not known: no owner was asked",
+		"What the guest has written since is not known: no owner was asked",
 		"\n  encryption     none here\n  room           tank has 20.0G free; ",
 		"\n  pool           tank is ok, ZFS calls it ONLINE, 25% of it is taken",
 		"    zfs create tank/start-100\n    zfs clone tank/vm-100-disk-0@autosnap_2026-03-29_11:00:00_hourly tank/start-100/vm-100-disk-0\n" +

@@ -105,7 +105,7 @@ func TestGuestTorn(t *testing.T) {
 	explained := w.run(w.c, "explain", "100")
 	require.Zero(t, explained.Code, explained.Stderr)
 	assert.Contains(t, explained.Stdout, "Guest 100 can be started here as of "+strings.Replace(g.Point, "_", " ", 1))
-	assert.Contains(t, explained.Stdout, "Nobody can read it without the key of td/enc, which is not loaded here.")
+	assert.Contains(t, explained.Stdout, "Nobody can read the guest's data without the key of td/enc, which is not loaded here.")
 	assert.Regexp(t, `room +tc has [0-9.]+[KMG] free; a clone takes only what is written to it, at most [0-9.]+[KMG]: `, explained.Stdout)
 	var start, back []string
 	for line := range strings.Lines(explained.Stdout) {

@@ -206,7 +206,7 @@ func (w *world) saysWhichSnapshot(reason, damaged string) {
 	if strings.TrimSpace(feature.Stdout) == "active" {
 		assert.Equal(w.t, "permanent errors in @"+damaged, reason)
 	} else {
-		assert.Contains(w.t, reason, "which of its snapshots have them ZFS does not tell")
+		assert.Contains(w.t, reason, "ZFS does not tell in which snapshots")
 	}
 }
 
@@ -268,7 +268,7 @@ func (w *world) waitForAScrub() {
 	pools, _ := w.pools()
 	assert.Equal(w.t, []string{"scrub", "WARNING"}, []string{pools["tc"].Verdict, pools["tc"].State})
 	assert.Contains(w.t, pools["tc"].Reason, "its last scrub ended 50d ago (limit 45d, limits.max_scrub_age): zpool scrub tc")
-	assert.Contains(w.t, pools["tm"].Reason, "no scrub is known to have ended since it was made 50d ago")
+	assert.Contains(w.t, pools["tm"].Reason, "no scrub is known to have ended since the pool was made 50d ago")
 	w.pipe("zpool scrub -w tc")
 	pools, _ = w.pools()
 	assert.Equal(w.t, "ok", pools["tc"].Verdict)
