@@ -152,9 +152,9 @@ func (m *memory) learn(pools []checker.Pool, now time.Time) {
 	m.own, m.changed = own, m.changed || changed
 }
 
-// hear adds to this user's inventory the disks that other nodes reported of their own guests. hear
-// saves the inventory if saving takes at most the time in left. hear returns, by node, the disks
-// that the node reported at earlier checks.
+// hear adds to this user's inventory the disks that other nodes reported of their own guests, and
+// saves the inventory. The argument left is the longest time for which hear waits for saving. hear
+// returns, by node, the disks that the node reported at earlier checks.
 func (m *memory) hear(nodes []checker.NodeAnswer, left time.Duration) []checker.NodeAnswer {
 	m.heard = nodes
 	var changed bool
@@ -165,7 +165,8 @@ func (m *memory) hear(nodes []checker.NodeAnswer, left time.Duration) []checker.
 	return m.own.Former(nodes)
 }
 
-// save writes the cache and the inventory to their files if writing takes at most the time in left.
+// save writes the cache and the inventory to their files. The argument left is the longest time for
+// which save waits.
 func (m *memory) save(left time.Duration) error {
 	switch {
 	case m.cachePath == "":
@@ -188,8 +189,8 @@ func (m *memory) save(left time.Duration) error {
 }
 
 // merge adds the results of this check to the present cache and inventory, which other checks of
-// the user may have written since this check began. A lock makes sure that at most one check merges
-// at a time.
+// the user may have written since this check began. A lock makes sure that only one check at a time
+// merges its results.
 func (m *memory) merge(ctx context.Context) error {
 	if err := os.MkdirAll(filepath.Dir(m.cachePath), 0o700); err != nil {
 		return err
@@ -219,9 +220,9 @@ func (m *memory) merge(ctx context.Context) error {
 	return err
 }
 
-// keep saves the disks that a check has read. If saving fails, the notes name the consequences.
-// Without an exporter, check does not report a disk that disappears. The next check cannot continue
-// a scan that ran out of time.
+// keep saves the disks that a check has read. If keep cannot save the disks, the notes name the
+// consequences. Without an exporter, check does not report a disk that disappears. The next check
+// cannot continue a scan that ran out of time.
 func (m *memory) keep(left time.Duration, timeUp bool) (kept bool, notes []checker.Note) {
 	if m.anothers != nil {
 		return false, nil

@@ -15,7 +15,7 @@ import (
 )
 
 // TestChecksKeepWhatOthersLearnt: two checks of one user start together, for two different pools.
-// The check that saves the cache last keeps the disks and the pending receives that the first check
+// The check that saves the cache last keeps the disks and the pending receives that the other check
 // saved.
 func TestChecksKeepWhatOthersLearnt(t *testing.T) {
 	pending := vm(100, "stopped", 48*time.Hour)
@@ -59,7 +59,7 @@ func TestChecksKeepWhatOthersLearnt(t *testing.T) {
 	assert.Len(t, begin().own.Disks, 2)
 }
 
-// Checks of another user could not read a cache file that root has written. So if root types the
+// Checks of another user could not read a cache file that root has written. If root types the
 // command of another user's cron line, check does not write the user's cache file, and reports no
 // fault.
 func TestRootLeavesAnothersCacheAlone(t *testing.T) {

@@ -26,8 +26,8 @@ type changesFile struct {
 
 const changesVersion = 1
 
-// changesPath returns the path of the changesFile. The file is next to the cache, and each set of
-// flags has a file of its own.
+// changesPath returns the path of the changesFile. The changesFile is next to the cache, and each
+// set of flags has a changesFile of its own.
 func (c *checkCmd) changesPath() (string, error) {
 	cache := cachePath(c.Cache)
 	if cache == "" {
@@ -53,10 +53,11 @@ type telling struct {
 	told  checker.Told
 }
 
-// changes returns lines for each change since the last check with the same flags. If no verdict
-// changed, changes returns no line, and saves the new record of printed changes. If there are lines
-// to print, changes saves the old record again, to prove that saving works, and [checkCmd.saveTold]
-// saves the new record after printing. The error is the reason why the record could not be saved.
+// changes returns the lines to print about each change since the last check with the same flags. If
+// no verdict changed, changes returns no line, and saves the new record of printed changes. If
+// there are lines to print, changes saves the old record again, to prove that saving works, and
+// [checkCmd.saveTold] saves the new record after printing. The error is the reason why changes
+// could not save the record.
 func (c *checkCmd) changes(r checker.Report) (telling, error) {
 	path, err := c.changesPath()
 	if err != nil {
@@ -113,8 +114,9 @@ func (c *checkCmd) saveTold(told checker.Told) error {
 	return saveTold(path, told)
 }
 
-// inTime returns the result of the function work. If work takes longer than the time in left,
-// inTime returns an error. inTime waits for at least a tenth of a second.
+// inTime calls the function work, and returns the result of work. The argument left is the longest
+// time that work may take: after this time, but not before a tenth of a second, inTime returns an
+// error.
 func inTime[T any](left time.Duration, work func() (T, error)) (T, error) {
 	const least = 100 * time.Millisecond
 	type answer struct {
@@ -160,7 +162,7 @@ func (c *checkCmd) printChanges(w io.Writer, r checker.Report, left func() time.
 	}
 	_, err = inTime(left(), func() (struct{}, error) { return struct{}{}, c.saveTold(t.told) })
 	if err != nil {
-		_, err = fmt.Fprintf(w, "the record of printed changes could not be saved, so the next check prints these again: %v\n", err)
+		_, err = fmt.Fprintf(w, "the record of printed changes could not be saved, so the next check prints these changes again: %v\n", err)
 	}
 	return err
 }

@@ -82,8 +82,8 @@ func TestChangesAreThoseOfOneQuestion(t *testing.T) {
 	}
 }
 
-// If check --changes itself begins to fail, it prints the failure once. When it works again, it
-// prints that once.
+// If check --changes itself begins to fail, it prints the failure once. When the check works again,
+// check --changes prints the end of the failure once.
 func TestChangesOfTheCheckItself(t *testing.T) {
 	s := newSite(t, vm(100, "hourly", time.Hour))
 	require.NoError(t, os.WriteFile(s.ConfigPath, []byte("limit: {}\n"), 0o600))
@@ -100,7 +100,7 @@ func TestChangesOfTheCheckItself(t *testing.T) {
 }
 
 // If check --changes cannot save the changes that it has printed, each call prints all present
-// problems and the reason.
+// problems, and says why saving failed.
 func TestChangesThatCannotBeKept(t *testing.T) {
 	stale := vm(100, "hourly", 7*time.Hour)
 	s := newSite(t, stale)

@@ -29,7 +29,7 @@ type checkCmd struct {
 	Perfdata string  `enum:"summary,disks" default:"summary" help:"The performance data: summary, or disks, which adds each disk's age."`
 	Quiet    bool    `short:"q" help:"Print nothing while all is well."`
 	Changes  bool    `help:"For cron's mail: print only what began, got worse or better, or ended since this user's last check that asked the same."`
-	Remind   seconds `default:"1d" placeholder:"TIME" help:"With --changes: print again what is still wrong when nothing was printed for this long (default ${default})."`
+	Remind   seconds `default:"1d" placeholder:"TIME" help:"With --changes: print the faults that still exist when nothing was printed for this time (default ${default})."`
 	Verbose  int     `short:"v" type:"counter" help:"Say more: the disks that are not well, with the reason; all disks (-vv); the commands run (-vvv)."`
 }
 
@@ -75,9 +75,9 @@ func (c *checkCmd) Run(env *environment) error {
 	return err
 }
 
-// whole reports whether the check covers all disks, with the limits of the configuration. If a
-// check covers only some disks, or has limits from the command line, it can be OK although a disk
-// has a fault, so such a check sends no pings.
+// whole reports whether the check covers all disks, and uses only the limits in the configuration.
+// If a check covers only some disks, or has limits from the command line, it can be OK although a
+// disk has a fault, so such a check sends no pings.
 func (c *checkCmd) whole() bool {
 	q := query{filterFlags: c.filterFlags}
 	return q.filter().None() && len(c.Guest) == 0 && c.Warning == nil && c.Critical == nil
@@ -129,7 +129,7 @@ func (c *checkCmd) guarded(env *environment, pings *atomic.Pointer[[]config.Ping
 }
 
 // print prints the report of check, unless --quiet or --changes suppress it. Reading and writing
-// the record of printed changes takes at most the time in left.
+// the record of printed changes takes at most the time that the function left returns.
 func (c *checkCmd) print(w io.Writer, r checker.Report, left func() time.Duration) error {
 	switch {
 	case c.Changes:

@@ -142,7 +142,7 @@ func TestCheckAnswersInTimeWhileZFSHangs(t *testing.T) {
 }
 
 // If a check runs out of time, it saves the lists of snapshots that it has read by then, for the
-// next check. If the check cannot save these lists, it reports the reason.
+// next check. If the check cannot save the lists of snapshots, it reports the reason.
 func TestCheckWhoseTimeIsUpKeepsWhatItFound(t *testing.T) {
 	foreign := func(id int) zfstest.Dataset {
 		d := vm(id, "hourly", time.Hour)
@@ -244,7 +244,7 @@ func TestCheckMissesWhatTheExporterHasSeen(t *testing.T) {
 	assert.Equal(t, 0, status)
 	s.out.Reset()
 	require.Equal(t, 0, execute([]string{"forget", "tank/vm-200-disk-0", "--state-dir", filepath.Dir(s.seen)}, s.environment))
-	assert.Contains(t, s.out.String(), "tank/vm-200-disk-0: no exporter remembers it")
+	assert.Contains(t, s.out.String(), "tank/vm-200-disk-0: no exporter remembers this dataset")
 	assert.Equal(t, 1, execute([]string{"forget", "tank/vm-200-disk-0", "tank/vm-20-disk-0", "--state-dir", filepath.Dir(s.seen)}, s.environment))
 	assert.Contains(t, s.errors.String(), "the exporter here never saw tank/vm-20-disk-0: is this the full name?")
 	assert.Equal(t, 2, execute([]string{"forget", "tank@x", "--state-dir", filepath.Dir(s.seen)}, s.environment))
@@ -284,7 +284,7 @@ func (s *site) set(disks ...zfstest.Dataset) {
 }
 
 // On a host without an exporter, check itself remembers the disks that it saw. If check cannot save
-// them, it warns that no program remembers the disks.
+// the disks, it warns that no program remembers the disks.
 func TestCheckRemembersTheDisksItSaw(t *testing.T) {
 	one, other := vm(100, "hourly", time.Hour), vm(101, "hourly", time.Hour)
 	s := newSite(t, one, other)
@@ -302,7 +302,7 @@ func TestCheckRemembersTheDisksItSaw(t *testing.T) {
 	assert.Equal(t, 0, status)
 	now = noon.Add(time.Minute)
 	require.Equal(t, 0, execute([]string{"forget", "tank/vm-101-disk-0", "--state-dir", filepath.Dir(s.seen)}, s.environment))
-	assert.Contains(t, s.out.String(), "tank/vm-101-disk-0: no exporter remembers it; a check that remembers it forgets it at its next run")
+	assert.Contains(t, s.out.String(), "tank/vm-101-disk-0: no exporter remembers this dataset; a check that remembers the dataset forgets it at the next run")
 	now = noon.Add(2 * time.Minute)
 	status, first = s.check()
 	assert.Equal(t, 0, status, first)
@@ -384,7 +384,7 @@ func TestCheckKnowsAPoolByItsGUID(t *testing.T) {
 	memory, err := os.ReadFile(s.fake.Path("cache/snapwatch/newest.seen.json"))
 	require.NoError(t, err)
 	for _, name := range []string{"drei", "third", "drei"} {
-		// The inventory of an exporter that was not scraped after the rename.
+		// This file is the inventory of an exporter that was not scraped after the rename.
 		require.NoError(t, os.WriteFile(s.seen, memory, 0o600))
 		be(name, "7")
 		status, first = s.check()

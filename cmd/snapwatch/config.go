@@ -57,12 +57,12 @@ func showDisk(env *environment, cfg config.Config, dataset string) error {
 	keep, rule := cfg.KeepFor(dataset, vmid, cfg.Keep)
 	words := keep.String()
 	if keep == nil {
-		words = "what snap is told on its command line"
+		words = "the retention on the command line of snap"
 	}
 	fmt.Fprintf(env.Stdout, "disk      %s (guest %d)\n", dataset, vmid)
 	fmt.Fprintf(env.Stdout, "keep      %s (%s)\n", words, rule)
 	if why := cfg.IgnoredFor(dataset, vmid); why != "" {
-		fmt.Fprintf(env.Stdout, "snap      leaves it alone: %s\n", why)
+		fmt.Fprintf(env.Stdout, "snap      leaves the disk alone: %s\n", why)
 	}
 	if g, ok := cfg.GroupOf(vmid); ok {
 		fmt.Fprintf(env.Stdout, "group     %s\n", g.Name)

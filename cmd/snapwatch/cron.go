@@ -16,13 +16,13 @@ import (
 
 // cronCmd is `snapwatch cron`.
 type cronCmd struct {
-	Install cronInstallCmd `cmd:"" help:"Run snap every 15 minutes with these words, or prune every hour."`
+	Install cronInstallCmd `cmd:"" help:"Run snap every 15 minutes with the given arguments, or prune every hour."`
 	Remove  cronRemoveCmd  `cmd:"" help:"Stop running snap, or prune, from cron."`
 	Status  cronStatusCmd  `cmd:"" help:"Show the lines that run snap or prune, wherever they stand, and why cron never runs one."`
 }
 
 type cronInstallCmd struct {
-	Keep   []string `arg:"" optional:"" name:"retention" help:"What to keep, as for snap. Default: keep in the configuration."`
+	Keep   []string `arg:"" optional:"" name:"retention" help:"The retention, as for snap. Default: the key keep in the configuration."`
 	Config string   `placeholder:"FILE" help:"Read this configuration."`
 	Prune  bool     `help:"Register prune, on a host with copies, instead of snap."`
 }
@@ -166,8 +166,7 @@ var (
 	}
 )
 
-// of returns the part of a parsed command line that belongs to the cron job: the command snap or
-// the command prune.
+// of returns, from a parsed command line, the command of the cron job: snap or prune.
 func (j cronJob) of(cli *grammar) regularCmd {
 	if j == pruneJob {
 		return &cli.Prune
@@ -187,8 +186,8 @@ var cronSearch = crontab.Search{
 	Job: jobOf,
 }
 
-// jobOf returns the job, snap or prune, that the command-line arguments run. For all other commands
-// jobOf returns "". problem is the reason why the arguments cannot be parsed.
+// jobOf returns the job, snap or prune, that the command-line arguments run. For another command,
+// or for a dry run, jobOf returns "". The result problem says why the arguments cannot be parsed.
 func jobOf(args []string) (job, problem string) {
 	args = withCommand(args)
 	if len(args) == 0 || args[0] != snapJob.word && args[0] != pruneJob.word {
@@ -208,8 +207,8 @@ func jobOf(args []string) (job, problem string) {
 func registered(env *environment) bool { return timerEnabled(env) || snapJob.registered(env) }
 
 // snapPeriod returns the longest time between two starts of snap by cron, 0 if it is unknown. If
-// the systemd timer starts snap, this time is unknown, because snapwatch does not read the timer's
-// unit.
+// the systemd timer starts snap, the longest time is unknown, because snapwatch does not read the
+// timer's unit.
 func snapPeriod(env *environment) time.Duration {
 	if timerEnabled(env) {
 		return 0
@@ -229,7 +228,7 @@ func (j cronJob) running(env *environment) []crontab.Entry {
 
 // period returns the longest time between two starts of the job by cron, 0 if it is unknown.
 func (j cronJob) period(env *environment) time.Duration {
-	// Each crontab line runs the whole job, so the shortest period counts.
+	// Each crontab line runs the whole job, so the line that runs the job most often counts.
 	var shortest time.Duration
 	for _, line := range j.running(env) {
 		if p := line.Period(); p > 0 && (shortest == 0 || p < shortest) {
@@ -257,7 +256,7 @@ func pointOutTwice(env *environment) {
 // replaces. snapwatch itself never edits a crontab that a person wrote.
 func pointOutOld(env *environment) {
 	for _, line := range oldCronLines(env) {
-		fmt.Fprintf(env.Stdout, "cron still runs pve-zfs-snap; remove that line from %s: %s\n", line.File, line.Line)
+		fmt.Fprintf(env.Stdout, "cron still runs pve-zfs-snap; remove this line from %s: %s\n", line.File, line.Line)
 	}
 }
 

@@ -83,8 +83,8 @@ func insecure(path string, system bool) string {
 	return ""
 }
 
-// owned reports whether root or this user owns a file. On a host, this user is root. In tests, this
-// user is a different user.
+// owned reports whether a file belongs to root or to the user of this process. On a host, the user
+// of this process is root; in tests, it is another user.
 func owned(info fs.FileInfo) bool {
 	stat, known := info.Sys().(*syscall.Stat_t)
 	return !known || stat.Uid == 0 || int(stat.Uid) == os.Geteuid()
@@ -99,9 +99,9 @@ func (j cronJob) lines(env *environment) ([]crontab.Entry, error) {
 	}), err
 }
 
-// isOld reports whether a crontab line starts pve-zfs-snap, the program that snapwatch replaces:
-// the line names pve-zfs-snap, snapwatch cannot parse its arguments, and the file is not the
-// snapwatch program.
+// isOld reports whether a crontab line starts pve-zfs-snap, the program that snapwatch replaces.
+// The name of the line's program begins with pve-zfs-snap, its first argument is neither snap nor
+// prune, and its file is not the snapwatch program.
 func isOld(line crontab.Entry) bool {
 	if !strings.HasPrefix(filepath.Base(line.Program), oldProgram) {
 		return false
@@ -118,7 +118,8 @@ func isOld(line crontab.Entry) bool {
 	return err != nil || itsErr != nil || !os.SameFile(mine, its)
 }
 
-// shown returns crontab lines as text for a person. A line that does not work has the reason.
+// shown returns crontab lines as text for a person. If cron never runs a line regularly, the text
+// has the reason.
 func shown(lines []crontab.Entry) string {
 	var all []string
 	for _, line := range lines {

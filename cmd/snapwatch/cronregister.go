@@ -112,8 +112,8 @@ func (j cronJob) registerTyped(env *environment, typed regularCmd) error {
 }
 
 // trusted returns an error if cron must not run a program as root, because a user other than root
-// could replace the program. In a directory with the sticky bit, such as /tmp, such a user could do
-// so after the directory was emptied.
+// could replace the program. In a directory with the sticky bit, such as /tmp, another user could
+// replace the program after the directory was emptied.
 func trusted(program string) error {
 	const instead = "or install snapwatch where only root may write, such as /usr/local/sbin"
 	if err := files.OnlyRoots(program); err != nil {

@@ -15,8 +15,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// diskSearch has the functions with which doctor lists a host's disks, and decides which of the
-// disks were received.
+// diskSearch has two functions of doctor: one lists a host's disks, and the other decides whether a
+// disk was received.
 type diskSearch struct {
 	list     func(ctx context.Context, roots ...string) ([]zfs.Dataset, error)
 	received func(zfs.Dataset) bool
@@ -113,9 +113,9 @@ func rootsIn(roots []string, pool string) []string {
 // clocks are set back.
 var autumnName = regexp.MustCompile(`^autosnap_[0-9-]+_[0-9:]+dst_[a-z]+$`)
 
-// readDisks returns the disks below the roots. The result lists is true if this ZFS does not have
-// the property prevsnap, so that the newest snapshot of a disk is found only in a list of all its
-// snapshots.
+// readDisks returns the disks below the roots. The boolean result lists is true if this ZFS does
+// not have the property prevsnap, so that the newest snapshot of a disk is found only in a list of
+// all its snapshots.
 func readDisks(ctx context.Context, roots []string, search diskSearch) (disks []doctor.Disk, lists bool, err error) {
 	if len(roots) == 0 {
 		return nil, false, nil

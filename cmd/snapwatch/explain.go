@@ -20,7 +20,7 @@ type explainCmd struct {
 	sourceFlags
 
 	Timeout seconds `short:"t" default:"30s" placeholder:"TIME" help:"Wait for zfs and the other sites no longer than this (default ${default})."`
-	Format  string  `enum:"text,json" default:"text" help:"What to print: text, or json as check prints it, with what is explained of each guest."`
+	Format  string  `enum:"text,json" default:"text" help:"What to print: text, or json like that of check, with the explanation of each guest."`
 }
 
 // Help returns the long help text of `snapwatch explain`.
@@ -126,7 +126,7 @@ func (c *explainCmd) volumes(ctx context.Context, env *environment, guests []che
 	if c.From != "" {
 		unknown := checker.Volumes{Problems: map[string]string{}}
 		for _, d := range datasets {
-			unknown.Problems[zfs.Pool(d)] = "an exporter does not tell it; ask there without --from"
+			unknown.Problems[zfs.Pool(d)] = "an exporter does not report it; on the exporter's host, run explain without --from"
 		}
 		return unknown
 	}

@@ -27,11 +27,12 @@ import (
 	"snapwatch/internal/report"
 )
 
-// exporterCmd is `snapwatch exporter`. Its flags have the usual names of Prometheus exporters.
+// exporterCmd is `snapwatch exporter`. The flags of the command have the names that are usual for
+// Prometheus exporters.
 type exporterCmd struct {
 	Listen        []string `name:"web.listen-address" default:":10191" placeholder:"ADDRESS" help:"Listen on this address; may be repeated (default ${default})."`
 	WebConfig     string   `name:"web.config.file" placeholder:"FILE" help:"The file with TLS and passwords, in the format of exporter-toolkit's web configuration."`
-	AllowedHost   []string `name:"web.allowed-host" placeholder:"NAME" help:"Also answer to this host name, for the page: the name by which a proxy or tunnel on this host asks for it; may be repeated."`
+	AllowedHost   []string `name:"web.allowed-host" placeholder:"NAME" help:"A further host name under which the page can be requested: the name that a proxy or tunnel on this host uses; may be repeated."`
 	SystemdSocket bool     `name:"web.systemd-socket" help:"Listen on the socket that systemd passes."`
 	Path          string   `name:"web.telemetry-path" default:"/metrics" placeholder:"PATH" help:"The path of the metrics (default ${default})."`
 	NoOwnMetrics  bool     `name:"web.disable-exporter-metrics" help:"Leave out metrics about the exporter itself (go_*, process_*, promhttp_*)."`
@@ -39,9 +40,9 @@ type exporterCmd struct {
 	LogLevel      string   `name:"log.level" enum:"debug,info,warn,error" default:"info" help:"What to log: debug, info, warn or error."`
 
 	Config      string        `placeholder:"FILE" help:"Read this configuration instead of the default one."`
-	StateDir    string        `default:"/var/lib/snapwatch-exporter" env:"STATE_DIRECTORY" placeholder:"DIR" help:"Remember in this directory which disks were seen: one that is gone then counts as missing (default ${default})."`
+	StateDir    string        `default:"/var/lib/snapwatch-exporter" env:"STATE_DIRECTORY" placeholder:"DIR" help:"The directory in which the exporter remembers the disks that it saw: a remembered disk that is gone counts as missing (default ${default})."`
 	ScanTimeout time.Duration `default:"2m" placeholder:"TIME" help:"Give up a listing after this time (default ${default})."`
-	MaxDataAge  time.Duration `default:"10m" placeholder:"TIME" help:"Call a disk unreadable when it was last read longer ago than this. Two scrape intervals suit (default ${default})."`
+	MaxDataAge  time.Duration `default:"10m" placeholder:"TIME" help:"Call a disk unreadable when its last reading is older than this time. Two scrape intervals suit (default ${default})."`
 }
 
 // Help returns the long help text of `snapwatch exporter`.
@@ -129,8 +130,8 @@ func (c *exporterCmd) Run(env *environment) error {
 	return server.Serve(ctx, store)
 }
 
-// exporterOwners asks other nodes about the disks of their guests. The names of these nodes are in
-// the configuration that the exporter last read.
+// exporterOwners asks other nodes about the disks of their guests. The names of the nodes to ask
+// are in the configuration that the exporter last read.
 type exporterOwners struct {
 	current atomic.Pointer[exporterAsk]
 }
@@ -205,7 +206,7 @@ func (e *environment) living(vmid int) (since time.Time, alive bool) {
 var plainPath = regexp.MustCompile(`^(/[A-Za-z0-9_.-]+)+$`)
 
 // metricsPath returns the URL path at which the exporter serves metrics. The error is the reason
-// why the exporter cannot serve metrics at this path.
+// why the exporter cannot serve metrics at the configured path.
 func (c *exporterCmd) metricsPath() (string, error) {
 	clean := path.Clean(c.Path)
 	taken := func(prefix string) bool { return strings.HasPrefix(clean+"/", prefix) }

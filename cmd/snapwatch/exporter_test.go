@@ -43,8 +43,8 @@ func TestLiving(t *testing.T) {
 	}
 }
 
-// If the exporter's server cannot use the path in --web.telemetry-path, the exporter refuses to
-// start with a message, and does not panic.
+// If the exporter's server cannot use the path in --web.telemetry-path, the exporter prints a
+// message and does not start. The exporter does not panic.
 func TestMetricsPath(t *testing.T) {
 	for given, want := range map[string]string{
 		"/metrics": "/metrics", "/a/b.c": "/a/b.c", "/metrics/": "/metrics",
@@ -92,7 +92,7 @@ func TestReload(t *testing.T) {
 }
 
 // The exporter reads the time between two runs of snap or prune from cron's lines. If a systemd
-// timer starts the runs, this time is unknown.
+// timer starts the runs, the exporter does not know the time between two runs.
 func TestHowOftenJobsStart(t *testing.T) {
 	dir := t.TempDir()
 	env := &environment{CronFile: filepath.Join(dir, "cron.d/snapwatch"), Crontab: filepath.Join(dir, "crontab"), RootCrontab: filepath.Join(dir, "root"), TimerLink: filepath.Join(dir, "timer")}

@@ -52,7 +52,7 @@ func playPvesh(args []string) int {
 
 // playAgent plays a guest's agent. The file state has the state of the guest, frozen or thawed. If
 // there is a file with the state file's name and .fail appended, freezing fails with the text of
-// the file; with .thaw appended, thawing fails.
+// the file. If there is a file with the state file's name and .thaw appended, thawing fails.
 func playAgent(state, what string) int {
 	result := "0"
 	is, err := os.ReadFile(state)
@@ -97,9 +97,9 @@ func playSystemctl(args []string) int {
 }
 
 // playZpool plays zpool for a pool with the files in $WORK/zpool. The file with the pool's name has
-// the inner part of the JSON that zpool status -j prints; a pool without such a file is healthy. NOW in the JSON is
-// the time of the variable NOW.
-// The file NAME.size has the size and the allocated bytes of pool NAME.
+// the inner part of the JSON that zpool status -j prints; a pool without such a file is healthy. In
+// the JSON the word NOW stands for the time in the environment variable NOW. The file NAME.size has
+// the size and the allocated bytes of pool NAME.
 func playZpool(args []string) int {
 	logCall("zpool", args)
 	hangs("zpool")

@@ -61,8 +61,8 @@ func TestCompletionAndManual(t *testing.T) {
 	}
 }
 
-// TestManualFitsATerminal: the man page is in section 8, for administration, and its lines that man
-// does not wrap fit into 80 columns minus man's margin of 7.
+// TestManualFitsATerminal: the man page is in section 8, for administration. Some lines of the page
+// are never wrapped by man; each of these lines fits into 80 columns minus man's margin of 7.
 func TestManualFitsATerminal(t *testing.T) {
 	var page bytes.Buffer
 	require.Zero(t, execute([]string{"manual"}, &environment{Stdout: &page, Stderr: &page}))

@@ -17,10 +17,10 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// forgetCmd is `snapwatch forget`. A person types it for a disk that was removed on purpose, so
-// that check no longer reports the disk as missing.
+// forgetCmd is `snapwatch forget`. A person types `snapwatch forget` for a disk that was removed on
+// purpose, so that check no longer reports the disk as missing.
 type forgetCmd struct {
-	Dataset  []string `arg:"" help:"The disk's dataset, or one that held disks, such as the pool."`
+	Dataset  []string `arg:"" help:"The disk's dataset, or a dataset that held disks, such as the pool."`
 	StateDir string   `default:"/var/lib/snapwatch-exporter" placeholder:"DIR" help:"Where the exporter remembers the disks (default ${default})."`
 }
 
@@ -36,9 +36,9 @@ EXAMPLES
   snapwatch forget oldpool                all disks that were on it`
 }
 
-// Run removes the datasets and all datasets below them from the exporter's inventory of disks. When
-// a check reads the exporter's inventory after that, it removes the same datasets from the
-// inventory of its user. A disk that still exists returns to the inventories at the next scan.
+// Run removes the datasets and all datasets below them from the exporter's inventory of disks. A
+// check that reads the exporter's inventory later removes the same datasets from the inventory of
+// the check's user. A disk that still exists returns to the inventories at the next scan.
 func (c *forgetCmd) Run(env *environment) error {
 	var invalid []error
 	for _, dataset := range c.Dataset {
@@ -72,8 +72,8 @@ func (c *forgetCmd) Run(env *environment) error {
 			fmt.Fprintf(env.Stdout, "%s: forgot %s\n", dataset, text.Count(forgotten, "disk"))
 			continue
 		}
-		fmt.Fprintf(env.Stdout, "%s: no exporter remembers it; a check that remembers it forgets it at its next run\n", dataset)
-		// An exporter has an inventory, which does not have these disks.
+		fmt.Fprintf(env.Stdout, "%s: no exporter remembers this dataset; a check that remembers the dataset forgets it at the next run\n", dataset)
+		// The exporter has an inventory, which lacks the disks of the dataset.
 		if !again && seen.Disks != nil {
 			unknown = append(unknown, dataset)
 		}
