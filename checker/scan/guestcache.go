@@ -137,8 +137,8 @@ func (e *commonEntry) ahead(s zfs.Snapshot) (since time.Time, asked bool) {
 
 // limits returns true on two conditions: the disk's newest managed snapshot is the same as at the
 // last lookup, and no other disk of the guest had an older newest managed snapshot at that lookup.
-// If limits returns true, the disks have no newer time in common than at the last lookup: the guest's other disks
-// had newer snapshots already and receive no older ones.
+// If limits returns true, the disks have no newer time in common than at the last lookup: the
+// guest's other disks had newer snapshots already and receive no older ones.
 func (e *commonEntry) limits(d checker.Disk) bool {
 	if e == nil || d.GUID == 0 {
 		return false
