@@ -119,6 +119,35 @@ func TestPruneOnANode(t *testing.T) {
 	w.send(a, b)
 }
 
+// TestDisksInArgs: what QEMU's own options name is a guest's: a copy there is left alone by prune, and
+// the guest's own disk gets the guest's snapshots and label.
+func TestDisksInArgs(t *testing.T) {
+	w := newWorld(t)
+	w.zfs("create", "tb/in")
+	w.vm(100, "vm-100-disk-0")
+	w.start(w.a, 100)
+	own, copied := "ta/data/vm-100-disk-0", "tb/in/vm-300-disk-0"
+	w.days(w.a, 5, 2, "f100")
+	w.send(own, copied)
+	w.send(own, "tb/in/vm-301-disk-0")
+	require.NoError(t, w.b.WriteFile("/etc/snapwatch/config.yaml", quick+"datasets: [tb/in]\n"))
+	require.NoError(t, w.b.WriteFile("/etc/pve/nodes/pve-b/qemu-server/200.conf", "name: raw\nargs: -drive file=/dev/zvol/"+copied+",if=virtio,format=raw\n"))
+	had := w.snapshots(copied)
+	r := w.run(w.b, "prune", "f1", "-v")
+	require.Zero(t, r.Code)
+	assert.Contains(t, r.Stdout, copied+": untouched: not a copy: it belongs to guest 200 of this node")
+	assert.Equal(t, had, w.snapshots(copied))
+
+	// Its name has no guest's number, and no key of a disk names it.
+	require.NoError(t, site.CreateZvol(w.ctx, "ta/data/vm-900-disk-0", 16))
+	text, err := w.a.Output(w.ctx, "cat", "/etc/pve/nodes/pve-a/qemu-server/100.conf")
+	require.NoError(t, err)
+	require.NoError(t, w.a.WriteFile("/etc/pve/nodes/pve-a/qemu-server/100.conf", text+"args: -drive file=/dev/zvol/ta/data/vm-900-disk-0,if=virtio\n"))
+	w.snap(w.a, "f100")
+	assert.Len(t, w.snapshots("ta/data/vm-900-disk-0"), 1)
+	assert.Equal(t, "pve-a", strings.TrimSpace(w.zfs("get", "-H", "-o", "value", "label:running", "ta/data/vm-900-disk-0")))
+}
+
 // firstsOfDays returns the first managed snapshot name of each day.
 func firstsOfDays(names []string) (firsts []string) {
 	for _, name := range names {

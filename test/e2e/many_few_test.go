@@ -2,13 +2,18 @@
 
 package e2e
 
-// The constants below are the numbers of objects that the usual tests create: of snapshots with
-// holds, and of hostile objects of each kind. The nightly tests create more objects than the usual
-// tests.
+import "time"
+
+// These constants are the numbers of snapshots with holds, and of hostile objects of each kind. All
+// kinds are in one pool; the nightly tests create more.
 const (
 	heldDisks        = 1
 	heldSnapshots    = 60 // on all disks together
-	hostileSnapshots = 40
+	hostileApart     = false
+	hostileLeaves    = 10
 	hostileNames     = 20
 	hostileLong      = 20
+	hostileDisks     = 10
+	hostileSnapshots = 4 // of each disk
+	hostileTime      = time.Minute
 )

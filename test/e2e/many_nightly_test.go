@@ -2,12 +2,20 @@
 
 package e2e
 
-// The constants below are the numbers of objects that the nightly tests create: of snapshots with
-// holds, and of hostile objects of each kind.
+import "time"
+
+// These constants are the numbers of snapshots with holds, and of hostile objects of each kind: up
+// to 200 000 snapshots of other programs, 1000 names of 200 characters, 1000 disks of one name. Each
+// kind is in a pool of its own. The fake zfs of cmd/snapwatch plays 3000 disks of one name, which the
+// emulated machine cannot create in the time of a test.
 const (
 	heldDisks        = 10
 	heldSnapshots    = 1000 // on all disks together
-	hostileSnapshots = 1000
-	hostileNames     = 500
-	hostileLong      = 300
+	hostileApart     = true
+	hostileLeaves    = 50 // disks in each received stream
+	hostileNames     = 1000
+	hostileLong      = 1000
+	hostileDisks     = 400
+	hostileSnapshots = 500 // of each disk
+	hostileTime      = 150 * time.Second
 )

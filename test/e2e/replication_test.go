@@ -301,6 +301,19 @@ func TestPruneOnAReplica(t *testing.T) {
 	require.Contains(t, r.Stderr, third+": a receive is running, or was interrupted and waits to be resumed since")
 	require.Equal(t, before["vm-100-disk-2"], w.snapshots(third))
 
+	// More arrives before it is cut off again: from then on it waits.
+	_, err = w.c.Run(w.ctx, "sh", "-c", "zfs send -t "+token+" | head -c 1500000 | zfs receive -s "+third)
+	require.NoError(t, err)
+	more := strings.TrimSpace(w.zfs("get", "-H", "-o", "value", "receive_resume_token", third))
+	require.Greater(t, len(more), 1, "it is not finished")
+	require.NotEqual(t, token, more)
+	for _, code := range []int{0, 1} {
+		r = w.run(w.c, "prune", "f1")
+		require.Equal(t, code, r.Code, r.Stderr)
+		w.later(25 * time.Hour)
+		require.Equal(t, more, strings.TrimSpace(w.zfs("get", "-H", "-o", "value", "receive_resume_token", third)), "as long as nothing arrives")
+	}
+
 	// On node A, prune leaves the disks alone, because the disks belong to a guest of A.
 	r = w.run(w.a, "prune", "f1", "-v")
 	require.Zero(t, r.Code)

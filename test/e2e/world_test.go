@@ -9,8 +9,10 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -189,9 +191,28 @@ func (w *world) check(args ...string) site.Result {
 // further flags of syncoid, for example to send properties.
 func (w *world) send(from, to string, flags ...string) {
 	w.t.Helper()
+	if slices.Contains(flags, "--preserve-properties") && !w.laterSyncoid() {
+		w.sendPreserving(from, to)
+		return
+	}
 	argv := append([]string{"syncoid", "--no-sync-snap", "--quiet"}, flags...)
 	_, err := w.c.Output(w.ctx, append(argv, from, to)...)
 	require.NoError(w.t, err)
+}
+
+// sendPreserving does what syncoid --preserve-properties does: the copy gets the source's label as a
+// local property.
+func (w *world) sendPreserving(from, to string) {
+	w.t.Helper()
+	list := w.snapshots(from)
+	newest, base := from+"@"+list[len(list)-1], ""
+	if strings.Contains(w.zfs("list", "-H", "-o", "name", "-r", "tb", "tc"), to+"\n") {
+		had := w.snapshots(to)
+		if base = " -I @" + had[len(had)-1]; strings.HasSuffix(newest, "@"+had[len(had)-1]) {
+			return
+		}
+	}
+	w.pipe(fmt.Sprintf("zfs send%s %s | zfs receive -F -o label:running=%s %s", base, newest, w.label(from), to))
 }
 
 // replicate sends disks of A's storage to C.
