@@ -21,6 +21,9 @@ type Outcome struct {
 	// lives: then a living guest got no new snapshot.
 	Left   string
 	Living bool
+	// Wrong is true if the run took a _stopped snapshot of the disk although its guest runs. Then
+	// Left has the reason.
+	Wrong bool
 }
 
 // Allowed returns the snapshots of the pool that may be destroyed after the new snapshots were
@@ -141,7 +144,11 @@ func (p Plan) Report(outcomes map[string]Outcome) ([]report.Disk, []report.Probl
 			if o.Living {
 				d.Result = string(Unprotected)
 			}
-			tell(report.Notice, o.Left)
+			severity := report.Notice
+			if o.Wrong {
+				severity = report.Warning
+			}
+			tell(severity, o.Left)
 		}
 		disks = append(disks, d)
 	}

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -8,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"snapwatch/internal/report"
 	"snapwatch/snapper"
 )
 
@@ -144,7 +146,56 @@ func (r *run) takeStop(ctx context.Context, view snapper.NodeView, pools []*pool
 	if why := view.StillStopped(disks, r.Config.Replicas, looks); why != "" {
 		return left("it seemed stopped, and is left to the next run: %s", why)
 	}
-	return takeOnPools(ctx, r.World, pools, r.captures.fill(s.Plans, view, looks), lease)
+	outcomes := takeOnPools(ctx, r.World, pools, r.captures.fill(s.Plans, view, looks), lease)
+	if !lease.held() {
+		r.lookAfter(ctx, view, pools, s, looks, outcomes)
+	}
+	return outcomes
+}
+
+// lookAfter looks at a guest after its _stopped snapshots, because the guest's lock was released
+// before the channel programs ended: the guest may have been started before its snapshots existed.
+// If the guest lives, lookAfter sets the labels of its disks to this node, and records in the
+// outcomes that the snapshots are wrong.
+func (r *run) lookAfter(ctx context.Context, view snapper.NodeView, pools []*pool, s snapper.Stop, looks map[int]snapper.LastLook, outcomes map[string]snapper.Outcome) {
+	var unknown error
+	lives := false
+	for _, vmid := range slices.Sorted(maps.Keys(looks)) {
+		process, err := r.World.Process(view.Evidence[vmid].Config.ID)
+		lives, unknown = lives || process, cmp.Or(unknown, err)
+	}
+	if !lives && unknown == nil {
+		return
+	}
+	var running []snapper.GuestPlan
+	for _, g := range s.Plans {
+		g.Disks = slices.DeleteFunc(slices.Clone(g.Disks), func(d snapper.DiskPlan) bool {
+			o := outcomes[d.Dataset]
+			return o.Err != nil || o.Left != ""
+		})
+		for i, d := range g.Disks {
+			o := outcomes[d.Dataset]
+			if lives {
+				o.Left, o.Living, o.Wrong = fmt.Sprintf("guest %d was started while its last snapshot was taken, because the pool took longer than %s: the guest runs although the snapshot is called _stopped; the next run takes a regular snapshot", s.VMID, maxLocked), true, true
+			} else {
+				o.Err = fmt.Errorf("it is unknown whether guest %d was started while its last snapshot was taken, because the pool took longer than %s: %w", s.VMID, maxLocked, unknown)
+			}
+			outcomes[d.Dataset] = o
+			g.Disks[i] = snapper.DiskPlan{Dataset: d.Dataset, VMID: d.VMID, Label: view.Cluster.Node}
+		}
+		if lives && len(g.Disks) > 0 {
+			running = append(running, g)
+		}
+	}
+	// No lock is necessary to label the disks of a living guest: if the guest stops meanwhile, the
+	// next run takes its _stopped snapshots.
+	lease := newLease(r.World, soonTimeout, nil, func() {})
+	defer lease.giveUp()
+	for dataset, o := range takeOnPools(ctx, r.World, pools, running, lease) {
+		if o.Err != nil {
+			r.problem(report.Warning, "%s is still labelled stopped, although its guest runs: %v", dataset, o.Err)
+		}
+	}
 }
 
 // takeOnPools takes the snapshots of one guest or group, in one channel program on each pool, on

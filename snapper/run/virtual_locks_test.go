@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -41,6 +42,74 @@ func TestStopRetriedWithoutLock(t *testing.T) {
 		require.Len(t, r.Disks, 1)
 		assert.Contains(t, r.Disks[0].Reason, "left to the next run: its lock had to be released")
 	})
+}
+
+// A pool writes for five seconds before the _stopped snapshot of a guest exists, so snap releases
+// the guest's lock meanwhile. If the guest runs afterwards, the run warns that the guest was
+// started, sets the label back to this node, and starts no after_stop; the next run takes a regular
+// snapshot. If it is unknown whether the guest runs, after_stop waits for a later run.
+func TestStartedBehindTheLock(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(*virtualGuest)
+		final  bool
+		warns  string
+		label  string
+		hook   int
+	}{
+		{"off", func(*virtualGuest) {}, false, "", "stopped", 1},
+		{"started", func(g *virtualGuest) { g.alive = true }, false, "guest 100 was started while its last snapshot was taken", "pve1", 0},
+		{"unknown", func(g *virtualGuest) { g.processErr = errors.New("/proc hangs") }, false, "it is unknown whether guest 100 was started", "stopped", 0},
+		{"started at shutdown", func(g *virtualGuest) { g.alive = true }, true, "guest 100 was started while its last snapshot was taken", "pve1", 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newVirtualWorld(t)
+				w.shutdown = test.final
+				g := w.guest(100, false, "ssd", "tank")
+				p := w.pool("tank")
+				p.onSnapshot = func(context.Context, []lua.Guest) (map[string]lua.Outcome, error) {
+					time.Sleep(3 * time.Second)
+					assert.Empty(t, w.held, "Proxmox waits ten seconds for the lock, and has it now")
+					test.change(g)
+					time.Sleep(2 * time.Second)
+					p.onSnapshot = nil
+					return nil, nil
+				}
+				r := w.run(t, hooking, func(o *Options) { o.Final = test.final })
+				warnings := slices.DeleteFunc(slices.Clone(r.Problems), func(p report.Problem) bool { return p.Severity != report.Warning })
+				if test.warns == "" {
+					assert.Empty(t, warnings)
+				} else if assert.Len(t, warnings, 1) {
+					assert.Contains(t, warnings[0].Text, test.warns)
+				}
+				assert.Equal(t, test.warns == "", r.Success)
+				require.Len(t, r.Disks, 2)
+				for i, pool := range []string{"ssd", "tank"} {
+					h := w.pool(pool).heads[0]
+					assert.Contains(t, h.NewestSnapshot, "_stopped")
+					assert.Equal(t, test.label, h.Running.Value)
+					if test.warns != "" {
+						assert.Equal(t, report.ResultUnprotected, r.Disks[i].Result)
+						assert.Contains(t, r.Disks[i].Reason+r.Disks[i].Error, test.warns)
+					}
+				}
+				if !test.final {
+					assert.Len(t, w.happened("stop begins"), test.hook)
+				}
+				g.processErr, w.shutdown = nil, false
+				time.Sleep(15 * time.Minute)
+				r = w.run(t, hooking)
+				assert.True(t, r.Success)
+				assert.False(t, r.Failed(), "%+v", r.Problems)
+				assert.Equal(t, g.alive, !strings.HasSuffix(p.heads[0].NewestSnapshot, "_stopped"))
+				if !g.alive {
+					assert.Len(t, w.happened("stop begins"), 1)
+				}
+				w.nothingOwed(t)
+			})
+		})
+	}
 }
 
 // If the snapshot of a living guest failed, and the guest's lock was released meanwhile, the run

@@ -80,6 +80,8 @@ type virtualGuest struct {
 	// thaw, "" for no doubt.
 	slowAgent, slowFreeze time.Duration
 	refuses, lapses       string
+	// processErr is the error of reading whether the guest's process exists.
+	processErr error
 	// silent is the reason why the run cannot ask the guest whether it is frozen, "" if the run can
 	// ask.
 	silent string
@@ -228,7 +230,10 @@ func (w *virtualWorld) List(context.Context) (map[pve.ID]pve.Listed, error) {
 
 func (w *virtualWorld) RunState(context.Context, int) (string, error) { return "running", nil }
 
-func (w *virtualWorld) Process(id pve.ID) (bool, error) { return w.guests[id.VMID].alive, nil }
+func (w *virtualWorld) Process(id pve.ID) (bool, error) {
+	g := w.guests[id.VMID]
+	return g.alive && g.processErr == nil, g.processErr
+}
 
 func (w *virtualWorld) Rebooting(pve.ID) bool { return false }
 
