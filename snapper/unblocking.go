@@ -110,6 +110,17 @@ func (u Unblocking) Names(pool string) []string {
 	return names
 }
 
+// Marks returns the bookmarks on a pool that must be destroyed.
+func (u Unblocking) Marks(pool string) []zfs.Snapshot {
+	var marks []zfs.Snapshot
+	for _, d := range u.Disks {
+		if zfs.Pool(d.Dataset) == pool {
+			marks = append(marks, d.Bookmarks...)
+		}
+	}
+	return marks
+}
+
 // RefusePinned adds a refusal for each snapshot that must be destroyed but has a hold or a clone.
 // If one snapshot cannot be destroyed, the rollback is impossible, so destroying the remaining
 // snapshots would be useless.

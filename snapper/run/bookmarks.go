@@ -71,19 +71,22 @@ func (p *pool) destroyAbandoned(ctx context.Context, marks []snapper.JudgedBookm
 	}
 }
 
-// destroyBookmarks destroys the pool's bookmarks that the retention drops, one by one.
-func (p *pool) destroyBookmarks(ctx context.Context, marks []zfs.Snapshot) {
-	for _, m := range marks {
+// destroyBookmarks destroys bookmarks of the pool, one by one, and returns the number of bookmarks
+// that remain.
+func (p *pool) destroyBookmarks(ctx context.Context, marks []zfs.Snapshot) (left int) {
+	for i, m := range marks {
 		if ctx.Err() != nil || p.hangs.Load() {
-			return
+			return left + len(marks) - i
 		}
 		err := p.withTimeout(func(timeout context.Context) error { return p.destroyBookmark(timeout, m) })
 		if err != nil && !strings.Contains(err.Error(), "does not exist") {
 			p.problem(report.Warning, "%v", err)
+			left++
 			continue
 		}
 		p.index.BookmarkDestroyed(m)
 	}
+	return left
 }
 
 // destroyBookmark destroys a managed bookmark, and refuses to destroy a bookmark that is not

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"syscall"
 
 	"snapwatch/internal/lock"
@@ -79,9 +80,7 @@ func Unblock(ctx context.Context, o Options, request UnblockRequest) (snapper.Un
 		return u, r.report, err
 	}
 	defer lease.giveUp()
-	for _, p := range pools {
-		p.unblock(ctx, u, request.Snapshot)
-	}
+	r.unblock(ctx, pools, u, request.Snapshot)
 	return u, r.report, nil
 }
 
@@ -238,24 +237,45 @@ func whyKept(disk lua.DestroyRequest, got lua.Destroyed) []string {
 	return all
 }
 
-// unblock destroys the snapshots and bookmarks that prevent the rollback in one pool. unblock
-// destroys snapshots before bookmarks: without the snapshots the bookmarks are useless, but if the
-// bookmarks were destroyed first, a failure could leave a receiver neither the snapshots nor the
-// bookmarks. The channel program that destroys the snapshots also checks that the Keepers remain.
-func (p *pool) unblock(ctx context.Context, u snapper.Unblocking, snapshot string) {
-	gone := p.inTheWay(u, snapshot)
-	var marks []zfs.Snapshot
-	for _, d := range u.Disks {
-		if zfs.Pool(d.Dataset) == p.name {
-			marks = append(marks, d.Bookmarks...)
+// unblock destroys the snapshots that prevent the rollback, pool by pool, and then the bookmarks that
+// prevent the rollback. unblock destroys no bookmark before all snapshots are gone: without the
+// snapshots the bookmarks are useless, but if the bookmarks were destroyed first, a failure could
+// leave a receiver neither the snapshots nor the bookmarks. If a snapshot or bookmark remains,
+// Proxmox rolls back no disk of the guest, so unblock destroys nothing on the following pools. The
+// channel program that destroys the snapshots also checks that the Keepers remain.
+func (r *run) unblock(ctx context.Context, pools []*pool, u snapper.Unblocking, snapshot string) {
+	for i, p := range pools {
+		gone := p.inTheWay(u, snapshot)
+		before := len(p.destroyed)
+		p.applyDestroys(ctx, gone)
+		p.reportKept()
+		if left := len(gone) - (len(p.destroyed) - before); left > 0 {
+			also := untouched(pools[i+1:], "nothing", func(p *pool) int { return len(u.Names(p.name)) })
+			r.problem(report.Warning, "pool %s: %s still in the way of the rollback, and no bookmark was destroyed%s", p.name, text.Are(left, "snapshot"), also)
+			return
 		}
 	}
-	before := p.report.Counts[report.DidDestroy]
-	p.applyDestroys(ctx, gone)
-	p.reportKept()
-	if left := len(gone) - (p.report.Counts[report.DidDestroy] - before); left > 0 {
-		p.problem(report.Warning, "pool %s: %s still in the way of the rollback, and no bookmark was destroyed", p.name, text.Are(left, "snapshot"))
-		return
+	for i, p := range pools {
+		if left := p.destroyBookmarks(ctx, u.Marks(p.name)); left > 0 {
+			also := untouched(pools[i+1:], "no bookmark", func(p *pool) int { return len(u.Marks(p.name)) })
+			r.problem(report.Warning, "pool %s: %s still in the way of the rollback%s", p.name, text.Are(left, "bookmark"), also)
+			return
+		}
 	}
-	p.destroyBookmarks(ctx, marks)
+}
+
+// untouched returns a text that names the pools on which nothing was destroyed, or no bookmark,
+// although something there is in the way, "" if there is no such pool. The argument inTheWay of
+// untouched is a function that returns the number of snapshots or bookmarks in the way on a pool.
+func untouched(pools []*pool, nothing string, inTheWay func(*pool) int) string {
+	var names []string
+	for _, p := range pools {
+		if inTheWay(p) > 0 {
+			names = append(names, p.name)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return "; " + nothing + " was destroyed on " + strings.Join(names, ", ")
 }

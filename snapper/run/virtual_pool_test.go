@@ -51,6 +51,8 @@ type virtualPool struct {
 	// failDestroy is the error of each channel program that destroys snapshots on the pool, nil for
 	// no error.
 	failDestroy error
+	// failBookmark is the error of destroying a bookmark, nil for no error.
+	failBookmark error
 	// size and allocated are the pool's size and allocated bytes that zpool prints. If spaceHangs
 	// is true, zpool hangs and prints no sizes.
 	size, allocated uint64
@@ -288,6 +290,9 @@ func (p *virtualPool) Pinned(context.Context, []string) (map[string]zfs.Pin, err
 }
 
 func (p *virtualPool) DestroyBookmark(_ context.Context, b zfs.Snapshot) error {
+	if p.failBookmark != nil {
+		return p.failBookmark
+	}
 	p.w.log("%s: destroy %s#%s", p.name, b.Dataset, b.Name)
 	return nil
 }

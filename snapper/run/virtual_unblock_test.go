@@ -1,7 +1,9 @@
 package run
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -11,6 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"snapwatch/internal/pve"
+	"snapwatch/internal/report"
+	"snapwatch/internal/zfs"
 )
 
 // timedLocks is a simulated host that measures the longest time for which a guest's lock is held.
@@ -99,3 +103,68 @@ func TestUnblockOfAGuestThatChanges(t *testing.T) {
 		})
 	}
 }
+
+// If ZFS refuses to destroy a snapshot or bookmark although the check before allowed it, Proxmox
+// rolls back no disk of the guest. unblock then destroys nothing more on the following pools, and
+// destroys no bookmark before the snapshots on all pools are gone.
+func TestUnblockStopsAtTheFirstRefusal(t *testing.T) {
+	const ssd, tank = "ssd/data/vm-100-disk-0", "tank/data/vm-100-disk-1"
+	for name, test := range map[string]struct {
+		refuse func(w *virtualWorld)
+		says   string
+		events []string
+	}{
+		"no pool": {func(*virtualWorld) {}, "", []string{"ssd: destroy " + ssd + "@", "ssd: destroy " + ssd + "@", "tank: destroy " + tank + "@", "tank: destroy " + tank + "@", "ssd: destroy " + ssd + "#", "tank: destroy " + tank + "#"}},
+		"a snapshot on the first pool": {
+			func(w *virtualWorld) { w.pool("ssd").onDestroy = refuseBusy },
+			"pool ssd: 2 snapshots are still in the way of the rollback, and no bookmark was destroyed; nothing was destroyed on tank", nil,
+		},
+		"a snapshot on the second pool": {
+			func(w *virtualWorld) { w.pool("tank").onDestroy = refuseBusy },
+			"pool tank: 2 snapshots are still in the way of the rollback, and no bookmark was destroyed", []string{"ssd: destroy " + ssd + "@", "ssd: destroy " + ssd + "@"},
+		},
+		"a bookmark on the first pool": {
+			func(w *virtualWorld) { w.pool("ssd").failBookmark = errors.New("dataset is busy") },
+			"pool ssd: 1 bookmark is still in the way of the rollback; no bookmark was destroyed on tank",
+			[]string{"ssd: destroy " + ssd + "@", "ssd: destroy " + ssd + "@", "tank: destroy " + tank + "@", "tank: destroy " + tank + "@"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newVirtualWorld(t)
+				w.guest(100, false, "ssd", "tank")
+				for pool, disk := range map[string]string{"ssd": ssd, "tank": tank} {
+					p := w.pool(pool)
+					p.older(disk, 2, 20*time.Hour)
+					mark := p.snapshots[disk][len(p.snapshots[disk])-1]
+					mark.GUID++
+					mark.Name = zfs.FormatSnapshotName(mark.Creation.Add(-time.Second), zfs.Frequently)
+					p.bookmarks[disk] = []zfs.Snapshot{mark}
+				}
+				test.refuse(w)
+				oldest := w.pool("ssd").snapshots[ssd][0].Name
+				u, r, err := Unblock(t.Context(), w.options(), UnblockRequest{VMID: 100, Snapshot: oldest, Remove: true, LoseBase: true})
+				require.NoError(t, err)
+				require.Empty(t, u.Refusals)
+				var warnings, events []string
+				for _, p := range r.Problems {
+					if p.Severity == report.Warning {
+						warnings = append(warnings, p.Text)
+					}
+				}
+				for _, e := range w.happened(": destroy ") {
+					events = append(events, e.what[:strings.IndexAny(e.what, "@#")+1])
+				}
+				assert.Equal(t, test.events, events)
+				if test.says == "" {
+					assert.Empty(t, warnings)
+				} else {
+					require.NotEmpty(t, warnings)
+					assert.Equal(t, test.says, warnings[len(warnings)-1])
+				}
+			})
+		})
+	}
+}
+
+func refuseBusy(string, string) syscall.Errno { return syscall.EBUSY }
