@@ -85,9 +85,6 @@ func (r *run) carryOut(ctx context.Context, view snapper.NodeView, pools []*pool
 	waitAll(rest)
 	r.destroyMore(ctx, pools, func([]snapper.Destroy) {})
 	maps.Copy(outcomes, taken)
-	for _, p := range pools {
-		p.carriedOut = true
-	}
 	return outcomes
 }
 

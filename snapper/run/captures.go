@@ -125,18 +125,15 @@ func (p *packing) reference() *snapper.Capture {
 }
 
 // kept returns, by dataset, the record of the configuration that a snapshot keeps after this run.
-// kept includes the records of earlier runs, except the records of disks that are gone.
-func (c *captures) kept(outcomes map[string]snapper.Outcome, pools []*pool) map[string]report.Kept {
-	if !c.on {
-		return nil
-	}
+// kept includes the saved records of other runs, except the records of disks that are gone.
+func (c *captures) kept(saved map[string]report.Kept, outcomes map[string]snapper.Outcome, pools []*pool) map[string]report.Kept {
 	kept := maps.Clone(c.now)
 	for dataset, o := range outcomes {
 		if o.Config != nil && !o.Config.Reference {
 			kept[dataset] = report.Kept{Sum: o.Config.Sum, Snapshot: o.Snapshot}
 		}
 	}
-	for dataset, before := range c.before {
+	for dataset, before := range saved {
 		gone := slices.ContainsFunc(pools, func(p *pool) bool { return p.lacks(dataset) })
 		if _, now := kept[dataset]; !now && !gone {
 			kept[dataset] = before

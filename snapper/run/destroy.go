@@ -94,26 +94,23 @@ func byPool(destroys []snapper.Destroy) map[string][]snapper.Destroy {
 	return split
 }
 
-// reportDue reports the snapshots that have a hold or a clone, and, by pool, the number of
-// snapshots that the retention drops but that this run did not destroy. If the number of
-// undestroyed snapshots grows from day to day, reportDue warns, because the pool fills without
-// limit.
-func (r *run) reportDue(pools []*pool, plan snapper.Plan) {
+// reportKept reports the snapshots that have a hold or a clone.
+func (r *run) reportKept(pools []*pool) {
 	for _, p := range pools {
 		p.reportKept()
 	}
+}
+
+// reportDue reports, by pool, the number of snapshots that the retention drops but that this run
+// did not destroy. If this number grows from day to day, reportDue warns, because the pool then
+// fills without limit.
+func (r *run) reportDue(pools []*pool, plan snapper.Plan) {
 	most := r.Config.MaxDestroysFor(r.disks)
 	if r.DryRun {
 		if n := len(plan.Waiting); n > 0 {
 			r.problem(report.Notice, "%s due beyond what one run destroys (max_destroys %d): the next runs continue", text.Are(n, "snapshot"), most)
 		}
 		return
-	}
-	r.report.Backlogs = r.latest().BacklogsAt(r.World.Now())
-	before := r.previous.BacklogsAt(r.start)
-	for _, p := range readable(pools) {
-		maps.DeleteFunc(r.report.Backlogs, func(place string, _ report.Backlog) bool { return p.overlaps(place) })
-		r.report.Backlogs[p.place()] = before[p.place()].With(len(p.due), r.start)
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.report.Backlogs)) {
 		severity := report.Notice // a run of these datasets reports a warning instead

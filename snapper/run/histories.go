@@ -20,17 +20,15 @@ const historyTimeout = 2 * time.Minute
 // exceeded historyTimeout.
 const historyAgain = 6 * time.Hour
 
-// readHistory reads the pool's history, for those of the given datasets that are in the pool. The
-// datasets are those with bookmarks that may belong to a discarded history, or with snapshots that
-// may have been received. The argument slow is the time of the last run in which reading the pool's
-// history exceeded historyTimeout, zero if reading it never did.
-func (p *pool) readHistory(ctx context.Context, datasets []string, now, slow time.Time) {
+// readHistory reads the pool's history, for those of the given datasets that are in the pool. A
+// given dataset has bookmarks that may belong to a discarded history, or snapshots that may have
+// been received.
+func (p *pool) readHistory(ctx context.Context, datasets []string, now time.Time) {
 	disks := p.find(datasets)
 	if len(disks) == 0 {
 		return
 	}
-	p.slowHistory = slow
-	if since := now.Sub(slow); since >= 0 && since < historyAgain {
+	if since := now.Sub(p.slowHistory); since >= 0 && since < historyAgain {
 		for _, d := range disks {
 			d.HistoryProblem = "it took longer than " + historyTimeout.String() + ", and is tried again after " + historyAgain.String()
 		}
@@ -57,15 +55,12 @@ func (p *pool) readHistory(ctx context.Context, datasets []string, now, slow tim
 	}
 }
 
-// slowHistories returns, by pool, the time of the last run in which reading the pool's history
-// exceeded historyTimeout.
-func slowHistories(before map[string]time.Time, pools []*pool, asked []string) map[string]time.Time {
+// nextSlow returns, by pool, the time of the last run in which reading the pool's history exceeded
+// historyTimeout.
+func nextSlow(before map[string]time.Time, pools []*pool) map[string]time.Time {
 	next := map[string]time.Time{}
 	maps.Copy(next, before)
-	for _, p := range pools {
-		if len(p.find(asked)) == 0 {
-			continue
-		}
+	for _, p := range readable(pools) {
 		delete(next, p.name)
 		if !p.slowHistory.IsZero() {
 			next[p.name] = p.slowHistory

@@ -91,7 +91,7 @@ func TestReadHistoryFails(t *testing.T) {
 	assert.Zero(t, next(r, p)[disk0].TXG)
 
 	r, p, d = bookmarked(t, aHistory)
-	r.state.SlowHistory = map[string]time.Time{"tank": noon.Add(-time.Hour)}
+	p.slowHistory = noon.Add(-time.Hour)
 	planFor(t, r, p)
 	assert.Contains(t, d.HistoryProblem, "took longer than")
 	// If reading a pool's history was too slow, a later run reads this history again in two cases:
@@ -99,10 +99,10 @@ func TestReadHistoryFails(t *testing.T) {
 	// clock was ahead.
 	for _, slow := range []time.Time{noon.Add(-7 * time.Hour), noon.Add(time.Hour)} {
 		r, p, d = bookmarked(t, aHistory)
-		r.state.SlowHistory = map[string]time.Time{"tank": slow}
+		p.slowHistory = slow
 		planFor(t, r, p)
 		assert.NotNil(t, d.History)
-		assert.Empty(t, r.state.SlowHistory)
+		assert.Empty(t, nextSlow(map[string]time.Time{"tank": slow}, []*pool{p}))
 	}
 }
 

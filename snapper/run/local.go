@@ -195,6 +195,18 @@ func (l Local) LoadState() (report.State, error) { return report.LoadState(l.Sta
 // SaveState implements [Records].
 func (l Local) SaveState(s report.State) error { return s.Save(l.StateDir) }
 
+// LockRecords implements [Records].
+func (l Local) LockRecords(ctx context.Context) (release func(), err error) {
+	if err := files.Directory(l.LockDir, 0o700); err != nil {
+		return nil, err
+	}
+	taken, err := lock.Wait(ctx, filepath.Join(l.LockDir, "records.lock"), l.Clock())
+	if err != nil {
+		return nil, err
+	}
+	return func() { _ = taken.Release() }, nil
+}
+
 // Hostname implements [World].
 func (Local) Hostname() (string, error) { return os.Hostname() }
 

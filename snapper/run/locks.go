@@ -49,10 +49,11 @@ type locks struct {
 
 // next returns, by VMID, the number of runs in succession that skipped a living guest, to be saved
 // for the next run. If this run did not try to take a guest's lock, the number of skipping runs
-// stays the same, because a run of another cron line may skip or snapshot this guest.
-func (l *locks) next(view snapper.NodeView) map[int]int {
+// stays as it is in the argument saved, because a run of another cron line may skip or snapshot this
+// guest.
+func (l *locks) next(saved map[int]int, view snapper.NodeView) map[int]int {
 	next := maps.Clone(l.now)
-	for vmid, runs := range l.before {
+	for vmid, runs := range saved {
 		if !l.looked[vmid] && view.Evidence[vmid].Alive() {
 			next[vmid] = runs
 		}

@@ -29,7 +29,6 @@ func Prune(ctx context.Context, o Options) (snapper.Plan, report.Run, error) {
 	}
 	r.tell()
 	if err == nil && !o.DryRun {
-		r.save()
 		r.endHooks()
 	}
 	return plan, r.report, err
@@ -84,6 +83,9 @@ func (r *run) prune(ctx context.Context) (snapper.Plan, error) {
 			eachPool(r.World, readable(some), func(p *pool) { p.finishPlan(ctx, plan.ForPool(p.name), nil) })
 			r.destroyMore(ctx, readable(some), owe)
 		}
+		for _, p := range some {
+			p.carriedOut = true
+		}
 	}
 	var problems []report.Problem
 	r.report.Disks, problems = whole.Report(nil)
@@ -97,10 +99,14 @@ func (r *run) prune(ctx context.Context) (snapper.Plan, error) {
 			d.Error = unlisted
 		}
 	}
-	r.keepInterrupted(pools)
-	r.reportDue(pools, whole)
-	r.succeeded(r.World.Now())
 	r.hooks.after(afterPrune, losing(pools, nil), owed)
+	r.reportKept(pools)
+	r.tell()
+	r.record(func(latest report.Run, _ report.State) {
+		r.merge(latest, pools)
+		r.reportDue(pools, whole)
+		r.succeeded(r.World.Now())
+	})
 	return whole, nil
 }
 
@@ -244,18 +250,5 @@ func (r *run) noteInterrupted(p *pool) {
 			p.problem(report.Notice, "%s: its interrupted receive was noted at %s, by a clock that was ahead: its age counts from now", d.Name, before.Seen.Format(time.DateTime))
 		}
 		r.report.Interrupted[d.Name] = before.Again(d.Token, newest, r.start)
-	}
-}
-
-// keepInterrupted keeps the records of interrupted receives on disks that this run did not read.
-func (r *run) keepInterrupted(pools []*pool) {
-	for dataset, noted := range r.latest().InterruptedAt(r.World.Now()) {
-		looked := slices.ContainsFunc(readable(pools), func(p *pool) bool {
-			seen := slices.ContainsFunc(p.disks, func(d snapper.Disk) bool { return d.Name == dataset })
-			return seen || !p.partly && zfs.WithinAny(dataset, p.parents)
-		})
-		if !looked {
-			r.report.Interrupted[dataset] = noted
-		}
 	}
 }

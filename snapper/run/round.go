@@ -65,13 +65,16 @@ func (r *run) rounds(ctx context.Context, view snapper.NodeView, parents map[str
 		if !r.DryRun {
 			maps.Copy(outcomes, r.carryOut(ctx, view, pools, plan, planned(all)))
 		}
+		for _, p := range pools {
+			p.carriedOut = true
+		}
 		whole.Add(plan)
 	}
 	r.finish(ctx, view, all, whole, outcomes)
 	return whole, nil
 }
 
-// finish reports the outcomes of the plan, and records the state for the next run.
+// finish reports the outcomes of the plan, and saves the report and the state for the next run.
 func (r *run) finish(ctx context.Context, view snapper.NodeView, pools []*pool, plan snapper.Plan, outcomes map[string]snapper.Outcome) {
 	var problems []report.Problem
 	r.report.Disks, problems = plan.Report(outcomes)
@@ -80,18 +83,25 @@ func (r *run) finish(ctx context.Context, view snapper.NodeView, pools []*pool, 
 	}
 	r.reportGuests(view, r.atWork, pools, r.start)
 	r.reportRoom(ctx, pools)
-	r.report.CarryOver(r.previous.Quiesced, func(vmid int) bool {
-		how, _ := r.Config.HowFor(vmid)
-		_, here := view.Cluster.Guests[vmid]
-		return how != "" && here
+	r.reportKept(pools)
+	r.tell()
+	r.record(func(latest report.Run, saved report.State) {
+		r.report.CarryOver(latest.Quiesced, func(vmid int) bool {
+			how, _ := r.Config.HowFor(vmid)
+			_, here := view.Cluster.Guests[vmid]
+			return how != "" && here
+		})
+		r.merge(latest, pools)
+		r.reportDue(pools, plan)
+		r.state = saved
+		r.state.Checked = nextChecked(saved.Checked, pools, outcomes, plan.AbandonedLater, r.start)
+		r.state.Signs = nextSigns(saved.Signs, pools, r.Adopt)
+		r.state.SlowHistory = nextSlow(saved.SlowHistory, pools)
+		r.state.Busy = r.locks.next(saved.Busy, view)
+		r.state.SeenStopped = view.SeenStopped()
+		r.state.Configs = r.captures.kept(saved.Configs, outcomes, pools)
+		r.succeeded(r.World.Now())
 	})
-	r.reportDue(pools, plan)
-	r.state.Checked = nextChecked(r.state.Checked, pools, outcomes, plan.AbandonedLater, r.start)
-	r.state.Signs = nextSigns(r.state.Signs, pools, r.Adopt)
-	r.state.Busy = r.locks.next(view)
-	r.state.SeenStopped = view.SeenStopped()
-	r.state.Configs = r.captures.kept(outcomes, pools)
-	r.succeeded(r.World.Now())
 }
 
 // nextSigns returns, by the disk's guid, the signs that disks were received from another host, for
@@ -153,16 +163,19 @@ func (r *run) openPool(ctx context.Context, name string, parents []string, read 
 		return p
 	}
 	txg := p.TXG()
+	// Another run may have worked on the pool, and saved its state, after this run began.
+	state := r.saved()
+	p.slowHistory = state.SlowHistory[name]
 	for i := range p.disks {
 		d := &p.disks[i]
 		keep, _ := r.Config.KeepFor(d.Name, d.VMID, r.Keep)
 		d.Retention = snapper.RetentionOf(keep)
 		d.Ignored = cmp.Or(r.Config.IgnoredFor(d.Name, d.VMID), d.Problem, d.Unlabelled)
-		before, known := r.state.Signs[strconv.FormatUint(d.GUID, 10)]
+		before, known := state.Signs[strconv.FormatUint(d.GUID, 10)]
 		if !d.AdoptedBy(r.Adopt) && (!known || before != "") {
 			d.Sign = d.CameFrom(before)
 		}
-		d.Checked, d.PoolTXG, d.ReceivedUnread = r.state.CheckedOf(d.Name, d.GUID), txg, true
+		d.Checked, d.PoolTXG, d.ReceivedUnread = state.CheckedOf(d.Name, d.GUID), txg, true
 	}
 	return p
 }
@@ -222,13 +235,12 @@ func (r *run) answer(ctx context.Context, view snapper.NodeView, pools []*pool, 
 		defer cancel()
 		p.readReceived(limited, ask.Received)
 		p.readBookmarks(limited, ask.Bookmarks)
-		p.readHistory(ctx, ask.Histories, r.start, r.state.SlowHistory[p.name])
+		p.readHistory(ctx, ask.Histories, r.start)
 		for i := range p.disks {
 			d := &p.disks[i]
 			d.Ignored = cmp.Or(d.Ignored, d.Problem)
 		}
 	})
-	r.state.SlowHistory = slowHistories(r.state.SlowHistory, readable(pools), ask.Histories)
 	if len(ask.Looks) == 0 {
 		return view
 	}
@@ -272,12 +284,12 @@ func (r *run) reportRoom(ctx context.Context, pools []*pool) {
 	if r.Final {
 		return
 	}
-	rooms, known := r.latest().RoomsAt(r.World.Now()), r.previous.RoomsAt(r.start)
-	for _, p := range readable(pools) {
+	known := r.previous.RoomsAt(r.start)
+	r.report.Rooms = map[string]report.Room{}
+	for _, p := range worked(pools) {
 		room, before := p.room(ctx, r.start), known[p.name]
-		rooms[p.name] = room
+		r.report.Rooms[p.name] = room
 		p.tellRoom(room.Full, room.FullCritical && !before.FullCritical)
 		p.tellRoom(room.Short, before.Short == "")
 	}
-	r.report.Rooms = rooms
 }

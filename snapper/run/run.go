@@ -84,8 +84,8 @@ type run struct {
 	captures *captures
 	hooks    *hooks
 	locks    *locks
-	// saved is the number of problems in the report that the run has saved.
-	saved int
+	// reported is the number of problems in the report that the run has saved.
+	reported int
 }
 
 // Run makes one run of snap and returns its plan and its report. An error of Run means that the run
@@ -112,13 +112,6 @@ func Run(ctx context.Context, o Options) (snapper.Plan, report.Run, error) {
 		return plan, r.report, err
 	}
 	r.tell()
-	if !o.DryRun && !o.Final {
-		if err := o.World.SaveState(r.state); err != nil {
-			// Without state.json, the next run must read more from ZFS.
-			r.problem(report.Warning, "the state for the next run could not be saved: %v", err)
-		}
-		r.save()
-	}
 	r.endHooks()
 	return plan, r.report, nil
 }
@@ -164,37 +157,6 @@ func newRun(o Options, name string) *run {
 	r.hooks.node = r.previous.Node
 	r.report.LastSuccess, r.report.Sightings = r.previous.SuccessBefore(r.start), r.previous.SightingsAt(r.start)
 	return r
-}
-
-// latest returns the report that is saved now, of the last run of the same command. Since this run
-// began, a run of the same command for different pools may have saved a report.
-func (r *run) latest() *report.Run {
-	latest, err := r.World.LastReport(r.name)
-	if err != nil {
-		return &r.previous
-	}
-	return &latest
-}
-
-func (r *run) save() {
-	kept := r.sofar() // hooks may still add problems to the report
-	r.saved = len(kept.Problems)
-	if err := r.World.SaveReport(r.name, &kept); err != nil {
-		r.problem(report.Warning, "the report of this run could not be saved: %v", err)
-	}
-}
-
-// endHooks waits until all hooks have ended and reports their problems. endHooks also adds the
-// problems of the hooks to the saved report, unless a later run has replaced this report.
-func (r *run) endHooks() {
-	r.hooks.end()
-	if len(r.report.Problems) == r.saved {
-		return
-	}
-	r.tell()
-	if kept, err := r.World.LastReport(r.name); err == nil && kept.Start.Equal(r.report.Start) {
-		r.save()
-	}
 }
 
 func (r *run) do(ctx context.Context) (snapper.Plan, error) {

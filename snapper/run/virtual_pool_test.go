@@ -28,8 +28,11 @@ type virtualPool struct {
 	history   zfs.History
 	index     index.Index
 
-	// busy is true if another run has the lock of the simulated pool.
+	// busy is true if another run has the lock of the simulated pool. onLock is called when a run
+	// takes the lock.
 	busy     bool
+	onLock   func()
+	unlocked int // the number of times that a run released the lock
 	slowList time.Duration
 	// endless has the disks on which listing the snapshots never ends. listed has all disks on
 	// which a run began to list the snapshots.
@@ -103,11 +106,14 @@ func (p *virtualPool) TryLock(now time.Time) error {
 	if p.busy {
 		return &lock.Busy{Path: p.name, PID: 1, Since: now}
 	}
+	if p.onLock != nil {
+		p.onLock()
+	}
 	return nil
 }
 
 func (p *virtualPool) WaitLock(context.Context, time.Time) error { return nil }
-func (p *virtualPool) Unlock()                                   {}
+func (p *virtualPool) Unlock()                                   { p.unlocked++ }
 func (p *virtualPool) Check() error                              { return nil }
 func (p *virtualPool) TXG() uint64                               { return p.txg }
 

@@ -38,6 +38,9 @@ type virtualWorld struct {
 	stateErr        error
 	clusterErr      error
 	last            report.Run
+	// records is the lock of the state and the reports. recordsErr is the error of taking it.
+	records    sync.Mutex
+	recordsErr error
 	// elsewhere has the guests of other nodes, and replicated has the guests that Proxmox
 	// replicates to this node.
 	elsewhere  map[int]string
@@ -386,6 +389,14 @@ func (w *virtualWorld) SaveState(s report.State) error {
 	defer w.mu.Unlock()
 	w.state = s
 	return nil
+}
+
+func (w *virtualWorld) LockRecords(context.Context) (func(), error) {
+	if w.recordsErr != nil {
+		return nil, w.recordsErr
+	}
+	w.records.Lock()
+	return w.records.Unlock, nil
 }
 
 func (w *virtualWorld) Hostname() (string, error) { return "pve1", nil }

@@ -149,6 +149,9 @@ type Records interface {
 	LastReport(name string) (report.Run, error)
 	SaveReport(name string, r *report.Run) error
 	LoadState() (report.State, error)
+	// LockRecords takes the lock of the state and the reports, so that no run replaces the entries
+	// which another run saved after they were read. LockRecords waits for the lock until ctx ends.
+	LockRecords(ctx context.Context) (release func(), err error)
 	SaveState(s report.State) error
 }
 

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -87,4 +88,20 @@ func TestHookNotesDirectory(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, mode, info.Mode().Perm(), path)
 	}
+}
+
+// The lock of the records is a lock between processes. A run that cannot take the lock in time gets
+// an error.
+func TestLockRecords(t *testing.T) {
+	l := Local{LockDir: filepath.Join(t.TempDir(), "lock"), Clock: time.Now}
+	release, err := l.LockRecords(t.Context())
+	require.NoError(t, err)
+	soon, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	_, err = l.LockRecords(soon)
+	require.ErrorContains(t, err, "records.lock is locked by process")
+	release()
+	release, err = l.LockRecords(t.Context())
+	require.NoError(t, err)
+	release()
 }

@@ -107,8 +107,8 @@ var mutants = slices.Concat([]mutant{
 	{"snapper/run/quiesce.go", `"no snapshot of "+l.Dataset)`, `"no snapshot")`, "call a missing disk reported because of another missing disk"},
 	{"internal/report/quiesced.go", `slices.Concat(have.Faults, q.Faults)`, `have.Faults`, "report the fault of a second round in each run"},
 	{"snapper/whole.go", `lacks = append(lacks, Lack{Dataset: v.String()})`, ``, "call a guest complete that has a disk elsewhere"},
-	{"snapper/run/run.go", `	r.tell()
-	if !o.DryRun && !o.Final {`, `	if !o.DryRun && !o.Final {`, "record a fault as reported before the report"},
+	{"snapper/run/round.go", `	r.tell()
+	r.record(`, `	r.record(`, "record a fault as reported before the report"},
 	{"internal/quiesce/watchdog.go", `case thawed < frozen:`, `case false:`, "believe in a freeze that lapsed"},
 	{"internal/quiesce/watchdog.go", `	case errors.Is(err, ErrLapsed): //`, `	case false: //`, "forget a guest that says that it is frozen"},
 	{"internal/quiesce/watchdog.go", `		go func() {
@@ -169,7 +169,7 @@ var mutants = slices.Concat([]mutant{
 	{"snapper/state.go", `if held < -futureSlack {`, `if false {`, "stay silent about a lock dated in the future"},
 	{"snapper/due.go", `p.future++`, ``, "stay silent about snapshots from the future"},
 	{"snapper/index/turns.go", `alone := x.turns[d.Name].whole`, `alone := false`, "let one very long listing displace the other disks of its turn"},
-	{"snapper/run/destroy.go", `r.latest().BacklogsAt(`, `r.previous.BacklogsAt(`, "lose a count that a run of another pool wrote meanwhile"},
+	{"snapper/run/records.go", `latest.BacklogsAt(`, `r.previous.BacklogsAt(`, "lose a count that a run of another pool wrote meanwhile"},
 	{"snapper/run/destroy.go", `n := min(len(due), r.mayDestroy(snapper.Plan{}))`, `n := len(due)`, "destroy more than a run may"},
 	{"snapper/run/destroy.go", `case othersFirst && p.pinned(d.Dataset):`, `case othersFirst && false:`, "try all that is held before others have their turn"},
 	{"snapper/due.go", `return t.Add(-time.Second)`, `return t`, "give both passes of a repeated hour the same names"},

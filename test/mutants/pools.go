@@ -55,5 +55,5 @@ var poolMutants = []mutant{
 	{"snapper/room.go", `d.State.Alive() && d.Ignored == ""`, `d.Ignored == ""`, "want room for snapshots that nobody takes"},
 	{"snapper/room.go", `words := shortage(below[parent])`, `words := ""`, "not see that a quota leaves less room"},
 	{"snapper/run/round.go", `room.FullCritical && !before.FullCritical`, `room.FullCritical`, "mail of a full pool each quarter of an hour"},
-	{"snapper/run/round.go", `r.latest().RoomsAt(r.World.Now())`, `map[string]report.Room{}`, "forget that there was no room on a pool that another run holds"},
+	{"snapper/run/records.go", `latest.RoomsAt(now)`, `map[string]report.Room{}`, "forget that there was no room on a pool that another run holds"},
 }

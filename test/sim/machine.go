@@ -419,6 +419,9 @@ func (m *machine) LoadState() (report.State, error) {
 	return s, m.call()
 }
 
+// LockRecords implements [run.Records].
+func (m *machine) LockRecords(context.Context) (func(), error) { return func() {}, m.call() }
+
 // SaveState implements [run.Records].
 func (m *machine) SaveState(s report.State) error {
 	if err := m.save(); err != nil {

@@ -1,0 +1,154 @@
+package run
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/internal/report"
+)
+
+// only restricts a run to the disks of one pool, and adopts the given disks.
+func only(pool string, adopt ...string) func(*Options) {
+	return func(o *Options) { o.Config.Datasets, o.Adopt = []string{pool + "/data"}, adopt }
+}
+
+// beside makes a slow run of snap on the pool ssd, and calls the function meanwhile after this run
+// has begun. beside returns when both have ended.
+func (w *virtualWorld) beside(t *testing.T, meanwhile func()) {
+	t.Helper()
+	w.pool("ssd").slowList = 20 * time.Second
+	done := make(chan error)
+	go func() {
+		_, _, err := Run(t.Context(), w.options(only("ssd"), freezing("100-101")))
+		done <- err
+	}()
+	time.Sleep(time.Second)
+	meanwhile()
+	require.NoError(t, <-done)
+	w.pool("ssd").slowList = 0
+}
+
+// Two runs for different datasets overlap. The run that ends last keeps the entries that the other
+// run saved in the meantime: a person adopted a disk, a guest was skipped, a guest was frozen, a
+// pool was found locked, and snapshots were left to the next run.
+func TestRunsBesideKeepEachOthersRecords(t *testing.T) {
+	const d = "tank/data/vm-100-disk-7"
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		w.guest(100, true, "tank")
+		w.guest(101, true, "ssd")
+		w.guest(102, true, "tank").busy = true
+		p := w.pool("tank")
+		p.addDisk(d, 7777)
+		p.older(d, 9, 20*time.Hour)
+		p.head(d).Creation = time.Now() // the disk came from elsewhere
+		w.state.SlowHistory = map[string]time.Time{"tank": time.Now().Add(-time.Hour)}
+		w.last.Sightings = map[string]report.Sighting{"tank": {First: time.Now(), Last: time.Now()}}
+		w.beside(t, func() {
+			w.run(t, only("tank", d), freezing("100-101"), func(o *Options) { o.Config.MaxDestroys = new(1) })
+		})
+		assert.Contains(t, w.state.Signs, "7777", "the person adopted it")
+		assert.Contains(t, w.state.Checked, d)
+		assert.Contains(t, w.state.Checked, "ssd/data/vm-101-disk-0")
+		assert.Equal(t, 1, w.state.Busy[102])
+		assert.Contains(t, w.state.SlowHistory, "tank", "it was not asked for")
+		assert.Contains(t, w.last.Rooms, "tank")
+		assert.NotZero(t, w.last.Backlogs["tank/data"].Due)
+		assert.NotContains(t, w.last.Sightings, "tank", "the other run could lock it")
+		assert.Len(t, w.last.Quiesced, 2)
+
+		time.Sleep(15 * time.Minute)
+		w.run(t, only("tank"))
+		had := len(p.snapshots[d])
+		w.prune(t, only("tank"))
+		assert.Len(t, p.snapshots[d], had, "prune destroyed snapshots of an adopted disk")
+	})
+}
+
+// A run that is not a success keeps the time of a success that another run saved meanwhile.
+func TestSuccessOfARunBeside(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		w.guest(100, true, "tank")
+		w.guest(101, true, "ssd").busy = true
+		var succeeded time.Time
+		w.beside(t, func() { succeeded = w.run(t, only("tank")).LastSuccess })
+		require.False(t, w.last.Success)
+		assert.False(t, succeeded.IsZero())
+		assert.Equal(t, succeeded, w.last.LastSuccess)
+	})
+}
+
+// A run that waits while another run works on its pool uses the state that the other run saved.
+// prune destroys no snapshots of a disk that a person adopts while prune begins.
+func TestStateIsReadUnderThePoolsLock(t *testing.T) {
+	const d = "tank/data/vm-100-disk-7"
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		w.guest(100, true, "tank")
+		p := w.pool("tank")
+		p.addDisk(d, 7777)
+		p.older(d, 9, 20*time.Hour)
+		p.head(d).Creation = time.Now()
+		had := len(p.snapshots[d])
+		p.onLock = func() { w.state.Signs = map[string]string{"7777": ""} }
+		w.prune(t, only("tank"))
+		assert.Len(t, p.snapshots[d], had)
+	})
+}
+
+// While one run reads and saves its records, no other run does. A run saves its records before it
+// releases its pools.
+func TestRecordsAreSavedUnderTheirLock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		w.guest(100, true, "tank")
+		locked, before, saved := true, true, 0
+		w.onSave = func(report.Run) {
+			locked = locked && !w.records.TryLock()
+			saved, before = saved+1, before && w.pool("tank").unlocked == saved
+		}
+		w.run(t)
+		w.prune(t)
+		assert.True(t, locked)
+		assert.True(t, before)
+		assert.Equal(t, 2, saved)
+		w.onSave = nil
+		w.last, w.state = report.Run{}, report.State{}
+		w.recordsErr = errors.New("records.lock is locked by process 7")
+		r := w.run(t)
+		assert.Len(t, told(r, report.Warning, "records.lock is locked by process 7"), 1)
+		assert.True(t, r.Success)
+		assert.Zero(t, w.last.Start)
+		assert.Empty(t, w.state.Checked)
+	})
+}
+
+// A run reads a late pool, but cannot read the guests again before the round of this pool, so it
+// makes no plan for the pool. The records about the due snapshots and the free space of the pool
+// remain as they are.
+func TestLatePoolWithoutAPlan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		w.guest(100, true, "tank")
+		w.guest(101, true, "ssd")
+		w.pool("ssd").slowList = time.Minute
+		start := time.Now()
+		due := report.Backlog{Due: 900, At: start.Add(-15 * time.Minute), Since: start.Add(-2 * time.Hour), Least: 800, Yesterday: 700, Before: 600}
+		w.last.Backlogs = map[string]report.Backlog{"ssd/data": due}
+		w.last.Rooms = map[string]report.Room{"ssd": {Short: "no room", At: start.Add(-15 * time.Minute)}}
+		time.AfterFunc(45*time.Second, func() { w.clusterErr = errors.New("pmxcfs hangs") })
+		r := w.run(t)
+		assert.Empty(t, w.happened("ssd: snapshot"))
+		assert.Equal(t, due, r.Backlogs["ssd/data"])
+		assert.Equal(t, "no room", r.Rooms["ssd"].Short)
+		assert.Contains(t, fmt.Sprint(r.Problems), "900 snapshots are due and not destroyed, and more from day to day")
+		assert.Zero(t, r.Backlogs["tank/data"].Due)
+	})
+}
