@@ -36,8 +36,9 @@ const maxTogether = 50
 //     fails gets no snapshot.
 //  5. Take the snapshots of living guests that must be frozen, one guest or group after the
 //     other.
-//  6. Take the snapshots of the living guests that are not frozen, on all pools side by side, and
-//     start the hooks that follow these snapshots.
+//  6. Take the snapshots of the living guests that are not frozen, on all pools side by side. When
+//     all pools have their snapshots, start the hooks that follow the snapshots of living guests.
+//     On a pool that has its snapshots, step 7 may begin before these hooks.
 //  7. On each pool, bookmark older snapshots, replace local labels by received ones, and
 //     destroy the snapshots that the retention drops. Snapshots in Waiting, which exceed
 //     max_destroys, are destroyed last, in place of snapshots that ZFS refused to destroy.
@@ -56,7 +57,11 @@ func (r *run) carryOut(ctx context.Context, view snapper.NodeView, pools []*pool
 	ready, refused := plan.Without(failed)
 	maps.Copy(outcomes, refused)
 	r.hooks.oweAll(afterSnapshot, dueFor(ready), owed)
-	taken := newFreezer(r, view, pools).take(ctx, ready.Frozen())
+	freezer := &freezer{
+		Options: r.Options, journal: r.journal, start: r.start, previous: r.previous.Quiesced,
+		view: view, pools: pools, locks: r.locks, captures: r.captures,
+	}
+	taken := freezer.take(ctx, ready.Frozen())
 
 	var mu sync.Mutex
 	var work, rest []func()

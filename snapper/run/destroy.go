@@ -95,7 +95,7 @@ func byPool(destroys []snapper.Destroy) map[string][]snapper.Destroy {
 }
 
 // reportKept reports the snapshots that have a hold or a clone.
-func (r *run) reportKept(pools []*pool) {
+func reportKept(pools []*pool) {
 	for _, p := range pools {
 		p.reportKept()
 	}

@@ -28,10 +28,6 @@ type freezer struct {
 	captures *captures
 }
 
-func newFreezer(r *run, view snapper.NodeView, pools []*pool) *freezer {
-	return &freezer{Options: r.Options, journal: r.journal, start: r.start, previous: r.previous.Quiesced, view: view, pools: pools, locks: r.locks, captures: r.captures}
-}
-
 // take takes the snapshots of guests and groups that must be frozen. Each guest or group has a
 // window of its own, the time of one freeze. The next window begins only after the guests of the
 // window before are thawed. A guest that cannot be frozen gets its snapshot without a freeze.

@@ -100,7 +100,7 @@ func (r *run) prune(ctx context.Context) (snapper.Plan, error) {
 		}
 	}
 	r.hooks.after(afterPrune, losing(pools, nil), owed)
-	r.reportKept(pools)
+	reportKept(pools)
 	r.tell()
 	r.record(func(latest report.Run, _ report.State) {
 		r.merge(latest, pools)

@@ -22,17 +22,17 @@ const recordsTimeout = 10 * time.Second
 // of the records, so complete must not wait for anything.
 func (r *run) record(complete func(report.Run, report.State)) {
 	if r.DryRun || r.Final {
-		complete(r.latest(), r.saved())
+		complete(r.latest(), savedState(r.World, r.state))
 		return
 	}
-	release, err := r.lockRecords()
+	release, err := lockRecords(r.World)
 	if err != nil {
-		complete(r.latest(), r.saved())
+		complete(r.latest(), savedState(r.World, r.state))
 		r.problem(report.Warning, "the report of this run could not be saved: %v", err)
 		return
 	}
 	defer release()
-	complete(r.latest(), r.saved())
+	complete(r.latest(), savedState(r.World, r.state))
 	if r.name == report.Name {
 		if err := r.World.SaveState(r.state); err != nil {
 			// Without state.json, the next run must read more from ZFS.
@@ -43,10 +43,10 @@ func (r *run) record(complete func(report.Run, report.State)) {
 }
 
 // lockRecords takes the lock of the records that runs save.
-func (r *run) lockRecords() (release func(), err error) {
-	ctx, cancel := r.World.Timeout(context.Background(), recordsTimeout)
+func lockRecords(w World) (release func(), err error) {
+	ctx, cancel := w.Timeout(context.Background(), recordsTimeout)
 	defer cancel()
-	return r.World.LockRecords(ctx)
+	return w.LockRecords(ctx)
 }
 
 // latest returns the report that is saved now, of the last run of the same command.
@@ -58,11 +58,12 @@ func (r *run) latest() report.Run {
 	return latest
 }
 
-// saved returns the state that is saved now, by the last run of snap.
-func (r *run) saved() report.State {
-	saved, err := r.World.LoadState()
+// savedState returns the state that is saved now, by the last run of snap. If it cannot be read,
+// savedState returns the argument loaded, the state at the beginning of this run.
+func savedState(w World, loaded report.State) report.State {
+	saved, err := w.LoadState()
 	if err != nil {
-		return r.state
+		return loaded
 	}
 	return saved
 }
@@ -84,7 +85,7 @@ func (r *run) endHooks() {
 		return
 	}
 	r.tell()
-	release, err := r.lockRecords()
+	release, err := lockRecords(r.World)
 	if err != nil {
 		return
 	}

@@ -83,7 +83,7 @@ func (r *run) finish(ctx context.Context, view snapper.NodeView, pools []*pool, 
 	}
 	r.reportGuests(view, r.atWork, pools, r.start)
 	r.reportRoom(ctx, pools)
-	r.reportKept(pools)
+	reportKept(pools)
 	r.tell()
 	r.record(func(latest report.Run, saved report.State) {
 		r.report.CarryOver(latest.Quiesced, func(vmid int) bool {
@@ -164,7 +164,7 @@ func (r *run) openPool(ctx context.Context, name string, parents []string, read 
 	}
 	txg := p.TXG()
 	// Another run may have worked on the pool, and saved its state, after this run began.
-	state := r.saved()
+	state := savedState(r.World, r.state)
 	p.slowHistory = state.SlowHistory[name]
 	for i := range p.disks {
 		d := &p.disks[i]

@@ -80,7 +80,7 @@ func Unblock(ctx context.Context, o Options, request UnblockRequest) (snapper.Un
 		return u, r.report, err
 	}
 	defer lease.giveUp()
-	r.unblock(ctx, pools, u, request.Snapshot)
+	unblock(ctx, r.journal, pools, u, request.Snapshot)
 	return u, r.report, nil
 }
 
@@ -243,7 +243,7 @@ func whyKept(disk lua.DestroyRequest, got lua.Destroyed) []string {
 // leave a receiver neither the snapshots nor the bookmarks. If a snapshot or bookmark remains,
 // Proxmox rolls back no disk of the guest, so unblock destroys nothing on the following pools. The
 // channel program that destroys the snapshots also checks that the Keepers remain.
-func (r *run) unblock(ctx context.Context, pools []*pool, u snapper.Unblocking, snapshot string) {
+func unblock(ctx context.Context, j *journal, pools []*pool, u snapper.Unblocking, snapshot string) {
 	for i, p := range pools {
 		gone := p.inTheWay(u, snapshot)
 		before := len(p.destroyed)
@@ -251,14 +251,14 @@ func (r *run) unblock(ctx context.Context, pools []*pool, u snapper.Unblocking, 
 		p.reportKept()
 		if left := len(gone) - (len(p.destroyed) - before); left > 0 {
 			also := untouched(pools[i+1:], "nothing", func(p *pool) int { return len(u.Names(p.name)) })
-			r.problem(report.Warning, "pool %s: %s still in the way of the rollback, and no bookmark was destroyed%s", p.name, text.Are(left, "snapshot"), also)
+			j.problem(report.Warning, "pool %s: %s still in the way of the rollback, and no bookmark was destroyed%s", p.name, text.Are(left, "snapshot"), also)
 			return
 		}
 	}
 	for i, p := range pools {
 		if left := p.destroyBookmarks(ctx, u.Marks(p.name)); left > 0 {
 			also := untouched(pools[i+1:], "no bookmark", func(p *pool) int { return len(u.Marks(p.name)) })
-			r.problem(report.Warning, "pool %s: %s still in the way of the rollback%s", p.name, text.Are(left, "bookmark"), also)
+			j.problem(report.Warning, "pool %s: %s still in the way of the rollback%s", p.name, text.Are(left, "bookmark"), also)
 			return
 		}
 	}
