@@ -69,6 +69,7 @@ type grammar struct {
 	Exporter    exporterCmd    `cmd:"" group:"replica" help:"Serve what check says as metrics for Prometheus, and a page for people."`
 	Prune       pruneCmd       `cmd:"" group:"replica" help:"Rotate the snapshots of copies that are received here (as root)."`
 	Health      healthCmd      `cmd:"" group:"replica" help:"Find the disks with permanent errors, so that check and exporter name them (as root)."`
+	Drill       drillCmd       `cmd:"" group:"replica" help:"Prove that the copies of a guest can be used: clone them, look at the clones, destroy them (as root)."`
 	Forget      forgetCmd      `cmd:"" group:"replica" help:"Forget disks that you removed on purpose, so that check no longer reports them missing."`
 	Status      statusCmd      `cmd:"" group:"people" help:"Show every guest, or every disk, and what is wrong with it, for people."`
 	Explain     explainCmd     `cmd:"" group:"people" help:"Say as of when a guest can be started here, or where a disk's snapshots got stuck, and what to do next."`
@@ -172,7 +173,7 @@ func parse(args []string) (cli grammar, err error) {
 
 // commandWords has each word that may be the first word of a valid command line.
 var commandWords = []string{
-	"snap", "check", "config", "guest-config", "cron", "explain", "exporter", "finalize", "forget", "health", "unblock", "prune", "soon",
+	"snap", "check", "config", "guest-config", "cron", "drill", "explain", "exporter", "finalize", "forget", "health", "unblock", "prune", "soon",
 	"status", "doctor", "completion", "watchdog", "manual", readPVEWord,
 }
 

@@ -66,6 +66,17 @@ type result struct {
 // own reports whether the disk belongs to a guest of this host and is not a copy.
 func (r result) own(d checker.Disk) bool { return checker.IsOwn(r.config, &d) }
 
+// disksOf returns the disks that count for the guest's verdict.
+func (r result) disksOf(g checker.Guest) []checker.Result {
+	return slices.DeleteFunc(slices.Clone(r.report.Disks), func(d checker.Result) bool { return !slices.Contains(g.Disks, d.Dataset) })
+}
+
+// ownGuest reports whether the guest belongs to this host, so that its disks are no copies.
+func (r result) ownGuest(g checker.Guest) bool {
+	of := r.disksOf(g)
+	return len(of) > 0 && !slices.ContainsFunc(of, func(d checker.Result) bool { return !r.own(d.Disk) })
+}
+
 // find reads the disks and judges them. find keeps part of the timeout for printing.
 func (q query) find(ctx context.Context, env *environment, stage *atomic.Value, begun time.Time) result {
 	limit := q.Timeout - min(q.Timeout/8, 500*time.Millisecond)

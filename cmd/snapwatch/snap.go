@@ -132,6 +132,9 @@ func (c *snapCmd) snap(ctx context.Context, env *environment, cfg config.Config,
 	if !lists {
 		options.Tell = tell
 	}
+	if !options.DryRun {
+		env.removeDrills(ctx)
+	}
 	plan, done, err := run.Run(ctx, options)
 	if err != nil {
 		if lists {

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"snapwatch/config"
+	"snapwatch/drill"
+	drillrun "snapwatch/drill/run"
+	"snapwatch/internal/note"
+	"snapwatch/internal/report"
+	"snapwatch/snapper"
+)
+
+// drills returns the options of drills on this machine.
+func (e *environment) drills() drillrun.Options {
+	return drillrun.Options{
+		World: drillrun.Local{Kstat: e.Kstat, LockDir: e.RunDir, StateDir: e.StateDir, Dev: e.Dev, Clock: e.Now},
+		Notes: note.Dir(filepath.Join(e.StateDir, "drills")),
+	}
+}
+
+// removeDrillsTime is the longest time that a run of another command spends on the clones that
+// drills left.
+const removeDrillsTime = 30 * time.Second
+
+// removeDrills destroys the clones that killed drills left. snap, prune and health call it first: a
+// snapshot that has a clone cannot be destroyed.
+func (e *environment) removeDrills(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, removeDrillsTime)
+	defer cancel()
+	if err := drillrun.RemoveLeft(ctx, e.drills(), nil); err != nil {
+		fmt.Fprintf(e.Stderr, "snapwatch: %v\n", err)
+	}
+}
+
+// prunes returns a function with the retentions by which prune may run on this host, for the disks
+// of a guest: those that cron has, that of the configuration of a replica, and that of prune's last
+// run. If one cannot be read, prunes adds a doubt to the facts.
+func (e *environment) prunes(cfg config.Config, f *drill.Facts) func(g drill.Guest) map[string][]snapper.Retention {
+	type rule struct {
+		cfg  config.Config
+		keep config.Keep
+	}
+	var rules []rule
+	doubt := func(err error) {
+		f.Doubts = append(f.Doubts, fmt.Sprintf("it is unknown what prune keeps: %v", err))
+	}
+	runs, unclear := regularRuns(e, pruneJob)
+	if len(unclear) > 0 {
+		doubt(errors.New(shown(unclear)))
+	}
+	for _, r := range runs {
+		of, keep, err := r.settings(e)
+		if err != nil {
+			doubt(err)
+			continue
+		}
+		rules = append(rules, rule{of, keep})
+	}
+	if cfg.Role == "replica" && cfg.Keep != nil {
+		rules = append(rules, rule{cfg, cfg.Keep})
+	}
+	last, err := report.Last(e.StateDir, report.PruneName)
+	if err == nil && last.Retention != "" {
+		var keep config.Keep
+		if keep, err = config.ParseKeep(strings.Fields(last.Retention)); err == nil {
+			rules = append(rules, rule{cfg, keep})
+		}
+	}
+	if err != nil {
+		doubt(err)
+	}
+	return func(g drill.Guest) map[string][]snapper.Retention {
+		all := map[string][]snapper.Retention{}
+		for _, d := range g.Disks {
+			for _, r := range rules {
+				keep, _ := r.cfg.KeepFor(d.Dataset, g.VMID, r.keep)
+				all[d.Dataset] = append(all[d.Dataset], snapper.RetentionOf(keep))
+			}
+		}
+		return all
+	}
+}

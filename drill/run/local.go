@@ -1,0 +1,188 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"snapwatch/drill"
+	"snapwatch/internal/command"
+	"snapwatch/internal/files"
+	"snapwatch/internal/lock"
+	"snapwatch/internal/zfs"
+)
+
+// RecordsName is the name of the file with the results of drills, in the state directory.
+const RecordsName = "drills.json"
+
+// guestfish is the program of libguestfs that looks at disks inside of an appliance, a small virtual
+// machine. The file systems of guests never reach the kernel of this host.
+const guestfish = "guestfish"
+
+// Local is the World of the machine on which this process runs.
+type Local struct {
+	// Kstat is the directory in which ZFS publishes the state of pools, LockDir the directory of
+	// root's locks, and StateDir the directory of the results of drills.
+	Kstat, LockDir, StateDir string
+	// Dev is the directory of devices, /dev except in tests.
+	Dev string
+	// Clock returns the present time; it is [time.Now], except in tests.
+	Clock func() time.Time
+}
+
+var _ World = Local{}
+
+// Now implements [World].
+func (l Local) Now() time.Time { return l.Clock() }
+
+func reader(lock *os.File) zfs.Reader {
+	if lock == nil {
+		return zfs.Reader{}
+	}
+	return zfs.Reader{Inherit: []*os.File{lock}}
+}
+
+// Space implements [World].
+func (l Local) Space(ctx context.Context, pool string) (drill.Pool, error) {
+	if err := zfs.CheckPool(l.Kstat, pool); err != nil {
+		return drill.Pool{}, err
+	}
+	size, allocated, err := reader(nil).Space(ctx, pool)
+	return drill.Pool{Size: size, Allocated: allocated}, err
+}
+
+// Drilled implements [World].
+func (l Local) Drilled(ctx context.Context, lock *os.File, pool string) ([]zfs.Drilled, error) {
+	if err := zfs.CheckPool(l.Kstat, pool); err != nil {
+		return nil, err
+	}
+	return reader(lock).Drilled(ctx, pool)
+}
+
+// Snapshots implements [World].
+func (Local) Snapshots(ctx context.Context, datasets []string) (map[string][]zfs.Snapshot, error) {
+	all := map[string][]zfs.Snapshot{}
+	return all, reader(nil).Snapshots(ctx, datasets, func(s zfs.Snapshot) error {
+		all[s.Dataset] = append(all[s.Dataset], s)
+		return nil
+	})
+}
+
+// Receiving implements [World].
+func (Local) Receiving(ctx context.Context, lock *os.File, datasets []string) ([]string, error) {
+	return reader(lock).Receiving(ctx, datasets)
+}
+
+// Change implements [World].
+func (Local) Change(ctx context.Context, lock *os.File, argv []string) error {
+	_, err := command.RunUnkillable(ctx, command.Cmd{Argv: argv, Inherit: []*os.File{lock}})
+	return err
+}
+
+// CanLook implements [World].
+func (Local) CanLook() error {
+	if _, err := command.Find(guestfish); err != nil {
+		return fmt.Errorf("guestfish is not installed, which looks at the clones (apt install libguestfs-tools): %w", err)
+	}
+	return nil
+}
+
+// AwaitDevice implements [World].
+func (l Local) AwaitDevice(ctx context.Context, device string) error {
+	for {
+		if _, err := os.Stat(l.path(device)); err == nil {
+			return nil
+		}
+		if err := wait(ctx, 50*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+// path returns the path of a device of this host.
+func (l Local) path(device string) string {
+	rest, err := filepath.Rel("/dev", device)
+	if err != nil || l.Dev == "" {
+		return device
+	}
+	return filepath.Join(l.Dev, rest)
+}
+
+// Look implements [World].
+func (l Local) Look(ctx context.Context, lock *os.File, devices []string) (wrong, remarks []string, err error) {
+	var paths []string
+	for _, d := range devices {
+		paths = append(paths, l.path(d))
+	}
+	output, err := fish(ctx, lock, drill.ListScript(paths))
+	if err != nil {
+		return nil, nil, err
+	}
+	listing, err := drill.ParseList(output)
+	if err != nil {
+		return nil, nil, err
+	}
+	steps, skipped := listing.Steps()
+	if len(steps) == 0 {
+		return nil, append(skipped, "no file system was found"), nil
+	}
+	output, err = fish(ctx, lock, drill.CheckScript(paths, steps))
+	complaint := ""
+	if failed, is := errors.AsType[*command.Error](err); is && command.ExitCode(err) == 1 && ctx.Err() == nil {
+		complaint, err = failed.Error(), nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	wrong, remarks, err = drill.ParseCheck(output, complaint, steps)
+	return wrong, append(skipped, remarks...), err
+}
+
+// fish runs a script by guestfish, until ctx ends.
+func fish(ctx context.Context, lock *os.File, script string) (string, error) {
+	return command.Output(ctx, command.Cmd{Argv: []string{guestfish}, Stdin: script, Inherit: []*os.File{lock}, DiesWithUs: true})
+}
+
+// Records implements [World].
+func (l Local) Records() (drill.Records, error) {
+	path := filepath.Join(l.StateDir, RecordsName)
+	text, err := files.Read(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	records, err := drill.ParseRecords(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s is damaged; move it away: %w", path, err)
+	}
+	return records, nil
+}
+
+// Record implements [World]. Drills of several guests may end at the same time.
+func (l Local) Record(ctx context.Context, g drill.Guest, p drill.Proof) error {
+	if err := errors.Join(files.Directory(l.LockDir, 0o700), files.Directory(l.StateDir, 0o755)); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, watchTime)
+	defer cancel()
+	held, err := lock.Wait(ctx, filepath.Join(l.LockDir, "drills.lock"), l.Now())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = held.Release() }()
+	records, err := l.Records()
+	if err != nil {
+		return err
+	}
+	text, err := records.With(g, p).Text()
+	if err != nil {
+		return err
+	}
+	return files.Replace(filepath.Join(l.StateDir, RecordsName), text, 0o644)
+}
