@@ -204,9 +204,16 @@ func TestRecords(t *testing.T) {
 	require.True(t, found)
 	assert.Equal(t, bad, record.Last)
 	assert.Equal(t, &good, record.Good)
+	assert.Equal(t, &bad, record.Failed)
 	_, found = r.Of(Guest{VMID: 7})
 	assert.False(t, found)
 	assert.Equal(t, []Guest{{VMID: 7}, c, a, b}, Order([]Guest{b, a, c, {VMID: 7}}, r), "c was drilled 48h ago, a an hour ago, b now")
+
+	// A drill that could not look does not end a failure, and a good one does.
+	record, _ = r.With(a, locked).Of(a)
+	assert.Equal(t, Record{VMID: 100, Last: locked, Good: &good, Failed: &bad}, record)
+	record, _ = r.With(a, locked).With(a, good).Of(a)
+	assert.Nil(t, record.Failed)
 
 	assert.Empty(t, r.Overdue(a, 0, now))
 	assert.Empty(t, r.Overdue(a, 48*time.Hour, now))

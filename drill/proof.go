@@ -53,6 +53,9 @@ type Record struct {
 	// copy and found no fault, nil if there was none.
 	Last Proof  `json:"last"`
 	Good *Proof `json:"good,omitempty"`
+	// Failed is the result of the last drill that found a fault, nil if a later drill looked at the
+	// copy and found none.
+	Failed *Proof `json:"failed,omitempty"`
 }
 
 // Records has the records of all guests, ordered by cluster and VMID.
@@ -105,8 +108,11 @@ func (r Records) With(g Guest, p Proof) Records {
 		r = slices.Insert(r, i, Record{Cluster: g.Cluster, VMID: g.VMID})
 	}
 	r[i].Last = p
-	if !p.Failed() && p.Reach != Nothing {
-		r[i].Good = &p
+	switch {
+	case p.Failed():
+		r[i].Failed = &p
+	case p.Reach != Nothing:
+		r[i].Good, r[i].Failed = &p, nil
 	}
 	return r
 }
