@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"snapwatch/internal/text"
 )
 
 // Reach is how far a drill came.
@@ -117,33 +115,16 @@ func (r Records) With(g Guest, p Proof) Records {
 	return r
 }
 
-// Overdue returns a sentence if the guest's last good proof is older than limit at the time now, or
-// if there is none; "" otherwise, and if limit is 0. A proof from the future counts as old, because
-// its age is unknown.
-func (r Records) Overdue(g Guest, limit time.Duration, now time.Time) string {
-	record, _ := r.Of(g)
-	switch {
-	case limit == 0:
-		return ""
-	case record.Good == nil:
-		return "no drill has proved that its copy can be used"
-	case record.Good.At.After(now.Add(clockSlack)):
-		return "its last proof is from the future, so the proof's age is unknown"
-	case now.Sub(record.Good.At) > limit:
-		return fmt.Sprintf("its last proof is %s old (limit %s)", text.Age(now.Sub(record.Good.At)), text.Age(limit))
-	}
-	return ""
-}
-
-// clockSlack is the time by which a proof may be ahead of the clock.
-const clockSlack = 5 * time.Minute
-
 // Order returns the guests in the order in which drills are due: first the guests without a drill,
 // then those whose last drill is oldest. A drill that failed, and one that found its key not
-// loaded, counts as a drill, so that it does not keep the other guests from their turn.
-func Order(guests []Guest, r Records) []Guest {
+// loaded, counts as a drill, so that it does not keep the other guests from their turn. A drill
+// from the future does not count: its guest would have no turn until then.
+func Order(guests []Guest, r Records, now time.Time) []Guest {
 	last := func(g Guest) time.Time {
 		record, _ := r.Of(g)
+		if record.Last.At.After(now) {
+			return time.Time{}
+		}
 		return record.Last.At
 	}
 	guests = slices.Clone(guests)

@@ -107,7 +107,7 @@ func (c *drillCmd) drill(ctx context.Context, env *environment, cfg config.Confi
 		if err != nil {
 			return &exit{2, err}
 		}
-		guests = drill.Order(guests, records)
+		guests = drill.Order(guests, records, env.Now())
 	}
 	var all []drilled
 	proved := false
