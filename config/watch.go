@@ -86,6 +86,7 @@ type WatchOverride struct {
 	Critical          Duration `yaml:"critical,omitempty"`
 	MaxStoppedAge     Duration `yaml:"max_stopped_age,omitempty"`
 	MaxInitialReceive Duration `yaml:"max_initial_receive,omitempty"`
+	MaxProofAge       Duration `yaml:"max_proof_age,omitempty"`
 }
 
 // Maintenance excludes the selected disks from alarms until a given time.
