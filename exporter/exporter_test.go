@@ -204,6 +204,7 @@ func TestMetricsAreLintedAndOfTheCatalogue(t *testing.T) {
 		s.Owners = func() (pve.Owners, error) { return pve.Owners{Node: "pve1"}, nil }
 		s.DamageReport = filepath.Join(t.TempDir(), scan.DamageName)
 		require.NoError(t, scan.SaveDamage(s.DamageReport, map[string]*checker.Damage{"tank": {At: start}}))
+		s.Drills = drills(t, proven)
 	})
 	r.Refresh(t.Context())
 	r.settle(t)
