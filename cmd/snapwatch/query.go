@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -115,7 +116,8 @@ func (q query) find(ctx context.Context, env *environment, stage *atomic.Value, 
 		facts, err = remote.Read(here, q.From, share)
 	} else {
 		facts.Pools, memory, notes, err = q.scan(here, env, cfg, policy, stage)
-		stage.Store("reading the reports of snap and prune")
+		stage.Store("reading the reports of snap, prune and drill")
+		facts.Proofs = scan.LoadProofs(filepath.Join(env.StateDir, scan.ProofsName))
 		snap, prune := env.runs()
 		notes, runs = append(notes, checker.RunNotes(snap, prune, env.Now())...), checker.RunAges(snap, prune, env.Now())
 	}
@@ -130,7 +132,7 @@ func (q query) find(ctx context.Context, env *environment, stage *atomic.Value, 
 		if len(facts.Nodes) > 0 {
 			report = report.WithOwners(policy, facts.Said, facts.Nodes...)
 		}
-		return report.WithGuests(policy)
+		return report.WithGuests(policy).WithProofs(policy, facts.Proofs)
 	}
 	if nodes.Configured() {
 		stage.Store("asking the nodes that may own the disks")
