@@ -215,6 +215,13 @@ func TestRecords(t *testing.T) {
 	record, _ = r.With(a, locked).With(a, good).Of(a)
 	assert.Nil(t, record.Failed)
 
+	unbootable := Proof{At: now, Reach: Checked, Wrong: []string{"it did not start"}}
+	record, _ = r.With(a, unbootable).With(a, good).Of(a)
+	assert.Equal(t, &unbootable, record.Failed, "a guest that did not start must start")
+	booted := good
+	booted.Reach = Booted
+	record, _ = r.With(a, unbootable).With(a, booted).Of(a)
+	assert.Nil(t, record.Failed)
 	assert.Equal(t, []Guest{b, c, a}, Order([]Guest{a, b, c}, r, now.Add(-30*time.Minute)), "b was drilled in the future")
 	assert.Equal(t, "checked in 12.3s", good.Words())
 	assert.Equal(t, "encrypted, not looked at", locked.Words())

@@ -51,8 +51,7 @@ type Record struct {
 	// copy and found no fault, nil if there was none.
 	Last Proof  `json:"last"`
 	Good *Proof `json:"good,omitempty"`
-	// Failed is the result of the last drill that found a fault, nil if a later drill looked at the
-	// copy and found none.
+	// Failed is the result of the last drill that found a fault, nil if a later drill passed.
 	Failed *Proof `json:"failed,omitempty"`
 }
 
@@ -110,7 +109,10 @@ func (r Records) With(g Guest, p Proof) Records {
 	case p.Failed():
 		r[i].Failed = &p
 	case p.Reach != Nothing:
-		r[i].Good, r[i].Failed = &p, nil
+		r[i].Good = &p
+		if f := r[i].Failed; f != nil && (f.Reach != Checked || p.Reach == Booted) { // a guest that did not start must start
+			r[i].Failed = nil
+		}
 	}
 	return r
 }
