@@ -28,6 +28,8 @@ type Facts struct {
 	StoppedGrace time.Duration
 	// FillWarning is the used share of a pool, in percent, from which no drill begins; 0 for no limit.
 	FillWarning int
+	// MaxDrill is the longest time of a drill, 0 for the default.
+	MaxDrill time.Duration
 	// Doubts are the reasons why other facts are unknown.
 	Doubts []string
 }
@@ -38,7 +40,8 @@ type Pool struct{ Size, Allocated uint64 }
 // Refuse returns the plan with the reasons why the drill must not begin at the time now. In doubt
 // there is a reason.
 func (p Plan) Refuse(f Facts, now time.Time) Plan {
-	p.Refusals = slices.Clone(f.Doubts)
+	f.MaxDrill = cmp.Or(f.MaxDrill, MaxDrill)
+	p.MaxDrill, p.Refusals = f.MaxDrill, slices.Clone(f.Doubts)
 	refuse := func(format string, args ...any) { p.Refusals = append(p.Refusals, fmt.Sprintf(format, args...)) }
 	for _, name := range p.Pools() {
 		pool := f.Pools[name]
@@ -66,12 +69,12 @@ func (p Plan) Refuse(f Facts, now time.Time) Plan {
 // destroys a snapshot may make its next receive destroy it here (zfs send -R, pvesr), and that
 // receive fails while the snapshot has a clone.
 func (d Disk) atSource(f Facts, now time.Time) string {
-	age := now.Add(MaxDrill).Sub(d.At.Creation)
+	age := now.Add(f.MaxDrill).Sub(d.At.Creation)
 	class, managed := d.At.Class()
 	switch {
 	case !managed:
 		return fmt.Sprintf("%s is not managed: it is unknown how long its source keeps it", d.At.FullName())
-	case class == zfs.Stopped && d.IsOwners && f.StoppedGrace > MaxDrill:
+	case class == zfs.Stopped && d.IsOwners && f.StoppedGrace > f.MaxDrill:
 		return "" // a newer snapshot must be older than stopped_grace before this one goes
 	case class == zfs.Stopped && age < f.StoppedGrace:
 		return ""
@@ -130,7 +133,7 @@ func bucketAbove(class zfs.Class, name string) string {
 // begins at the time now, "" if prune keeps it. The snapshots that may arrive until then are guessed:
 // as many as were made in the same time before the snapshot.
 func (d Disk) byPrune(f Facts, now time.Time) string {
-	end := now.Add(MaxDrill)
+	end := now.Add(f.MaxDrill)
 	all := slices.Clone(f.Snapshots[d.Dataset])
 	window, txg := end.Sub(d.At.Creation), d.At.CreateTXG
 	for _, s := range f.Snapshots[d.Dataset] {
@@ -150,7 +153,7 @@ func (d Disk) byPrune(f Facts, now time.Time) string {
 		plan := snapper.PlanPrune([]snapper.Disk{disk}, snapper.PrunePolicy{StoppedGrace: f.StoppedGrace, MaxDestroys: len(all)}, nil, end)
 		for _, gone := range plan.Destroys {
 			if gone.Name == d.At.Name {
-				return fmt.Sprintf("prune may destroy %s within %s: %s", d.At.FullName(), text.Age(MaxDrill), strings.TrimSpace(gone.Reason))
+				return fmt.Sprintf("prune may destroy %s within %s: %s", d.At.FullName(), text.Age(f.MaxDrill), strings.TrimSpace(gone.Reason))
 			}
 		}
 	}

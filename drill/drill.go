@@ -24,7 +24,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// MaxDrill is the longest time from the first clone of a drill to the end of its look.
+// MaxDrill is the longest time from the first clone of a drill to the end of its look, unless the
+// configuration sets another.
 const MaxDrill = time.Hour
 
 // Guest is a guest whose copies are on this host, with the disks of its restore point.
@@ -72,6 +73,8 @@ type Plan struct {
 	Locked []string `json:"locked,omitempty"`
 	// Refusals are the reasons why the drill must not begin now.
 	Refusals []string `json:"refusals,omitempty"`
+	// MaxDrill is the longest time of this drill.
+	MaxDrill time.Duration `json:"-"`
 
 	begun time.Time
 }
@@ -79,7 +82,7 @@ type Plan struct {
 // NewPlan returns the plan of a drill of the guest that begins at the time now, without
 // refusals.
 func NewPlan(g Guest, now time.Time) Plan {
-	p := Plan{Guest: g, begun: now}
+	p := Plan{Guest: g, MaxDrill: MaxDrill, begun: now}
 	for i, d := range g.Disks {
 		root := path.Join(zfs.Pool(d.Dataset), zfs.DrillRoot)
 		parent := path.Join(root, "g"+strconv.Itoa(g.VMID))

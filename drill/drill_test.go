@@ -1,6 +1,7 @@
 package drill
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"testing"
@@ -118,6 +119,12 @@ func TestRefuse(t *testing.T) {
 			g.Disks[0].At = taken(disk0, zfs.Hourly, 7*time.Minute)
 			f.Snapshots[disk0] = append(many[:len(many)-1:len(many)-1], g.Disks[0].At)
 		}, ""},
+		"a longer drill": {func(_ *Guest, f *Facts) { f.MaxDrill = 7 * time.Hour },
+			"it is unknown whether the source keeps " + newest.FullName() + " until it is 7h7m old"},
+		"a shorter drill of a young copy": {func(_ *Guest, f *Facts) { f.MaxDrill, f.Snapshots[disk0] = 5*time.Minute, many[len(many)-4:] }, ""},
+		"prune keeps few for a shorter drill": {func(_ *Guest, f *Facts) {
+			f.MaxDrill, f.Prunes = 5*time.Minute, map[string][]snapper.Retention{disk0: {keeps("f2")}}
+		}, ""},
 		"prune keeps many": {func(_ *Guest, f *Facts) { f.Prunes = map[string][]snapper.Retention{disk0: {keeps("f48")}} }, ""},
 		"prune keeps few": {func(_ *Guest, f *Facts) {
 			f.Prunes = map[string][]snapper.Retention{disk0: {keeps("f48"), keeps("f2")}}
@@ -141,6 +148,7 @@ func TestRefuse(t *testing.T) {
 			g, f := base()
 			c.change(&g, &f)
 			p := NewPlan(g, now).Refuse(f, now)
+			assert.Equal(t, cmp.Or(f.MaxDrill, time.Hour), p.MaxDrill)
 			if c.why == "" {
 				assert.Empty(t, p.Refusals)
 				return

@@ -100,7 +100,7 @@ func (c *drillCmd) drill(ctx context.Context, env *environment, cfg config.Confi
 	if err != nil {
 		return &exit{2, err}
 	}
-	facts := drill.Facts{StoppedGrace: cfg.StoppedGrace.Std(), FillWarning: int(cfg.Limits.FillWarning)}
+	facts := drill.Facts{StoppedGrace: cfg.StoppedGrace.Std(), FillWarning: int(cfg.Limits.FillWarning), MaxDrill: cfg.Limits.MaxDrill.Std()}
 	prunes := env.prunes(cfg, &facts)
 	if c.Next {
 		records, err := options.World.Records()

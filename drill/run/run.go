@@ -35,9 +35,6 @@ const (
 	watchEvery = time.Second
 )
 
-// errTooLong ends a drill that does not end by itself.
-var errTooLong = fmt.Errorf("it did not end within %s", drill.MaxDrill)
-
 // noted is the content of the note about a drill.
 type noted struct {
 	Pools []string `json:"pools"`
@@ -168,7 +165,7 @@ func (o Options) begin(ctx context.Context, n *note.Note, p drill.Plan) error {
 // prove makes the clones and looks at them. The error is the reason why it is unknown whether the
 // copies can be used.
 func (o Options) prove(ctx context.Context, lock *os.File, p drill.Plan, result *drill.Proof) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, drill.MaxDrill, errTooLong)
+	ctx, cancel := context.WithTimeoutCause(ctx, p.MaxDrill, fmt.Errorf("it did not end within %s", p.MaxDrill))
 	defer cancel()
 	ctx, stop := o.watch(ctx, lock, datasets(p.Guest))
 	defer stop()

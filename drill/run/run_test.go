@@ -442,6 +442,9 @@ func TestPlanInDoubt(t *testing.T) {
 	assert.Equal(t, []string{errKilled.Error()}, Plan(t.Context(), o, guest(), f).Refusals[:1])
 	w.killAt, w.receiveAt = 0, 1
 	assert.Contains(t, strings.Join(Plan(t.Context(), o, guest(), f).Refusals, ";"), "is being received")
-	w.receiveAt, w.space = 0, drill.Pool{Size: 100, Allocated: 95}
+	f.MaxDrill = time.Minute
+	w.receiveAt = 0
+	assert.Equal(t, time.Minute, Plan(t.Context(), o, guest(), f).MaxDrill)
+	w.space = drill.Pool{Size: 100, Allocated: 95}
 	assert.Contains(t, strings.Join(Plan(t.Context(), o, guest(), f).Refusals, ";"), "pool tank is 95% full")
 }
