@@ -1,6 +1,7 @@
 package exporter
 
 import (
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"snapwatch/checker/remote"
 	"snapwatch/checker/scan"
 	"snapwatch/config"
 )
@@ -58,6 +60,11 @@ func TestProofsOfGuests(t *testing.T) {
 	api := get(server().Handler(r.Store), "/api/v1/disks").Body.String()
 	assert.Contains(t, api, `"verdict": "failed"`)
 	assert.Contains(t, api, `"wrong": [`)
+	live := httptest.NewServer(server().Handler(r.Store))
+	defer live.Close()
+	facts, err := remote.Read(t.Context(), live.URL, time.Minute)
+	require.NoError(t, err)
+	assert.Equal(t, scan.LoadProofs(path), facts.Proofs, "check --from judges the same records")
 
 	// A file that is being damaged neither ends an alarm nor is it silent.
 	require.NoError(t, os.WriteFile(path, []byte(broken[:100]), 0o600))
