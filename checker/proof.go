@@ -232,13 +232,14 @@ func (p *Policy) demandsProofs() bool {
 }
 
 // proofOf returns the limit for the age of a guest's proof, and the time at which the first of the
-// guest's disks was made here. Of several limits the shortest counts. Without a restore point there
-// is no limit. copied is false if nothing here can be proved to be a copy of the guest.
+// guest's disks was made here. Of several limits the shortest counts. A guest that has no restore
+// point, as far as it can be read, has no limit. copied is false if nothing here can be proved to be a copy of the guest.
 func (p *Policy) proofOf(g *Guest, disks map[string]*Disk) (limit Limit, arrived time.Time, copied bool) {
+	needed := g.Point != nil || g.Verdict == GuestUnreadable
 	for _, dataset := range g.Disks {
 		d := disks[dataset]
 		copied = copied || p.IsOwn == nil || !p.IsOwn(d)
-		if l := p.maxProofAge(d); l.Range != nil && g.Point != nil && (limit.Range == nil || l.Range.End < limit.Range.End) {
+		if l := p.maxProofAge(d); l.Range != nil && needed && (limit.Range == nil || l.Range.End < limit.Range.End) {
 			limit = l
 		}
 		if !d.Created.IsZero() && (arrived.IsZero() || d.Created.Before(arrived)) {

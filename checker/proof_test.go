@@ -105,6 +105,8 @@ func TestProofs(t *testing.T) {
 	assert.True(t, strings.HasPrefix(r.Summary(), "1 guest without a recent proof, "), r.Summary())
 	r = proofsOf(demanding(), Proofs{}, part(first, zfs.Hourly, 0, bare, created(100*day)))
 	assert.Equal(t, ProofNone, r.Guests[0].Proof.Verdict, "nothing could be drilled without a restore point")
+	r = proofsOf(demanding(), Proofs{}, part(first, zfs.Hourly, minute, unread, created(100*day)))
+	assert.Equal(t, ProofOld, r.Guests[0].Proof.Verdict, "a disk that cannot be read ends no alarm")
 	r = proofsOf(demanding(), Proofs{}, part(first, zfs.Hourly, minute, created(100*day)), part(second, zfs.Hourly, minute, created(day)))
 	assert.Equal(t, ProofOld, r.Guests[0].Proof.Verdict, "a new disk does not make the guest new")
 	r = proofsOf(demanding(), Proofs{}, part(first, zfs.Hourly, minute, created(day)))

@@ -99,7 +99,7 @@ var copyMutants = []mutant{
 	// Mutants of the verdicts on proofs.
 	{"checker/proof.go", `case failed != nil:`, `case false:`, "not tell that a drill failed"},
 	{"checker/proof.go", `0 < ahead && ahead <= clockSlack {`, `0 < ahead {`, "believe a proof from the future"},
-	{"checker/proof.go", `l.Range != nil && g.Point != nil && `, `l.Range != nil && `, "demand a proof of a guest without a restore point"},
+	{"checker/proof.go", `l.Range != nil && needed && `, `l.Range != nil && `, "demand a proof of a guest without a restore point"},
 	{"checker/proof.go", `!copied || record == nil && all.Problem != ""`, `!copied`, "take a record of drills that cannot be read for an empty one"},
 	{"checker/proof.go", `copied && g.Verdict != GuestExcluded`, `g.Verdict != GuestExcluded`, "demand a proof of this host's own guest"},
 	{"checker/proof.go", `len(perhaps) != 1 || slices`, `len(perhaps) == 0 || slices`, "take another cluster's proof"},
