@@ -538,6 +538,21 @@ func faults() *world {
 			}
 		}
 	}
+	for state, name := range map[string]string{"failed": "GuestProofFailed", "old": "GuestProofOld", "fresh": "", "none": "", "": ""} {
+		c = w.target("c", "proof-"+state, "replica")
+		c.disk(disk{state: "stopped"})
+		is := []string{"origin_cluster=east", "vmid=1"}
+		c.flag("snapwatch_guest_state", 1, append(is, "state=whole")...)
+		c.add("snapwatch_guest_status", 0, is...)
+		for _, s := range []string{"failed", "old", "fresh", "none"} {
+			if state != "" { // where no drill was made and none is demanded
+				c.flag("snapwatch_guest_proof_state", truth(s == state), append(is, "state="+s)...)
+			}
+		}
+		if name != "" {
+			c.fires(name, "warning", is...)
+		}
+	}
 	for severity, absent := range map[string]float64{"warning": 2, "critical": 1, "none": 0} {
 		c = w.target("c", "absent-"+severity, "replica")
 		c.disk(disk{state: "stopped"})
