@@ -176,7 +176,7 @@ func line(metrics, begin string) string {
 }
 
 func TestExpositionIsAsInTheGoldenFile(t *testing.T) {
-	r := newRig(t, world())
+	r := newRig(t, world(), func(s *Settings) { s.Drills = drills(t, proven) })
 	r.scrape()
 	r.settle(t) // the pools' health is read in the background
 	metrics := r.scrape()
