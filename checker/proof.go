@@ -19,6 +19,8 @@ type Drill struct {
 	Reach string `json:"reach"`
 	// Seconds is the duration of the drill.
 	Seconds float64 `json:"seconds"`
+	// ReadBytes is the size of the blocks that the drill read, 0 if it was not asked to read any.
+	ReadBytes uint64 `json:"read_bytes,omitempty"`
 	// Wrong has the faults of the copy. A drill that found a fault has failed.
 	Wrong []string `json:"wrong,omitempty"`
 	// Remarks has further results, such as the name of the operating system.
@@ -117,7 +119,7 @@ func judgeProof(record *Proof, limit Limit, arrived, now time.Time) *GuestProof 
 	case good != nil && limit.exceeded(age(good.At)):
 		g.become(ProofOld, "the last good drill was %s (%s)", when(age(good.At)), limit)
 	case good != nil:
-		g.become(ProofFresh, "%s %s in %s, as of %s", good.Reach, when(age(good.At)), good.took(), good.pointWords())
+		g.become(ProofFresh, "%s %s in %s, as of %s", good.Reach, when(age(good.At)), good.work(), good.pointWords())
 	case !arrived.IsZero() && limit.exceeded(age(arrived)):
 		g.become(ProofOld, "no drill has proved it since it arrived here, %s (%s)", when(age(arrived)), limit)
 	default:
@@ -159,8 +161,13 @@ func (p *Proof) good() *Drill {
 
 func (d Drill) pointWords() string { return Point{Time: d.Point}.Words() }
 
-func (d Drill) took() time.Duration {
-	return time.Duration(d.Seconds * float64(time.Second)).Round(100 * time.Millisecond)
+// work returns the duration of the drill, and how much it read.
+func (d Drill) work() string {
+	words := time.Duration(d.Seconds * float64(time.Second)).Round(100 * time.Millisecond).String()
+	if d.ReadBytes > 0 {
+		words += ", " + text.Bytes(d.ReadBytes) + " read"
+	}
+	return words
 }
 
 // WithProofs returns the report with the verdicts on the proofs of its guests. Each proof that

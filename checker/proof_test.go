@@ -20,6 +20,13 @@ func goodDrill(age time.Duration) *Drill {
 	return &Drill{Point: "2026-03-29_01:00:00", At: ago(age), Reach: "checked", Seconds: 90, Remarks: []string{"Debian GNU/Linux 12"}}
 }
 
+// readDrill returns a good drill that also read blocks.
+func readDrill(age time.Duration) *Drill {
+	d := goodDrill(age)
+	d.ReadBytes = 5 << 30
+	return d
+}
+
 func badDrill(age time.Duration) *Drill {
 	return &Drill{Point: "2026-03-29_01:00:00", At: ago(age), Reach: "cloned", Seconds: 12.34, Wrong: []string{"checking /dev/sda1 (ext4): faults", "more"}}
 }
@@ -47,6 +54,8 @@ func TestJudgeProof(t *testing.T) {
 		"fresh":                        {&Proof{Last: *goodDrill(35 * day), Good: goodDrill(35 * day)}, limit, long, ProofFresh, "checked 35d ago in 1m30s, as of 2026-03-29 01:00:00"},
 		"fresh, by a clock a bit ahead": {&Proof{Last: *goodDrill(-clockSlack), Good: goodDrill(-clockSlack)}, limit, long, ProofFresh,
 			"checked 0s ago in 1m30s, as of 2026-03-29 01:00:00"},
+		"fresh, with blocks read": {&Proof{Last: *readDrill(day), Good: readDrill(day)}, limit, long, ProofFresh,
+			"checked 1d ago in 1m30s, 5.0G read, as of 2026-03-29 01:00:00"},
 		"old": {&Proof{Last: *goodDrill(36 * day), Good: goodDrill(36 * day)}, limit, long, ProofOld, "the last good drill was 36d ago (limit 35d, limits.max_proof_age)"},
 		"by a clock that was ahead": {&Proof{Last: *goodDrill(-day), Good: goodDrill(-day)}, limit, long, ProofOld,
 			"the last good drill was at an unknown time, because a clock was ahead by 1d (limit 35d, limits.max_proof_age)"},

@@ -19,12 +19,12 @@ func TestLoadProofs(t *testing.T) {
 	assert.Equal(t, checker.Proofs{}, LoadProofs(path), "there was no drill")
 	const whole = `{"version": 1, "guests": [{"cluster": "east", "vmid": 100, "later": 1,
 		"last": {"point": "2026-07-15_12:00:00", "at": "2026-07-15T14:07:00+02:00", "reach": "cloned", "seconds": 1.5, "wrong": ["no"]},
-		"good": {"point": "2026-07-14_12:00:00", "at": "2026-07-14T14:07:00+02:00", "reach": "checked", "seconds": 90, "remarks": ["Debian"]}}]}`
+		"good": {"point": "2026-07-14_12:00:00", "at": "2026-07-14T14:07:00+02:00", "reach": "checked", "seconds": 90, "read_bytes": 4096, "remarks": ["Debian"]}}]}`
 	require.NoError(t, os.WriteFile(path, []byte(whole), 0o644))
 	assert.Equal(t, checker.Proofs{Guests: []checker.Proof{{
 		Cluster: "east", VMID: 100,
 		Last: checker.Drill{Point: "2026-07-15_12:00:00", At: time.Date(2026, 7, 15, 12, 7, 0, 0, time.UTC), Reach: "cloned", Seconds: 1.5, Wrong: []string{"no"}},
-		Good: &checker.Drill{Point: "2026-07-14_12:00:00", At: time.Date(2026, 7, 14, 12, 7, 0, 0, time.UTC), Reach: "checked", Seconds: 90, Remarks: []string{"Debian"}},
+		Good: &checker.Drill{Point: "2026-07-14_12:00:00", At: time.Date(2026, 7, 14, 12, 7, 0, 0, time.UTC), Reach: "checked", Seconds: 90, ReadBytes: 4096, Remarks: []string{"Debian"}},
 	}}}, LoadProofs(path), "in UTC")
 
 	for text, want := range map[string]string{
