@@ -103,7 +103,7 @@ var copyMutants = []mutant{
 	{"checker/proof.go", `!copied || record == nil && all.Problem != ""`, `!copied`, "take a record of drills that cannot be read for an empty one"},
 	{"checker/proof.go", `copied && g.Verdict != GuestExcluded`, `g.Verdict != GuestExcluded`, "demand a proof of this host's own guest"},
 	{"checker/proof.go", `len(perhaps) != 1 || slices`, `len(perhaps) == 0 || slices`, "take another cluster's proof"},
-	{"checker/filter.go", `n.proofOf != 0 && !(f.whole() && f.guest(n.proofOf))`, `n.proofOf != 0`, "not tell a requested guest's failed proof"},
+	{"checker/filter.go", `n.proofOf != 0 && (!f.whole() || !f.guest(n.proofOf))`, `n.proofOf != 0`, "not tell a requested guest's failed proof"},
 	{"checker/scan/proofs.go", `file.check()`, `nil`, "read a record of drills of a newer version"},
 	{"drill/proof.go", `case p.Reach != Nothing:`, `default:`, "end a failure by a drill that could not look"},
 	// Mutants of the alert rules.
