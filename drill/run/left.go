@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"time"
 
 	"snapwatch/drill"
 	"snapwatch/internal/command"
@@ -41,12 +42,12 @@ func RemoveLeft(ctx context.Context, o Options, pools []string) error {
 		})
 	}
 	for _, vmid := range slices.Sorted(maps.Keys(guests)) {
-		n, err := o.Notes.Take(strconv.Itoa(vmid))
+		n, err := o.takeLeft(ctx, vmid)
 		if _, busy := errors.AsType[*note.Busy](err); busy {
 			continue
 		}
 		if err == nil {
-			err = o.ended(n, vmid, o.destroyLeft(ctx, n, vmid, guests[vmid]))
+			err = o.tidy(ctx, n, vmid, guests[vmid], orphanTime)
 		}
 		if !errors.Is(err, errAway) { // the clones come back with their pool, and the note stays
 			errs = append(errs, err)
@@ -55,14 +56,29 @@ func RemoveLeft(ctx context.Context, o Options, pools []string) error {
 	return errors.Join(errs...)
 }
 
-// tidy destroys the clones of a guest's drill, even if ctx has ended. A clone is busy until the
-// programs that looked at it have closed its device, so tidy tries again.
-func (o Options) tidy(ctx context.Context, n *note.Note, vmid int, pools []string) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidyTime)
+// takeLeft takes the note of a guest's drill. If the process of the drill was killed, its last
+// command still has the note: takeLeft waits for the command, for orphanTime at most.
+func (o Options) takeLeft(ctx context.Context, vmid int) (*note.Note, error) {
+	ctx, cancel := context.WithTimeout(ctx, orphanTime)
+	defer cancel()
+	name := strconv.Itoa(vmid)
+	for {
+		n, err := o.Notes.Take(name)
+		var by noted
+		if _, busy := errors.AsType[*note.Busy](err); !busy || o.Notes.Read(name, &by) != nil || o.World.Alive(by.Process) || wait(ctx, orphanEvery) != nil {
+			return n, err
+		}
+	}
+}
+
+// tidy destroys the clones of a guest's drill. A clone is busy until the programs that looked at it
+// have closed its device, so tidy tries again, for the given time at most.
+func (o Options) tidy(ctx context.Context, n *note.Note, vmid int, pools []string, limit time.Duration) error {
+	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for {
 		err := o.destroyLeft(ctx, n, vmid, pools)
-		if err == nil || errors.Is(err, command.ErrStillRunning) || wait(ctx, watchEvery) != nil {
+		if err == nil || errors.Is(err, command.ErrStillRunning) || errors.Is(err, errAway) || wait(limited, watchEvery) != nil {
 			return o.ended(n, vmid, err)
 		}
 	}

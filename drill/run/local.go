@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"snapwatch/drill"
@@ -38,6 +39,9 @@ var _ World = Local{}
 
 // Now implements [World].
 func (l Local) Now() time.Time { return l.Clock() }
+
+// Alive implements [World].
+func (Local) Alive(process int) bool { return !errors.Is(syscall.Kill(process, 0), syscall.ESRCH) }
 
 func reader(lock *os.File) zfs.Reader {
 	if lock == nil {

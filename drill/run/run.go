@@ -33,11 +33,18 @@ const (
 	// watchEvery is the time between two looks for a receive, and between two attempts to destroy a
 	// clone.
 	watchEvery = time.Second
+	// orphanTime is the longest time that a later run waits for a command that a killed drill left,
+	// and for the end of the programs that have its clones open. orphanEvery is the time between two
+	// looks whether the command has ended.
+	orphanTime  = 15 * time.Second
+	orphanEvery = 100 * time.Millisecond
 )
 
 // noted is the content of the note about a drill.
 type noted struct {
 	Pools []string `json:"pools"`
+	// Process is the process of the drill.
+	Process int `json:"process"`
 }
 
 // Plan returns the plan of a drill of the guest. It reads the facts that f lacks. A fact that cannot
@@ -117,7 +124,7 @@ func Drill(ctx context.Context, o Options, p drill.Plan) (proof *drill.Proof, er
 	if errors.Is(err, command.ErrStillRunning) { // nothing else is started on a pool that hangs
 		return nil, o.ended(n, p.Guest.VMID, err)
 	}
-	tidyErr := o.tidy(ctx, n, p.Guest.VMID, p.Pools())
+	tidyErr := o.tidy(context.WithoutCancel(ctx), n, p.Guest.VMID, p.Pools(), tidyTime)
 	if err != nil {
 		return nil, errors.Join(err, tidyErr)
 	}
@@ -139,7 +146,7 @@ func (o Options) begin(ctx context.Context, n *note.Note, p drill.Plan) error {
 	if err := o.destroyLeft(ctx, n, p.Guest.VMID, p.Pools()); err != nil {
 		return err
 	}
-	if err := n.Write(noted{p.Pools()}); err != nil {
+	if err := n.Write(noted{p.Pools(), os.Getpid()}); err != nil {
 		return err
 	}
 	there := map[string]bool{}

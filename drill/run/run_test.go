@@ -59,7 +59,8 @@ type fakeWorld struct {
 	// killAt is the number of the call at which the process is killed, 0 for never. Each later call
 	// fails and changes nothing.
 	killAt int
-	locks  int // the number of calls with a lock
+	locks  int  // the number of calls with a lock
+	dead   bool // true if the process of the drill was killed
 }
 
 func newFakeWorld() *fakeWorld {
@@ -80,6 +81,8 @@ func (w *fakeWorld) call(lock *os.File, format string, args ...any) error {
 }
 
 func (w *fakeWorld) Now() time.Time { return time.Now() }
+
+func (w *fakeWorld) Alive(int) bool { return !w.dead }
 
 func (w *fakeWorld) Space(_ context.Context, pool string) (drill.Pool, error) {
 	return w.space, w.call(nil, "space %s", pool)
@@ -389,39 +392,75 @@ func TestRemoveLeftOfAKilledDrill(t *testing.T) {
 	assert.GreaterOrEqual(t, killed, 5, "the drill was killed while clones existed")
 }
 
+// The last command of a killed drill keeps the note until the command ends, and the programs that
+// looked at a clone keep it busy. The next run waits for both, but not for a drill at work.
+func TestRemoveLeftWaitsForWhatAKilledDrillStarted(t *testing.T) {
+	dir := note.Dir(t.TempDir() + "/drills")
+	synctest.Test(t, func(t *testing.T) {
+		w := newFakeWorld()
+		left := zfs.Drilled{Name: "tank/snapwatch-drill/g100/d-0", Origin: disk0 + "@s", Mark: "g100 2026-07-15T12:07:00Z"}
+		w.pools["tank"][left.Name] = left
+		o := Options{World: w, Notes: dir}
+		orphan, err := dir.Take("100")
+		require.NoError(t, err)
+		require.NoError(t, orphan.Write(noted{[]string{"tank"}, 4242}))
+		require.NoError(t, RemoveLeft(t.Context(), o, nil))
+		assert.Len(t, w.clones(), 1)
+		assert.Zero(t, time.Since(w.begun), "the drill is at work")
+
+		w.dead = true
+		time.AfterFunc(3*time.Second, orphan.Leave)
+		w.busyFor, w.lookEnded = 5*time.Second, time.Now()
+		require.NoError(t, RemoveLeft(t.Context(), o, nil))
+		assert.Empty(t, w.clones())
+		assert.Less(t, time.Since(w.begun), 10*time.Second)
+
+		hung, err := dir.Take("100")
+		require.NoError(t, err)
+		require.NoError(t, hung.Write(noted{[]string{"tank"}, 4242}))
+		begun := time.Now()
+		require.NoError(t, RemoveLeft(t.Context(), o, nil))
+		assert.InDelta(t, orphanTime.Seconds(), time.Since(begun).Seconds(), 1, "a hung command stops no other run")
+		hung.Leave()
+	})
+}
+
 // Clones without a note are found by their mark, as after the loss of the state directory. Clones in
 // a pool that is not imported wait for it, without a word.
 func TestRemoveLeftWithoutANoteAndWithoutAPool(t *testing.T) {
-	left := zfs.Drilled{Name: "tank/snapwatch-drill/g100/d-0", Origin: disk0 + "@s", Mark: "g100 2026-07-15T12:07:00Z"}
-	w := newFakeWorld()
-	w.pools["tank"][left.Name] = left
-	o := Options{World: w, Notes: note.Dir(t.TempDir() + "/drills")}
-	atWork := zfs.Drilled{Name: "tank/snapwatch-drill/g101/d-0", Origin: disk0 + "@s", Mark: "g101 2026-07-15T12:07:00Z"}
-	w.pools["tank"][atWork.Name] = atWork
-	working, err := o.Notes.Take("101")
-	require.NoError(t, err)
-	require.NoError(t, RemoveLeft(t.Context(), o, nil))
-	assert.Len(t, w.clones(), 2)
-	require.NoError(t, RemoveLeft(t.Context(), o, []string{"fast", "tank"}))
-	assert.Equal(t, []string{atWork.Name}, w.clones())
-	require.NoError(t, working.End())
-	require.NoError(t, RemoveLeft(t.Context(), o, []string{"tank"}))
-	assert.Empty(t, w.clones())
+	dir := note.Dir(t.TempDir() + "/drills")
+	synctest.Test(t, func(t *testing.T) {
+		left := zfs.Drilled{Name: "tank/snapwatch-drill/g100/d-0", Origin: disk0 + "@s", Mark: "g100 2026-07-15T12:07:00Z"}
+		w := newFakeWorld()
+		w.pools["tank"][left.Name] = left
+		o := Options{World: w, Notes: dir}
+		atWork := zfs.Drilled{Name: "tank/snapwatch-drill/g101/d-0", Origin: disk0 + "@s", Mark: "g101 2026-07-15T12:07:00Z"}
+		w.pools["tank"][atWork.Name] = atWork
+		working, err := o.Notes.Take("101")
+		require.NoError(t, err)
+		require.NoError(t, RemoveLeft(t.Context(), o, nil))
+		assert.Len(t, w.clones(), 2)
+		require.NoError(t, RemoveLeft(t.Context(), o, []string{"fast", "tank"}))
+		assert.Equal(t, []string{atWork.Name}, w.clones())
+		require.NoError(t, working.End())
+		require.NoError(t, RemoveLeft(t.Context(), o, []string{"tank"}))
+		assert.Empty(t, w.clones())
 
-	n, err := o.Notes.Take("100")
-	require.NoError(t, err)
-	require.NoError(t, n.Write(noted{[]string{"away"}}))
-	n.Leave()
-	require.NoError(t, RemoveLeft(t.Context(), o, nil))
-	names, err := o.Notes.Names()
-	require.NoError(t, err)
-	assert.Equal(t, []string{"100"}, names, "the pool may come back with the clones")
-	w.pools["away"] = map[string]zfs.Drilled{"away/snapwatch-drill/g100/d-0": {Name: "away/snapwatch-drill/g100/d-0", Origin: "away/x@s", Mark: left.Mark}}
-	w.fails = "destroy"
-	require.ErrorContains(t, RemoveLeft(t.Context(), o, nil), "clones of a drill of guest 100 may be left")
-	w.fails = ""
-	require.NoError(t, RemoveLeft(t.Context(), o, nil))
-	assert.Empty(t, w.clones())
+		n, err := o.Notes.Take("100")
+		require.NoError(t, err)
+		require.NoError(t, n.Write(noted{Pools: []string{"away"}}))
+		n.Leave()
+		require.NoError(t, RemoveLeft(t.Context(), o, nil))
+		names, err := o.Notes.Names()
+		require.NoError(t, err)
+		assert.Equal(t, []string{"100"}, names, "the pool may come back with the clones")
+		w.pools["away"] = map[string]zfs.Drilled{"away/snapwatch-drill/g100/d-0": {Name: "away/snapwatch-drill/g100/d-0", Origin: "away/x@s", Mark: left.Mark}}
+		w.fails = "destroy"
+		require.ErrorContains(t, RemoveLeft(t.Context(), o, nil), "clones of a drill of guest 100 may be left")
+		w.fails = ""
+		require.NoError(t, RemoveLeft(t.Context(), o, nil))
+		assert.Empty(t, w.clones())
+	})
 }
 
 // A fact that cannot be read is a reason not to begin.

@@ -19,6 +19,8 @@ import (
 // ends.
 type World interface {
 	Now() time.Time
+	// Alive reports whether a process exists.
+	Alive(process int) bool
 	// Space returns the space of a pool. The error wraps [zfs.ErrNotImported] if the pool is not
 	// imported.
 	Space(ctx context.Context, pool string) (drill.Pool, error)
