@@ -69,6 +69,8 @@ type Plan struct {
 	// the clones are destroyed.
 	Parents []string `json:"parents"`
 	Clones  []Clone  `json:"clones"`
+	// Part is the part of all blocks that is read, nil for none.
+	Part *Part `json:"part,omitempty"`
 	// Locked are the datasets whose keys are needed and not loaded. With any, nothing is cloned.
 	Locked []string `json:"locked,omitempty"`
 	// Refusals are the reasons why the drill must not begin now.
@@ -121,11 +123,12 @@ func Create(parent string) []string {
 
 // Clone returns the command that makes a clone. A clone inherits the properties of the pool, so each
 // property that matters is set. A volume can be written, because a file system replays its
-// journal when it is mounted; its partitions get no devices on this host.
+// journal when it is mounted; its partitions get no devices on this host. The clone of a container's dataset is only mounted for
+// reading.
 func (p Plan) Clone(c Clone) []string {
 	properties := []string{"volmode=dev", "readonly=off"}
-	if c.Filesystem {
-		properties = []string{"canmount=off", "mountpoint=none", "readonly=on"}
+	if c.Filesystem { // zfs mount -a mounts no dataset with the mount point legacy
+		properties = []string{"canmount=noauto", "mountpoint=legacy", "readonly=on"}
 	}
 	argv := []string{"zfs", "clone"}
 	for _, property := range append(properties, zfs.DrillMark+"="+mark(p.Guest.VMID, p.begun)) {

@@ -53,7 +53,7 @@ func TestPlan(t *testing.T) {
 	assert.Equal(t, []string{"fast", "tank"}, p.Pools())
 	assert.Equal(t, []string{"zfs", "create", "-o", "canmount=off", "-o", "mountpoint=none", "tank/snapwatch-drill"}, Create(p.Parents[2]))
 	assert.Equal(t, []string{"zfs", "clone", "-o", "volmode=dev", "-o", "readonly=off", "-o", "snapwatch:drill=g100 2026-07-15T12:07:00Z", p.Clones[0].Snapshot, p.Clones[0].Dataset}, p.Clone(p.Clones[0]))
-	assert.Equal(t, []string{"zfs", "clone", "-o", "canmount=off", "-o", "mountpoint=none", "-o", "readonly=on", "-o", "snapwatch:drill=g100 2026-07-15T12:07:00Z", folder.FullName(), p.Clones[2].Dataset}, p.Clone(p.Clones[2]))
+	assert.Equal(t, []string{"zfs", "clone", "-o", "canmount=noauto", "-o", "mountpoint=legacy", "-o", "readonly=on", "-o", "snapwatch:drill=g100 2026-07-15T12:07:00Z", folder.FullName(), p.Clones[2].Dataset}, p.Clone(p.Clones[2]))
 	assert.Equal(t, []string{"zfs", "destroy", "tank/snapwatch-drill/g100/d-1"}, Destroy(p.Clones[1].Dataset))
 	for _, c := range p.Clones {
 		_, _, isDisk := zfs.ParseDiskName(zfs.Base(c.Dataset))

@@ -18,6 +18,14 @@ type Listing struct {
 	Roots []string
 }
 
+// Sight is the result of a look at the volumes of a guest.
+type Sight struct {
+	// FileSystems is the number of file systems that were looked at.
+	FileSystems int
+	// Wrong are the faults that were found, Remarks other facts.
+	Wrong, Remarks []string
+}
+
 // maxFileSystems is the largest number of file systems on the disks of a guest that a drill looks at.
 const maxFileSystems = 200
 

@@ -7,12 +7,15 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"snapwatch/internal/text"
 )
 
 // Reach is how far a drill came.
 type Reach string
 
-// The steps of a drill, each of which includes the steps before it.
+// The steps of a drill. Each of them includes the steps before it, except that blocks are only read
+// where a part was asked for.
 const (
 	// Nothing was looked at, because the disks are encrypted and a key is not loaded.
 	Nothing Reach = "nothing"
@@ -36,6 +39,9 @@ type Proof struct {
 	Seconds float64 `json:"seconds"`
 	// Wrong are the faults that the drill found in the copy. A proof with a fault has failed.
 	Wrong []string `json:"wrong,omitempty"`
+	// Part is the part of all blocks that was read, nil if none was asked for. ReadBytes is its size.
+	Part      *Part  `json:"part,omitempty"`
+	ReadBytes uint64 `json:"read_bytes,omitempty"`
 	// Remarks are other facts, such as the operating system, or a file system of an unknown kind.
 	Remarks []string `json:"remarks,omitempty"`
 }
@@ -53,6 +59,8 @@ type Record struct {
 	Good *Proof `json:"good,omitempty"`
 	// Failed is the result of the last drill that found a fault, nil if a later drill passed.
 	Failed *Proof `json:"failed,omitempty"`
+	// ReadTo is the end of the part that was read last without a fault, as a share of each disk.
+	ReadTo float64 `json:"read_to,omitempty"`
 }
 
 // Records has the records of all guests, ordered by cluster and VMID.
@@ -105,12 +113,16 @@ func (r Records) With(g Guest, p Proof) Records {
 		r = slices.Insert(r, i, Record{Cluster: g.Cluster, VMID: g.VMID})
 	}
 	r[i].Last = p
+	if p.Part != nil && !p.Failed() { // a part with a fault is read again
+		r[i].ReadTo = p.Part.To
+	}
 	switch {
 	case p.Failed():
 		r[i].Failed = &p
 	case p.Reach != Nothing:
 		r[i].Good = &p
-		if f := r[i].Failed; f != nil && (f.Reach != Checked || p.Reach == Booted) { // a guest that did not start must start
+		// A guest that did not start must start, and blocks that could not be read must be read.
+		if f := r[i].Failed; f != nil && (f.Reach != Checked || p.Reach == Booted) && (f.Part == nil || p.Part != nil) {
 			r[i].Failed = nil
 		}
 	}
@@ -145,5 +157,9 @@ func (p Proof) Words() string {
 		return strings.Join(p.Remarks, "; ")
 	}
 	seconds := time.Duration(p.Seconds * float64(time.Second)).Round(100 * time.Millisecond)
-	return strings.Join(append([]string{fmt.Sprintf("%s in %s", p.Reach, seconds)}, p.Remarks...), "; ")
+	words := []string{fmt.Sprintf("%s in %s", p.Reach, seconds)}
+	if p.Part != nil {
+		words = append(words, fmt.Sprintf("%s read, from %.1f%% to %.1f%% of each disk", text.Bytes(p.ReadBytes), 100*p.Part.From, 100*p.Part.To))
+	}
+	return strings.Join(append(words, p.Remarks...), "; ")
 }

@@ -24,9 +24,13 @@ type drillCmd struct {
 	Guests []string   `arg:"" optional:"" name:"guest" help:"The guests to prove, by number or name."`
 	Next   bool       `help:"Prove the guest whose last drill is oldest, a guest without a drill first."`
 	DryRun bool       `help:"Print what would be done, or why not, and change nothing."`
+	Read   string     `placeholder:"PART" help:"Also read this part of all blocks, the next part in each drill: 1/30, or 1/1 for all blocks."`
 	Format string     `enum:"text,json" default:"text" help:"What to print: text or json."`
 	Owners ownerFlags `embed:""`
 	Config string     `placeholder:"FILE" help:"Read this configuration (default: ${config_path} if it is there)."`
+
+	// share is the share of all blocks that is read, 0 for none.
+	share float64
 }
 
 // Help implements kong's HelpProvider.
@@ -34,8 +38,8 @@ func (drillCmd) Help() string {
 	return `It clones the disks of the guest's restore point below POOL/snapwatch-drill, has guestfish
 (libguestfs-tools) look at the clones, and destroys them. guestfish mounts each file system, so
 that its journal is replayed, and checks it, in a small virtual machine: no file system of a
-guest reaches the kernel of this host. The copies themselves are only read. Datasets of
-containers are cloned, and not looked at yet. The result is kept in drills.json.
+guest reaches the kernel of this host. Datasets of containers are mounted by ZFS, for reading.
+The copies themselves are only read. The result is kept in drills.json.
 A drill does not begin while a disk is being received, where the pool is fuller than
 limits.fill_warning, and unless the source and prune are known to keep the snapshots for an
 hour. It ends when a receive begins. Where a key is not loaded, it says so, and does not fail.
@@ -45,7 +49,7 @@ done.
 EXAMPLES
   snapwatch drill 100 --dry-run
   snapwatch drill 100 web02
-  snapwatch drill --next       for cron: one guest in each run`
+  snapwatch drill --next --read 1/30    for cron: one guest in each run`
 }
 
 // drillReadTime is the longest time for reading the copies before a drill.
@@ -61,6 +65,13 @@ func (c *drillCmd) Run(env *environment) error {
 		return &exit{2, errors.New("name the guests, or say --next")}
 	case !env.Root:
 		return &exit{2, errors.New("drill must be run as root: it makes clones and destroys them")}
+	}
+	if c.Read != "" {
+		share, err := drill.ParseShare(c.Read)
+		if err != nil {
+			return &exit{2, fmt.Errorf("--read: %w", err)}
+		}
+		c.share = share
 	}
 	cfg, err := env.loadConfig(c.Config)
 	if err != nil {
@@ -102,11 +113,11 @@ func (c *drillCmd) drill(ctx context.Context, env *environment, cfg config.Confi
 	}
 	facts := drill.Facts{StoppedGrace: cfg.StoppedGrace.Std(), FillWarning: int(cfg.Limits.FillWarning), MaxDrill: cfg.Limits.MaxDrill.Std()}
 	prunes := env.prunes(cfg, &facts)
+	records, err := options.World.Records()
+	if err != nil {
+		return &exit{2, err}
+	}
 	if c.Next {
-		records, err := options.World.Records()
-		if err != nil {
-			return &exit{2, err}
-		}
 		guests = drill.Order(guests, records, env.Now())
 	}
 	var all []drilled
@@ -116,7 +127,7 @@ func (c *drillCmd) drill(ctx context.Context, env *environment, cfg config.Confi
 			break
 		}
 		facts.Prunes = prunes(g)
-		d, good := c.prove(ctx, env, options, g, facts)
+		d, good := c.prove(ctx, env, options, g, facts, records)
 		all = append(all, d)
 		proved = d.Not == ""
 		if !good && (proved || !c.Next) {
@@ -146,8 +157,12 @@ func (c *drillCmd) drill(ctx context.Context, env *environment, cfg config.Confi
 
 // prove plans the drill of a guest, and carries it out unless this is a dry run. good is true if
 // the drill found no fault, and would begin in a dry run.
-func (c *drillCmd) prove(ctx context.Context, env *environment, options drillrun.Options, g drill.Guest, f drill.Facts) (d drilled, good bool) {
+func (c *drillCmd) prove(ctx context.Context, env *environment, options drillrun.Options, g drill.Guest, f drill.Facts, records drill.Records) (d drilled, good bool) {
 	p := drillrun.Plan(ctx, options, g, f)
+	if c.share > 0 {
+		part := records.NextPart(g, c.share)
+		p.Part = &part
+	}
 	d = drilled{Cluster: g.Cluster, VMID: g.VMID, Name: g.Name, Point: g.Point, Plan: &p}
 	switch {
 	case len(p.Refusals) > 0:
@@ -249,8 +264,13 @@ func printDrill(w io.Writer, d drilled) {
 	for _, clone := range d.Plan.Clones {
 		fmt.Fprintf(w, "  clone    %s to %s\n", clone.Snapshot, clone.Dataset)
 	}
+	if p := d.Plan.Part; p != nil {
+		fmt.Fprintf(w, "  read     from %.1f%% to %.1f%% of each clone\n", 100*p.From, 100*p.To)
+	}
 	for _, clone := range d.Plan.Clones {
-		if !clone.Filesystem {
+		if clone.Filesystem {
+			fmt.Fprintf(w, "  mount    %s\n", clone.Dataset)
+		} else {
 			fmt.Fprintf(w, "  look at  %s\n", clone.Device)
 		}
 	}

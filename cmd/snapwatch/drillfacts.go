@@ -19,7 +19,10 @@ import (
 // drills returns the options of drills on this machine.
 func (e *environment) drills() drillrun.Options {
 	return drillrun.Options{
-		World: drillrun.Local{Kstat: e.Kstat, LockDir: e.RunDir, StateDir: e.StateDir, Dev: e.Dev, Clock: e.Now},
+		World: drillrun.Local{
+			Kstat: e.Kstat, LockDir: e.RunDir, StateDir: e.StateDir, Dev: e.Dev, Clock: e.Now,
+			Self: e.Self, MountDir: filepath.Join(e.RunDir, "drill"),
+		},
 		Notes: note.Dir(filepath.Join(e.StateDir, "drills")),
 	}
 }

@@ -323,7 +323,7 @@ func playReceiving(hidden []string) int {
 }
 
 // playMake creates a dataset or a clone: a line in $WORK/zfs/world, and a file for the clone's
-// device.
+// device, with the content of the file $WORK/zfs/content.
 func (w playedWorld) playMake(args []string) int {
 	name := args[len(args)-1]
 	if slices.ContainsFunc(w.disks, func(d playedDisk) bool { return d.name == name }) {
@@ -338,7 +338,8 @@ func (w playedWorld) playMake(args []string) int {
 		if err := os.MkdirAll(filepath.Dir(device), 0o755); err != nil {
 			panic(err)
 		}
-		if err := os.WriteFile(device, nil, 0o600); err != nil {
+		content, _ := os.ReadFile(filepath.Join(os.Getenv("WORK"), "zfs/content"))
+		if err := os.WriteFile(device, content, 0o600); err != nil {
 			panic(err)
 		}
 	}

@@ -2,11 +2,13 @@ package run
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -31,6 +33,9 @@ type Local struct {
 	Kstat, LockDir, StateDir string
 	// Dev is the directory of devices, /dev except in tests.
 	Dev string
+	// Self is a path from which the running program can be started. MountDir is the directory at which
+	// clones of containers are mounted; only the process that looks at a clone sees its mount.
+	Self, MountDir string
 	// Clock returns the present time; it is [time.Now], except in tests.
 	Clock func() time.Time
 }
@@ -116,23 +121,48 @@ func (l Local) path(device string) string {
 	return filepath.Join(l.Dev, rest)
 }
 
+// InspectWord is the hidden command with which snapwatch starts itself to read a clone.
+const InspectWord = "drill-inspect"
+
+// Inspect implements [World].
+func (l Local) Inspect(ctx context.Context, lock *os.File, c drill.Clone, part *drill.Part) (found drill.Inspection, err error) {
+	argv := []string{l.Self, InspectWord}
+	if part != nil {
+		argv = append(argv, fmt.Sprintf("--from=%g", part.From), fmt.Sprintf("--to=%g", part.To))
+	}
+	argv = append(argv, l.path(c.Device))
+	if c.Filesystem {
+		if err := files.Directory(l.MountDir, 0o700); err != nil {
+			return found, err
+		}
+		// With slave, a dataset that this host unmounts meanwhile is unmounted in the namespace, too.
+		argv = slices.Concat([]string{"unshare", "--mount", "--propagation", "slave"}, argv[:len(argv)-1], []string{"--mount=" + l.MountDir, c.Dataset})
+	}
+	output, err := command.Output(ctx, command.Cmd{Argv: argv, Inherit: []*os.File{lock}, DiesWithUs: true})
+	if err != nil {
+		return found, err
+	}
+	return found, json.Unmarshal([]byte(output), &found)
+}
+
 // Look implements [World].
-func (l Local) Look(ctx context.Context, lock *os.File, devices []string) (wrong, remarks []string, err error) {
+func (l Local) Look(ctx context.Context, lock *os.File, devices []string) (sight drill.Sight, err error) {
 	var paths []string
 	for _, d := range devices {
 		paths = append(paths, l.path(d))
 	}
 	output, err := fish(ctx, lock, drill.ListScript(paths))
 	if err != nil {
-		return nil, nil, err
+		return sight, err
 	}
 	listing, err := drill.ParseList(output)
 	if err != nil {
-		return nil, nil, err
+		return sight, err
 	}
 	steps, skipped := listing.Steps()
-	if len(steps) == 0 {
-		return nil, append(skipped, "no file system was found"), nil
+	if sight.FileSystems = len(listing.FileSystems) - len(skipped); sight.FileSystems == 0 {
+		sight.Remarks = append(skipped, "no file system was found")
+		return sight, nil
 	}
 	output, err = fish(ctx, lock, drill.CheckScript(paths, steps))
 	complaint := ""
@@ -140,10 +170,11 @@ func (l Local) Look(ctx context.Context, lock *os.File, devices []string) (wrong
 		complaint, err = failed.Error(), nil
 	}
 	if err != nil {
-		return nil, nil, err
+		return sight, err
 	}
-	wrong, remarks, err = drill.ParseCheck(output, complaint, steps)
-	return wrong, append(skipped, remarks...), err
+	wrong, remarks, err := drill.ParseCheck(output, complaint, steps)
+	sight.Wrong, sight.Remarks = wrong, append(skipped, remarks...)
+	return sight, err
 }
 
 // fish runs a script by guestfish, until ctx ends.

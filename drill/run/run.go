@@ -12,6 +12,7 @@ import (
 	"snapwatch/drill"
 	"snapwatch/internal/command"
 	"snapwatch/internal/note"
+	"snapwatch/internal/text"
 	"snapwatch/internal/zfs"
 )
 
@@ -121,6 +122,8 @@ func Drill(ctx context.Context, o Options, p drill.Plan) (proof *drill.Proof, er
 		err = o.prove(ctx, n.File(), p, &result)
 	}
 	result.Seconds = o.World.Now().Sub(begun).Seconds()
+	plain(result.Wrong)
+	plain(result.Remarks)
 	if errors.Is(err, command.ErrStillRunning) { // nothing else is started on a pool that hangs
 		return nil, o.ended(n, p.Guest.VMID, err)
 	}
@@ -129,6 +132,13 @@ func Drill(ctx context.Context, o Options, p drill.Plan) (proof *drill.Proof, er
 		return nil, errors.Join(err, tidyErr)
 	}
 	return &result, errors.Join(tidyErr, o.World.Record(context.WithoutCancel(ctx), p.Guest, result))
+}
+
+// plain makes texts harmless that may have names and messages from the disks of a guest.
+func plain(texts []string) {
+	for i, t := range texts {
+		texts[i] = text.Clip(text.Plain(t), 400)
+	}
 }
 
 // take takes the note of a guest, which only one drill can have.
@@ -187,16 +197,9 @@ func (o Options) prove(ctx context.Context, lock *os.File, p drill.Plan, result 
 			result.Wrong = append(result.Wrong, fmt.Sprintf("%s cannot be cloned: %v", c.Snapshot, err))
 			return nil
 		}
-		if c.Filesystem {
-			result.Remarks = append(result.Remarks, c.Snapshot+" is a container's dataset, which is only cloned")
-		}
 	}
 	result.Reach = drill.Cloned
-	paths := devices(p)
-	if len(paths) == 0 {
-		return nil
-	}
-	for _, device := range paths {
+	for _, device := range devices(p) {
 		wait, end := context.WithTimeoutCause(ctx, changeTime, fmt.Errorf("%s did not appear within %s", device, changeTime))
 		err := o.World.AwaitDevice(wait, device)
 		end()
@@ -204,16 +207,68 @@ func (o Options) prove(ctx context.Context, lock *os.File, p drill.Plan, result 
 			return err
 		}
 	}
-	wrong, remarks, err := o.World.Look(ctx, lock, paths)
-	switch {
-	case ctx.Err() != nil: // what was found after the look was ended is no fault of the copy
-		return context.Cause(ctx)
-	case err != nil:
+	if err := o.inspect(ctx, lock, p, result); err != nil {
 		return err
 	}
-	result.Wrong, result.Remarks = wrong, append(result.Remarks, remarks...)
-	if len(wrong) == 0 && len(paths) == len(p.Clones) {
-		result.Reach = drill.Checked
+	checked := true
+	if paths := devices(p); len(paths) > 0 {
+		sight, err := o.World.Look(ctx, lock, paths)
+		switch {
+		case ctx.Err() != nil: // what was found after the look was ended is no fault of the copy
+			return context.Cause(ctx)
+		case err != nil:
+			return err
+		}
+		result.Wrong, result.Remarks = append(result.Wrong, sight.Wrong...), append(result.Remarks, sight.Remarks...)
+		checked = sight.FileSystems > 0
+	}
+	if len(result.Wrong) == 0 {
+		if checked {
+			result.Reach = drill.Checked
+		}
+		return nil
+	}
+	for _, pool := range p.Pools() { // reads fail on a pool that is suspended, whatever the copy is worth
+		if _, err := o.World.Space(ctx, pool); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inspect reads the plan's part of each clone, and looks at the datasets of containers.
+func (o Options) inspect(ctx context.Context, lock *os.File, p drill.Plan, result *drill.Proof) error {
+	containers, systems := 0, 0
+	for _, c := range p.Clones {
+		if !c.Filesystem && p.Part == nil {
+			continue
+		}
+		found, err := o.World.Inspect(ctx, lock, c, p.Part)
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err != nil:
+			return err
+		}
+		result.ReadBytes += found.Bytes
+		if found.Wrong != "" {
+			result.Wrong = append(result.Wrong, c.Snapshot+": "+found.Wrong)
+		}
+		if found.System != "" {
+			result.Remarks = append(result.Remarks, found.System)
+		}
+		if c.Filesystem {
+			containers++
+		}
+		if found.IsSystem {
+			systems++
+		}
+	}
+	if containers > 0 && systems == 0 && len(result.Wrong) == 0 {
+		result.Wrong = append(result.Wrong, "no dataset of the container has the root directory of a system")
+	}
+	if result.Part = p.Part; p.Part != nil && len(result.Wrong) == 0 {
+		result.Reach = drill.Read
 	}
 	return nil
 }

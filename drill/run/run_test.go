@@ -40,6 +40,7 @@ type fakeWorld struct {
 	calls     []string
 	snapshots map[string][]zfs.Snapshot
 	space     drill.Pool
+	spaceErr  error
 	// receiveAt is the time after the begin of the test at which a receive begins, 0 for never.
 	// unknownAt is the time from which zfs no longer answers.
 	receiveAt, unknownAt time.Duration
@@ -47,6 +48,13 @@ type fakeWorld struct {
 	looks   time.Duration
 	wrong   []string
 	lookErr error
+	// noFileSystem is 1 if the look finds no file system.
+	noFileSystem int
+	// reads is the time that the reading of a clone takes; found is what it finds, by the clone's
+	// dataset, and inspectErr its failure.
+	reads      time.Duration
+	found      map[string]drill.Inspection
+	inspectErr error
 	// late is true if a look that is ended early takes its own end for a fault.
 	late bool
 	// busyFor is the time after the look for which a clone is busy.
@@ -85,7 +93,7 @@ func (w *fakeWorld) Now() time.Time { return time.Now() }
 func (w *fakeWorld) Alive(int) bool { return !w.dead }
 
 func (w *fakeWorld) Space(_ context.Context, pool string) (drill.Pool, error) {
-	return w.space, w.call(nil, "space %s", pool)
+	return w.space, errors.Join(w.spaceErr, w.call(nil, "space %s", pool))
 }
 
 func (w *fakeWorld) Drilled(_ context.Context, lock *os.File, pool string) ([]zfs.Drilled, error) {
@@ -159,19 +167,33 @@ func (w *fakeWorld) AwaitDevice(_ context.Context, device string) error {
 	return w.call(nil, "await %s", device)
 }
 
-func (w *fakeWorld) Look(ctx context.Context, lock *os.File, devices []string) (wrong, remarks []string, err error) {
+func (w *fakeWorld) Look(ctx context.Context, lock *os.File, devices []string) (drill.Sight, error) {
 	if err := w.call(lock, "look %s", strings.Join(devices, " ")); err != nil {
-		return nil, nil, err
+		return drill.Sight{}, err
 	}
-	err = wait(ctx, w.looks)
+	err := wait(ctx, w.looks)
 	w.lookEnded = time.Now()
 	if err != nil && w.late {
-		return []string{"mounting /dev/sda1 (ext4): killed"}, nil, nil
+		return drill.Sight{Wrong: []string{"mounting /dev/sda1 (ext4): killed"}}, nil
 	}
 	if err != nil {
-		return nil, nil, err
+		return drill.Sight{}, err
 	}
-	return w.wrong, []string{"Debian GNU/Linux 12"}, w.lookErr
+	return drill.Sight{FileSystems: 1 - w.noFileSystem, Wrong: w.wrong, Remarks: []string{"Debian GNU/Linux 12"}}, w.lookErr
+}
+
+func (w *fakeWorld) Inspect(ctx context.Context, lock *os.File, c drill.Clone, part *drill.Part) (drill.Inspection, error) {
+	if err := w.call(lock, "inspect %s %v", c.Dataset, part); err != nil {
+		return drill.Inspection{}, err
+	}
+	if err := wait(ctx, w.reads); err != nil {
+		return drill.Inspection{Wrong: "reading at byte 0: killed"}, nil
+	}
+	found := w.found[c.Dataset]
+	if part != nil {
+		found.Bytes = 1000
+	}
+	return found, w.inspectErr
 }
 
 func (w *fakeWorld) Records() (drill.Records, error) { return w.records, nil }
@@ -320,11 +342,30 @@ func TestDrillCannotClone(t *testing.T) {
 	})
 }
 
+// The dataset of a container is mounted, and a volume next to it is looked at.
 func TestDrillOfContainersAndWithoutKeys(t *testing.T) {
-	drilling(t, func(_ *fakeWorld, g *drill.Guest) { g.Disks[1].Filesystem = true }, func(w *fakeWorld, _ Options, proof *drill.Proof, err error, _ []string) {
+	const container = "fast/snapwatch-drill/g100/d-1"
+	drilling(t, func(w *fakeWorld, g *drill.Guest) {
+		g.Disks[1].Filesystem = true
+		w.found = map[string]drill.Inspection{container: {IsSystem: true, System: "Alpine\x1b[2J Linux"}}
+	}, func(w *fakeWorld, _ Options, proof *drill.Proof, err error, _ []string) {
 		require.NoError(t, err)
-		assert.Equal(t, drill.Cloned, proof.Reach, "one of the disks was only cloned")
+		assert.Equal(t, drill.Checked, proof.Reach)
 		assert.Equal(t, 1, w.number("look /dev/zvol/tank/snapwatch-drill/g100/d-0"))
+		assert.Equal(t, 1, w.number("inspect"), "nothing is read of the volume")
+		assert.Equal(t, []string{"Alpine [2J Linux", "Debian GNU/Linux 12"}, proof.Remarks)
+	})
+	drilling(t, func(_ *fakeWorld, g *drill.Guest) { g.Disks = g.Disks[1:]; g.Disks[0].Filesystem = true }, func(w *fakeWorld, _ Options, proof *drill.Proof, err error, _ []string) {
+		require.NoError(t, err)
+		assert.Equal(t, []string{"no dataset of the container has the root directory of a system"}, proof.Wrong)
+		assert.Zero(t, w.number("look"))
+	})
+	drilling(t, func(w *fakeWorld, g *drill.Guest) {
+		g.Disks[1].Filesystem = true
+		w.inspectErr = errors.New("mount: device busy")
+	}, func(_ *fakeWorld, _ Options, proof *drill.Proof, err error, _ []string) {
+		require.ErrorContains(t, err, "mount: device busy")
+		assert.Nil(t, proof)
 	})
 	drilling(t, func(_ *fakeWorld, g *drill.Guest) { g.Disks[1].EncryptionRoot = "fast/keys" }, func(w *fakeWorld, _ Options, proof *drill.Proof, err error, _ []string) {
 		require.NoError(t, err)
@@ -333,6 +374,71 @@ func TestDrillOfContainersAndWithoutKeys(t *testing.T) {
 		assert.Equal(t, []string{"encrypted, not looked at: the key of fast/keys is not loaded"}, proof.Remarks)
 		assert.Equal(t, []string{"record"}, w.calls)
 	})
+}
+
+// Without a file system that could be checked, the copy is not called checked.
+func TestDrillWithoutAFileSystem(t *testing.T) {
+	drilling(t, func(w *fakeWorld, _ *drill.Guest) { w.noFileSystem = 1 }, func(_ *fakeWorld, _ Options, proof *drill.Proof, err error, _ []string) {
+		require.NoError(t, err)
+		assert.Equal(t, drill.Cloned, proof.Reach)
+		assert.False(t, proof.Failed())
+	})
+}
+
+// A part of each clone is read before the look, and a fault names the disk. A fault on a pool that
+// does not work proves nothing.
+func TestDrillReadsAPart(t *testing.T) {
+	const second = "fast/snapwatch-drill/g100/d-1"
+	for name, c := range map[string]struct {
+		change func(w *fakeWorld)
+		check  func(w *fakeWorld, proof *drill.Proof, err error)
+	}{
+		"no fault": {func(*fakeWorld) {}, func(w *fakeWorld, proof *drill.Proof, err error) {
+			require.NoError(t, err)
+			assert.Equal(t, []any{drill.Checked, uint64(2000), drill.Part{From: 0.5, To: 0.75}}, []any{proof.Reach, proof.ReadBytes, *proof.Part})
+			assert.InDelta(t, 0.75, w.records[0].ReadTo, 1e-9)
+		}},
+		"no file system": {func(w *fakeWorld) { w.noFileSystem = 1 }, func(_ *fakeWorld, proof *drill.Proof, err error) {
+			require.NoError(t, err)
+			assert.Equal(t, drill.Read, proof.Reach)
+		}},
+		"a fault": {func(w *fakeWorld) {
+			w.found = map[string]drill.Inspection{second: {Wrong: "reading at byte 4096: input/output error"}}
+		}, func(w *fakeWorld, proof *drill.Proof, err error) {
+			require.NoError(t, err)
+			require.Len(t, proof.Wrong, 1)
+			assert.Regexp(t, "^"+disk1+"@autosnap_.*: reading at byte 4096: input/output error$", proof.Wrong[0])
+			assert.Equal(t, drill.Cloned, proof.Reach)
+			assert.Equal(t, 1, w.number("look"), "the file systems are looked at all the same")
+			assert.Zero(t, w.records[0].ReadTo)
+		}},
+		"a suspended pool": {func(w *fakeWorld) {
+			w.found = map[string]drill.Inspection{second: {Wrong: "reading at byte 4096: input/output error"}}
+			w.spaceErr = errors.New("pool fast is suspended")
+		}, func(w *fakeWorld, proof *drill.Proof, err error) {
+			require.ErrorContains(t, err, "pool fast is suspended")
+			assert.Nil(t, proof)
+			assert.Empty(t, w.records)
+		}},
+		"a receive begins": {func(w *fakeWorld) { w.reads, w.receiveAt = time.Minute, 30*time.Second }, func(w *fakeWorld, proof *drill.Proof, err error) {
+			require.ErrorContains(t, err, "a receive into")
+			assert.Nil(t, proof)
+			assert.Zero(t, w.number("look"))
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := note.Dir(t.TempDir() + "/drills")
+			synctest.Test(t, func(t *testing.T) {
+				w := newFakeWorld()
+				c.change(w)
+				p := drill.NewPlan(guest(), time.Now())
+				p.Part = &drill.Part{From: 0.5, To: 0.75}
+				proof, err := Drill(t.Context(), Options{World: w, Notes: dir}, p)
+				assert.Empty(t, w.clones())
+				c.check(w, proof, err)
+			})
+		})
+	}
 }
 
 // A command that hangs is left behind, with its lock: the note stays, no other drill of the guest

@@ -38,9 +38,13 @@ type World interface {
 	CanLook() error
 	// AwaitDevice returns when the device of a clone exists.
 	AwaitDevice(ctx context.Context, device string) error
-	// Look looks at the volumes of a guest by their clones' devices. wrong are the faults that it
-	// found. An error means that it is unknown whether the volumes have faults.
-	Look(ctx context.Context, lock *os.File, devices []string) (wrong, remarks []string, err error)
+	// Inspect reads the part of a clone, none if part is nil. It also mounts the clone of a container's
+	// dataset and looks at its root directory. An error means that it is unknown whether the clone
+	// has a fault.
+	Inspect(ctx context.Context, lock *os.File, c drill.Clone, part *drill.Part) (drill.Inspection, error)
+	// Look looks at the volumes of a guest by their clones' devices. An error means that it is unknown
+	// whether the volumes have faults.
+	Look(ctx context.Context, lock *os.File, devices []string) (drill.Sight, error)
 	// Records returns the results of earlier drills. Record adds the result of a drill.
 	Records() (drill.Records, error)
 	Record(ctx context.Context, g drill.Guest, p drill.Proof) error

@@ -47,6 +47,9 @@ func newDrills(t *testing.T) drills {
 	require.NoError(t, w.c.Install("guestfish", fakeFish))
 	w.vm(100, "vm-100-disk-0", "vm-100-disk-1")
 	w.container(200, "subvol-200-disk-0")
+	w.machine(`zfs set mountpoint=/tmp/ct-200 ta/data/subvol-200-disk-0; mountpoint -q /tmp/ct-200 || zfs mount ta/data/subvol-200-disk-0
+mkdir -p /tmp/ct-200/etc /tmp/ct-200/usr/lib; ln -s ../usr/lib/os-release /tmp/ct-200/etc/os-release
+printf 'ID=lab\nPRETTY_NAME="Lab Linux 7"\n' >/tmp/ct-200/usr/lib/os-release; head -c 300000 /dev/urandom >/tmp/ct-200/data`)
 	w.start(w.a, 100)
 	w.start(w.a, 200)
 	// The second snapshot shows that A keeps a snapshot for an hour and more, because it is not the
@@ -201,6 +204,19 @@ func TestDrill(t *testing.T) {
 	assert.Positive(t, proof.Seconds)
 	w.unseen(copies...)
 
+	t.Log("a container")
+	r = w.run(w.c, "drill", "200", "--read", "1/2")
+	require.Zero(t, r.Code)
+	assert.Regexp(t, `^guest 200 as of \S+ \S+: checked in \S+s; 146K read, from 0\.0% to 50\.0% of each disk; Lab Linux 7\n$`, r.Stdout)
+	r = w.run(w.c, "drill", "200", "--read", "1/2")
+	require.Zero(t, r.Code)
+	assert.Contains(t, r.Stdout, "from 50.0% to 100.0%")
+	assert.Empty(t, w.clones())
+	assert.Equal(t, uint64(300036-150018), w.record(200).Last.ReadBytes)
+	mounted, err := os.ReadFile("/proc/self/mounts")
+	require.NoError(t, err)
+	assert.NotContains(t, string(mounted), "snapwatch-drill")
+
 	t.Log("a full pool")
 	w.fill("tc/vm-100-disk-1", 12000)
 	require.NoError(t, w.c.WriteFile("/etc/snapwatch/config.yaml", "datasets: [tc]\nlimits: {fill_warning: 1%, fill_critical: 90%}\n"))
@@ -219,6 +235,31 @@ func TestDrill(t *testing.T) {
 	assert.Zero(t, r.Code)
 	assert.Contains(t, r.Stdout, "encrypted, not looked at: the key of tc/vm-400-disk-0 is not loaded")
 	assert.Equal(t, drill.Nothing, w.record(400).Last.Reach)
+
+	w.findsABrokenBlock()
+}
+
+// findsABrokenBlock breaks a block of a disk of guest 100 on the device of C's pool. A drill that
+// reads all blocks finds it, and the container's drill finds nothing.
+func (w drills) findsABrokenBlock() {
+	t := w.t
+	const from, to = "ta/data/vm-100-disk-1", "tc/vm-100-disk-1"
+	w.pipe("dd if=/dev/urandom of=/tmp/block bs=64k count=1 status=none && dd if=/tmp/block of=/dev/zvol/" + from + " bs=64k seek=3 oflag=direct status=none && zpool sync ta")
+	w.snap(w.a, "f100")
+	w.replicate("vm-100-disk-0", "vm-100-disk-1", "subvol-200-disk-0")
+	w.pipe("zpool export tc")
+	w.breakAt(w.onDevice())
+	w.pipe("zpool import -o cachefile=none -d /tmp tc") // nothing of it is in memory any more
+	require.NoError(t, site.WaitZvol(w.ctx, to))
+
+	r := w.run(w.c, "drill", "100", "--read", "1/1")
+	assert.Equal(t, 1, r.Code)
+	assert.Contains(t, r.Stdout, "failed: "+to+"@"+w.newest(to)+": reading at byte 196608: input/output error")
+	assert.True(t, w.record(100).Last.Failed())
+	assert.NotNil(t, w.record(100).Good, "the drill before")
+	r = w.run(w.c, "drill", "200", "--read", "1/1")
+	assert.Zero(t, r.Code)
+	assert.Empty(t, w.clones())
 }
 
 // TestDrillKilled: a drill is killed at random moments. The next run of health or prune destroys
