@@ -71,6 +71,8 @@ type Plan struct {
 	Clones  []Clone  `json:"clones"`
 	// Part is the part of all blocks that is read, nil for none.
 	Part *Part `json:"part,omitempty"`
+	// Boot is how the guest is started after the look, nil if it is not.
+	Boot *Boot `json:"boot,omitempty"`
 	// Locked are the datasets whose keys are needed and not loaded. With any, nothing is cloned.
 	Locked []string `json:"locked,omitempty"`
 	// Refusals are the reasons why the drill must not begin now.

@@ -38,7 +38,8 @@ func (drillCmd) Help() string {
 	return `It clones the disks of the guest's restore point below POOL/snapwatch-drill, has guestfish
 (libguestfs-tools) look at the clones, and destroys them. guestfish mounts each file system, so
 that its journal is replayed, and checks it, in a small virtual machine: no file system of a
-guest reaches the kernel of this host. Datasets of containers are mounted by ZFS, for reading.
+guest reaches the kernel of this host. If drill.boot in the configuration names a program, the
+program then starts the guest from its clones. Datasets of containers are mounted by ZFS, for reading.
 The copies themselves are only read. The result is kept in drills.json.
 A drill does not begin while a disk is being received, where the pool is fuller than
 limits.fill_warning, and unless the source and prune are known to keep the snapshots for an
@@ -74,6 +75,9 @@ func (c *drillCmd) Run(env *environment) error {
 		c.share = share
 	}
 	cfg, err := env.loadConfig(c.Config)
+	if err == nil {
+		err = cfg.Drill.Check()
+	}
 	if err != nil {
 		return &exit{2, err}
 	}
@@ -127,7 +131,13 @@ func (c *drillCmd) drill(ctx context.Context, env *environment, cfg config.Confi
 			break
 		}
 		facts.Prunes = prunes(g)
-		d, good := c.prove(ctx, env, options, g, facts, records)
+		p := drillrun.Plan(ctx, options, g, facts)
+		if c.share > 0 {
+			part := records.NextPart(g, c.share)
+			p.Part = &part
+		}
+		p.Boot = env.boot(ctx, cfg, g)
+		d, good := c.prove(ctx, env, options, p)
 		all = append(all, d)
 		proved = d.Not == ""
 		if !good && (proved || !c.Next) {
@@ -155,14 +165,10 @@ func (c *drillCmd) drill(ctx context.Context, env *environment, cfg config.Confi
 	return nil
 }
 
-// prove plans the drill of a guest, and carries it out unless this is a dry run. good is true if
-// the drill found no fault, and would begin in a dry run.
-func (c *drillCmd) prove(ctx context.Context, env *environment, options drillrun.Options, g drill.Guest, f drill.Facts, records drill.Records) (d drilled, good bool) {
-	p := drillrun.Plan(ctx, options, g, f)
-	if c.share > 0 {
-		part := records.NextPart(g, c.share)
-		p.Part = &part
-	}
+// prove carries out the plan of a drill, unless this is a dry run. good is true if the drill found
+// no fault, and would begin in a dry run.
+func (c *drillCmd) prove(ctx context.Context, env *environment, options drillrun.Options, p drill.Plan) (d drilled, good bool) {
+	g := p.Guest
 	d = drilled{Cluster: g.Cluster, VMID: g.VMID, Name: g.Name, Point: g.Point, Plan: &p}
 	switch {
 	case len(p.Refusals) > 0:
@@ -273,6 +279,9 @@ func printDrill(w io.Writer, d drilled) {
 		} else {
 			fmt.Fprintf(w, "  look at  %s\n", clone.Device)
 		}
+	}
+	if b := d.Plan.Boot; b != nil {
+		fmt.Fprintf(w, "  start    %s\n", strings.Join(b.Argv, " "))
 	}
 	for _, clone := range slices.Backward(d.Plan.Clones) {
 		fmt.Fprintf(w, "  destroy  %s\n", clone.Dataset)

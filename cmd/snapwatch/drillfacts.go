@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	drillrun "snapwatch/drill/run"
 	"snapwatch/internal/note"
 	"snapwatch/internal/report"
+	"snapwatch/internal/zfs"
 	"snapwatch/snapper"
 )
 
@@ -25,6 +27,29 @@ func (e *environment) drills() drillrun.Options {
 		},
 		Notes: note.Dir(filepath.Join(e.StateDir, "drills")),
 	}
+}
+
+// boot returns how the guest is started after its look, nil if it is not: the configuration names no
+// program, or a disk is a container's.
+func (e *environment) boot(ctx context.Context, cfg config.Config, g drill.Guest) *drill.Boot {
+	if len(cfg.Drill.Boot) == 0 || slices.ContainsFunc(g.Disks, func(d drill.Disk) bool { return d.Filesystem }) {
+		return nil
+	}
+	b := &drill.Boot{Argv: cfg.Drill.Boot, Limit: cfg.Drill.BootTime.Std()}
+	var disks []diskConfigs
+	complain := func(of string, err error) { fmt.Fprintf(e.Stderr, "snapwatch: %s: %v\n", of, err) }
+	for _, d := range g.Disks {
+		kept, err := zfs.Reader{}.Configs(ctx, d.Dataset)
+		if err != nil {
+			complain(d.Dataset, err)
+		}
+		disks = append(disks, diskConfigs{d.Dataset, g.Cluster, kept})
+	}
+	configs := newGuestConfigs(g.VMID, disks, func(s zfs.KeptConfig, err error) { complain(s.FullName(), err) })
+	if known, err := configs.at(g.Disks[0].At.FullName(), e.Now()); err == nil {
+		b.Config = known.text
+	}
+	return b
 }
 
 // removeDrillsTime is the longest time that a run of another command spends on the clones that

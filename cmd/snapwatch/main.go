@@ -82,6 +82,7 @@ type grammar struct {
 	Watchdog    watchdogCmd     `cmd:"" hidden:"" help:"Freeze guests, and thaw them (snap starts it for itself)."`
 	Manual      manualCmd       `cmd:"" hidden:"" help:"Print the man page."`
 	Inspect     drillInspectCmd `cmd:"" name:"drill-inspect" hidden:"" help:"Read a clone for drill."`
+	BootQEMU    drillBootCmd    `cmd:"" name:"drill-boot-qemu" hidden:"" help:"Start a guest from its clones in QEMU (for drill.boot)."`
 	ReadPVE     readPVECmd      `cmd:"" name:"read-pve" hidden:"" help:"Read Proxmox's files for another process."`
 }
 
@@ -176,7 +177,7 @@ func parse(args []string) (cli grammar, err error) {
 // commandWords has each word that may be the first word of a valid command line.
 var commandWords = []string{
 	"snap", "check", "config", "guest-config", "cron", "drill", "explain", "exporter", "finalize", "forget", "health", "unblock", "prune", "soon",
-	"status", "doctor", "completion", "watchdog", "manual", readPVEWord, drillrun.InspectWord,
+	"status", "doctor", "completion", "watchdog", "manual", readPVEWord, drillrun.InspectWord, "drill-boot-qemu",
 }
 
 // withCommand makes old lines of cron work: if a command line has retention words but no command,

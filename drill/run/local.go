@@ -48,11 +48,13 @@ func (l Local) Now() time.Time { return l.Clock() }
 // Alive implements [World].
 func (Local) Alive(process int) bool { return !errors.Is(syscall.Kill(process, 0), syscall.ESRCH) }
 
-func reader(lock *os.File) zfs.Reader {
+func reader(lock *os.File) zfs.Reader { return zfs.Reader{Inherit: inherited(lock)} }
+
+func inherited(lock *os.File) []*os.File {
 	if lock == nil {
-		return zfs.Reader{}
+		return nil
 	}
-	return zfs.Reader{Inherit: []*os.File{lock}}
+	return []*os.File{lock}
 }
 
 // Space implements [World].
@@ -88,7 +90,7 @@ func (Local) Receiving(ctx context.Context, lock *os.File, datasets []string) ([
 
 // Change implements [World].
 func (Local) Change(ctx context.Context, lock *os.File, argv []string) error {
-	_, err := command.RunUnkillable(ctx, command.Cmd{Argv: argv, Inherit: []*os.File{lock}})
+	_, err := command.RunUnkillable(ctx, command.Cmd{Argv: argv, Inherit: inherited(lock)})
 	return err
 }
 
@@ -138,7 +140,7 @@ func (l Local) Inspect(ctx context.Context, lock *os.File, c drill.Clone, part *
 		// With slave, a dataset that this host unmounts meanwhile is unmounted in the namespace, too.
 		argv = slices.Concat([]string{"unshare", "--mount", "--propagation", "slave"}, argv[:len(argv)-1], []string{"--mount=" + l.MountDir, c.Dataset})
 	}
-	output, err := command.Output(ctx, command.Cmd{Argv: argv, Inherit: []*os.File{lock}, DiesWithUs: true})
+	output, err := command.Output(ctx, command.Cmd{Argv: argv, Inherit: inherited(lock), DiesWithUs: true})
 	if err != nil {
 		return found, err
 	}
@@ -179,7 +181,7 @@ func (l Local) Look(ctx context.Context, lock *os.File, devices []string) (sight
 
 // fish runs a script by guestfish, until ctx ends.
 func fish(ctx context.Context, lock *os.File, script string) (string, error) {
-	return command.Output(ctx, command.Cmd{Argv: []string{guestfish}, Stdin: script, Inherit: []*os.File{lock}, DiesWithUs: true})
+	return command.Output(ctx, command.Cmd{Argv: []string{guestfish}, Stdin: script, Inherit: inherited(lock), DiesWithUs: true})
 }
 
 // Records implements [World].

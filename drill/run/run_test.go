@@ -55,6 +55,10 @@ type fakeWorld struct {
 	reads      time.Duration
 	found      map[string]drill.Inspection
 	inspectErr error
+	// boots is the time that the start of the guest takes; started is its result, bootErr its failure.
+	boots   time.Duration
+	started drill.Started
+	bootErr error
 	// late is true if a look that is ended early takes its own end for a fault.
 	late bool
 	// busyFor is the time after the look for which a clone is busy.
@@ -196,6 +200,13 @@ func (w *fakeWorld) Inspect(ctx context.Context, lock *os.File, c drill.Clone, p
 	return found, w.inspectErr
 }
 
+func (w *fakeWorld) Boot(ctx context.Context, lock *os.File, p drill.Plan) (drill.Started, error) {
+	if err := w.call(lock, "boot %s", strings.Join(p.Boot.Argv, " ")); err != nil {
+		return drill.Started{}, err
+	}
+	return w.started, errors.Join(w.bootErr, wait(ctx, w.boots))
+}
+
 func (w *fakeWorld) Records() (drill.Records, error) { return w.records, nil }
 
 func (w *fakeWorld) Record(_ context.Context, g drill.Guest, p drill.Proof) error {
@@ -309,7 +320,7 @@ func TestDrillThatEndsEarly(t *testing.T) {
 				assert.Empty(t, w.clones())
 				assert.Empty(t, notes)
 				assert.Empty(t, w.records)
-				assert.Less(t, time.Since(w.begun), drill.MaxDrill+tidyTime)
+				assert.Less(t, time.Since(w.begun), time.Hour+tidyTime)
 			})
 		})
 	}
@@ -436,6 +447,48 @@ func TestDrillReadsAPart(t *testing.T) {
 				proof, err := Drill(t.Context(), Options{World: w, Notes: dir}, p)
 				assert.Empty(t, w.clones())
 				c.check(w, proof, err)
+			})
+		})
+	}
+}
+
+// After a look without a fault the guest is started. A guest that does not start is a fault; a
+// program that cannot try it is none.
+func TestDrillStartsTheGuest(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(w *fakeWorld)
+		reach  drill.Reach
+		wrong  []string
+		remark string
+		err    string
+	}{
+		"it starts":      {func(w *fakeWorld) { w.started = drill.Started{Tried: true, Booted: true, Said: "its agent answers"} }, drill.Booted, nil, "its agent answers", ""},
+		"it does not":    {func(w *fakeWorld) { w.started = drill.Started{Tried: true, Said: "no answer"} }, drill.Checked, []string{"it did not start: no answer"}, "", ""},
+		"it has a fault": {func(w *fakeWorld) { w.wrong = []string{"a fault"} }, drill.Cloned, []string{"a fault"}, "", ""},
+		"no program":     {func(w *fakeWorld) { w.started = drill.Started{Said: "no QEMU"} }, drill.Checked, nil, "not started: no QEMU", ""},
+		"the rest hangs": {func(w *fakeWorld) { w.bootErr = command.ErrStillRunning }, "", nil, "", "still running"},
+		"a receive":      {func(w *fakeWorld) { w.boots, w.receiveAt = time.Minute, 30*time.Second }, "", nil, "", "a receive into"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := note.Dir(t.TempDir() + "/drills")
+			synctest.Test(t, func(t *testing.T) {
+				w := newFakeWorld()
+				c.change(w)
+				p := drill.NewPlan(guest(), time.Now())
+				p.Boot = &drill.Boot{Argv: []string{"/usr/sbin/start"}, Limit: 5 * time.Minute}
+				proof, err := Drill(t.Context(), Options{World: w, Notes: dir}, p)
+				assert.Equal(t, len(w.wrong) == 0, w.number("boot /usr/sbin/start") == 1)
+				if c.err != "" {
+					require.ErrorContains(t, err, c.err)
+					assert.Nil(t, proof)
+					return
+				}
+				require.NoError(t, err)
+				assert.Empty(t, w.clones())
+				assert.Equal(t, []any{c.reach, c.wrong}, []any{proof.Reach, proof.Wrong})
+				if c.remark != "" {
+					assert.Contains(t, proof.Remarks, c.remark)
+				}
 			})
 		})
 	}
@@ -573,7 +626,7 @@ func TestRemoveLeftWithoutANoteAndWithoutAPool(t *testing.T) {
 func TestPlanInDoubt(t *testing.T) {
 	w := newFakeWorld()
 	o := Options{World: w}
-	f := drill.Facts{FillWarning: 80, StoppedGrace: 24 * time.Hour}
+	f := drill.Facts{MaxDrill: time.Hour, FillWarning: 80, StoppedGrace: 24 * time.Hour}
 	at := guest().Disks[0].At
 	w.snapshots = map[string][]zfs.Snapshot{}
 	for _, d := range []string{disk0, disk1} {

@@ -45,6 +45,8 @@ type World interface {
 	// Look looks at the volumes of a guest by their clones' devices. An error means that it is unknown
 	// whether the volumes have faults.
 	Look(ctx context.Context, lock *os.File, devices []string) (drill.Sight, error)
+	// Boot starts the guest of a plan from its clones.
+	Boot(ctx context.Context, lock *os.File, p drill.Plan) (drill.Started, error)
 	// Records returns the results of earlier drills. Record adds the result of a drill.
 	Records() (drill.Records, error)
 	Record(ctx context.Context, g drill.Guest, p drill.Proof) error
