@@ -7,8 +7,8 @@ import (
 	drillrun "snapwatch/drill/run"
 )
 
-// drillInspectCmd is `snapwatch drill-inspect`. A person never types it: drill starts it, in a mount
-// namespace of its own, because no signal ends a process that reads a device which hangs.
+// drillInspectCmd is `snapwatch drill-inspect`. A person never types it: drill starts it, because
+// no signal ends a process that reads a device which hangs.
 type drillInspectCmd struct {
 	Clone string  `arg:"" help:"The device of a volume, or the dataset of a container."`
 	Mount string  `help:"Mount the dataset here."`

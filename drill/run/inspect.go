@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 
@@ -37,9 +38,17 @@ func Inspect(device string, part *drill.Part) (drill.Inspection, error) {
 }
 
 // InspectMounted mounts a container's dataset for reading, looks at its root directory, and reads
-// the part of the bytes of its files. The process must have a mount namespace of its own, which
-// ends the mount when the process ends.
+// the part of the bytes of its files. Only this goroutine's thread sees the mount, which ends with
+// the process.
 func InspectMounted(dataset, at string, part *drill.Part) (drill.Inspection, error) {
+	runtime.LockOSThread() // for ever: no other goroutine gets the thread's mounts
+	if err := syscall.Unshare(syscall.CLONE_NEWNS); err != nil {
+		return drill.Inspection{}, fmt.Errorf("a mount of %s for this process alone: %w", dataset, err)
+	}
+	// A dataset that this host unmounts meanwhile is unmounted here, too, and not the other way round.
+	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_SLAVE, ""); err != nil {
+		return drill.Inspection{}, fmt.Errorf("a mount of %s for this process alone: %w", dataset, err)
+	}
 	const flags = syscall.MS_RDONLY | syscall.MS_NOSUID | syscall.MS_NODEV | syscall.MS_NOEXEC
 	switch err := syscall.Mount(dataset, at, "zfs", flags, ""); {
 	case errors.Is(err, syscall.EIO), errors.Is(err, syscall.EBADE): // EBADE is ZFS's error for a wrong checksum

@@ -94,5 +94,5 @@ func TestInspectFindsAReadError(t *testing.T) {
 
 func TestInspectMountedOfNoDataset(t *testing.T) {
 	_, err := InspectMounted("no-such-pool/d-0", t.TempDir(), nil)
-	require.ErrorContains(t, err, "mount no-such-pool/d-0")
+	require.ErrorContains(t, err, "no-such-pool/d-0")
 }

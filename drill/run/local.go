@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"syscall"
 	"time"
 
@@ -132,13 +131,13 @@ func (l Local) Inspect(ctx context.Context, lock *os.File, c drill.Clone, part *
 	if part != nil {
 		argv = append(argv, fmt.Sprintf("--from=%g", part.From), fmt.Sprintf("--to=%g", part.To))
 	}
-	argv = append(argv, l.path(c.Device))
 	if c.Filesystem {
 		if err := files.Directory(l.MountDir, 0o700); err != nil {
 			return found, err
 		}
-		// With slave, a dataset that this host unmounts meanwhile is unmounted in the namespace, too.
-		argv = slices.Concat([]string{"unshare", "--mount", "--propagation", "slave"}, argv[:len(argv)-1], []string{"--mount=" + l.MountDir, c.Dataset})
+		argv = append(argv, "--mount="+l.MountDir, c.Dataset)
+	} else {
+		argv = append(argv, l.path(c.Device))
 	}
 	output, err := command.Output(ctx, command.Cmd{Argv: argv, Inherit: inherited(lock), DiesWithUs: true})
 	if err != nil {
