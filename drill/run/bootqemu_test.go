@@ -25,8 +25,10 @@ busybox mount -t sysfs sys /sys
 while read -r module; do busybox insmod "$module"; done </modules/order
 [ "$(busybox head -c 9 /dev/vda)" = snapwatch ] || busybox reboot -f
 echo 'the guest is up' >/dev/ttyS0
-for port in /sys/class/virtio-ports/*; do
-	[ "$(busybox cat $port/name)" != org.qemu.guest_agent.0 ] || agent=/dev/${port##*/}
+until [ "$agent" ]; do # the kernel finds the ports after the module is there
+	for port in /sys/class/virtio-ports/*; do
+		[ ! -e $port/name ] || [ "$(busybox cat $port/name)" != org.qemu.guest_agent.0 ] || agent=/dev/${port##*/}
+	done
 done
 busybox dd if=/dev/zero of=/dev/vda bs=512 count=1 conv=fsync 2>/dev/null
 exec <>$agent >&0
