@@ -50,6 +50,8 @@ func TestNextPartAfterAFault(t *testing.T) {
 	assert.Equal(t, next, r.NextPart(g, 0.25))
 	r = r.With(g, Proof{Reach: Checked})
 	assert.Equal(t, next, r.NextPart(g, 0.25))
+	assert.NotNil(t, r[0].Failed, "nothing was read since")
+	assert.Nil(t, r.With(g, Proof{Reach: Checked, Part: &next})[0].Failed)
 	text, err := r.Text()
 	require.NoError(t, err)
 	again, err := ParseRecords(text)

@@ -117,9 +117,11 @@ func (c *drillCmd) drill(ctx context.Context, env *environment, cfg config.Confi
 	}
 	facts := drill.Facts{StoppedGrace: cfg.StoppedGrace.Std(), FillWarning: int(cfg.Limits.FillWarning), MaxDrill: cfg.Limits.MaxDrill.Std()}
 	prunes := env.prunes(cfg, &facts)
-	records, err := options.World.Records()
-	if err != nil {
-		return &exit{2, err}
+	var records drill.Records
+	if c.Next || c.share > 0 {
+		if records, err = options.World.Records(); err != nil {
+			return &exit{2, err}
+		}
 	}
 	if c.Next {
 		guests = drill.Order(guests, records, env.Now())

@@ -11,7 +11,7 @@ var suites = []suite{
 	{"checker/", [][]string{{"./checker/..."}, {"./test/sim", "-weeks", "40"}}},
 	{"exporter/page/", [][]string{{"./exporter/page"}}},
 	{"exporter/", [][]string{{"-run", "Configur|OtherDatasets|BeingWritten|WhoWaitsIs|NoTurn|AnOwnerThatIsSilent|CannotBeReadKeeps|SaysWhoLives|ANodeTells", "./exporter"}}},
-	{"drill/", [][]string{{"./drill"}}},
+	{"drill/", [][]string{{"./drill/..."}}},
 	{"internal/crontab/", [][]string{{"./internal/crontab"}}},
 	{"cmd/", [][]string{{"-run", "TestScripts/(otherwords|cronlines|cronnever|register|ended)$", "./cmd/snapwatch"}}},
 	{"deploy/", [][]string{{"-short", "-tags", "deploy", "-run", "Rules|EveryAlert", "./deploy"}, {"-tags", "deploy", "-run", "TestTheSameAlerts.*/faults,_plain$", "./deploy"}, {"-tags", "deploy", "-run", "RulesAgree", "./test/sim", "-weeks", "2"}}},
@@ -253,4 +253,4 @@ var mutants = slices.Concat([]mutant{
 `, "discard a bookmark whose snapshot was received again"},
 	{"internal/zfs/history.go", `return s.Base < txg && txg < s.TXG`, `return s.Base <= txg && txg < s.TXG`, "discard the bookmark of the base"},
 	{"internal/zfs/history.go", `dataset, swapped := p.swaps[clone]`, `dataset, swapped := p.setBackBy(clone)`, "mistake an aborted receive for a set-back"},
-}, copyMutants, poolMutants)
+}, copyMutants, poolMutants, drillMutants)
