@@ -39,7 +39,7 @@ func (l Local) Boot(ctx context.Context, lock *os.File, p drill.Plan) (drill.Sta
 	}
 	argv := slices.Clone(p.Boot.Argv)
 	for i, c := range p.Clones {
-		argv = append(argv, filepath.Base(p.Guest.Disks[i].Dataset)+"="+l.path(c.Device))
+		argv = append(argv, filepath.Base(p.Guest.Disks[i].Dataset)+"="+c.Device)
 	}
 	env := []string{
 		fmt.Sprintf("SNAPWATCH_VMID=%d", p.Guest.VMID), "SNAPWATCH_CONFIG=" + config,

@@ -63,7 +63,7 @@ func (o Options) takeLeft(ctx context.Context, vmid int) (*note.Note, error) {
 	defer cancel()
 	name := strconv.Itoa(vmid)
 	for {
-		n, err := o.Notes.Take(name)
+		n, err := o.note(vmid)
 		var by noted
 		if _, busy := errors.AsType[*note.Busy](err); !busy || o.Notes.Read(name, &by) != nil || o.World.Alive(by.Process) || wait(ctx, orphanEvery) != nil {
 			return n, err

@@ -8,8 +8,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"snapwatch/drill"
 	"snapwatch/internal/command"
@@ -102,15 +104,41 @@ func (Local) CanLook() error {
 }
 
 // AwaitDevice implements [World].
-func (l Local) AwaitDevice(ctx context.Context, device string) error {
+func (l Local) AwaitDevice(ctx context.Context, c drill.Clone) (string, error) {
 	for {
-		if _, err := os.Stat(l.path(device)); err == nil {
-			return nil
+		device, err := filepath.EvalSymlinks(l.path(c.Device))
+		if err == nil && l.Dev == systemDev {
+			var name string
+			if name, err = volumeOf(device); err == nil && name != c.Dataset {
+				err = fmt.Errorf("%s leads to %s", c.Device, name)
+			}
 		}
-		if err := wait(ctx, 50*time.Millisecond); err != nil {
-			return err
+		if err == nil {
+			return device, nil
+		}
+		if waitErr := wait(ctx, 50*time.Millisecond); waitErr != nil {
+			return "", fmt.Errorf("%w: %w", waitErr, err)
 		}
 	}
+}
+
+// systemDev is the directory of devices of a real host.
+const systemDev = "/dev"
+
+// volumeOf asks ZFS for the volume whose device this is.
+func volumeOf(device string) (string, error) {
+	const blkzname = 0x8100127d // _IOR(0x12, 125, char[256]) in include/sys/fs/zfs.h of OpenZFS
+	file, err := os.Open(device)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = file.Close() }()
+	var name [256]byte
+	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, file.Fd(), blkzname, uintptr(unsafe.Pointer(&name))); errno != 0 {
+		return "", fmt.Errorf("%s is not the device of a volume: %w", device, errno)
+	}
+	text, _, _ := strings.Cut(string(name[:]), "\x00")
+	return text, nil
 }
 
 // path returns the path of a device of this host.
@@ -137,7 +165,7 @@ func (l Local) Inspect(ctx context.Context, lock *os.File, c drill.Clone, part *
 		}
 		argv = append(argv, "--mount="+l.MountDir, c.Dataset)
 	} else {
-		argv = append(argv, l.path(c.Device))
+		argv = append(argv, c.Device)
 	}
 	output, err := command.Output(ctx, command.Cmd{Argv: argv, Inherit: inherited(lock), DiesWithUs: true})
 	if err != nil {
@@ -147,12 +175,8 @@ func (l Local) Inspect(ctx context.Context, lock *os.File, c drill.Clone, part *
 }
 
 // Look implements [World].
-func (l Local) Look(ctx context.Context, lock *os.File, devices []string) (sight drill.Sight, err error) {
-	var paths []string
-	for _, d := range devices {
-		paths = append(paths, l.path(d))
-	}
-	output, err := fish(ctx, lock, drill.ListScript(paths))
+func (Local) Look(ctx context.Context, lock *os.File, devices []string) (sight drill.Sight, err error) {
+	output, err := fish(ctx, lock, drill.ListScript(devices))
 	if err != nil {
 		return sight, err
 	}
@@ -165,7 +189,7 @@ func (l Local) Look(ctx context.Context, lock *os.File, devices []string) (sight
 		sight.Remarks = append(skipped, "no file system was found")
 		return sight, nil
 	}
-	output, err = fish(ctx, lock, drill.CheckScript(paths, steps))
+	output, err = fish(ctx, lock, drill.CheckScript(devices, steps))
 	complaint := ""
 	if failed, is := errors.AsType[*command.Error](err); is && command.ExitCode(err) == 1 && ctx.Err() == nil {
 		complaint, err = failed.Error(), nil

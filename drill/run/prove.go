@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"snapwatch/drill"
 	"snapwatch/internal/command"
@@ -31,13 +32,18 @@ func (o Options) prove(ctx context.Context, lock *os.File, p drill.Plan, result 
 		}
 	}
 	result.Reach = drill.Cloned
-	for _, device := range devices(p) {
-		wait, end := context.WithTimeoutCause(ctx, changeTime, fmt.Errorf("%s did not appear within %s", device, changeTime))
-		err := o.World.AwaitDevice(wait, device)
+	p.Clones = slices.Clone(p.Clones)
+	for i, c := range p.Clones {
+		if c.Filesystem {
+			continue
+		}
+		wait, end := context.WithTimeoutCause(ctx, changeTime, fmt.Errorf("%s did not appear within %s", c.Device, changeTime))
+		device, err := o.World.AwaitDevice(wait, c)
 		end()
 		if err != nil {
 			return err
 		}
+		p.Clones[i].Device = device
 	}
 	if err := o.inspect(ctx, lock, p, result); err != nil {
 		return err

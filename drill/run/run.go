@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"time"
 
 	"snapwatch/drill"
 	"snapwatch/internal/command"
+	"snapwatch/internal/files"
 	"snapwatch/internal/note"
 	"snapwatch/internal/text"
 	"snapwatch/internal/zfs"
@@ -141,9 +143,17 @@ func plain(texts []string) {
 	}
 }
 
+// note takes the note of a guest. Only the notes are private, and not the directory that they are in.
+func (o Options) note(vmid int) (*note.Note, error) {
+	if err := files.Directory(filepath.Dir(string(o.Notes)), 0o755); err != nil {
+		return nil, err
+	}
+	return o.Notes.Take(strconv.Itoa(vmid))
+}
+
 // take takes the note of a guest, which only one drill can have.
 func (o Options) take(vmid int) (*note.Note, error) {
-	n, err := o.Notes.Take(strconv.Itoa(vmid))
+	n, err := o.note(vmid)
 	if busy, is := errors.AsType[*note.Busy](err); is {
 		return nil, fmt.Errorf("another drill of guest %d is at work, or a program of it hangs: %w", vmid, busy)
 	}

@@ -167,8 +167,8 @@ func (w *fakeWorld) Change(ctx context.Context, lock *os.File, argv []string) er
 
 func (w *fakeWorld) CanLook() error { return nil }
 
-func (w *fakeWorld) AwaitDevice(_ context.Context, device string) error {
-	return w.call(nil, "await %s", device)
+func (w *fakeWorld) AwaitDevice(_ context.Context, c drill.Clone) (string, error) {
+	return "/dev/zd/" + c.Dataset, w.call(nil, "await %s", c.Device)
 }
 
 func (w *fakeWorld) Look(ctx context.Context, lock *os.File, devices []string) (drill.Sight, error) {
@@ -280,11 +280,25 @@ func TestDrill(t *testing.T) {
 			assert.Equal(t, *proof, record.Last)
 			assert.Equal(t, 4, w.number("zfs create"))
 			assert.Equal(t, 2, w.number("zfs clone"))
-			assert.Equal(t, 1, w.number("look /dev/zvol/tank/snapwatch-drill/g100/d-0 /dev/zvol/fast/snapwatch-drill/g100/d-1"))
+			assert.Equal(t, 1, w.number("look /dev/zd/tank/snapwatch-drill/g100/d-0 /dev/zd/fast/snapwatch-drill/g100/d-1"))
 			for _, c := range w.calls {
 				assert.NotRegexp(t, `^zfs destroy .*(-[rRf]|@| tank/data)`, c)
 			}
 		})
+}
+
+// Others may read the results of drills: the notes alone are private.
+func TestDrillMakesTheStateDirectory(t *testing.T) {
+	state := t.TempDir() + "/state"
+	synctest.Test(t, func(t *testing.T) {
+		_, err := Drill(t.Context(), Options{World: newFakeWorld(), Notes: note.Dir(state + "/drills")}, drill.NewPlan(guest(), time.Now()))
+		require.NoError(t, err)
+	})
+	for path, mode := range map[string]os.FileMode{state: 0o755, state + "/drills": 0o700} {
+		info, err := os.Stat(path)
+		require.NoError(t, err)
+		assert.Equal(t, mode, info.Mode().Perm(), path)
+	}
 }
 
 func TestDrillFindsAFault(t *testing.T) {
@@ -362,7 +376,7 @@ func TestDrillOfContainersAndWithoutKeys(t *testing.T) {
 	}, func(w *fakeWorld, _ Options, proof *drill.Proof, err error, _ []string) {
 		require.NoError(t, err)
 		assert.Equal(t, drill.Checked, proof.Reach)
-		assert.Equal(t, 1, w.number("look /dev/zvol/tank/snapwatch-drill/g100/d-0"))
+		assert.Equal(t, 1, w.number("look /dev/zd/tank/snapwatch-drill/g100/d-0"))
 		assert.Equal(t, 1, w.number("inspect"), "nothing is read of the volume")
 		assert.Equal(t, []string{"Alpine [2J Linux", "Debian GNU/Linux 12"}, proof.Remarks)
 	})

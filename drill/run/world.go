@@ -36,8 +36,10 @@ type World interface {
 	Change(ctx context.Context, lock *os.File, argv []string) error
 	// CanLook returns the reason why no drill can look at volumes, nil if it can.
 	CanLook() error
-	// AwaitDevice returns when the device of a clone exists.
-	AwaitDevice(ctx context.Context, device string) error
+	// AwaitDevice waits until the device of a volume's clone exists, and returns the device's own path.
+	// The path leads to the clone as long as the clone exists; the link that has the clone's name may
+	// still lead to the device of a clone that was destroyed, which another volume may have now.
+	AwaitDevice(ctx context.Context, c drill.Clone) (device string, err error)
 	// Inspect reads the part of a clone, none if part is nil. It also mounts the clone of a container's
 	// dataset and looks at its root directory. An error means that it is unknown whether the clone
 	// has a fault.
