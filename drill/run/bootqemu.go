@@ -64,6 +64,7 @@ func (q QEMU) Boot(ctx context.Context) (by string, err error) {
 	defer cancel()
 	heard, ended := make(chan string, 2), make(chan error, 1)
 	go func() {
+		defer close(ended)
 		said, err := command.RunHook(ctx, command.Cmd{Argv: append(append([]string{program}, argv...), q.Args...), DiesWithUs: true}, nil)
 		if err != nil {
 			err = fmt.Errorf("%w: %s", err, strings.TrimSpace(said))
@@ -85,7 +86,8 @@ func (q QEMU) Boot(ctx context.Context) (by string, err error) {
 		err = fmt.Errorf("no answer of the guest: %w", context.Cause(ctx))
 	}
 	cancel()
-	<-ended
+	for range ended { // until the machine is gone
+	}
 	return strings.Join(append([]string{by}, remarks...), "; "), err
 }
 

@@ -19,7 +19,7 @@ import (
 // ends.
 type World interface {
 	Now() time.Time
-	// Alive reports whether a process exists.
+	// Alive reports whether a process exists, true for the number 0.
 	Alive(process int) bool
 	// Space returns the space of a pool. The error wraps [zfs.ErrNotImported] if the pool is not
 	// imported.
