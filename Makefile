@@ -171,6 +171,11 @@ test-lab: job ## Test the lab itself: machines that hang; the hosts, stand-ins a
 	test/lab/boot --timeout 1800 $(JOB)
 	test/lab/boot --timeout 1800 --systemd $(JOB)
 
+.PHONY: test-drill
+test-drill: setup ## Let the real guestfish look at images of disks, and a real QEMU start a small guest.
+	@tools/need guestfish=libguestfs-tools,libguestfs-xfs qemu-system-x86_64=qemu-system-x86 mkfs.ext4=e2fsprogs debugfs=e2fsprogs
+	$(GO) test -count=1 -timeout 90m -tags drill -v ./drill/run
+
 .PHONY: soak
 soak: ## Play 100 000 days of random weeks; then, on real ZFS, STEPS random steps, KILLS kills, and an exporter for MINUTES.
 	@$(MAKE) --no-print-directory sim WEEKS=14286 WEEK=$(SEED)
@@ -201,6 +206,7 @@ nightly: test test-lab mutants mutants-lab ## Run all tests, including those tha
 	@$(MAKE) --no-print-directory test-e2e TAGS=e2e,nightly SUITE=bookworm
 	@$(MAKE) --no-print-directory test-e2e TAGS=e2e,nightly SUITE=trixie-backports
 	@$(MAKE) --no-print-directory test-zabbix
+	@$(MAKE) --no-print-directory test-drill
 	@$(MAKE) --no-print-directory fuzz FUZZ=3600
 	@$(MAKE) --no-print-directory sim WEEK=$(SEED)
 	@$(MAKE) --no-print-directory check-deploy SAMPLED=300 WEEK=$(SEED) SHORT=

@@ -21,6 +21,8 @@ type Document struct {
 	Disks   []DiskDocument `json:"disks"`
 	// Guests is present in the document if the report has verdicts on guests.
 	Guests []GuestDocument `json:"guests,omitempty"`
+	// ProofProblem says why the record of drills could not be read, "" if it was read.
+	ProofProblem string `json:"proof_problem,omitempty"`
 	// Owners has an entry for each node that was asked for evidence about the disks.
 	Owners []OwnerDocument `json:"owners,omitempty"`
 	Notes  []NoteDocument  `json:"notes"`
@@ -128,7 +130,7 @@ const documentVersion = 1
 // Document returns the report in the form that is printed as JSON.
 func (r Report) Document() Document {
 	doc := Document{
-		Version: documentVersion, Time: r.Now, State: r.State().String(), Failure: valid(r.Failure),
+		Version: documentVersion, Time: r.Now, State: r.State().String(), Failure: valid(r.Failure), ProofProblem: valid(r.proofProblem),
 		Pools: []PoolDocument{}, Disks: []DiskDocument{}, Notes: []NoteDocument{},
 	}
 	for _, p := range r.Pools {

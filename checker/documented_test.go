@@ -51,6 +51,18 @@ counts for the guest, and each dataset has a verdict of its own.
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", row.Name, row.Meaning, row.States[0], row.States[1], row.States[2])
 	}
 	b.WriteString(`
+## Proofs
+
+The copies of a guest have a proof if a [drill](drill.md) has looked at them. The verdict on the proof is separate: it changes neither the verdict on the
+guest nor that on a disk. A guest that is excluded, or whose disks are this host's own, gets none.
+
+| verdict | applies when | state |
+|---|---|---|
+`)
+	for _, row := range ProofVerdicts() {
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", row.Name, row.Meaning, row.State)
+	}
+	b.WriteString(`
 ## Pools
 
 A pool as a whole has a verdict, too. If several verdicts of this table apply to a pool, the pool has the verdict with the worst state, and

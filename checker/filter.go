@@ -37,7 +37,8 @@ func (f Filter) Apply(r Report) Report {
 	}
 	var unknown []string
 	f, unknown = f.named(r)
-	kept.filter, kept.Nodes, kept.absent, kept.owners = f, r.Nodes, r.absent, r.owners
+	kept.filter, kept.Nodes, kept.absent, kept.owners, kept.proofProblem = f, r.Nodes, r.absent, r.owners, r.proofProblem
+	kept.Notes = slices.DeleteFunc(kept.Notes, func(n Note) bool { return n.proofOf != 0 && (!f.whole() || !f.guest(n.proofOf)) })
 	if f.whole() {
 		kept.Guests = slices.DeleteFunc(slices.Clone(r.Guests), func(g Guest) bool { return !f.guest(g.VMID) })
 	}

@@ -41,6 +41,9 @@ type Guest struct {
 	Because string
 	// Age is the age of the guest's restore point, 0 without a restore point.
 	Age time.Duration
+	// Proof is the verdict on the proof that the copies can be used, nil if no proof was judged. It
+	// changes neither Verdict nor State.
+	Proof *GuestProof
 	// Alone is true if the guest alarms, and every disk of the guest has a better state than the
 	// guest.
 	Alone bool

@@ -24,8 +24,48 @@ type GuestDocument struct {
 	Point      string     `json:"restore_point,omitempty"`
 	Created    *time.Time `json:"restore_point_created,omitempty"`
 	AgeSeconds int64      `json:"age_seconds"`
+	// Proof is the verdict on the proof of the guest's copies, nil if no proof was judged.
+	Proof *ProofDocument `json:"proof,omitempty"`
 	// Explained is the explanation of the guest, nil if no explanation was requested.
 	Explained *ExplainedDocument `json:"explained,omitempty"`
+}
+
+// ProofDocument is a [GuestProof] in a [Document].
+type ProofDocument struct {
+	Verdict string `json:"verdict"`
+	State   string `json:"state"`
+	Reason  string `json:"reason"`
+	Limit   string `json:"limit,omitempty"`
+	Rule    string `json:"rule,omitempty"`
+	// Last, Good and Failed are the fields of the guest's [Proof].
+	Last   *Drill `json:"last,omitempty"`
+	Good   *Drill `json:"good,omitempty"`
+	Failed *Drill `json:"failed,omitempty"`
+}
+
+func (p *GuestProof) document() *ProofDocument {
+	if p == nil {
+		return nil
+	}
+	doc := &ProofDocument{Verdict: p.Verdict.String(), State: p.State.String(), Reason: valid(p.Reason)}
+	if p.Limit.Range != nil {
+		doc.Limit, doc.Rule = p.Limit.Range.String(), p.Limit.Rule
+	}
+	if p.Record != nil {
+		doc.Last, doc.Good, doc.Failed = &p.Record.Last, p.Record.Good, p.Record.Failed
+	}
+	return doc
+}
+
+// Proofs returns the records of drills that a document has.
+func (doc Document) Proofs() Proofs {
+	all := Proofs{Problem: doc.ProofProblem}
+	for _, g := range doc.Guests {
+		if p := g.Proof; p != nil && p.Last != nil {
+			all.Guests = append(all.Guests, Proof{Cluster: g.Cluster, VMID: g.VMID, Last: *p.Last, Good: p.Good, Failed: p.Failed})
+		}
+	}
+	return all
 }
 
 // ExplainedDocument is a [GuestExplanation] in a [Document].
@@ -64,6 +104,7 @@ func (g Guest) document() GuestDocument {
 	doc := GuestDocument{
 		ID: g.ID, VMID: g.VMID, Cluster: g.Cluster, Name: valid(g.Name), Disks: g.Disks, Lacking: g.Lacking,
 		Verdict: g.Verdict.String(), State: g.State.String(), Reason: valid(g.Reason), AgeSeconds: int64(g.Age.Seconds()),
+		Proof: g.Proof.document(),
 	}
 	if doc.Disks == nil {
 		doc.Disks = []string{}

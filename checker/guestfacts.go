@@ -76,6 +76,9 @@ func (r Report) pool(name string) *PoolResult {
 
 func (e GuestExplanation) facts(r Report, v Volumes) [][2]string {
 	facts := [][2]string{{"configuration", e.configuration(r.Now)}, {"encryption", e.encryption(v)}}
+	if e.Proof != nil {
+		facts = append(facts, [2]string{"proof", e.Proof.Verdict.String() + ": " + e.Proof.Reason})
+	}
 	for _, pool := range e.pools() {
 		facts = append(facts, [2]string{"room", e.room(pool, v)})
 		if p := r.pool(pool); p != nil {

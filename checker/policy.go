@@ -15,6 +15,9 @@ type Policy struct {
 	// MaxStoppedAge is the limit for the age of a stopped disk, and MaxInitialReceive for the
 	// duration of a first receive, both for disks without an override.
 	MaxStoppedAge, MaxInitialReceive Limit
+	// MaxProofAge is the limit for the age of a guest's proof, without a range if no proof is
+	// demanded; for disks without an override.
+	MaxProofAge Limit
 	// Overrides contains limits for certain disks. For each setting, the last of the overrides that
 	// match the disk and have the setting counts.
 	Overrides []config.Override
@@ -87,11 +90,15 @@ func NewPolicy(c config.Config) Policy {
 		Critical:          atMost(l.Critical.Std(), "limits.critical"),
 		MaxStoppedAge:     atMost(l.MaxStoppedAge.Std(), "limits.max_stopped_age"),
 		MaxInitialReceive: atMost(l.MaxInitialReceive.Std(), "limits.max_initial_receive"),
+		MaxProofAge:       Limit{Rule: "limits.max_proof_age"},
 		Overrides:         c.Overrides,
 		Ignore:            c.Ignore,
 		Maintenance:       c.Maintenance,
 		TrustLabel:        c.ReplicaLabel == "trust",
 		SeveralClusters:   slices.ContainsFunc(c.Sources, func(s config.Source) bool { return s.Cluster != c.Sources[0].Cluster }),
+	}
+	if l.MaxProofAge > 0 {
+		p.MaxProofAge = atMost(l.MaxProofAge.Std(), p.MaxProofAge.Rule)
 	}
 	p.Expect = c.Expect
 	p.IsOwn = func(d *Disk) bool { return IsOwn(c, d) }
@@ -128,6 +135,10 @@ func (p *Policy) maxStoppedAge(d *Disk) Limit {
 
 func (p *Policy) maxInitialReceive(d *Disk) Limit {
 	return p.overridden(d, p.MaxInitialReceive, "max_initial_receive", func(o config.WatchOverride) config.Duration { return o.MaxInitialReceive })
+}
+
+func (p *Policy) maxProofAge(d *Disk) Limit {
+	return p.overridden(d, p.MaxProofAge, "max_proof_age", func(o config.WatchOverride) config.Duration { return o.MaxProofAge })
 }
 
 func (p *Policy) overridden(d *Disk, limit Limit, key string, setting func(config.WatchOverride) config.Duration) Limit {

@@ -40,7 +40,9 @@ type Report struct {
 	// the nodes' answers. filter selects the disks that were requested.
 	absent []absence
 	owners map[guestKey]guestOwner
-	filter Filter
+	// proofProblem says why the record of drills could not be read, "" if it was read.
+	proofProblem string
+	filter       Filter
 }
 
 // Result is one disk with its judgement.
@@ -88,6 +90,8 @@ type Note struct {
 	// unmatched is the VMID in a filter that matches no disk, 0 if the note is not about a filter's
 	// VMID.
 	unmatched int
+	// proofOf is the VMID of the guest whose proof the note is about, 0 for other notes.
+	proofOf int
 	// whole is true if the note is left out of a report that is filtered by pool, guest or disk.
 	whole bool
 }

@@ -66,9 +66,11 @@ func (r Report) Summary() string {
 	// guests and their disks.
 	causes := badPools(r)
 	for _, n := range r.Notes {
-		causes = append(causes, cause{n.State, text.Clip(n.Text, 80)})
+		if !n.AboutProof() {
+			causes = append(causes, cause{n.State, text.Clip(n.Text, 80)})
+		}
 	}
-	causes = append(causes, badGuests(r))
+	causes = append(append(causes, badGuests(r)), badProofs(r)...)
 	if r.NoDisk() {
 		return strings.Join(append(worstFirst(causes), "no disk found"), ", ")
 	}

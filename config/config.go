@@ -61,6 +61,8 @@ type Config struct {
 	CaptureConfig bool `yaml:"capture_config"`
 	// Hooks has the programs that a run starts before and after snapshots.
 	Hooks Hooks `yaml:"hooks,omitempty"`
+	// Drill has the program that starts guests from clones of their copies.
+	Drill Drill `yaml:"drill"`
 	// Overrides change settings for some guests, disks or pools. If several overrides select a disk
 	// and have the same setting, the last of these overrides applies.
 	Overrides []Override `yaml:"overrides"`
@@ -90,6 +92,7 @@ func Default() Config {
 		StoppedGrace: Duration(24 * time.Hour),
 		ConfirmStop:  Duration(20 * time.Second),
 		BootGrace:    Duration(5 * time.Minute),
+		Drill:        defaultDrill(),
 		Quiesced:     Quiesced{MaxFreeze: Duration(10 * time.Second)},
 		Watch:        defaultWatch(),
 	}
@@ -104,7 +107,10 @@ func Load(path string) (Config, error) {
 	}
 	c, err := parse(text)
 	if err == nil && c.Hooks.Any() {
-		err = checkOwner(path)
+		err = checkOwner(path, "hooks")
+	}
+	if err == nil && len(c.Drill.Boot) > 0 {
+		err = checkOwner(path, "drill.boot")
 	}
 	if err != nil {
 		return Config{}, fmt.Errorf("config %s: %w", path, err)
@@ -220,7 +226,10 @@ func (c Config) validate() error {
 	if err := c.Hooks.validate(); err != nil {
 		return err
 	}
-	return c.Watch.validate()
+	if err := c.Watch.validate(); err != nil {
+		return err
+	}
+	return c.Drill.validate(c.Limits.MaxDrill)
 }
 
 // MaxDestroysFor returns the number of snapshots that one run may destroy if it reads the given

@@ -86,6 +86,10 @@ func TestDefaults(t *testing.T) {
 	assert.Equal(t, 7*24*time.Hour, c.Limits.MaxInitialReceive.Std())
 	assert.Equal(t, 45*24*time.Hour, c.Limits.MaxScrubAge.Std())
 	assert.Equal(t, "80% 90%", c.Limits.FillWarning.String()+" "+c.Limits.FillCritical.String())
+	assert.Equal(t, time.Hour, c.Limits.MaxDrill.Std())
+	assert.Zero(t, c.Limits.MaxProofAge, "no proof is demanded")
+	assert.Empty(t, c.Drill.Boot)
+	assert.Equal(t, 5*time.Minute, c.Drill.BootTime.Std())
 }
 
 func TestLimitsOfPoolsCanBeSwitchedOff(t *testing.T) {

@@ -70,15 +70,17 @@ func (h Hooks) Any() bool {
 // Trusted returns an error if the hook's program must not be started. The hook's program may be
 // missing or not executable, or a user other than root and the current user could have replaced the
 // program.
-func (h Hook) Trusted() error {
-	info, err := os.Stat(h.Argv[0])
+func (h Hook) Trusted() error { return trusted(h.Argv[0]) }
+
+func trusted(program string) error {
+	info, err := os.Stat(program)
 	switch {
 	case err != nil:
 		return err
 	case !info.Mode().IsRegular() || info.Mode().Perm()&0o111 == 0:
 		return fmt.Errorf("%s is not an executable file: chmod +x it", info.Name())
 	}
-	return files.OnlyRoots(h.Argv[0])
+	return files.OnlyRoots(program)
 }
 
 // Check returns an error about the first hook whose program must not be started at present, nil if
@@ -111,13 +113,13 @@ func (h Hooks) validate() error {
 }
 
 func (h Hook) validate(limit time.Duration) error {
-	switch {
-	case len(h.Argv) == 0:
+	if len(h.Argv) == 0 {
 		return errors.New("argv is missing; write the program and its arguments as a list: argv: [/usr/local/sbin/flush, web]")
-	case !filepath.IsAbs(h.Argv[0]):
-		return fmt.Errorf("argv: %q is not an absolute path; the program is started without a shell and without PATH", h.Argv[0])
-	case strings.Contains(strings.Join(h.Argv, ""), "\x00"):
-		return errors.New("argv: an argument contains a zero byte")
+	}
+	if err := validateArgv(h.Argv); err != nil {
+		return fmt.Errorf("argv: %w", err)
+	}
+	switch {
 	case h.Per != "" && h.Per != "guest" && h.Per != "run":
 		return fmt.Errorf("per: %q is not known; write guest or run", h.Per)
 	case h.Timeout < 0 || h.Timeout.Std() > limit:
@@ -126,11 +128,21 @@ func (h Hook) validate(limit time.Duration) error {
 	return nil
 }
 
+func validateArgv(argv []string) error {
+	if !filepath.IsAbs(argv[0]) {
+		return fmt.Errorf("%q is not an absolute path; the program is started without a shell and without PATH", argv[0])
+	}
+	if strings.Contains(strings.Join(argv, ""), "\x00") {
+		return errors.New("an argument contains a zero byte")
+	}
+	return nil
+}
+
 // checkOwner returns an error if a user other than root and the current user could have written the
 // file. A configuration that other users can write must not name programs that run as root.
-func checkOwner(path string) error {
+func checkOwner(path, key string) error {
 	if err := files.OnlyRoots(path); err != nil {
-		return fmt.Errorf("it has hooks, which run as root: %w; or remove hooks", err)
+		return fmt.Errorf("it has %s to run as root: %w; or remove %s", key, err, key)
 	}
 	return nil
 }

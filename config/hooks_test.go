@@ -37,6 +37,7 @@ func TestHooksOwner(t *testing.T) {
 	}
 	const hooks = "hooks: {after_stop: [{argv: [/bin/true]}]}\n"
 	assert.NoError(t, write(hooks, 0o644))
+	assert.ErrorContains(t, write("drill: {boot: [/bin/true]}\n", 0o664), "it has drill.boot to run as root: others may write "+path)
 	assert.NoError(t, write("bookmarks: 3\n", 0o666), "nothing in it is run")
 	assert.ErrorContains(t, write(hooks, 0o664), "others may write "+path+" (-rw-rw-r--): chmod go-w it")
 	assert.ErrorContains(t, write(hooks, 0o646), "others may write "+path+" (-rw-r--rw-)")
@@ -65,5 +66,18 @@ func TestHooksDirectory(t *testing.T) {
 		assert.ErrorContains(t, Hook{Argv: []string{path}}.Trusted(), "others may write "+dir+" (drwxrwxrwx): chmod go-w it")
 	}
 	_, err := Load(config)
-	assert.ErrorContains(t, err, "it has hooks, which run as root: others may write "+dir)
+	assert.ErrorContains(t, err, "it has hooks to run as root: others may write "+dir)
+}
+
+// The program that starts guests in drills is trusted as a hook's program is.
+func TestDrillCheck(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0o022))
+	assert.NoError(t, Drill{}.Check(), "there is none")
+	assert.NoError(t, Drill{Boot: []string{"/bin/true"}}.Check())
+	assert.ErrorContains(t, Drill{Boot: []string{"/nonexistent"}}.Check(), "the program /nonexistent of drill.boot cannot be started: stat /nonexistent: no such file")
+	program := filepath.Join(t.TempDir(), "boot")
+	require.NoError(t, os.WriteFile(program, nil, 0o600))
+	assert.ErrorContains(t, Drill{Boot: []string{program}}.Check(), "chmod +x it")
+	require.NoError(t, os.Chmod(program, 0o777))
+	assert.ErrorContains(t, Drill{Boot: []string{program}}.Check(), "others may write "+program)
 }

@@ -29,6 +29,7 @@ func TestShipped(t *testing.T) {
 	require.NoError(t, err)
 	d := Default()
 	assert.Equal(t, d.Limits, c.Limits)
+	assert.Equal(t, d.Drill.BootTime, c.Drill.BootTime)
 	assert.Equal(t, d.ReplicaLabel, c.ReplicaLabel)
 	assert.Equal(t,
 		[]any{d.Bookmarks, d.MaxDestroysFor(1), d.StoppedGrace, d.ConfirmStop, d.BootGrace, d.RefreshStopped, d.AdoptPeerLabels},

@@ -74,6 +74,10 @@ type Limits struct {
 	// at which the alarm is critical. 0% means no limit.
 	FillWarning  Percent `yaml:"fill_warning"`
 	FillCritical Percent `yaml:"fill_critical"`
+	// A drill must end within MaxDrill.
+	MaxDrill Duration `yaml:"max_drill"`
+	// If the last good proof of a guest is older than MaxProofAge, check warns. 0 means no limit.
+	MaxProofAge Duration `yaml:"max_proof_age"`
 }
 
 // WatchOverride has the limits that an override may change for the selected disks. A limit with the
@@ -83,6 +87,7 @@ type WatchOverride struct {
 	Critical          Duration `yaml:"critical,omitempty"`
 	MaxStoppedAge     Duration `yaml:"max_stopped_age,omitempty"`
 	MaxInitialReceive Duration `yaml:"max_initial_receive,omitempty"`
+	MaxProofAge       Duration `yaml:"max_proof_age,omitempty"`
 }
 
 // Maintenance excludes the selected disks from alarms until a given time.
@@ -106,6 +111,7 @@ func defaultWatch() Watch {
 			MaxScrubAge:       Duration(45 * 24 * time.Hour),
 			FillWarning:       80,
 			FillCritical:      90,
+			MaxDrill:          Duration(time.Hour),
 		},
 		ReplicaLabel: "show",
 	}
@@ -113,8 +119,8 @@ func defaultWatch() Watch {
 
 func (w Watch) validate() error {
 	l := w.Limits
-	if l.Warning <= 0 || l.Critical <= 0 || l.MaxStoppedAge <= 0 || l.MaxInitialReceive <= 0 {
-		return errors.New("limits: each age except max_scrub_age must be more than 0")
+	if l.Warning <= 0 || l.Critical <= 0 || l.MaxStoppedAge <= 0 || l.MaxInitialReceive <= 0 || l.MaxDrill <= 0 {
+		return errors.New("limits: each age except max_scrub_age and max_proof_age must be more than 0")
 	}
 	if w.Limits.Critical < w.Limits.Warning {
 		return fmt.Errorf("limits: critical (%s) is lower than warning (%s); give both", w.Limits.Critical, w.Limits.Warning)

@@ -526,6 +526,15 @@ func faults() *world {
 			for _, s := range []string{"torn", "incomplete", "damaged", "stale", "whole"} {
 				c.flag("snapwatch_guest_state", truth(s == state), append(is, "state="+s)...)
 			}
+			// The proof does not depend on the guest's state. Where no drill was made, there are no series.
+			if proof := map[string]string{"whole warning": "failed", "whole critical": "old", "damaged warning": "fresh", "damaged critical": "none"}[state+" "+severity]; proof != "" {
+				for _, s := range []string{"failed", "old", "fresh", "none"} {
+					c.flag("snapwatch_guest_proof_state", truth(s == proof), append(is, "state="+s)...)
+				}
+				if name := map[string]string{"failed": "GuestProofFailed", "old": "GuestProofOld"}[proof]; name != "" {
+					c.fires(name, "warning", is...)
+				}
+			}
 			if state == "whole" {
 				c.add("snapwatch_guest_status", 0, is...)
 				continue

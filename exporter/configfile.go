@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"snapwatch/checker"
+	"snapwatch/checker/scan"
 	"snapwatch/config"
 )
 
@@ -171,3 +172,9 @@ func (s *Store) Reload() { s.file.reload() }
 // followConfig reads the configuration file if it has changed. followConfig waits at most
 // configWait.
 func (s *Store) followConfig(ctx context.Context) { _, _, _ = s.following.get(ctx, configWait) }
+
+func (s *Store) targets() scan.Targets {
+	// The error is ignored: on a host without ZFS the report names the expected pools as missing.
+	imported, _ := scan.FindPools(s.settings.Scanner.Kstat)
+	return scan.NewTargets(s.config(), imported, s.inventory.disks())
+}

@@ -176,7 +176,7 @@ func line(metrics, begin string) string {
 }
 
 func TestExpositionIsAsInTheGoldenFile(t *testing.T) {
-	r := newRig(t, world())
+	r := newRig(t, world(), func(s *Settings) { s.Drills = drills(t, proven) })
 	r.scrape()
 	r.settle(t) // the pools' health is read in the background
 	metrics := r.scrape()
@@ -204,6 +204,7 @@ func TestMetricsAreLintedAndOfTheCatalogue(t *testing.T) {
 		s.Owners = func() (pve.Owners, error) { return pve.Owners{Node: "pve1"}, nil }
 		s.DamageReport = filepath.Join(t.TempDir(), scan.DamageName)
 		require.NoError(t, scan.SaveDamage(s.DamageReport, map[string]*checker.Damage{"tank": {At: start}}))
+		s.Drills = drills(t, proven)
 	})
 	r.Refresh(t.Context())
 	r.settle(t)

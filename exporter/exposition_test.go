@@ -42,7 +42,10 @@ func odd() (r checker.Report, _ config.Config) {
 	pools := []checker.Pool{{Name: "tank", ReadAt: start, Disks: disks}}
 	defer func() { r.Guests[0].Name = "we\"b\\01" }()
 	p := checker.NewPolicy(cfg)
-	return checker.Assemble(pools, p, start).WithGuests(p), cfg
+	good := checker.Drill{At: start.Add(-3661e9), Reach: "checked", Seconds: 90.25}
+	return checker.Assemble(pools, p, start).WithGuests(p).WithProofs(p, checker.Proofs{Guests: []checker.Proof{
+		{VMID: 2, Last: good, Good: &good}, {Cluster: "ea\\st", VMID: 300, Last: checker.Drill{At: start, Wrong: []string{"no"}}},
+	}}), cfg
 }
 
 // The exporter's metrics text is, byte by byte, the text that client_golang would print.

@@ -28,7 +28,7 @@ var (
 )
 
 // guestCatalogue lists the metrics about guests, sorted by name.
-var guestCatalogue = []metric{guestDisks, guestInfo, guestPoint, guestState, guestStatus}
+var guestCatalogue = []metric{guestDisks, guestInfo, proofDuration, proofState, proofTime, guestPoint, guestState, guestStatus}
 
 // guest sends the metrics of a guest.
 func (collector) guest(out sink, g checker.Guest) {
@@ -43,6 +43,16 @@ func (collector) guest(out sink, g checker.Guest) {
 	}
 	out.send(guestDisks, float64(g.Found()), append(labels, "found")...)
 	out.send(guestDisks, float64(g.Expected()), append(labels, "expected")...)
+	if g.Proof == nil {
+		return
+	}
+	for _, row := range checker.ProofVerdicts() {
+		out.send(proofState, boolValue(row.Verdict == g.Proof.Verdict), append(labels, row.Name)...)
+	}
+	if good := g.Proof.Good(); good != nil {
+		out.send(proofTime, seconds(good.At), labels...)
+		out.send(proofDuration, good.Seconds, labels...)
+	}
 }
 
 // guestPage prints the metrics of [collector.guest] directly, as [textPage] does for disks,
@@ -80,6 +90,7 @@ func writeGuests(w io.Writer, guests []checker.Guest) error {
 	p.each(guestInfo, func(g *guestSeries) {
 		p.guest(guestInfo, `id="`+g.ID+`",name="`+escape(g.Name)+`",`, g, "", "", 1)
 	})
+	p.proofs()
 	if slices.ContainsFunc(p.guests, func(g guestSeries) bool { return g.Point != nil }) {
 		p.each(guestPoint, func(g *guestSeries) {
 			if g.Point != nil {

@@ -45,6 +45,7 @@ type Store struct {
 	// snap.
 	histories  *histories
 	runs       reader[page.LastRun]
+	proofs     reader[checker.Proofs]
 	refreshing atomic.Bool
 	// tidying is a lock that is held while the results of scans are saved.
 	tidying sync.Mutex
@@ -84,6 +85,8 @@ type Settings struct {
 	Prunes Runs
 	// DamageReport is the path of root's report about pools' permanent errors, "" for none.
 	DamageReport string
+	// Drills is the path of the records of drills, "" for none.
+	Drills string
 	// StateDir is the directory for the inventory, the cache and other files that the next
 	// process reads. If StateDir is "", nothing is saved.
 	StateDir string
@@ -121,7 +124,7 @@ func NewStore(s Settings) *Store {
 	store := &Store{settings: s, file: newConfigFile(s), pools: map[string]*pool{}, inventory: newInventoryFile(s.StateDir, s.Log, s.Scanner.Now())}
 	store.started = s.Scanner.Now()
 	store.following.read = func() (struct{}, error) { store.file.follow(); return struct{}{}, nil }
-	store.guests.read, store.runs.read = s.Owners, s.Runs.read
+	store.guests.read, store.runs.read, store.proofs.read = s.Owners, s.Runs.read, store.readProofs
 	store.histories = &histories{list: s.Scanner.History, now: s.Scanner.Now, of: map[string]history{}}
 	store.loadCache()
 	store.health.file = healthFile(s)
@@ -139,6 +142,7 @@ func (s *Store) Refresh(ctx context.Context) {
 	}
 	targets := s.targets()
 	s.askHealth(targets.Pools())
+	_, _, _ = s.proofs.get(ctx, runWait) // if the file cannot be read in time, the last records count
 	var scans []<-chan struct{}
 	for _, name := range targets.Pools() {
 		if scanning := s.begin(name, targets[name]); scanning != nil {
@@ -157,12 +161,6 @@ func (s *Store) Refresh(ctx context.Context) {
 	}
 	s.lookAtGuests(ctx)
 	s.askLater()
-}
-
-func (s *Store) targets() scan.Targets {
-	// On a host without ZFS, FindPools fails, and the report names the expected pools as missing.
-	imported, _ := scan.FindPools(s.settings.Scanner.Kstat)
-	return scan.NewTargets(s.config(), imported, s.inventory.disks())
 }
 
 // begin starts a scan of a pool unless a scan is running or has just ended. begin returns a
@@ -259,7 +257,7 @@ func (s *Store) judge(pools []checker.Pool) checker.Report {
 			r.Failure = err.Error()
 		}
 	}
-	return r.WithGuests(policy)
+	return s.withProofs(r.WithGuests(policy), policy)
 }
 
 // pooled returns the newest known facts about all pools, and adds the inventory's disks that are

@@ -76,12 +76,18 @@ func (n Nagios) lines(r checker.Report) []string {
 			}
 		}
 	}
+	var proofs []string // the last lines: they must not take the packet's room from other faults
 	for _, note := range r.Notes {
 		prefix := "note"
 		if note.State != checker.OK {
 			prefix = note.State.String()
 		}
-		lines = append(lines, prefix+": "+n.text(note.Text))
+		line := prefix + ": " + n.text(note.Text)
+		if note.AboutProof() {
+			proofs = append(proofs, line)
+		} else {
+			lines = append(lines, line)
+		}
 	}
 	for _, g := range r.Guests {
 		if g.Alone || n.Verbosity > 1 || (n.Verbosity == 1 && g.State != checker.OK) {
@@ -96,7 +102,7 @@ func (n Nagios) lines(r checker.Report) []string {
 			lines = append(lines, fmt.Sprintf("%s %s %s", d.State, d.Dataset, d.Brief()))
 		}
 	}
-	return lines
+	return append(lines, proofs...)
 }
 
 // text shortens a long reason if the output must fit in a packet. Reasons with the output of a
@@ -116,6 +122,9 @@ func (n Nagios) metrics(r checker.Report) []Metric {
 		m = append(m, Metric{Label: "guests", Value: int64(len(r.Guests))},
 			Metric{Label: "incomplete", Value: int64(r.CountGuests(checker.GuestIncomplete))},
 			Metric{Label: "torn", Value: int64(r.CountGuests(checker.GuestTorn))})
+		if failed, old, judged := r.CountProofs(); judged {
+			m = append(m, Metric{Label: "proof_failed", Value: int64(failed)}, Metric{Label: "proof_old", Value: int64(old)})
+		}
 	}
 	m = append(m, []Metric{
 		{Label: "disks", Value: int64(len(r.Disks))},

@@ -27,6 +27,8 @@ type Facts struct {
 	Pools []checker.Pool
 	Said  map[string][]checker.Evidence
 	Nodes []checker.NodeAnswer
+	// Proofs are the records of drills on the exporter's host.
+	Proofs checker.Proofs
 }
 
 // Read reads the facts from the exporter at a URL instead of from zfs. The request tells the
@@ -39,6 +41,7 @@ func Read(ctx context.Context, base string, timeout time.Duration) (f Facts, err
 	}
 	if f.Pools, err = doc.Facts(); err == nil {
 		f.Said, f.Nodes, err = doc.Said()
+		f.Proofs = doc.Proofs()
 	}
 	if err != nil {
 		return f, fmt.Errorf("exporter %s: %w", base, err)

@@ -257,6 +257,9 @@ func (s Scanner) heads(ctx context.Context, r zfs.Reader, roots []string, pool *
 	var of []zfs.Dataset
 	for _, h := range heads {
 		there[h.Name] = true
+		if zfs.InDrill(h.Name) {
+			continue
+		}
 		if _, _, isDisk := zfs.ParseDiskName(zfs.Base(h.Name)); isDisk {
 			of = append(of, h)
 			if h.Unlabelled != "" {

@@ -558,3 +558,15 @@ func TestReceivedWhileTheClockWasAhead(t *testing.T) {
 	}
 	assert.Equal(t, map[string]checker.State{"tank/vm-1-disk-0 fresh": checker.OK, "tank/vm-2-disk-0 never": checker.Warning}, verdicts)
 }
+
+// The clones of drills are not disks, and neither is anything else below the dataset of the drills.
+func TestNothingBelowTheDrillsIsADisk(t *testing.T) {
+	w := plainWorld()
+	before := scan(t, scanner(zfstest.New(t, w)))
+	drill := disk("tank/snapwatch-drill/g100/d-0", 110)
+	drill.Origin = "tank/vm-101-disk-0@" + hourly
+	w.Datasets = append(w.Datasets, disk("tank/snapwatch-drill", 112), drill, disk("tank/snapwatch-drill/vm-104-disk-0", 111, snapshot(hourly, 8)), disk("tank/snapwatch-drill/web01", 113, snapshot(hourly, 9)))
+	p := scan(t, scanner(zfstest.New(t, w)))
+	assert.Equal(t, before.Remarks, p.Remarks)
+	assert.Equal(t, before.Disks, p.Disks)
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -93,7 +94,7 @@ func (c *configCheckCmd) Run(env *environment) error {
 		if err != nil {
 			return err
 		}
-		return cfg.Hooks.Check()
+		return errors.Join(cfg.Hooks.Check(), cfg.Drill.Check())
 	})
 	if err != nil {
 		return err

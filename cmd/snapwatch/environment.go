@@ -53,6 +53,8 @@ type environment struct {
 	// ZFSDevice is the path of the device that zfs must open. Sanoid is the path of sanoid's
 	// configuration.
 	ZFSDevice, Sanoid string
+	// Dev is the directory of devices, /dev.
+	Dev string
 	// Mounts is the path of the list of mounts, /proc/self/mounts.
 	Mounts string
 	// Hostname returns the kernel's name for the machine. ClockSync returns "yes" if the clock is
@@ -92,6 +94,7 @@ func systemEnvironment() *environment {
 		TimerLink:   "/etc/systemd/system/timers.target.wants/snapwatch.timer",
 		ZFSDevice:   "/dev/zfs",
 		Sanoid:      "/etc/sanoid/sanoid.conf",
+		Dev:         "/dev",
 		Mounts:      "/proc/self/mounts",
 		Hostname:    hostname,
 		ClockSync:   clockSync,

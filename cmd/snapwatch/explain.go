@@ -141,11 +141,9 @@ func (c *explainCmd) volumes(ctx context.Context, env *environment, guests []che
 func (c *explainCmd) print(env *environment, r result, named checker.Report, v checker.Volumes) error {
 	var explained []checker.GuestExplanation
 	for _, g := range named.Guests {
-		of := slices.DeleteFunc(slices.Clone(r.report.Disks), func(d checker.Result) bool { return !slices.Contains(g.Disks, d.Dataset) })
-		own := len(of) > 0 && !slices.ContainsFunc(of, func(d checker.Result) bool { return !r.own(d.Disk) })
-		explained = append(explained, checker.ExplainGuest(r.report, g, own, v))
+		explained = append(explained, checker.ExplainGuest(r.report, g, r.ownGuest(g), v))
 		if c.Format == "json" {
-			named.Disks = append(named.Disks, of...)
+			named.Disks = append(named.Disks, r.disksOf(g)...)
 		}
 	}
 	if c.Format == "json" {

@@ -140,6 +140,9 @@ func logCall(program string, args []string) {
 // playedDisk is a disk that the fake zfs program shows.
 type playedDisk struct {
 	name, running, received, nosnap, written, since, token, thick, available string
+	// origin is the snapshot from which the disk was cloned. drill is the mark of a drill, with _ in
+	// place of its blank. locked is the encryption root whose key is not loaded.
+	origin, drill, locked string
 }
 
 // playedWorld has the disks, snapshots and bookmarks of the fake zfs, from the lines of
@@ -164,10 +167,10 @@ func readWorld() playedWorld {
 		switch {
 		case len(f) < 2:
 		case f[0] == "disk":
-			d := playedDisk{name: f[1], running: "-", received: "-", nosnap: "-", written: "0", since: "0", token: "-", thick: "0", available: "1000000"}
+			d := playedDisk{name: f[1], running: "-", received: "-", nosnap: "-", written: "0", since: "0", token: "-", thick: "0", available: "1000000", origin: "-", drill: "-", locked: "-"}
 			for _, word := range f[2:] {
 				key, value, _ := strings.Cut(word, "=")
-				*map[string]*string{"running": &d.running, "received": &d.received, "nosnap": &d.nosnap, "written": &d.written, "since": &d.since, "token": &d.token, "thick": &d.thick, "available": &d.available}[key] = value
+				*map[string]*string{"running": &d.running, "received": &d.received, "nosnap": &d.nosnap, "written": &d.written, "since": &d.since, "token": &d.token, "thick": &d.thick, "available": &d.available, "origin": &d.origin, "drill": &d.drill, "locked": &d.locked}[key] = value
 			}
 			w.disks = append(w.disks, d)
 		default:
@@ -221,7 +224,13 @@ func playZFS(args []string) int {
 		// get -Hp -o COLUMNS PROPERTIES DATASET…
 		for _, dataset := range args[5:] {
 			for p := range strings.SplitSeq(args[4], ",") {
-				fmt.Printf("%s\t%s\t%s\n", dataset, p, cmp.Or(map[string]string{"available": "21474836480"}[p], "-"))
+				value := map[string]string{"available": "21474836480"}[p]
+				for _, d := range w.disks {
+					if d.name == dataset && d.locked != "-" {
+						value = cmp.Or(value, map[string]string{"encryptionroot": d.locked, "keystatus": "unavailable"}[p])
+					}
+				}
+				fmt.Printf("%s\t%s\t%s\n", dataset, p, cmp.Or(value, "-"))
 			}
 		}
 	case args[0] == "get" && args[3] == "snapshot":
@@ -238,6 +247,8 @@ func playZFS(args []string) int {
 			below, args = zfs.Within, append([]string{""}, args...)
 		}
 		return w.playGet(strings.Split(args[8], ","), args[9:], below)
+	case args[0] == "list" && strings.HasSuffix(args[len(args)-1], "/%recv"):
+		return playReceiving(args[4:])
 	case args[0] == "list" && args[5] == "name,userrefs,clones":
 		playPins(args[6:])
 	case args[0] == "list" && args[2] == "-t":
@@ -259,6 +270,10 @@ func playZFS(args []string) int {
 		}
 	case args[0] == "version":
 		fmt.Print("zfs-2.3.2-1\nzfs-kmod-2.3.2-1\n")
+	case args[0] == "create", args[0] == "clone":
+		return w.playMake(args)
+	case args[0] == "destroy" && !strings.ContainsAny(args[1], "@#"):
+		return playUnmake(args[1])
 	case args[0] == "inherit", args[0] == "destroy", args[0] == "set":
 	default:
 		fmt.Fprintln(os.Stderr, "the fake zfs does not know", args)
@@ -272,7 +287,7 @@ func (w playedWorld) playGet(properties, parents []string, below func(dataset, p
 	for _, parent := range parents {
 		shown := []playedDisk{{name: parent, running: "-", received: "-", nosnap: "-", written: "0"}}
 		for _, d := range w.disks {
-			if below(d.name, parent) {
+			if d.name != parent && below(d.name, parent) {
 				shown = append(shown, d)
 			}
 		}
@@ -289,6 +304,93 @@ func (w playedWorld) playGet(properties, parents []string, below func(dataset, p
 		}
 	}
 	return status
+}
+
+// playReceiving lists the hidden datasets of the receives into the datasets that the file
+// $WORK/zfs/receiving names.
+func playReceiving(hidden []string) int {
+	text, _ := os.ReadFile(filepath.Join(os.Getenv("WORK"), "zfs/receiving"))
+	status := 0
+	for _, name := range hidden {
+		if slices.Contains(strings.Fields(string(text)), strings.TrimSuffix(name, "/%recv")) {
+			fmt.Println(name)
+			continue
+		}
+		fmt.Fprintf(os.Stderr, "cannot open '%s': dataset does not exist\n", name)
+		status = 1
+	}
+	return status
+}
+
+// playMake creates a dataset or a clone: a line in $WORK/zfs/world, and a file for the clone's
+// device, with the content of the file $WORK/zfs/content.
+func (w playedWorld) playMake(args []string) int {
+	name := args[len(args)-1]
+	if slices.ContainsFunc(w.disks, func(d playedDisk) bool { return d.name == name }) {
+		fmt.Fprintf(os.Stderr, "cannot create '%s': dataset already exists\n", name)
+		return 1
+	}
+	line := "disk " + name
+	if args[0] == "clone" {
+		mark := strings.TrimPrefix(args[len(args)-3], zfs.DrillMark+"=")
+		line += " origin=" + args[len(args)-2] + " drill=" + strings.ReplaceAll(mark, " ", "_")
+		device := filepath.Join(os.Getenv("WORK"), "dev/zvol", name)
+		if err := os.MkdirAll(filepath.Dir(device), 0o755); err != nil {
+			panic(err)
+		}
+		content, _ := os.ReadFile(filepath.Join(os.Getenv("WORK"), "zfs/content"))
+		if err := os.WriteFile(device, content, 0o600); err != nil {
+			panic(err)
+		}
+	}
+	return changeWorld(func(lines []string) []string { return append(lines, line+"\n") })
+}
+
+// playUnmake removes the line of a dataset from $WORK/zfs/world.
+func playUnmake(name string) int {
+	return changeWorld(func(lines []string) []string {
+		return slices.DeleteFunc(lines, func(line string) bool {
+			f := strings.Fields(line)
+			return len(f) > 1 && f[0] == "disk" && f[1] == name
+		})
+	})
+}
+
+// changeWorld changes the lines of $WORK/zfs/world in one step, because another fake zfs may be
+// reading the file.
+func changeWorld(change func(lines []string) []string) int {
+	world := filepath.Join(os.Getenv("WORK"), "zfs/world")
+	text, err := os.ReadFile(world)
+	if err == nil {
+		err = os.WriteFile(world+".new", []byte(strings.Join(change(strings.SplitAfter(string(text), "\n")), "")), 0o644)
+	}
+	if err == nil {
+		err = os.Rename(world+".new", world)
+	}
+	if err != nil {
+		panic(err)
+	}
+	return 0
+}
+
+// playGuestfish plays guestfish: it logs the script, and prints the file $WORK/guestfish/list for a
+// script that lists file systems, and $WORK/guestfish/check for another one.
+func playGuestfish() int {
+	script, _ := io.ReadAll(os.Stdin)
+	logCall("guestfish", strings.Split(strings.TrimSpace(string(script)), "\n"))
+	hangs("guestfish")
+	name := "check"
+	if strings.Contains(string(script), "list-filesystems") {
+		name = "list"
+	}
+	dir := filepath.Join(os.Getenv("WORK"), "guestfish")
+	text, _ := os.ReadFile(filepath.Join(dir, name))
+	fmt.Print(string(text))
+	if complaint, err := os.ReadFile(filepath.Join(dir, name+".fail")); err == nil {
+		fmt.Fprint(os.Stderr, string(complaint))
+		return 1
+	}
+	return 0
 }
 
 // playPins prints holds and clones of snapshots from $WORK/zfs/pins, in the form in which zfs
@@ -361,6 +463,10 @@ func (w playedWorld) property(d playedDisk, property string, i int) (value, sour
 		return d.available, "-"
 	case "receive_resume_token":
 		return d.token, "-"
+	case "origin":
+		return d.origin, "-"
+	case zfs.DrillMark:
+		return strings.ReplaceAll(d.drill, "_", " "), sourceOf(d.drill)
 	case "prevsnap":
 		if rows := w.rows["snap"+d.name]; len(rows) > 0 {
 			name, _, _ := strings.Cut(rows[len(rows)-1], "\t")

@@ -47,6 +47,7 @@ func (healthCmd) Run(env *environment) error {
 	return reading(healthTime+10*time.Second, &stage, func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, healthTime)
 		defer cancel()
+		env.removeDrills(ctx)
 		found, err := reportDamage(ctx, env)
 		printDamage(env.Stdout, found)
 		if err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"snapwatch/config"
+	drillrun "snapwatch/drill/run"
 )
 
 func main() {
@@ -61,25 +62,28 @@ When in doubt:
 type grammar struct {
 	Version kong.VersionFlag `short:"V" help:"Print the version and end."`
 
-	Snap        snapCmd        `cmd:"" group:"node" help:"Snapshot the disks of running guests and rotate the snapshots (on a Proxmox node, as root)."`
-	Unblock     unblockCmd     `cmd:"" group:"node" help:"Make room for a rollback by Proxmox: remove newer snapshots and bookmarks of a guest (as root)."`
-	Soon        soonCmd        `cmd:"" group:"node" help:"Ask for a run of snap in a moment (for Proxmox's hookscript, as root)."`
-	Finalize    finalizeCmd    `cmd:"" group:"node" help:"Take the _stopped snapshots while the host shuts down (for snapwatch-finalize.service)."`
-	Check       checkCmd       `cmd:"" group:"replica" help:"Say whether every guest and disk has a fresh snapshot, as a Nagios-style check."`
-	Exporter    exporterCmd    `cmd:"" group:"replica" help:"Serve what check says as metrics for Prometheus, and a page for people."`
-	Prune       pruneCmd       `cmd:"" group:"replica" help:"Rotate the snapshots of copies that are received here (as root)."`
-	Health      healthCmd      `cmd:"" group:"replica" help:"Find the disks with permanent errors, so that check and exporter name them (as root)."`
-	Forget      forgetCmd      `cmd:"" group:"replica" help:"Forget disks that you removed on purpose, so that check no longer reports them missing."`
-	Status      statusCmd      `cmd:"" group:"people" help:"Show every guest, or every disk, and what is wrong with it, for people."`
-	Explain     explainCmd     `cmd:"" group:"people" help:"Say as of when a guest can be started here, or where a disk's snapshots got stuck, and what to do next."`
-	GuestConfig guestConfigCmd `cmd:"" group:"people" help:"Print the configuration of a guest that is kept with its snapshots, also where only copies are."`
-	Doctor      doctorCmd      `cmd:"" group:"people" help:"Look whether snapwatch can do its work on this host, and say what to do where it can't."`
-	Config      configCmd      `cmd:"" group:"setup" help:"Show the configuration, or what applies to a disk."`
-	Cron        cronCmd        `cmd:"" group:"setup" help:"Register snap or prune in cron, or remove it from there."`
-	Completion  completionCmd  `cmd:"" group:"setup" help:"Print the completion for a shell."`
-	Watchdog    watchdogCmd    `cmd:"" hidden:"" help:"Freeze guests, and thaw them (only snap starts this command)."`
-	Manual      manualCmd      `cmd:"" hidden:"" help:"Print the man page."`
-	ReadPVE     readPVECmd     `cmd:"" name:"read-pve" hidden:"" help:"Read Proxmox's files for another process."`
+	Snap        snapCmd         `cmd:"" group:"node" help:"Snapshot the disks of running guests and rotate the snapshots (on a Proxmox node, as root)."`
+	Unblock     unblockCmd      `cmd:"" group:"node" help:"Make room for a rollback by Proxmox: remove newer snapshots and bookmarks of a guest (as root)."`
+	Soon        soonCmd         `cmd:"" group:"node" help:"Ask for a run of snap in a moment (for Proxmox's hookscript, as root)."`
+	Finalize    finalizeCmd     `cmd:"" group:"node" help:"Take the _stopped snapshots while the host shuts down (for snapwatch-finalize.service)."`
+	Check       checkCmd        `cmd:"" group:"replica" help:"Say whether every guest and disk has a fresh snapshot, as a Nagios-style check."`
+	Exporter    exporterCmd     `cmd:"" group:"replica" help:"Serve what check says as metrics for Prometheus, and a page for people."`
+	Prune       pruneCmd        `cmd:"" group:"replica" help:"Rotate the snapshots of copies that are received here (as root)."`
+	Health      healthCmd       `cmd:"" group:"replica" help:"Find the disks with permanent errors, so that check and exporter name them (as root)."`
+	Drill       drillCmd        `cmd:"" group:"replica" help:"Prove that the copies of a guest can be used: clone them, look at the clones, destroy them (as root)."`
+	Forget      forgetCmd       `cmd:"" group:"replica" help:"Forget disks that you removed on purpose, so that check no longer reports them missing."`
+	Status      statusCmd       `cmd:"" group:"people" help:"Show every guest, or every disk, and what is wrong with it, for people."`
+	Explain     explainCmd      `cmd:"" group:"people" help:"Say as of when a guest can be started here, or where a disk's snapshots got stuck, and what to do next."`
+	GuestConfig guestConfigCmd  `cmd:"" group:"people" help:"Print the configuration of a guest that is kept with its snapshots, also where only copies are."`
+	Doctor      doctorCmd       `cmd:"" group:"people" help:"Look whether snapwatch can do its work on this host, and say what to do where it can't."`
+	Config      configCmd       `cmd:"" group:"setup" help:"Show the configuration, or what applies to a disk."`
+	Cron        cronCmd         `cmd:"" group:"setup" help:"Register snap or prune in cron, or remove it from there."`
+	Completion  completionCmd   `cmd:"" group:"setup" help:"Print the completion for a shell."`
+	Watchdog    watchdogCmd     `cmd:"" hidden:"" help:"Freeze guests, and thaw them (only snap starts this command)."`
+	Manual      manualCmd       `cmd:"" hidden:"" help:"Print the man page."`
+	Inspect     drillInspectCmd `cmd:"" name:"drill-inspect" hidden:"" help:"Read a clone for drill."`
+	BootQEMU    drillBootCmd    `cmd:"" name:"drill-boot-qemu" hidden:"" help:"Start a guest from its clones in QEMU (for drill.boot)."`
+	ReadPVE     readPVECmd      `cmd:"" name:"read-pve" hidden:"" help:"Read Proxmox's files for another process."`
 }
 
 // exit is an error that ends the program with the exit status code. err is nil if the message about
@@ -172,8 +176,8 @@ func parse(args []string) (cli grammar, err error) {
 
 // commandWords has each word that may be the first word of a valid command line.
 var commandWords = []string{
-	"snap", "check", "config", "guest-config", "cron", "explain", "exporter", "finalize", "forget", "health", "unblock", "prune", "soon",
-	"status", "doctor", "completion", "watchdog", "manual", readPVEWord,
+	"snap", "check", "config", "guest-config", "cron", "drill", "explain", "exporter", "finalize", "forget", "health", "unblock", "prune", "soon",
+	"status", "doctor", "completion", "watchdog", "manual", readPVEWord, drillrun.InspectWord, "drill-boot-qemu",
 }
 
 // withCommand makes old lines of cron work: if a command line has retention words but no command,

@@ -54,6 +54,7 @@ func TestMain(m *testing.M) {
 				os.Exit(1)
 			}
 		},
+		"guestfish": func() { os.Exit(playGuestfish()) },
 		"systemctl": func() { os.Exit(playSystemctl(os.Args[1:])) },
 	})
 }
@@ -87,6 +88,7 @@ func scriptEnvironment() *environment {
 		CronFile: work("cron.d/snapwatch"), Crontab: work("crontab"), RootCrontab: work("crontabs/root"), TimerLink: work("timers/snapwatch.timer"),
 		ZFSDevice: work("dev-zfs"), Sanoid: work("sanoid.conf"),
 		Mounts:    work("mounts"),
+		Dev:       work("dev"),
 		Hostname:  func() string { return "pve1" },
 		ClockSync: func() string { return os.Getenv("CLOCKSYNC") },
 		PVE: pve.Host{

@@ -81,6 +81,9 @@ func (c *pruneCmd) prepare(env *environment) (config.Config, config.Keep, error)
 func (c *pruneCmd) prune(ctx context.Context, env *environment, cfg config.Config, keep config.Keep) error {
 	options := env.options(cfg)
 	options.Keep, options.DryRun, options.Tell = keep, c.DryRun, problemTeller(env, c.LogFormat, c.Verbose)
+	if !c.DryRun {
+		env.removeDrills(ctx)
+	}
 	plan, done, err := run.Prune(ctx, options)
 	if err != nil {
 		return &exit{2, err}

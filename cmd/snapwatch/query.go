@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -66,6 +67,17 @@ type result struct {
 // own reports whether the disk belongs to a guest of this host and is not a copy.
 func (r result) own(d checker.Disk) bool { return checker.IsOwn(r.config, &d) }
 
+// disksOf returns the disks that count for the guest's verdict.
+func (r result) disksOf(g checker.Guest) []checker.Result {
+	return slices.DeleteFunc(slices.Clone(r.report.Disks), func(d checker.Result) bool { return !slices.Contains(g.Disks, d.Dataset) })
+}
+
+// ownGuest reports whether the guest belongs to this host, so that its disks are no copies.
+func (r result) ownGuest(g checker.Guest) bool {
+	of := r.disksOf(g)
+	return len(of) > 0 && !slices.ContainsFunc(of, func(d checker.Result) bool { return !r.own(d.Disk) })
+}
+
 // find reads the disks and judges them. find keeps part of the timeout for printing.
 func (q query) find(ctx context.Context, env *environment, stage *atomic.Value, begun time.Time) result {
 	limit := q.Timeout - min(q.Timeout/8, 500*time.Millisecond)
@@ -104,7 +116,8 @@ func (q query) find(ctx context.Context, env *environment, stage *atomic.Value, 
 		facts, err = remote.Read(here, q.From, share)
 	} else {
 		facts.Pools, memory, notes, err = q.scan(here, env, cfg, policy, stage)
-		stage.Store("reading the reports of snap and prune")
+		stage.Store("reading the reports of snap, prune and drill")
+		facts.Proofs = scan.LoadProofs(filepath.Join(env.StateDir, scan.ProofsName))
 		snap, prune := env.runs()
 		notes, runs = append(notes, checker.RunNotes(snap, prune, env.Now())...), checker.RunAges(snap, prune, env.Now())
 	}
@@ -119,7 +132,7 @@ func (q query) find(ctx context.Context, env *environment, stage *atomic.Value, 
 		if len(facts.Nodes) > 0 {
 			report = report.WithOwners(policy, facts.Said, facts.Nodes...)
 		}
-		return report.WithGuests(policy)
+		return report.WithGuests(policy).WithProofs(policy, facts.Proofs)
 	}
 	if nodes.Configured() {
 		stage.Store("asking the nodes that may own the disks")

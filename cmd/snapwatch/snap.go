@@ -133,6 +133,9 @@ func (c *snapCmd) snap(ctx context.Context, env *environment, cfg config.Config,
 		options.Tell = tell
 	}
 	plan, done, err := run.Run(ctx, options)
+	if !options.DryRun {
+		env.removeDrills(ctx) // after the snapshots, because a pool that hangs may delay it
+	}
 	if err != nil {
 		if lists {
 			tell(done.Problems)

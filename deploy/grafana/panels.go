@@ -67,10 +67,13 @@ func rows() []row {
 			number("Silent owners", "Owners that do not answer a replica.", "count(max by ("+aTarget+`, node) (snapwatch_owner_answers{site=~"$site"}) == 0) or vector(0)`),
 			number("Copies at odds", "Copies that have diverged from their owner, or that have no clear owner.", "count("+perDisk+`(snapwatch_disk_comparison{site=~"$site", outcome=~"diverged|no owner|two owners|owner unreadable"}) == 1) or vector(0)`),
 			number("Damaged guests", "Guests with permanent errors in a disk.", "count(max by ("+aTarget+`, origin_cluster, vmid) (snapwatch_guest_state{site=~"$site", state="damaged"}) == 1) or vector(0)`),
+			number("Failed drills", "Guests in whose copies a drill found a fault.", "count(max by ("+aTarget+`, origin_cluster, vmid) (snapwatch_guest_proof_state{site=~"$site", state="failed"}) == 1) or vector(0)`),
 			list("Guests by verdict", "How many guests of each exporter have each verdict.",
 				"count by (site, instance, state) (max by ("+aTarget+`, origin_cluster, vmid, state) (snapwatch_guest_state{site=~"$site"}) == 1)`),
 			lines("Restore points, the ten oldest", "Age of the newest time of which all disks of a guest have a snapshot.", "s",
 				query{"topk(10, time() - max by (" + aTarget + `, origin_cluster, vmid) (snapwatch_guest_restore_point_timestamp_seconds{site=~"$site"}))`, "{{vmid}} of {{origin_cluster}} on {{instance}}"}),
+			lines("Proofs, the ten oldest", "Time since the last drill that found no fault in a guest's copies.", "s",
+				query{"topk(10, time() - max by (" + aTarget + `, origin_cluster, vmid) (snapwatch_guest_proof_timestamp_seconds{site=~"$site"}))`, "{{vmid}} of {{origin_cluster}} on {{instance}}"}),
 		}},
 		{"Guest $vmid", []cog.Builder[dashboard.Panel]{
 			list("Copies of its disks", "The verdict on each copy now.",

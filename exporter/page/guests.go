@@ -112,7 +112,7 @@ func sortGuests(guests []guest, by string) {
 	age := func(a, b guest) int { return cmp.Compare(b.Age, a.Age) }
 	order := map[string]func(a, b guest) int{
 		"worst": func(a, b guest) int {
-			if by := cmp.Or(worse(a.State, b.State), worse(a.was, b.was)); by != 0 || a.State == checker.OK {
+			if by := cmp.Or(worse(a.State, b.State), worse(a.was, b.was), worse(a.proofState(), b.proofState())); by != 0 || a.State == checker.OK {
 				return by // those that are well in the report's own order
 			}
 			return cmp.Or(cmp.Compare(a.Verdict, b.Verdict), age(a, b))

@@ -62,11 +62,11 @@ func folded(guests []guest, q query) ([]guest, *fold) {
 	f := &fold{Shown: q.Well, Link: q.with(func(q *query) { q.Well = !q.Well })}
 	counts := map[string]int{}
 	for _, g := range guests {
-		if g.State == checker.OK {
+		if g.well() {
 			f.Count++
 			counts[g.Word]++
 		}
-		if g.State != checker.OK || g.Open {
+		if !g.well() || g.Open {
 			rest = append(rest, g)
 		}
 	}
@@ -118,6 +118,9 @@ func (r *row) fill(f Facts) {
 		cells = r.Guest.lackingCells(r.Lacking, f.Report)
 	default:
 		r.Why, cells = f.why(r.Guest), r.Guest.cells(f.Report)
+		if r.Guest.proofState() != checker.OK {
+			r.Why = strings.TrimPrefix(r.Why+"; "+r.Guest.proofWords(), "; ")
+		}
 		if r.Guest.Open {
 			r.About = aboutOf(r.Guest, f)
 		}
@@ -132,8 +135,27 @@ func aboutOf(g guest, f Facts) *about {
 		why := f.explain(*d)
 		a.Broken, a.Next = why.Broken, why.Next
 	}
+	if g.Proof != nil {
+		a.Words = append(a.Words, g.proofWords())
+	}
 	return a
 }
+
+// proofWords returns the verdict on the guest's proof with the reason. The guest must have one.
+func (g guest) proofWords() string {
+	return fmt.Sprintf("proof %s: %s", g.Proof.Verdict, g.Proof.Reason)
+}
+
+// proofState returns the state of the guest's proof, OK if no proof was judged.
+func (g guest) proofState() checker.State {
+	if g.Proof == nil {
+		return checker.OK
+	}
+	return g.Proof.State
+}
+
+// well reports whether neither the guest nor its proof alarms.
+func (g guest) well() bool { return g.State == checker.OK && g.proofState() == checker.OK }
 
 // explain returns the explanation of one disk.
 func (f Facts) explain(d checker.Result) checker.Explanation {

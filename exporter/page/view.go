@@ -120,7 +120,7 @@ type count struct {
 func newView(f Facts, q query) *view {
 	v := &view{
 		Host: f.Host, Version: f.Version, MetricsPath: f.MetricsPath,
-		Now: f.Report.Now, State: f.Report.State(), Summary: f.Report.Summary(), Failure: f.Report.Failure, Notes: f.Report.Notes,
+		Now: f.Report.Now, State: f.Report.State(), Summary: f.Report.Summary(), Failure: f.Report.Failure, Notes: slices.DeleteFunc(slices.Clone(f.Report.Notes), checker.Note.AboutProof), // the guests' rows have these
 		Query: q, Disks: len(f.Report.Disks), Unproven: f.Report.Unproven(), Run: f.Run,
 		Heads: heads(q), Sites: siteHeads(f.Report.Nodes), Grouped: len(f.Report.Nodes) > maxSites,
 	}

@@ -39,6 +39,9 @@ func RunHook(ctx context.Context, c Cmd, env []string) (said string, err error) 
 	cmd.Stdout, cmd.Stderr = output, output
 	cmd.WaitDelay = outputGrace
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if c.DiesWithUs {
+		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	}
 	cmd.ExtraFiles = c.Inherit
 	if err := cmd.Start(); err != nil {
 		return "", &Error{Argv: c.Argv, Err: fmt.Errorf("%w: %w", ErrNotStarted, err)}

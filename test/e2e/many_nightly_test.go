@@ -5,7 +5,7 @@ package e2e
 import "time"
 
 // These constants are the numbers of snapshots with holds, and of hostile objects of each kind: up
-// to 200 000 snapshots of other programs, 1000 names of 200 characters, 1000 disks of one name. Each
+// to 200 000 snapshots of other programs, 1000 names of 200 characters, 400 disks of one name. Each
 // kind is in a pool of its own. The fake zfs of cmd/snapwatch plays 3000 disks of one name, which the
 // emulated machine cannot create in the time of a test.
 const (
@@ -13,7 +13,7 @@ const (
 	heldSnapshots    = 1000 // on all disks together
 	hostileApart     = true
 	hostileLeaves    = 50 // disks in each received stream
-	hostileNames     = 1000
+	hostileNames     = 400
 	hostileLong      = 1000
 	hostileDisks     = 400
 	hostileSnapshots = 500 // of each disk

@@ -11,6 +11,7 @@ var suites = []suite{
 	{"checker/", [][]string{{"./checker/..."}, {"./test/sim", "-weeks", "40"}}},
 	{"exporter/page/", [][]string{{"./exporter/page"}}},
 	{"exporter/", [][]string{{"-run", "Configur|OtherDatasets|BeingWritten|WhoWaitsIs|NoTurn|AnOwnerThatIsSilent|CannotBeReadKeeps|SaysWhoLives|ANodeTells", "./exporter"}}},
+	{"drill/", [][]string{{"./drill/..."}}},
 	{"internal/crontab/", [][]string{{"./internal/crontab"}}},
 	{"cmd/", [][]string{{"-run", "TestScripts/(otherwords|cronlines|cronnever|register|ended)$", "./cmd/snapwatch"}}},
 	{"deploy/", [][]string{{"-short", "-tags", "deploy", "-run", "Rules|EveryAlert", "./deploy"}, {"-tags", "deploy", "-run", "TestTheSameAlerts.*/faults,_plain$", "./deploy"}, {"-tags", "deploy", "-run", "RulesAgree", "./test/sim", "-weeks", "2"}}},
@@ -39,8 +40,9 @@ var mutants = slices.Concat([]mutant{
 				c.State = checker.Critical`, `			if d.State != checker.OK {
 				c.State = checker.OK`, "hide on the page that a guest runs although its copies say that it is off"},
 	{"exporter/page/guests.go", `d.Problem != "" || d.Unlisted != ""`, `false`, "show the last state of a disk in place of the reason why it is unreadable"},
-	{"exporter/page/guests.go", `, worse(a.was, b.was))`, `)`, "sort stale guests of an unreadable pool behind fresh ones"},
-	{"exporter/page/rows.go", `if g.State != checker.OK || g.Open {`, `if g.State == checker.Critical || g.Open {`, "fold guests with warnings"},
+	{"exporter/page/guests.go", `, worse(a.was, b.was), `, `, `, "sort stale guests of an unreadable pool behind fresh ones"},
+	{"exporter/page/rows.go", `if !g.well() || g.Open {`, `if g.State == checker.Critical || g.Open {`, "fold guests with warnings"},
+	{"exporter/page/rows.go", `g.State == checker.OK && g.proofState() == checker.OK`, `g.State == checker.OK`, "fold guests whose proof failed"},
 	// Mutants of the code with which the exporter answers several requests together.
 	{"exporter/together.go", `deadline.Sub(b.deadline).Abs() <= similar`, `true`, "cut off a patient request at an urgent request's deadline"},
 	{"exporter/together.go", `deadline.Before(b.deadline)`, `false`, "answer after the deadline"},
@@ -251,4 +253,4 @@ var mutants = slices.Concat([]mutant{
 `, "discard a bookmark whose snapshot was received again"},
 	{"internal/zfs/history.go", `return s.Base < txg && txg < s.TXG`, `return s.Base <= txg && txg < s.TXG`, "discard the bookmark of the base"},
 	{"internal/zfs/history.go", `dataset, swapped := p.swaps[clone]`, `dataset, swapped := p.setBackBy(clone)`, "mistake an aborted receive for a set-back"},
-}, copyMutants, poolMutants)
+}, copyMutants, poolMutants, drillMutants)

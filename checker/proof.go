@@ -1,0 +1,292 @@
+package checker
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"snapwatch/internal/text"
+)
+
+// Drill is the result of one drill of a guest: its copies were cloned, and somebody looked at the
+// clones.
+type Drill struct {
+	// Point is the time of the restore point, as written in the names of its snapshots.
+	Point string    `json:"point"`
+	At    time.Time `json:"at"`
+	// Reach says how far the drill came: nothing, cloned, read, checked or booted.
+	Reach string `json:"reach"`
+	// Seconds is the duration of the drill.
+	Seconds float64 `json:"seconds"`
+	// ReadBytes is the size of the blocks that the drill read, 0 if it was not asked to read any.
+	ReadBytes uint64 `json:"read_bytes,omitempty"`
+	// Wrong has the faults of the copy. A drill that found a fault has failed.
+	Wrong []string `json:"wrong,omitempty"`
+	// Remarks has further results, such as the name of the operating system.
+	Remarks []string `json:"remarks,omitempty"`
+}
+
+// reachedNothing is the Reach of a drill that did not look at the copy because a key was not loaded.
+const reachedNothing = "nothing"
+
+// Proof is the record of a guest's drills on this host.
+type Proof struct {
+	Cluster string `json:"cluster,omitempty"`
+	VMID    int    `json:"vmid"`
+	// Last is the last drill. Good is the last drill that looked at the copy and found no fault, nil
+	// if there was none. Failed is the last drill that found a fault, nil if a later drill is good.
+	Last   Drill  `json:"last"`
+	Good   *Drill `json:"good,omitempty"`
+	Failed *Drill `json:"failed,omitempty"`
+}
+
+// Proofs are the records of all guests' drills on this host.
+type Proofs struct {
+	Guests []Proof
+	// Problem says why the records could not be read, "" if they were read. Then Guests has the
+	// records that were read before.
+	Problem string
+}
+
+// ProofVerdict is the verdict on the proof that a guest's copies can be used. It never changes the
+// verdict on the guest. The first verdict that applies counts.
+type ProofVerdict int
+
+// The verdicts on a guest's proof, in precedence.
+const (
+	ProofFailed ProofVerdict = iota
+	ProofOld
+	ProofFresh
+	ProofNone
+)
+
+func (v ProofVerdict) String() string { return proofTable[v].Name }
+
+// ProofRow is one line of the table of verdicts on proofs.
+type ProofRow struct {
+	Verdict ProofVerdict
+	Name    string
+	State   State
+	// Meaning explains the verdict on a proof to a person.
+	Meaning string
+}
+
+var proofTable = [...]ProofRow{
+	{ProofFailed, "failed", Warning,
+		"a drill found a fault in the copy, and no later drill passed; a drill that could not look, because a key was not loaded, does not count"},
+	{ProofOld, "old", Warning,
+		"the last good drill is older than max_proof_age, or from the future; without a good drill the age counts from the creation of the guest's oldest dataset here. Only for a guest with a restore point, and only if max_proof_age is set"},
+	{ProofFresh, "fresh", OK,
+		"the last drill that looked at the copy found no fault"},
+	{ProofNone, "none", OK,
+		"no drill has looked at the copy, and max_proof_age demands none yet"},
+}
+
+// ProofVerdicts returns the table of verdicts on proofs, ordered by precedence.
+func ProofVerdicts() []ProofRow { return slices.Clone(proofTable[:]) }
+
+// GuestProof is the verdict on the proof of a guest.
+type GuestProof struct {
+	Verdict ProofVerdict
+	State   State
+	// Reason explains the verdict in one line.
+	Reason string
+	// Record is the record of the guest's drills, nil if there is none.
+	Record *Proof
+	// Limit is the greatest age of the last good drill, without a range if no proof is demanded.
+	Limit Limit
+}
+
+// Good returns the last drill that looked at the copies and found no fault, nil if there was none.
+func (g GuestProof) Good() *Drill { return g.Record.good() }
+
+// judgeProof returns the verdict on the proof of a guest at the time now. record is nil if no drill
+// of the guest is on record. arrived is the time at which the guest's first disk was made here.
+func judgeProof(record *Proof, limit Limit, arrived, now time.Time) *GuestProof {
+	g := &GuestProof{Record: record, Limit: limit}
+	// An age is negative if a clock was ahead. Then the age is unknown and exceeds the limit.
+	age := func(t time.Time) time.Duration {
+		if ahead := t.Sub(now); 0 < ahead && ahead <= clockSlack {
+			return 0
+		}
+		return now.Sub(t)
+	}
+	switch failed, good := record.failed(), record.good(); {
+	case failed != nil:
+		g.become(ProofFailed, "the drill of %s failed, %s: %s", failed.pointWords(), when(age(failed.At)), strings.Join(failed.Wrong, "; "))
+		return g
+	case good != nil && limit.exceeded(age(good.At)):
+		g.become(ProofOld, "the last good drill was %s (%s)", when(age(good.At)), limit)
+	case good != nil:
+		g.become(ProofFresh, "%s %s in %s, as of %s", good.Reach, when(age(good.At)), good.work(), good.pointWords())
+	case !arrived.IsZero() && limit.exceeded(age(arrived)):
+		g.become(ProofOld, "no drill has proved it since it arrived here, %s (%s)", when(age(arrived)), limit)
+	default:
+		g.become(ProofNone, "no drill has proved it")
+	}
+	if record != nil && record.Last.Reach == reachedNothing {
+		g.Reason += fmt.Sprintf("; the last drill, %s, could not look: %s", when(age(record.Last.At)), strings.Join(record.Last.Remarks, "; "))
+	}
+	return g
+}
+
+func (g *GuestProof) become(v ProofVerdict, format string, args ...any) {
+	g.Verdict, g.State, g.Reason = v, proofTable[v].State, fmt.Sprintf(format, args...)
+}
+
+func when(age time.Duration) string {
+	if age < 0 {
+		return "at an unknown time, because a clock was ahead by " + text.Age(-age)
+	}
+	return text.Age(age) + " ago"
+}
+
+func (p *Proof) failed() *Drill {
+	switch {
+	case p == nil:
+		return nil
+	case len(p.Last.Wrong) > 0:
+		return &p.Last
+	}
+	return p.Failed
+}
+
+func (p *Proof) good() *Drill {
+	if p == nil {
+		return nil
+	}
+	return p.Good
+}
+
+func (d Drill) pointWords() string { return Point{Time: d.Point}.Words() }
+
+// work returns the duration of the drill, and how much it read.
+func (d Drill) work() string {
+	words := time.Duration(d.Seconds * float64(time.Second)).Round(100 * time.Millisecond).String()
+	if d.ReadBytes > 0 {
+		words += ", " + text.Bytes(d.ReadBytes) + " read"
+	}
+	return words
+}
+
+// WithProofs returns the report with the verdicts on the proofs of its guests. Each proof that
+// alarms adds a note. A guest that is excluded, or whose disks are this host's own, gets no verdict:
+// nobody can prove its copies.
+func (r Report) WithProofs(policy Policy, all Proofs) Report {
+	r.Notes = slices.Clip(r.Notes)
+	if r.proofProblem = all.Problem; all.Problem != "" && r.filter.None() {
+		r.Notes = append(r.Notes, Note{State: Warning, Text: "the record of drills cannot be read: " + all.Problem, Subject: "about the record of drills", kind: "unreadable", whole: true})
+	}
+	if len(all.Guests) == 0 && !policy.demandsProofs() {
+		return r
+	}
+	disks := map[string]*Disk{}
+	for i := range r.Disks {
+		disks[r.Disks[i].Dataset] = &r.Disks[i].Disk
+	}
+	r.Guests = slices.Clone(r.Guests)
+	for i := range r.Guests {
+		g := &r.Guests[i]
+		limit, arrived, copied := policy.proofOf(g, disks)
+		record := all.of(g, r.Guests)
+		if !copied || record == nil && all.Problem != "" {
+			continue
+		}
+		g.Proof = judgeProof(record, limit, arrived, r.Now)
+		if g.Proof.State != OK {
+			about := Guest{VMID: g.VMID, Cluster: g.Cluster}.Number()
+			r.Notes = append(r.Notes, Note{
+				State: g.Proof.State, Text: fmt.Sprintf("guest %s: proof %s: %s: snapwatch drill %d", g.Number(), g.Proof.Verdict, g.Proof.Reason, g.VMID),
+				Subject: "about the proof of guest " + about, kind: g.Proof.Verdict.String(), proofOf: g.VMID,
+			})
+		}
+	}
+	return r
+}
+
+// of returns the record of a guest, nil if there is none. The cluster of a guest is unknown until
+// sources: in the configuration names it, so a record without a cluster is the guest's if no other
+// guest has the VMID.
+func (p Proofs) of(g *Guest, guests []Guest) *Proof {
+	var perhaps []*Proof
+	for i := range p.Guests {
+		switch record := &p.Guests[i]; {
+		case record.VMID != g.VMID:
+		case record.Cluster == g.Cluster:
+			return record
+		case record.Cluster == "" || g.Cluster == "":
+			perhaps = append(perhaps, record)
+		}
+	}
+	if len(perhaps) != 1 || slices.ContainsFunc(guests, func(o Guest) bool { return o.VMID == g.VMID && o.Cluster != g.Cluster }) {
+		return nil
+	}
+	return perhaps[0]
+}
+
+// demandsProofs reports whether the policy has a limit for the age of any proof.
+func (p *Policy) demandsProofs() bool {
+	if p.MaxProofAge.Range != nil {
+		return true
+	}
+	for _, o := range p.Overrides {
+		if o.MaxProofAge > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// proofOf returns the limit for the age of a guest's proof, and the time at which the first of the
+// guest's disks was made here. Of several limits the shortest counts. A guest that has no restore
+// point, as far as it can be read, has no limit. copied is false if nothing here can be proved to be a copy of the guest.
+func (p *Policy) proofOf(g *Guest, disks map[string]*Disk) (limit Limit, arrived time.Time, copied bool) {
+	needed := g.Point != nil || g.Verdict == GuestUnreadable
+	for _, dataset := range g.Disks {
+		d := disks[dataset]
+		copied = copied || p.IsOwn == nil || !p.IsOwn(d)
+		if l := p.maxProofAge(d); l.Range != nil && needed && (limit.Range == nil || l.Range.End < limit.Range.End) {
+			limit = l
+		}
+		if !d.Created.IsZero() && (arrived.IsZero() || d.Created.Before(arrived)) {
+			arrived = d.Created
+		}
+	}
+	return limit, arrived, copied && g.Verdict != GuestExcluded
+}
+
+// badProofs counts the guests whose proof alarms.
+func badProofs(r Report) []cause {
+	failed, old, _ := r.CountProofs()
+	var causes []cause
+	if failed > 0 {
+		causes = append(causes, cause{proofTable[ProofFailed].State, text.Count(failed, "guest") + " failed in a drill"})
+	}
+	if old > 0 {
+		causes = append(causes, cause{proofTable[ProofOld].State, text.Count(old, "guest") + " without a recent proof"})
+	}
+	return causes
+}
+
+// CountProofs returns the number of guests whose proof has the verdicts failed and old. judged is
+// false if no proof was judged.
+func (r Report) CountProofs() (failed, old int, judged bool) {
+	for i := range r.Guests {
+		p := r.Guests[i].Proof
+		if p == nil {
+			continue
+		}
+		judged = true
+		switch p.Verdict {
+		case ProofFailed:
+			failed++
+		case ProofOld:
+			old++
+		}
+	}
+	return failed, old, judged
+}
+
+// AboutProof reports whether the note is about the proof of a guest.
+func (n Note) AboutProof() bool { return n.proofOf != 0 }

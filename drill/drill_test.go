@@ -1,0 +1,344 @@
+package drill
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/config"
+	"snapwatch/internal/zfs"
+	"snapwatch/snapper"
+)
+
+var now = time.Date(2026, time.July, 15, 12, 7, 0, 0, time.UTC)
+
+const (
+	disk0 = "tank/data/vm-100-disk-0"
+	disk1 = "fast/vm-100-disk-1"
+)
+
+// taken returns a managed snapshot of a disk that was made so long ago.
+func taken(dataset string, class zfs.Class, ago time.Duration) zfs.Snapshot {
+	at := now.Add(-ago)
+	return zfs.Snapshot{Dataset: dataset, Name: zfs.FormatSnapshotName(at, class), GUID: uint64(at.Unix()), CreateTXG: uint64(at.Unix()), Creation: at}
+}
+
+// history returns the snapshots of a disk: one of the class in each step, from first ago to last ago.
+func history(dataset string, class zfs.Class, first, last, step time.Duration) []zfs.Snapshot {
+	var all []zfs.Snapshot
+	for ago := first; ago >= last; ago -= step {
+		all = append(all, taken(dataset, class, ago))
+	}
+	return all
+}
+
+func guest(disks ...Disk) Guest { return Guest{VMID: 100, Name: "100 (web)", Disks: disks} }
+
+func TestPlan(t *testing.T) {
+	at := taken(disk0, zfs.Hourly, 7*time.Minute)
+	other := taken(disk1, zfs.Hourly, 7*time.Minute)
+	folder := taken("tank/ct/subvol-100-disk-0", zfs.Hourly, 7*time.Minute)
+	p := NewPlan(guest(Disk{Dataset: disk1, At: other}, Disk{Dataset: disk0, At: at}, Disk{Dataset: folder.Dataset, At: folder, Filesystem: true}), now)
+	assert.Equal(t, []string{"fast/snapwatch-drill", "fast/snapwatch-drill/g100", "tank/snapwatch-drill", "tank/snapwatch-drill/g100"}, p.Parents)
+	assert.Equal(t, []Clone{
+		{Snapshot: disk1 + "@" + other.Name, Dataset: "fast/snapwatch-drill/g100/d-0", Device: "/dev/zvol/fast/snapwatch-drill/g100/d-0"},
+		{Snapshot: disk0 + "@" + at.Name, Dataset: "tank/snapwatch-drill/g100/d-1", Device: "/dev/zvol/tank/snapwatch-drill/g100/d-1"},
+		{Snapshot: folder.FullName(), Dataset: "tank/snapwatch-drill/g100/d-2", Filesystem: true},
+	}, p.Clones)
+	assert.Equal(t, []string{"fast", "tank"}, p.Pools())
+	assert.Equal(t, []string{"zfs", "create", "-o", "canmount=off", "-o", "mountpoint=none", "tank/snapwatch-drill"}, Create(p.Parents[2]))
+	assert.Equal(t, []string{"zfs", "clone", "-o", "volmode=dev", "-o", "readonly=off", "-o", "snapwatch:drill=g100 2026-07-15T12:07:00Z", p.Clones[0].Snapshot, p.Clones[0].Dataset}, p.Clone(p.Clones[0]))
+	assert.Equal(t, []string{"zfs", "clone", "-o", "canmount=noauto", "-o", "mountpoint=legacy", "-o", "readonly=on", "-o", "snapwatch:drill=g100 2026-07-15T12:07:00Z", folder.FullName(), p.Clones[2].Dataset}, p.Clone(p.Clones[2]))
+	assert.Equal(t, []string{"zfs", "destroy", "tank/snapwatch-drill/g100/d-1"}, Destroy(p.Clones[1].Dataset))
+	for _, c := range p.Clones {
+		_, _, isDisk := zfs.ParseDiskName(zfs.Base(c.Dataset))
+		assert.False(t, isDisk, c.Dataset)
+		assert.True(t, zfs.InDrill(c.Dataset), c.Dataset)
+		vmid, ok := marked(zfs.Drilled{Name: c.Dataset, Mark: mark(100, now)})
+		assert.True(t, ok && vmid == 100, "a later run must find %s", c.Dataset)
+	}
+}
+
+// udev replaces blanks in the paths of devices.
+func TestPlanOfAPoolWithABlank(t *testing.T) {
+	p := NewPlan(guest(Disk{Dataset: "my pool/vm-100-disk-0", At: taken("my pool/vm-100-disk-0", zfs.Hourly, time.Minute)}), now)
+	assert.Equal(t, "/dev/zvol/my+pool/snapwatch-drill/g100/d-0", p.Clones[0].Device)
+}
+
+// A disk whose key is not loaded is no refusal: nobody can look at it.
+func TestPlanWithoutAKey(t *testing.T) {
+	at := taken(disk0, zfs.Hourly, time.Minute)
+	p := NewPlan(guest(Disk{Dataset: disk0, At: at, EncryptionRoot: "tank/data"}, Disk{Dataset: disk0, At: at, EncryptionRoot: "tank/data"}), now)
+	assert.Equal(t, []string{"tank/data"}, p.Locked)
+}
+
+func keeps(words string) snapper.Retention {
+	k, err := config.ParseKeep(strings.Fields(words))
+	if err != nil {
+		panic(err)
+	}
+	return snapper.RetentionOf(k)
+}
+
+func TestRefuse(t *testing.T) {
+	const quarter = 15 * time.Minute
+	many := history(disk0, zfs.Frequently, 6*time.Hour+7*time.Minute, 7*time.Minute, quarter)
+	newest := many[len(many)-1]
+	stopped := taken(disk0, zfs.Stopped, 48*time.Hour)
+	base := func() (Guest, Facts) {
+		return guest(Disk{Dataset: disk0, At: newest}), Facts{
+			Pools: map[string]Pool{"tank": {Size: 1000, Allocated: 799}}, FillWarning: 80, StoppedGrace: 24 * time.Hour,
+			Snapshots: map[string][]zfs.Snapshot{disk0: many},
+		}
+	}
+	for name, c := range map[string]struct {
+		change func(*Guest, *Facts)
+		why    string
+	}{
+		"all is well":           {func(*Guest, *Facts) {}, ""},
+		"a full pool":           {func(_ *Guest, f *Facts) { f.Pools["tank"] = Pool{1000, 800} }, "pool tank is 80% full (limit 80%, limits.fill_warning)"},
+		"a full pool, no limit": {func(_ *Guest, f *Facts) { f.Pools["tank"], f.FillWarning = Pool{1000, 1000}, 0 }, ""},
+		"an unknown pool":       {func(_ *Guest, f *Facts) { delete(f.Pools, "tank") }, "it is unknown how full pool tank is"},
+		"a receive":             {func(_ *Guest, f *Facts) { f.Receiving = []string{disk0} }, disk0 + " is being received, or waits for an interrupted receive"},
+		"a receive elsewhere":   {func(_ *Guest, f *Facts) { f.Receiving = []string{disk1} }, ""},
+		"another doubt":         {func(_ *Guest, f *Facts) { f.Doubts = []string{"zfs hangs"} }, "zfs hangs"},
+		"a young copy": {func(_ *Guest, f *Facts) { f.Snapshots[disk0] = many[len(many)-4:] },
+			"it is unknown whether the source keeps " + newest.FullName() + " until it is 1h7m old: no older snapshot here shows that the source keeps frequently ones for so long"},
+		"older ones are each the first of an hour": {func(g *Guest, f *Facts) {
+			f.Snapshots[disk0] = append(history(disk0, zfs.Frequently, 6*time.Hour+6*time.Minute, 66*time.Minute, time.Hour), newest)
+		}, "it is unknown whether the source keeps"},
+		"older ones of another class": {func(g *Guest, f *Facts) {
+			f.Snapshots[disk0] = append(history(disk0, zfs.Hourly, 6*time.Hour, time.Hour, time.Hour), newest)
+		}, "it is unknown whether the source keeps"},
+		"an hourly one among frequent ones": {func(g *Guest, f *Facts) {
+			g.Disks[0].At = taken(disk0, zfs.Hourly, 7*time.Minute)
+			f.Snapshots[disk0] = append(many[:len(many)-1:len(many)-1], g.Disks[0].At)
+		}, ""},
+		"a longer drill": {func(_ *Guest, f *Facts) { f.MaxDrill = 7 * time.Hour },
+			"it is unknown whether the source keeps " + newest.FullName() + " until it is 7h7m old"},
+		"a shorter drill of a young copy": {func(_ *Guest, f *Facts) { f.MaxDrill, f.Snapshots[disk0] = 5*time.Minute, many[len(many)-4:] }, ""},
+		"prune keeps few for a shorter drill": {func(_ *Guest, f *Facts) {
+			f.MaxDrill, f.Prunes = 5*time.Minute, map[string][]snapper.Retention{disk0: {keeps("f2")}}
+		}, ""},
+		"prune keeps many": {func(_ *Guest, f *Facts) { f.Prunes = map[string][]snapper.Retention{disk0: {keeps("f48")}} }, ""},
+		"prune keeps few": {func(_ *Guest, f *Facts) {
+			f.Prunes = map[string][]snapper.Retention{disk0: {keeps("f48"), keeps("f2")}}
+		}, "prune may destroy " + newest.FullName() + " within 1h: "},
+		"not managed":      {func(g *Guest, _ *Facts) { g.Disks[0].At.Name = "before-update" }, "is not managed"},
+		"stopped for long": {func(g *Guest, f *Facts) { g.Disks[0].At = stopped; f.Snapshots[disk0] = []zfs.Snapshot{stopped} }, "no owner answers that it is the newest one"},
+		"stopped, its owner answers": {func(g *Guest, f *Facts) {
+			g.Disks[0].At, g.Disks[0].IsOwners = stopped, true
+			f.Snapshots[disk0] = []zfs.Snapshot{stopped}
+		}, ""},
+		"stopped, its owner answers, but keeps none": {func(g *Guest, f *Facts) {
+			g.Disks[0].At, g.Disks[0].IsOwners, f.StoppedGrace = stopped, true, time.Hour
+			f.Snapshots[disk0] = []zfs.Snapshot{stopped}
+		}, "it is unknown whether its source still needs"},
+		"stopped a moment ago": {func(g *Guest, f *Facts) {
+			g.Disks[0].At = taken(disk0, zfs.Stopped, time.Hour)
+			f.Snapshots[disk0] = []zfs.Snapshot{g.Disks[0].At}
+		}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g, f := base()
+			c.change(&g, &f)
+			p := NewPlan(g, now).Refuse(f, now)
+			assert.Equal(t, cmp.Or(f.MaxDrill, time.Hour), p.MaxDrill)
+			if c.why == "" {
+				assert.Empty(t, p.Refusals)
+				return
+			}
+			require.Len(t, p.Refusals, 1)
+			assert.Contains(t, p.Refusals[0], c.why)
+		})
+	}
+}
+
+func TestLeft(t *testing.T) {
+	const root = "tank/snapwatch-drill"
+	good := zfs.Drilled{Name: root + "/g100/d-0", Origin: disk0 + "@s", Mark: mark(100, now)}
+	with := func(change func(*zfs.Drilled)) zfs.Drilled {
+		d := good
+		change(&d)
+		return d
+	}
+	ended := func(vmid int) bool { return vmid != 101 }
+	assert.Equal(t, []string{good.Name}, Left([]zfs.Drilled{
+		{Name: root, Mark: mark(100, now)},
+		{Name: root + "/g100", Mark: mark(100, now)},
+		good,
+		with(func(d *zfs.Drilled) { d.Name, d.Mark = root+"/g101/d-0", mark(101, now) }), // at work
+		with(func(d *zfs.Drilled) { d.Origin = "" }),                                     // promoted, or made by a person
+		with(func(d *zfs.Drilled) { d.Mark = "" }),
+		with(func(d *zfs.Drilled) { d.Mark = mark(102, now) }),
+		with(func(d *zfs.Drilled) { d.Mark = "g100" }),
+		with(func(d *zfs.Drilled) { d.Mark = "g100 yesterday" }),
+		with(func(d *zfs.Drilled) { d.Name = root + "/g100/d-0/x" }),
+		with(func(d *zfs.Drilled) { d.Name = root + "/g100/vm-100-disk-0" }),
+		with(func(d *zfs.Drilled) { d.Name = "tank/data/snapwatch-drill/g100/d-0" }),
+		with(func(d *zfs.Drilled) { d.Name = "tank/start-100/d-0" }),
+		with(func(d *zfs.Drilled) { d.Name, d.Mark = root+"/g0100/d-0", "g0100 2026-07-15T12:07:00Z" }),
+	}, ended))
+}
+
+func TestRecords(t *testing.T) {
+	a, b, c := Guest{VMID: 100}, Guest{VMID: 101}, Guest{VMID: 100, Cluster: "other"}
+	good := Proof{Point: "2026-07-15_12:00:00", At: now.Add(-48 * time.Hour), Reach: Checked, Seconds: 12.34}
+	bad := Proof{At: now.Add(-time.Hour), Reach: Cloned, Wrong: []string{"checking /dev/sda1 (ext4): the checker found faults"}}
+	locked := Proof{At: now, Reach: Nothing, Remarks: []string{"encrypted, not looked at"}}
+	var r Records
+	r = r.With(b, locked).With(a, good)
+	before := r
+	r = r.With(a, bad).With(c, good)
+	first, _ := before.Of(a)
+	assert.Equal(t, good, first.Last, "With must not change the older records")
+
+	text, err := r.Text()
+	require.NoError(t, err)
+	read, err := ParseRecords(text)
+	require.NoError(t, err)
+	assert.Equal(t, r, read)
+	for _, text := range []string{"", "{}", `{"version":2}`} {
+		_, err := ParseRecords([]byte(text))
+		assert.Error(t, err, text)
+	}
+
+	record, found := r.Of(a)
+	require.True(t, found)
+	assert.Equal(t, bad, record.Last)
+	assert.Equal(t, &good, record.Good)
+	assert.Equal(t, &bad, record.Failed)
+	_, found = r.Of(Guest{VMID: 7})
+	assert.False(t, found)
+	assert.Equal(t, []Guest{{VMID: 7}, c, a, b}, Order([]Guest{b, a, c, {VMID: 7}}, r, now), "c was drilled 48h ago, a an hour ago, b now")
+
+	// A drill that could not look does not end a failure, and a good one does.
+	record, _ = r.With(a, locked).Of(a)
+	assert.Equal(t, Record{VMID: 100, Last: locked, Good: &good, Failed: &bad}, record)
+	record, _ = r.With(a, locked).With(a, good).Of(a)
+	assert.Nil(t, record.Failed)
+
+	unbootable := Proof{At: now, Reach: Checked, Wrong: []string{"it did not start"}}
+	record, _ = r.With(a, unbootable).With(a, good).Of(a)
+	assert.Equal(t, &unbootable, record.Failed, "a guest that did not start must start")
+	booted := good
+	booted.Reach = Booted
+	record, _ = r.With(a, unbootable).With(a, booted).Of(a)
+	assert.Nil(t, record.Failed)
+	assert.Equal(t, []Guest{b, c, a}, Order([]Guest{a, b, c}, r, now.Add(-30*time.Minute)), "b was drilled in the future")
+	assert.Equal(t, "checked in 12.3s", good.Words())
+	assert.Equal(t, "encrypted, not looked at", locked.Words())
+	assert.Equal(t, "failed: "+bad.Wrong[0], bad.Words())
+}
+
+const started = startedMark + "\n"
+
+func TestListing(t *testing.T) {
+	assert.Equal(t, "set-backend direct\nadd-drive \"/dev/zvol/a\" format:raw\nadd-drive \"/dev/zvol/b\" format:raw\nrun\n"+
+		"echo snapwatch: started\necho snapwatch: file systems\nlist-filesystems\necho snapwatch: roots\ninspect-os\necho snapwatch: end\n", ListScript([]string{"/dev/zvol/a", "/dev/zvol/b"}))
+	const head = started + fileSystemsMark + "\n"
+	l, err := ParseList(head + "/dev/sda1: ext4\n/dev/vg0/root: xfs\n/dev/sda2: swap\nbtrfsvol:/dev/sda3/home: btrfs\n" + rootsMark + "\n/dev/vg0/root\nbtrfsvol:/dev/sda3/root\n" + endMark + "\n")
+	require.NoError(t, err)
+	assert.Equal(t, Listing{FileSystems: []FileSystem{{"/dev/sda1", "ext4"}, {"/dev/vg0/root", "xfs"}, {"/dev/sda2", "swap"}}, Roots: []string{"/dev/vg0/root"}}, l)
+	l, err = ParseList(head + rootsMark + "\n" + endMark + "\n")
+	require.NoError(t, err)
+	assert.Empty(t, l)
+	for name, text := range map[string]string{
+		"nothing":             "",
+		"not started":         fileSystemsMark + "\n" + rootsMark + "\n" + endMark + "\n",
+		"cut":                 head + "/dev/sda1: ext4\n" + rootsMark + "\n",
+		"cut in a line":       head + rootsMark + "\n" + endMark,
+		"no roots":            head + "/dev/sda1: ext4\n" + endMark + "\n",
+		"a command in a name": head + "/dev/vg/x;reboot: ext4\n" + rootsMark + "\n" + endMark + "\n",
+		"a blank in a name":   head + "/dev/vg/x y: ext4\n" + rootsMark + "\n" + endMark + "\n",
+		"a path of the host":  head + "/etc/passwd: ext4\n" + rootsMark + "\n" + endMark + "\n",
+		"a strange root":      head + rootsMark + "\n!reboot\n" + endMark + "\n",
+		"two lists of roots":  head + rootsMark + "\n" + rootsMark + "\n" + endMark + "\n",
+		"too many":            head + strings.Repeat("/dev/sda1: ext4\n", maxFileSystems+1) + rootsMark + "\n" + endMark + "\n",
+	} {
+		_, err := ParseList(text)
+		assert.Error(t, err, name)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	l := Listing{FileSystems: []FileSystem{{"/dev/sda1", "vfat"}, {"/dev/sda2", "ext4"}, {"/dev/sda3", "swap"}}, Roots: []string{"/dev/sda2"}}
+	steps, remarks := l.Steps()
+	assert.Equal(t, []string{"/dev/sda3 is swap, which is not looked at"}, remarks)
+	var what []string
+	for _, s := range steps {
+		what = append(what, s.What)
+	}
+	assert.Equal(t, []string{
+		"reading the root directory of /dev/sda1 (vfat)",
+		"mounting /dev/sda2 (ext4), which replays its journal", "checking /dev/sda2 (ext4)", "reading the root directory of /dev/sda2 (ext4)",
+		"recognising the system on /dev/sda2",
+	}, what)
+	assert.Equal(t, `set-backend direct
+add-drive "/dev/zvol/a" format:raw
+run
+echo snapwatch: started
+mount-ro /dev/sda1 /
+exists /
+umount /
+echo snapwatch: done 0
+mount /dev/sda2 /
+umount /
+echo snapwatch: done 1
+tune2fs /dev/sda2 maxmountcount:1 mountcount:2
+fsck ext4 /dev/sda2
+echo snapwatch: done 2
+mount-ro /dev/sda2 /
+exists /
+umount /
+echo snapwatch: done 3
+inspect-os
+echo snapwatch: done os
+inspect-get-product-name /dev/sda2
+echo snapwatch: done 4
+echo snapwatch: end
+`, CheckScript([]string{"/dev/zvol/a"}, steps))
+
+	done := func(n int) string { return fmt.Sprintf("%s%d\n", stepMark, n) }
+	upTo2 := started + "true\n" + done(0) + done(1)
+	all := upTo2 + "0\n" + done(2) + "true\n" + done(3) + "/dev/sda2\n" + stepMark + "os\nDebian GNU/Linux 12\n" + done(4) + endMark + "\n"
+	wrong, remarks, err := ParseCheck(all, "", steps)
+	require.NoError(t, err)
+	assert.Empty(t, wrong)
+	assert.Equal(t, []string{"Debian GNU/Linux 12"}, remarks)
+
+	wrong, _, err = ParseCheck(upTo2+"4\n"+done(2)+"true\n"+done(3), "", steps)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"checking /dev/sda2 (ext4): the checker found faults (exit status 4)"}, wrong)
+	wrong, _, err = ParseCheck(upTo2+"0x1\n"+done(2)+"true\n"+done(3), "", steps)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"checking /dev/sda2 (ext4): the checker found faults (exit status 1)"}, wrong, "guestfish prints some numbers in hexadecimal")
+	wrong, _, err = ParseCheck(started+"true\n"+done(0), "libguestfs: error: mount: bad superblock", steps)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"mounting /dev/sda2 (ext4), which replays its journal: libguestfs: error: mount: bad superblock"}, wrong)
+	wrong, _, err = ParseCheck(started, "libguestfs: error: mount: bad superblock", steps)
+	require.NoError(t, err)
+	assert.Len(t, wrong, 1, "the first file system cannot be mounted")
+	for name, c := range map[string]struct{ text, complaint string }{
+		"not started":                  {"", "no /dev/kvm"},
+		"it ended without a complaint": {upTo2, ""},
+		"a program is not there":       {upTo2, "libguestfs: error: fsck: fsck.ext4: failed to execute fsck.ext4: No such file or directory"},
+		"a part is not there":          {upTo2, "libguestfs: error: feature 'xfs' is not available in this build of libguestfs."},
+		"the kernel lacks it":          {upTo2, "mount exited with status 32: mount: unknown filesystem type 'xfs'."},
+		"the appliance was killed":     {upTo2, "libguestfs: error: e2fsck: appliance closed the connection unexpectedly."},
+		"cut in a line":                {upTo2 + "0", ""},
+		"not a number":                 {upTo2 + "e2fsck: not found\n" + done(2), ""},
+		"no number":                    {upTo2 + done(2), ""},
+		"more than was asked for":      {strings.TrimSuffix(all, endMark+"\n") + "hello\n" + endMark + "\n", ""},
+		"no end":                       {strings.TrimSuffix(all, endMark+"\n"), ""},
+	} {
+		wrong, _, err := ParseCheck(c.text, c.complaint, steps)
+		assert.Error(t, err, name)
+		assert.Empty(t, wrong, "in doubt no fault was found: %s", name)
+	}
+}

@@ -1,0 +1,65 @@
+package drill
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestParseShare(t *testing.T) {
+	for text, want := range map[string]float64{"1/1": 1, "1/4": 0.25, "3/4": 0.75} {
+		share, err := ParseShare(text)
+		require.NoError(t, err, text)
+		assert.InDelta(t, want, share, 1e-9, text)
+	}
+	for _, text := range []string{"", "1", "1/", "/3", "0/3", "4/3", "-1/3", "1/0", "0.5", "1/3/4", "1/99999", " 1/3"} {
+		_, err := ParseShare(text)
+		assert.ErrorContains(t, err, "write it as 1/30", text)
+	}
+}
+
+// The parts of thirty drills cover each byte once, whatever the size of a disk, and then begin again.
+func TestPartsCoverADisk(t *testing.T) {
+	g := guest()
+	for _, of := range []int{1, 7, 30, 1000} {
+		for _, size := range []int64{0, 1, 29, 1 << 20, 1<<40 + 512} {
+			var r Records
+			at := int64(0)
+			for i := range of {
+				p := r.NextPart(g, 1/float64(of))
+				from, to := p.Range(size)
+				require.Equal(t, at, from, "part %d of %d of %d", i, of, size)
+				at = to
+				r = r.With(g, Proof{Part: &p, Reach: Read})
+			}
+			assert.Equal(t, size, at, "%d parts of %d", of, size)
+			assert.Zero(t, r.NextPart(g, 0.5).From)
+		}
+	}
+}
+
+// A part with a fault is read again. A drill that read nothing changes nothing, and an impossible
+// place in the record begins again.
+func TestNextPartAfterAFault(t *testing.T) {
+	g := guest()
+	r := Records{}.With(g, Proof{Part: &Part{0, 0.25}, Reach: Read})
+	next := Part{0.25, 0.5}
+	assert.Equal(t, next, r.NextPart(g, 0.25))
+	r = r.With(g, Proof{Part: &next, Wrong: []string{"a block"}})
+	assert.Equal(t, next, r.NextPart(g, 0.25))
+	r = r.With(g, Proof{Reach: Checked})
+	assert.Equal(t, next, r.NextPart(g, 0.25))
+	assert.NotNil(t, r[0].Failed, "nothing was read since")
+	assert.Nil(t, r.With(g, Proof{Reach: Checked, Part: &next})[0].Failed)
+	text, err := r.Text()
+	require.NoError(t, err)
+	again, err := ParseRecords(text)
+	require.NoError(t, err)
+	assert.Equal(t, r, again)
+	for _, wrong := range []float64{-1, 7} {
+		r[0].ReadTo = wrong
+		assert.Equal(t, Part{0, 0.25}, r.NextPart(g, 0.25))
+	}
+	assert.Equal(t, "read in 2s; 1.0M read, from 25.0% to 50.0% of each disk", Proof{Reach: Read, Seconds: 2, Part: &next, ReadBytes: 1 << 20}.Words())
+}

@@ -1,0 +1,135 @@
+package run
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"snapwatch/drill"
+	"snapwatch/internal/command"
+	"snapwatch/internal/note"
+	"snapwatch/internal/zfs"
+)
+
+// RemoveLeft destroys the clones that earlier drills left and for which no process is at work. It
+// finds them by their notes, and in the named pools also without a note. Without notes and pools
+// RemoveLeft starts no program.
+func RemoveLeft(ctx context.Context, o Options, pools []string) error {
+	names, err := o.Notes.Names()
+	errs := []error{err}
+	guests := map[int][]string{}
+	for _, name := range names {
+		if vmid, err := strconv.Atoi(name); err == nil {
+			guests[vmid] = nil
+		}
+	}
+	for _, pool := range pools {
+		all, err := o.drilled(ctx, nil, pool)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		_ = drill.Left(all, func(vmid int) bool {
+			if !slices.Contains(guests[vmid], pool) {
+				guests[vmid] = append(guests[vmid], pool)
+			}
+			return false
+		})
+	}
+	for _, vmid := range slices.Sorted(maps.Keys(guests)) {
+		n, err := o.takeLeft(ctx, vmid)
+		if _, busy := errors.AsType[*note.Busy](err); busy {
+			continue
+		}
+		if err == nil {
+			err = o.tidy(ctx, n, vmid, guests[vmid], orphanTime)
+		}
+		if !errors.Is(err, errAway) { // the clones come back with their pool, and the note stays
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// takeLeft takes the note of a guest's drill. If the process of the drill was killed, its last
+// command still has the note: takeLeft waits for the command, for orphanTime at most.
+func (o Options) takeLeft(ctx context.Context, vmid int) (*note.Note, error) {
+	ctx, cancel := context.WithTimeout(ctx, orphanTime)
+	defer cancel()
+	name := strconv.Itoa(vmid)
+	for {
+		n, err := o.note(vmid)
+		var by noted
+		if _, busy := errors.AsType[*note.Busy](err); !busy || o.Notes.Read(name, &by) != nil || o.World.Alive(by.Process) || wait(ctx, orphanEvery) != nil {
+			return n, err
+		}
+	}
+}
+
+// tidy destroys the clones of a guest's drill. A clone is busy until the programs that looked at it
+// have closed its device, so tidy tries again, for the given time at most.
+func (o Options) tidy(ctx context.Context, n *note.Note, vmid int, pools []string, limit time.Duration) error {
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for {
+		err := o.destroyLeft(ctx, n, vmid, pools)
+		if err == nil || errors.Is(err, command.ErrStillRunning) || errors.Is(err, errAway) || wait(limited, watchEvery) != nil {
+			return o.ended(n, vmid, err)
+		}
+	}
+}
+
+// ended removes the note of a drill whose clones are destroyed. err is the reason why clones are
+// left, nil if none is: then the note stays, and by it a later run finds the clones.
+func (o Options) ended(n *note.Note, vmid int, err error) error {
+	if err == nil {
+		return n.End()
+	}
+	o.leave(n, err)
+	return fmt.Errorf("clones of a drill of guest %d may be left; the next run of snap, prune, health or drill removes them: %w", vmid, err)
+}
+
+// leave releases a note, unless a command that changes a pool has not ended: as long as it runs, the
+// note stays locked.
+func (Options) leave(n *note.Note, err error) {
+	if !errors.Is(err, command.ErrStillRunning) {
+		n.Leave()
+	}
+}
+
+// errAway means that clones may be left in a pool that is not imported, and nowhere else.
+var errAway = errors.New("its pool is not imported")
+
+// destroyLeft destroys the clones of a guest's drills in the pools, and in those of the note.
+func (o Options) destroyLeft(ctx context.Context, n *note.Note, vmid int, pools []string) error {
+	var before noted
+	if err := n.Read(&before); err == nil { // a drill that was killed before it wrote its note made no clone
+		pools = slices.Concat(pools, before.Pools)
+	}
+	pools = slices.Sorted(slices.Values(pools))
+	var errs []error
+	var away error
+	for _, pool := range slices.Compact(pools) {
+		all, err := o.drilled(ctx, n.File(), pool)
+		if errors.Is(err, zfs.ErrNotImported) {
+			away, err = fmt.Errorf("%w: %w", errAway, err), nil
+		}
+		errs = append(errs, err)
+		for _, clone := range drill.Left(all, func(of int) bool { return of == vmid }) {
+			err := o.change(ctx, n.File(), drill.Destroy(clone))
+			if zfs.OnlyMissing(err) {
+				err = nil
+			}
+			errs = append(errs, err)
+			if errors.Is(err, command.ErrStillRunning) {
+				break
+			}
+		}
+	}
+	return cmp.Or(errors.Join(errs...), away)
+}

@@ -1,0 +1,662 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/drill"
+	"snapwatch/internal/command"
+	"snapwatch/internal/note"
+	"snapwatch/internal/zfs"
+)
+
+const (
+	disk0 = "tank/data/vm-100-disk-0"
+	disk1 = "fast/vm-100-disk-1"
+)
+
+var (
+	errKilled = errors.New("this process was killed")
+	errBusy   = errors.New("dataset is busy")
+)
+
+// fakeWorld is a host with pools, on which a drill runs with virtual time.
+type fakeWorld struct {
+	mu        sync.Mutex
+	begun     time.Time
+	pools     map[string]map[string]zfs.Drilled // the datasets of drills, by pool and name
+	records   drill.Records
+	calls     []string
+	snapshots map[string][]zfs.Snapshot
+	space     drill.Pool
+	spaceErr  error
+	// receiveAt is the time after the begin of the test at which a receive begins, 0 for never.
+	// unknownAt is the time from which zfs no longer answers.
+	receiveAt, unknownAt time.Duration
+	// looks is the time that a look takes; wrong is what it finds, and lookErr its failure.
+	looks   time.Duration
+	wrong   []string
+	lookErr error
+	// noFileSystem is 1 if the look finds no file system.
+	noFileSystem int
+	// reads is the time that the reading of a clone takes; found is what it finds, by the clone's
+	// dataset, and inspectErr its failure.
+	reads      time.Duration
+	found      map[string]drill.Inspection
+	inspectErr error
+	// boots is the time that the start of the guest takes; started is its result, bootErr its failure.
+	boots   time.Duration
+	started drill.Started
+	bootErr error
+	// late is true if a look that is ended early takes its own end for a fault.
+	late bool
+	// busyFor is the time after the look for which a clone is busy.
+	busyFor   time.Duration
+	lookEnded time.Time
+	// hangs is the first word of the changes that never end; fails that of those that fail.
+	hangs, fails string
+	// changeTakes is the time that a change takes.
+	changeTakes time.Duration
+	// killAt is the number of the call at which the process is killed, 0 for never. Each later call
+	// fails and changes nothing.
+	killAt int
+	locks  int  // the number of calls with a lock
+	dead   bool // true if the process of the drill was killed
+}
+
+func newFakeWorld() *fakeWorld {
+	return &fakeWorld{begun: time.Now(), pools: map[string]map[string]zfs.Drilled{"tank": {}, "fast": {}}, space: drill.Pool{Size: 100, Allocated: 10}}
+}
+
+func (w *fakeWorld) call(lock *os.File, format string, args ...any) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.calls = append(w.calls, fmt.Sprintf(format, args...))
+	if lock != nil {
+		w.locks++
+	}
+	if w.killAt > 0 && len(w.calls) >= w.killAt {
+		return errKilled
+	}
+	return nil
+}
+
+func (w *fakeWorld) Now() time.Time { return time.Now() }
+
+func (w *fakeWorld) Alive(int) bool { return !w.dead }
+
+func (w *fakeWorld) Space(_ context.Context, pool string) (drill.Pool, error) {
+	return w.space, errors.Join(w.spaceErr, w.call(nil, "space %s", pool))
+}
+
+func (w *fakeWorld) Drilled(_ context.Context, lock *os.File, pool string) ([]zfs.Drilled, error) {
+	if err := w.call(lock, "drilled %s", pool); err != nil {
+		return nil, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.pools[pool] == nil {
+		return nil, fmt.Errorf("pool %s is %w", pool, zfs.ErrNotImported)
+	}
+	var all []zfs.Drilled
+	for _, d := range w.pools[pool] {
+		all = append(all, d)
+	}
+	slices.SortFunc(all, func(a, b zfs.Drilled) int { return strings.Compare(a.Name, b.Name) })
+	return all, nil
+}
+
+func (w *fakeWorld) Snapshots(context.Context, []string) (map[string][]zfs.Snapshot, error) {
+	return w.snapshots, w.call(nil, "snapshots")
+}
+
+func (w *fakeWorld) Receiving(ctx context.Context, _ *os.File, datasets []string) ([]string, error) {
+	at := time.Since(w.begun)
+	switch {
+	case w.unknownAt > 0 && at >= w.unknownAt:
+		<-ctx.Done()
+		return nil, context.Cause(ctx)
+	case w.receiveAt > 0 && at >= w.receiveAt:
+		return datasets[:1], nil
+	}
+	return nil, nil
+}
+
+func (w *fakeWorld) Change(ctx context.Context, lock *os.File, argv []string) error {
+	if err := w.call(lock, "%s", strings.Join(argv, " ")); err != nil {
+		return err
+	}
+	slow := wait(ctx, w.changeTakes)
+	name := argv[len(argv)-1]
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case argv[1] == w.hangs:
+		w.mu.Unlock()
+		<-ctx.Done()
+		w.mu.Lock()
+		return fmt.Errorf("%w: %w", command.ErrStillRunning, context.Cause(ctx))
+	case argv[1] == w.fails:
+		return errors.New("out of space")
+	case argv[1] == "create":
+		w.pools[zfs.Pool(name)][name] = zfs.Drilled{Name: name}
+	case argv[1] == "clone":
+		mark := argv[len(argv)-3]
+		w.pools[zfs.Pool(name)][name] = zfs.Drilled{Name: name, Origin: argv[len(argv)-2], Mark: strings.TrimPrefix(mark, zfs.DrillMark+"=")}
+	case argv[1] == "destroy" && !w.lookEnded.IsZero() && time.Since(w.lookEnded) < w.busyFor:
+		return errBusy
+	case argv[1] == "destroy":
+		delete(w.pools[zfs.Pool(name)], name)
+	}
+	if slow != nil {
+		return fmt.Errorf("%w: %w", command.ErrStillRunning, slow)
+	}
+	return nil
+}
+
+func (w *fakeWorld) CanLook() error { return nil }
+
+func (w *fakeWorld) AwaitDevice(_ context.Context, c drill.Clone) (string, error) {
+	return "/dev/zd/" + c.Dataset, w.call(nil, "await %s", c.Device)
+}
+
+func (w *fakeWorld) Look(ctx context.Context, lock *os.File, devices []string) (drill.Sight, error) {
+	if err := w.call(lock, "look %s", strings.Join(devices, " ")); err != nil {
+		return drill.Sight{}, err
+	}
+	err := wait(ctx, w.looks)
+	w.lookEnded = time.Now()
+	if err != nil && w.late {
+		return drill.Sight{Wrong: []string{"mounting /dev/sda1 (ext4): killed"}}, nil
+	}
+	if err != nil {
+		return drill.Sight{}, err
+	}
+	return drill.Sight{FileSystems: 1 - w.noFileSystem, Wrong: w.wrong, Remarks: []string{"Debian GNU/Linux 12"}}, w.lookErr
+}
+
+func (w *fakeWorld) Inspect(ctx context.Context, lock *os.File, c drill.Clone, part *drill.Part) (drill.Inspection, error) {
+	if err := w.call(lock, "inspect %s %v", c.Dataset, part); err != nil {
+		return drill.Inspection{}, err
+	}
+	if err := wait(ctx, w.reads); err != nil {
+		return drill.Inspection{Wrong: "reading at byte 0: killed"}, nil
+	}
+	found := w.found[c.Dataset]
+	if part != nil {
+		found.Bytes = 1000
+	}
+	return found, w.inspectErr
+}
+
+func (w *fakeWorld) Boot(ctx context.Context, lock *os.File, p drill.Plan) (drill.Started, error) {
+	if err := w.call(lock, "boot %s", strings.Join(p.Boot.Argv, " ")); err != nil {
+		return drill.Started{}, err
+	}
+	return w.started, errors.Join(w.bootErr, wait(ctx, w.boots))
+}
+
+func (w *fakeWorld) Records() (drill.Records, error) { return w.records, nil }
+
+func (w *fakeWorld) Record(_ context.Context, g drill.Guest, p drill.Proof) error {
+	if err := w.call(nil, "record"); err != nil {
+		return err
+	}
+	w.records = w.records.With(g, p)
+	return nil
+}
+
+// clones returns the names of all clones on the host.
+func (w *fakeWorld) clones() []string {
+	var all []string
+	for _, pool := range w.pools {
+		for name, d := range pool {
+			if d.Origin != "" {
+				all = append(all, name)
+			}
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+func (w *fakeWorld) number(prefix string) int {
+	n := 0
+	for _, c := range w.calls {
+		if strings.HasPrefix(c, prefix) {
+			n++
+		}
+	}
+	return n
+}
+
+func guest() drill.Guest {
+	at := func(dataset string) zfs.Snapshot {
+		made := time.Now().Add(-time.Minute)
+		return zfs.Snapshot{Dataset: dataset, Name: zfs.FormatSnapshotName(made, zfs.Hourly), Creation: made}
+	}
+	return drill.Guest{VMID: 100, Name: "100", Point: "2026-07-15_12:00:00", Disks: []drill.Disk{{Dataset: disk0, At: at(disk0)}, {Dataset: disk1, At: at(disk1)}}}
+}
+
+// drilling runs a drill in virtual time, and returns its result and the names of the notes that
+// remain.
+func drilling(t *testing.T, change func(*fakeWorld, *drill.Guest), check func(w *fakeWorld, o Options, proof *drill.Proof, err error, notes []string)) {
+	t.Helper()
+	dir := note.Dir(t.TempDir() + "/drills")
+	synctest.Test(t, func(t *testing.T) {
+		w, g := newFakeWorld(), guest()
+		change(w, &g)
+		o := Options{World: w, Notes: dir}
+		proof, err := Drill(t.Context(), o, drill.NewPlan(g, time.Now()))
+		notes, notesErr := dir.Names()
+		require.NoError(t, notesErr)
+		check(w, o, proof, err, notes)
+	})
+}
+
+func TestDrill(t *testing.T) {
+	drilling(t, func(w *fakeWorld, _ *drill.Guest) { w.looks, w.busyFor = 90*time.Second, 5*time.Second },
+		func(w *fakeWorld, _ Options, proof *drill.Proof, err error, notes []string) {
+			require.NoError(t, err)
+			assert.Equal(t, drill.Checked, proof.Reach)
+			assert.False(t, proof.Failed())
+			assert.InDelta(t, 90, proof.Seconds, 1)
+			assert.Equal(t, []string{"Debian GNU/Linux 12"}, proof.Remarks)
+			assert.Empty(t, w.clones())
+			assert.Empty(t, notes)
+			record, found := w.records.Of(guest())
+			require.True(t, found)
+			assert.Equal(t, *proof, record.Last)
+			assert.Equal(t, 4, w.number("zfs create"))
+			assert.Equal(t, 2, w.number("zfs clone"))
+			assert.Equal(t, 1, w.number("look /dev/zd/tank/snapwatch-drill/g100/d-0 /dev/zd/fast/snapwatch-drill/g100/d-1"))
+			for _, c := range w.calls {
+				assert.NotRegexp(t, `^zfs destroy .*(-[rRf]|@| tank/data)`, c)
+			}
+		})
+}
+
+// Others may read the results of drills: the notes alone are private.
+func TestDrillMakesTheStateDirectory(t *testing.T) {
+	state := t.TempDir() + "/state"
+	synctest.Test(t, func(t *testing.T) {
+		_, err := Drill(t.Context(), Options{World: newFakeWorld(), Notes: note.Dir(state + "/drills")}, drill.NewPlan(guest(), time.Now()))
+		require.NoError(t, err)
+	})
+	for path, mode := range map[string]os.FileMode{state: 0o755, state + "/drills": 0o700} {
+		info, err := os.Stat(path)
+		require.NoError(t, err)
+		assert.Equal(t, mode, info.Mode().Perm(), path)
+	}
+}
+
+func TestDrillFindsAFault(t *testing.T) {
+	drilling(t, func(w *fakeWorld, _ *drill.Guest) { w.wrong = []string{"checking /dev/sda1 (ext4): faults"} },
+		func(w *fakeWorld, _ Options, proof *drill.Proof, err error, notes []string) {
+			require.NoError(t, err)
+			assert.Equal(t, drill.Cloned, proof.Reach)
+			assert.True(t, proof.Failed())
+			assert.Empty(t, w.clones())
+			record, _ := w.records.Of(guest())
+			assert.True(t, record.Last.Failed())
+			assert.Nil(t, record.Good)
+		})
+}
+
+// A drill that did not come to its end proves nothing: there is no record, and no clone is left.
+func TestDrillThatEndsEarly(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*fakeWorld, *drill.Guest)
+		why    string
+	}{
+		"a receive begins":                {func(w *fakeWorld, _ *drill.Guest) { w.looks, w.receiveAt = 10*time.Minute, 3*time.Minute }, "a receive into " + disk0 + " has begun"},
+		"zfs no longer answers":           {func(w *fakeWorld, _ *drill.Guest) { w.looks, w.unknownAt = 10*time.Minute, 3*time.Minute }, "it is unknown whether a receive has begun"},
+		"a receive begins during a clone": {func(w *fakeWorld, _ *drill.Guest) { w.changeTakes, w.receiveAt = 5*time.Second, 23*time.Second }, "a receive into"},
+		"the end looks like a fault":      {func(w *fakeWorld, _ *drill.Guest) { w.looks, w.late, w.receiveAt = 10*time.Minute, true, 3*time.Minute }, "a receive into"},
+		"it takes too long":               {func(w *fakeWorld, _ *drill.Guest) { w.looks = 24 * time.Hour }, "it did not end within 1h0m0s"},
+		"the look fails":                  {func(w *fakeWorld, _ *drill.Guest) { w.lookErr = errors.New("the appliance did not start") }, "the appliance did not start"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			drilling(t, c.change, func(w *fakeWorld, _ Options, proof *drill.Proof, err error, notes []string) {
+				assert.Nil(t, proof)
+				require.ErrorContains(t, err, c.why)
+				assert.Empty(t, w.clones())
+				assert.Empty(t, notes)
+				assert.Empty(t, w.records)
+				assert.Less(t, time.Since(w.begun), time.Hour+tidyTime)
+			})
+		})
+	}
+}
+
+// After a signal the look ends at once, and the clones are destroyed all the same.
+func TestDrillAfterASignal(t *testing.T) {
+	dir := note.Dir(t.TempDir() + "/drills")
+	synctest.Test(t, func(t *testing.T) {
+		w := newFakeWorld()
+		w.looks = time.Hour
+		ctx, cancel := context.WithCancelCause(t.Context())
+		time.AfterFunc(time.Minute, func() { cancel(errors.New("interrupted by a signal")) })
+		proof, err := Drill(ctx, Options{World: w, Notes: dir}, drill.NewPlan(guest(), time.Now()))
+		require.ErrorContains(t, err, "interrupted by a signal")
+		assert.Nil(t, proof)
+		assert.Empty(t, w.clones())
+		assert.Equal(t, time.Minute, time.Since(w.begun))
+	})
+}
+
+// A copy that cannot be cloned cannot be used.
+func TestDrillCannotClone(t *testing.T) {
+	drilling(t, func(w *fakeWorld, _ *drill.Guest) { w.fails = "clone" }, func(w *fakeWorld, _ Options, proof *drill.Proof, err error, _ []string) {
+		require.NoError(t, err)
+		assert.Equal(t, drill.Nothing, proof.Reach)
+		require.Len(t, proof.Wrong, 1)
+		assert.Contains(t, proof.Wrong[0], "cannot be cloned: out of space")
+		assert.Zero(t, w.number("look"))
+	})
+}
+
+// The dataset of a container is mounted, and a volume next to it is looked at.
+func TestDrillOfContainersAndWithoutKeys(t *testing.T) {
+	const container = "fast/snapwatch-drill/g100/d-1"
+	drilling(t, func(w *fakeWorld, g *drill.Guest) {
+		g.Disks[1].Filesystem = true
+		w.found = map[string]drill.Inspection{container: {IsSystem: true, System: "Alpine\x1b[2J Linux"}}
+	}, func(w *fakeWorld, _ Options, proof *drill.Proof, err error, _ []string) {
+		require.NoError(t, err)
+		assert.Equal(t, drill.Checked, proof.Reach)
+		assert.Equal(t, 1, w.number("look /dev/zd/tank/snapwatch-drill/g100/d-0"))
+		assert.Equal(t, 1, w.number("inspect"), "nothing is read of the volume")
+		assert.Equal(t, []string{"Alpine [2J Linux", "Debian GNU/Linux 12"}, proof.Remarks)
+	})
+	drilling(t, func(_ *fakeWorld, g *drill.Guest) { g.Disks = g.Disks[1:]; g.Disks[0].Filesystem = true }, func(w *fakeWorld, _ Options, proof *drill.Proof, err error, _ []string) {
+		require.NoError(t, err)
+		assert.Equal(t, []string{"no dataset of the container has the root directory of a system"}, proof.Wrong)
+		assert.Zero(t, w.number("look"))
+	})
+	drilling(t, func(w *fakeWorld, g *drill.Guest) {
+		g.Disks[1].Filesystem = true
+		w.inspectErr = errors.New("mount: device busy")
+	}, func(_ *fakeWorld, _ Options, proof *drill.Proof, err error, _ []string) {
+		require.ErrorContains(t, err, "mount: device busy")
+		assert.Nil(t, proof)
+	})
+	drilling(t, func(_ *fakeWorld, g *drill.Guest) { g.Disks[1].EncryptionRoot = "fast/keys" }, func(w *fakeWorld, _ Options, proof *drill.Proof, err error, _ []string) {
+		require.NoError(t, err)
+		assert.Equal(t, drill.Nothing, proof.Reach)
+		assert.False(t, proof.Failed())
+		assert.Equal(t, []string{"encrypted, not looked at: the key of fast/keys is not loaded"}, proof.Remarks)
+		assert.Equal(t, []string{"record"}, w.calls)
+	})
+}
+
+// Without a file system that could be checked, the copy is not called checked.
+func TestDrillWithoutAFileSystem(t *testing.T) {
+	drilling(t, func(w *fakeWorld, _ *drill.Guest) { w.noFileSystem = 1 }, func(_ *fakeWorld, _ Options, proof *drill.Proof, err error, _ []string) {
+		require.NoError(t, err)
+		assert.Equal(t, drill.Cloned, proof.Reach)
+		assert.False(t, proof.Failed())
+	})
+}
+
+// A part of each clone is read before the look, and a fault names the disk. A fault on a pool that
+// does not work proves nothing.
+func TestDrillReadsAPart(t *testing.T) {
+	const second = "fast/snapwatch-drill/g100/d-1"
+	for name, c := range map[string]struct {
+		change func(w *fakeWorld)
+		check  func(w *fakeWorld, proof *drill.Proof, err error)
+	}{
+		"no fault": {func(*fakeWorld) {}, func(w *fakeWorld, proof *drill.Proof, err error) {
+			require.NoError(t, err)
+			assert.Equal(t, []any{drill.Checked, uint64(2000), drill.Part{From: 0.5, To: 0.75}}, []any{proof.Reach, proof.ReadBytes, *proof.Part})
+			assert.InDelta(t, 0.75, w.records[0].ReadTo, 1e-9)
+		}},
+		"no file system": {func(w *fakeWorld) { w.noFileSystem = 1 }, func(_ *fakeWorld, proof *drill.Proof, err error) {
+			require.NoError(t, err)
+			assert.Equal(t, drill.Read, proof.Reach)
+		}},
+		"a fault": {func(w *fakeWorld) {
+			w.found = map[string]drill.Inspection{second: {Wrong: "reading at byte 4096: input/output error"}}
+		}, func(w *fakeWorld, proof *drill.Proof, err error) {
+			require.NoError(t, err)
+			require.Len(t, proof.Wrong, 1)
+			assert.Regexp(t, "^"+disk1+"@autosnap_.*: reading at byte 4096: input/output error$", proof.Wrong[0])
+			assert.Equal(t, drill.Cloned, proof.Reach)
+			assert.Equal(t, 1, w.number("look"), "the file systems are looked at all the same")
+			assert.Zero(t, w.records[0].ReadTo)
+		}},
+		"a suspended pool": {func(w *fakeWorld) {
+			w.found = map[string]drill.Inspection{second: {Wrong: "reading at byte 4096: input/output error"}}
+			w.spaceErr = errors.New("pool fast is suspended")
+		}, func(w *fakeWorld, proof *drill.Proof, err error) {
+			require.ErrorContains(t, err, "pool fast is suspended")
+			assert.Nil(t, proof)
+			assert.Empty(t, w.records)
+		}},
+		"a receive begins": {func(w *fakeWorld) { w.reads, w.receiveAt = time.Minute, 30*time.Second }, func(w *fakeWorld, proof *drill.Proof, err error) {
+			require.ErrorContains(t, err, "a receive into")
+			assert.Nil(t, proof)
+			assert.Zero(t, w.number("look"))
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := note.Dir(t.TempDir() + "/drills")
+			synctest.Test(t, func(t *testing.T) {
+				w := newFakeWorld()
+				c.change(w)
+				p := drill.NewPlan(guest(), time.Now())
+				p.Part = &drill.Part{From: 0.5, To: 0.75}
+				proof, err := Drill(t.Context(), Options{World: w, Notes: dir}, p)
+				assert.Empty(t, w.clones())
+				c.check(w, proof, err)
+			})
+		})
+	}
+}
+
+// After a look without a fault the guest is started. A guest that does not start is a fault; a
+// program that cannot try it is none.
+func TestDrillStartsTheGuest(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(w *fakeWorld)
+		reach  drill.Reach
+		wrong  []string
+		remark string
+		err    string
+	}{
+		"it starts":      {func(w *fakeWorld) { w.started = drill.Started{Tried: true, Booted: true, Said: "its agent answers"} }, drill.Booted, nil, "its agent answers", ""},
+		"it does not":    {func(w *fakeWorld) { w.started = drill.Started{Tried: true, Said: "no answer"} }, drill.Checked, []string{"it did not start: no answer"}, "", ""},
+		"it has a fault": {func(w *fakeWorld) { w.wrong = []string{"a fault"} }, drill.Cloned, []string{"a fault"}, "", ""},
+		"no program":     {func(w *fakeWorld) { w.started = drill.Started{Said: "no QEMU"} }, drill.Checked, nil, "not started: no QEMU", ""},
+		"the rest hangs": {func(w *fakeWorld) { w.bootErr = command.ErrStillRunning }, "", nil, "", "still running"},
+		"a receive":      {func(w *fakeWorld) { w.boots, w.receiveAt = time.Minute, 30*time.Second }, "", nil, "", "a receive into"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := note.Dir(t.TempDir() + "/drills")
+			synctest.Test(t, func(t *testing.T) {
+				w := newFakeWorld()
+				c.change(w)
+				p := drill.NewPlan(guest(), time.Now())
+				p.Boot = &drill.Boot{Argv: []string{"/usr/sbin/start"}, Limit: 5 * time.Minute}
+				proof, err := Drill(t.Context(), Options{World: w, Notes: dir}, p)
+				assert.Equal(t, len(w.wrong) == 0, w.number("boot /usr/sbin/start") == 1)
+				if c.err != "" {
+					require.ErrorContains(t, err, c.err)
+					assert.Nil(t, proof)
+					return
+				}
+				require.NoError(t, err)
+				assert.Empty(t, w.clones())
+				assert.Equal(t, []any{c.reach, c.wrong}, []any{proof.Reach, proof.Wrong})
+				if c.remark != "" {
+					assert.Contains(t, proof.Remarks, c.remark)
+				}
+			})
+		})
+	}
+}
+
+// A command that hangs is left behind, with its lock: the note stays, no other drill of the guest
+// begins, and other guests' drills work.
+func TestDrillWithAHungCommand(t *testing.T) {
+	for _, hangs := range []string{"create", "clone", "destroy"} {
+		t.Run(hangs, func(t *testing.T) {
+			drilling(t, func(w *fakeWorld, _ *drill.Guest) { w.hangs = hangs }, func(w *fakeWorld, o Options, proof *drill.Proof, err error, notes []string) {
+				require.ErrorIs(t, err, command.ErrStillRunning)
+				assert.Equal(t, hangs == "destroy", proof != nil)
+				assert.Less(t, time.Since(w.begun), 10*time.Minute)
+				assert.Equal(t, []string{"100"}, notes)
+				assert.Contains(t, err.Error(), "clones of a drill of guest 100 may be left")
+				w.hangs = ""
+				calls := len(w.calls)
+				require.NoError(t, RemoveLeft(context.Background(), o, nil))
+				assert.Len(t, w.calls, calls, "the drill of guest 100 is still at work")
+				_, err = Drill(context.Background(), o, drill.NewPlan(guest(), time.Now()))
+				require.ErrorContains(t, err, "another drill of guest 100 is at work, or a program of it hangs")
+				other := guest()
+				other.VMID = 101
+				proof, err = Drill(context.Background(), o, drill.NewPlan(other, time.Now()))
+				require.NoError(t, err)
+				assert.Equal(t, drill.Checked, proof.Reach)
+			})
+		})
+	}
+}
+
+// Whenever a drill is killed, the next run of any command removes its clones, and nothing else.
+func TestRemoveLeftOfAKilledDrill(t *testing.T) {
+	killed := 0
+	for at := 1; ; at++ {
+		ended := false
+		drilling(t, func(w *fakeWorld, _ *drill.Guest) {
+			w.killAt = at
+			w.pools["tank"]["tank/snapwatch-drill/mine"] = zfs.Drilled{Name: "tank/snapwatch-drill/mine", Origin: disk0 + "@s"}
+		}, func(w *fakeWorld, o Options, _ *drill.Proof, err error, _ []string) {
+			ended = err == nil
+			if len(w.clones()) > 1 {
+				killed++
+			}
+			w.killAt = 0
+			require.NoError(t, RemoveLeft(context.Background(), o, nil), "killed at call %d", at)
+			assert.Equal(t, []string{"tank/snapwatch-drill/mine"}, w.clones(), "killed at call %d", at)
+			names, err := o.Notes.Names()
+			require.NoError(t, err)
+			assert.Empty(t, names)
+			calls := len(w.calls)
+			require.NoError(t, RemoveLeft(context.Background(), o, nil))
+			assert.Len(t, w.calls, calls, "without a note no program is started")
+		})
+		if ended {
+			break
+		}
+	}
+	assert.GreaterOrEqual(t, killed, 5, "the drill was killed while clones existed")
+}
+
+// The last command of a killed drill keeps the note until the command ends, and the programs that
+// looked at a clone keep it busy. The next run waits for both, but not for a drill at work.
+func TestRemoveLeftWaitsForWhatAKilledDrillStarted(t *testing.T) {
+	dir := note.Dir(t.TempDir() + "/drills")
+	synctest.Test(t, func(t *testing.T) {
+		w := newFakeWorld()
+		left := zfs.Drilled{Name: "tank/snapwatch-drill/g100/d-0", Origin: disk0 + "@s", Mark: "g100 2026-07-15T12:07:00Z"}
+		w.pools["tank"][left.Name] = left
+		o := Options{World: w, Notes: dir}
+		orphan, err := dir.Take("100")
+		require.NoError(t, err)
+		require.NoError(t, orphan.Write(noted{[]string{"tank"}, 4242}))
+		require.NoError(t, RemoveLeft(t.Context(), o, nil))
+		assert.Len(t, w.clones(), 1)
+		assert.Zero(t, time.Since(w.begun), "the drill is at work")
+
+		w.dead = true
+		time.AfterFunc(3*time.Second, orphan.Leave)
+		w.busyFor, w.lookEnded = 5*time.Second, time.Now()
+		require.NoError(t, RemoveLeft(t.Context(), o, nil))
+		assert.Empty(t, w.clones())
+		assert.Less(t, time.Since(w.begun), 10*time.Second)
+
+		hung, err := dir.Take("100")
+		require.NoError(t, err)
+		require.NoError(t, hung.Write(noted{[]string{"tank"}, 4242}))
+		begun := time.Now()
+		require.NoError(t, RemoveLeft(t.Context(), o, nil))
+		assert.InDelta(t, orphanTime.Seconds(), time.Since(begun).Seconds(), 1, "a hung command stops no other run")
+		hung.Leave()
+	})
+}
+
+// Clones without a note are found by their mark, as after the loss of the state directory. Clones in
+// a pool that is not imported wait for it, without a word.
+func TestRemoveLeftWithoutANoteAndWithoutAPool(t *testing.T) {
+	dir := note.Dir(t.TempDir() + "/drills")
+	synctest.Test(t, func(t *testing.T) {
+		left := zfs.Drilled{Name: "tank/snapwatch-drill/g100/d-0", Origin: disk0 + "@s", Mark: "g100 2026-07-15T12:07:00Z"}
+		w := newFakeWorld()
+		w.pools["tank"][left.Name] = left
+		o := Options{World: w, Notes: dir}
+		atWork := zfs.Drilled{Name: "tank/snapwatch-drill/g101/d-0", Origin: disk0 + "@s", Mark: "g101 2026-07-15T12:07:00Z"}
+		w.pools["tank"][atWork.Name] = atWork
+		working, err := o.Notes.Take("101")
+		require.NoError(t, err)
+		require.NoError(t, RemoveLeft(t.Context(), o, nil))
+		assert.Len(t, w.clones(), 2)
+		require.NoError(t, RemoveLeft(t.Context(), o, []string{"fast", "tank"}))
+		assert.Equal(t, []string{atWork.Name}, w.clones())
+		require.NoError(t, working.End())
+		require.NoError(t, RemoveLeft(t.Context(), o, []string{"tank"}))
+		assert.Empty(t, w.clones())
+
+		n, err := o.Notes.Take("100")
+		require.NoError(t, err)
+		require.NoError(t, n.Write(noted{Pools: []string{"away"}}))
+		n.Leave()
+		require.NoError(t, RemoveLeft(t.Context(), o, nil))
+		names, err := o.Notes.Names()
+		require.NoError(t, err)
+		assert.Equal(t, []string{"100"}, names, "the pool may come back with the clones")
+		w.pools["away"] = map[string]zfs.Drilled{"away/snapwatch-drill/g100/d-0": {Name: "away/snapwatch-drill/g100/d-0", Origin: "away/x@s", Mark: left.Mark}}
+		w.fails = "destroy"
+		require.ErrorContains(t, RemoveLeft(t.Context(), o, nil), "clones of a drill of guest 100 may be left")
+		w.fails = ""
+		require.NoError(t, RemoveLeft(t.Context(), o, nil))
+		assert.Empty(t, w.clones())
+	})
+}
+
+// A fact that cannot be read is a reason not to begin.
+func TestPlanInDoubt(t *testing.T) {
+	w := newFakeWorld()
+	o := Options{World: w}
+	f := drill.Facts{MaxDrill: time.Hour, FillWarning: 80, StoppedGrace: 24 * time.Hour}
+	at := guest().Disks[0].At
+	w.snapshots = map[string][]zfs.Snapshot{}
+	for _, d := range []string{disk0, disk1} {
+		for ago := 40; ago >= 0; ago-- {
+			made := at.Creation.Add(-time.Duration(ago) * time.Hour)
+			w.snapshots[d] = append(w.snapshots[d], zfs.Snapshot{Dataset: d, Name: zfs.FormatSnapshotName(made, zfs.Hourly), Creation: made, CreateTXG: uint64(100 - ago)})
+		}
+	}
+	assert.Empty(t, Plan(t.Context(), o, guest(), f).Refusals)
+	w.killAt = 1
+	assert.Equal(t, []string{errKilled.Error()}, Plan(t.Context(), o, guest(), f).Refusals[:1])
+	w.killAt, w.receiveAt = 0, 1
+	assert.Contains(t, strings.Join(Plan(t.Context(), o, guest(), f).Refusals, ";"), "is being received")
+	f.MaxDrill = time.Minute
+	w.receiveAt = 0
+	assert.Equal(t, time.Minute, Plan(t.Context(), o, guest(), f).MaxDrill)
+	w.space = drill.Pool{Size: 100, Allocated: 95}
+	assert.Contains(t, strings.Join(Plan(t.Context(), o, guest(), f).Refusals, ";"), "pool tank is 95% full")
+}

@@ -1,0 +1,19 @@
+package main
+
+// drillMutants are breaks of the drills of copies.
+var drillMutants = []mutant{
+	{"drill/left.go", `if ok && d.Origin != "" && ended(vmid) {`, `if ok && ended(vmid) {`, "destroy a dataset that is no clone"},
+	{"drill/left.go", `guest != "g"+m[1]`, `guest == ""`, "destroy what has another guest's mark"},
+	{"drill/part.go", `if p.To > 1-rest {`, `if p.To > 1+rest {`, "never begin again after the last part"},
+	{"drill/proof.go", `if p.Part != nil && !p.Failed() {`, `if p.Part != nil {`, "read on after a block that cannot be read"},
+	{"drill/proof.go", `&& (f.Part == nil || p.Part != nil)`, ``, "let a look end the alarm about a block that cannot be read"},
+	{"drill/run/left.go", `o.World.Alive(by.Process) || `, `true || `, "not wait for the last command of a killed drill"},
+	{"drill/run/left.go", `vmid, guests[vmid], orphanTime)`, `vmid, guests[vmid], 0)`, "leave a clone that a killed drill's program has open"},
+	{"drill/run/prove.go", `	for _, pool := range p.Pools() { // reads`, `	for _, pool := range p.Pools()[:0] { // reads`, "blame a copy for a suspended pool"},
+	{"drill/run/prove.go", `checked = sight.FileSystems > 0`, `checked = true`, "call a copy without a file system checked"},
+	{"drill/run/prove.go", `if containers > 0 && systems == 0 && `, `if false && `, "call an empty container a system"},
+	{"drill/run/prove.go", `	case started.Tried:`, `	case false:`, "not blame a guest that does not start"},
+	{"drill/run/inspect.go", `root, err := os.OpenRoot(dir)`, `root, err := os.OpenRoot("/")`, "look at this host's own system"},
+	{"drill/qemu.go", `if=none,format=raw,snapshot=on,id=`, `if=none,format=raw,id=`, "let a guest write to its clone"},
+	{"drill/qemu.go", `, "-nic", "none"`, ``, "start a guest with a network"},
+}
