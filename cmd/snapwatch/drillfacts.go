@@ -56,8 +56,8 @@ func (e *environment) boot(ctx context.Context, cfg config.Config, g drill.Guest
 // drills left.
 const removeDrillsTime = 30 * time.Second
 
-// removeDrills destroys the clones that killed drills left. snap, prune and health call it first: a
-// snapshot that has a clone cannot be destroyed.
+// removeDrills destroys the clones that killed drills left. prune and health call it first, because a
+// snapshot that has a clone cannot be destroyed; snap calls it after its run.
 func (e *environment) removeDrills(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, removeDrillsTime)
 	defer cancel()

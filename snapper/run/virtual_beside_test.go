@@ -3,6 +3,7 @@ package run
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -85,22 +86,25 @@ func TestSuccessOfARunBeside(t *testing.T) {
 	})
 }
 
-// A run that waits while another run works on its pool uses the state that the other run saved.
-// prune destroys no snapshots of a disk that a person adopts while prune begins.
+// A run that begins while another run works on its pool uses the state that the other run saved
+// before it released the pool: a person adopts a disk meanwhile, so the disk gets snapshots.
 func TestStateIsReadUnderThePoolsLock(t *testing.T) {
 	const d = "tank/data/vm-100-disk-7"
-	synctest.Test(t, func(t *testing.T) {
-		w := newVirtualWorld(t)
-		w.guest(100, true, "tank")
-		p := w.pool("tank")
-		p.addDisk(d, 7777)
-		p.older(d, 9, 20*time.Hour)
-		p.head(d).Creation = time.Now()
-		had := len(p.snapshots[d])
-		p.onLock = func() { w.state.Signs = map[string]string{"7777": ""} }
-		w.prune(t, only("tank"))
-		assert.Len(t, p.snapshots[d], had)
-	})
+	for _, adopted := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newVirtualWorld(t)
+			w.guest(100, true, "tank")
+			p := w.pool("tank")
+			p.addDisk(d, 7777)
+			p.older(d, 9, 20*time.Hour)
+			p.head(d).Creation = time.Now() // the disk came from elsewhere
+			if adopted {
+				p.onLock = func() { w.state.Signs = map[string]string{"7777": ""} }
+			}
+			w.run(t)
+			assert.Equal(t, adopted, strings.Contains(fmt.Sprint(p.programs), d))
+		})
+	}
 }
 
 // While one run reads and saves its records, no other run does. A run saves its records before it

@@ -151,6 +151,7 @@ func TestThroughTheLook(t *testing.T) {
 		"nothing": nil,
 		"alive":   func(g *virtualGuest) { g.alive = true },
 		"busy":    func(g *virtualGuest) { g.busy = true },
+		"reboot":  func(g *virtualGuest) { g.rebooting = true },
 		"locked":  func(g *virtualGuest) { g.cfg.Lock = "rollback" },
 		"unread":  func(g *virtualGuest) { g.unread = true },
 	} {

@@ -34,12 +34,15 @@ type virtualPool struct {
 	onLock   func()
 	unlocked int // the number of times that a run released the lock
 	slowList time.Duration
+	// failList is the error of listing the disks, besides the disks that were listed.
+	failList error
 	// endless has the disks on which listing the snapshots never ends. listed has all disks on
 	// which a run began to list the snapshots.
 	endless, listed []string
 	// slowLists is the time that each listing of disks' snapshots takes.
 	slowLists   time.Duration
 	onBookmarks func() error
+	onBookmark  func() syscall.Errno // returns the errno of making a bookmark
 	onReceived  func(context.Context) error
 	onSync      func(context.Context) error
 	// onSnapshot returns the result of a channel program that takes snapshots. If onSnapshot
@@ -126,7 +129,7 @@ func (p *virtualPool) Space(ctx context.Context) (size, allocated uint64, err er
 
 func (p *virtualPool) Children(context.Context, ...string) ([]zfs.Dataset, error) {
 	time.Sleep(p.slowList)
-	return slices.Clone(p.heads), nil
+	return slices.Clone(p.heads), p.failList
 }
 
 func (p *virtualPool) Descendants(ctx context.Context, roots ...string) ([]zfs.Dataset, error) {
@@ -247,6 +250,9 @@ func (p *virtualPool) bookmark(bookmarks []lua.Bookmark) map[string]lua.Outcome 
 			o.Bookmarks = map[string]syscall.Errno{}
 		}
 		o.Bookmarks[b.Name] = 0
+		if p.onBookmark != nil {
+			o.Bookmarks[b.Name] = p.onBookmark()
+		}
 		got[b.Dataset] = o
 	}
 	return got

@@ -73,6 +73,8 @@ type virtualGuest struct {
 	// busy is true if a process other than the run holds the guest's lock. moving is true if a
 	// process other than the run holds the lock of the guest's migration.
 	busy, moving bool
+	// rebooting is true if Proxmox will start the guest again.
+	rebooting bool
 	// unread is true if reading the guest's configuration hangs.
 	unread bool
 	// rolling is true if Proxmox's task list says that the guest is being rolled back.
@@ -238,7 +240,7 @@ func (w *virtualWorld) Process(id pve.ID) (bool, error) {
 	return g.alive && g.processErr == nil, g.processErr
 }
 
-func (w *virtualWorld) Rebooting(pve.ID) bool { return false }
+func (w *virtualWorld) Rebooting(id pve.ID) bool { return w.guests[id.VMID].rebooting }
 
 func (w *virtualWorld) GuestConfig(ctx context.Context, id pve.ID) (pve.Config, error) {
 	g := w.guests[id.VMID]

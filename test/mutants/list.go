@@ -253,4 +253,4 @@ var mutants = slices.Concat([]mutant{
 `, "discard a bookmark whose snapshot was received again"},
 	{"internal/zfs/history.go", `return s.Base < txg && txg < s.TXG`, `return s.Base <= txg && txg < s.TXG`, "discard the bookmark of the base"},
 	{"internal/zfs/history.go", `dataset, swapped := p.swaps[clone]`, `dataset, swapped := p.setBackBy(clone)`, "mistake an aborted receive for a set-back"},
-}, copyMutants, poolMutants, drillMutants)
+}, copyMutants, poolMutants, runMutants, drillMutants)
