@@ -102,8 +102,9 @@ func (d Disk) GuestID() string {
 	return kind + "/" + strconv.Itoa(d.VMID)
 }
 
-// Suffix returns the class of the disk's newest managed snapshot. Without a managed snapshot
-// Suffix is "other" if the disk has other snapshots, and "none" if the disk has no snapshot.
+// Suffix returns the class of the disk's newest managed snapshot. If the disk has no managed
+// snapshot, Suffix is "other" if the disk has other snapshots, and "none" if the disk has no
+// snapshot.
 func (d Disk) Suffix() string {
 	switch {
 	case d.Newest != nil:

@@ -25,7 +25,7 @@ type Judgement struct {
 }
 
 // clockSlack is the time by which a snapshot may be in the future before a clock counts as wrong.
-// With NTP the clocks of two hosts usually differ by far less than clockSlack.
+// With NTP, the clocks of two hosts usually differ by far less than clockSlack.
 const clockSlack = 5 * time.Minute
 
 // deletedHint is the age of a stale disk from which the reason names a deleted guest as a likely

@@ -21,7 +21,7 @@ type Damage struct {
 	// GUID is the pool's guid, as in [Health].
 	GUID uint64    `json:"guid,string,omitempty"`
 	At   time.Time `json:"at"`
-	// Exact is true if ZFS names every snapshot with an error. Without the feature head_errlog ZFS
+	// Exact is true if ZFS names every snapshot with an error. Without the feature head_errlog, ZFS
 	// names only one of the snapshots, and other snapshots of the disk may contain the same block.
 	Exact bool `json:"exact"`
 	// Unlisted is true if ZFS counts permanent errors and lists no place. Even with head_errlog ZFS

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A release needs a maintainer with a name and an e-mail address; without a maintainer the build
+// A release needs a maintainer with a name and an e-mail address; without a maintainer, the build
 // stops before it makes any file.
 func TestAReleaseNamesItsMaintainer(t *testing.T) {
 	for _, maintainer := range []string{"", "Ada Lovelace", "ada@example.org", " <@>"} {

@@ -113,7 +113,7 @@ func started(t *testing.T, program string, argv ...string) (address string) {
 }
 
 // A real Prometheus and a real Alertmanager, in each available version, scrape targets with the
-// worst faults of scraping. With these faults the same alerts must fire as without the faults, and
+// worst faults of scraping. With these faults, the same alerts must fire as without the faults, and
 // no warning may inhibit an alert that pages.
 func TestTheWorstInARealPrometheus(t *testing.T) {
 	if testing.Short() {

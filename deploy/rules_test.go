@@ -91,7 +91,7 @@ func TestEveryAlertIsTestedToFire(t *testing.T) {
 	}
 }
 
-// By the rules of Alertmanager no warning inhibits an alert that pages, and the fault of a node
+// By the rules of Alertmanager, no warning inhibits an alert that pages, and the fault of a node
 // does not inhibit alerts about the disks of another node.
 func TestInhibitionsSilenceNoPageByAWarning(t *testing.T) {
 	raw, err := os.ReadFile("alertmanager/snapwatch.inhibit.yml")

@@ -14,7 +14,7 @@ import (
 )
 
 // A world contains simulated series that Prometheus scrapes from many targets for some hours, and
-// the alerts that must fire. For every alert rule the world has a target with the fault, and a
+// the alerts that must fire. For every alert rule, the world has a target with the fault, and a
 // target without the fault that has the same instance on another site. The test also scrapes the
 // series of a world in other ways ([variants]): the same alerts must fire if targets are scraped
 // twice, or if single scrapes are lost or wrong.
@@ -147,7 +147,7 @@ type disk struct {
 	// none is true if the simulated disk has no snapshot.
 	none bool
 	// The field early is the scrape from which the disk's newest snapshot is always new again, 0
-	// for never. Before this scrape the newest snapshot is from the time in the field ended.
+	// for never. Before this scrape, the newest snapshot is from the time in the field ended.
 	early int
 	// ahead is true if the disk's newest snapshot is from the next year at one scrape, the first
 	// scrape after early.
@@ -381,7 +381,7 @@ func faults() *world {
 	both(c, "Stale", d)
 	both(c, "Lag", d)
 
-	// At one scrape the clock of the disk's owner was ahead by a year.
+	// At one scrape, the clock of the disk's owner was ahead by a year.
 	a, d = own("ahead", "fresh")
 	d.ended, d.early, d.ahead = at(hours(10)), 5, true
 	a.disk(d)
@@ -985,7 +985,7 @@ func elsewhere(l labels) labels {
 }
 
 // file returns the simulated series and the expected alerts as a test for promtool. In the last
-// part of the time every wanted alert must fire, and no other alert may ever fire.
+// part of the time, every wanted alert must fire, and no other alert may ever fire.
 func (w world) file(t *testing.T) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "rule_files: [%q]\nevaluation_interval: %dm\ntests:\n  - interval: %dm\n    input_series:\n", abs(t, "prometheus/snapwatch.rules.yml"), w.step, w.step)

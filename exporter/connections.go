@@ -24,7 +24,7 @@ const (
 	maxOfOne       = 64
 )
 
-// connections limits the open connections to the exporter. At the limit a new connection replaces
+// connections limits the open connections to the exporter. At the limit, a new connection replaces
 // the connection that has been idle for longest. If no connection is idle, the new connection is
 // closed. So a client with many connections does not keep out other clients. A connection that has
 // not sent its request's body counts as idle.

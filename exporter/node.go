@@ -53,7 +53,7 @@ func tellLiving(request checker.CompareRequest, answer checker.CompareAnswer, li
 }
 
 // snapMissing reports whether this node has disks of its own guests and nothing starts snap: snap
-// is not registered, and has not run within the warning limit. After a recent run snapMissing
+// is not registered, and has not run within the warning limit. After a recent run, snapMissing
 // returns false, because somebody starts snap in another way.
 func (s *Store) snapMissing(owners pve.Owners) bool {
 	runs := s.settings.Runs

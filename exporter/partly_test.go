@@ -22,7 +22,7 @@ func TestOneBadDatasetOnTheOwner(t *testing.T) {
 	assert.False(t, d[1].Gone)
 }
 
-// One dataset of a pool cannot be opened for days. During these days a second disk of the pool is
+// One dataset of a pool cannot be opened for days. During these days, a second disk of the pool is
 // destroyed and forgotten, and a third disk is renamed. The exporter no longer looks for the
 // forgotten disk, nor for the old name of the renamed disk.
 func TestForgottenBesideOneThatCannotBeRead(t *testing.T) {

@@ -177,8 +177,8 @@ run_unprotected_disks{reason="storage"} 2
 	}))
 }
 
-// On a host where snap never ran there are no metrics about a run. If the report of the last run is
-// damaged, a metric says so.
+// A host where snap never ran has no metrics about a run. If the report of the last run is damaged,
+// a metric says so.
 func TestRunMetricsWithoutAReport(t *testing.T) {
 	none := func() bool { return false }
 	assert.Equal(t, "run_expected 0\nrun_report_readable 1\n",

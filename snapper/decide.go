@@ -171,7 +171,7 @@ func writtenSince(d *Disk, newest managed) uint64 {
 
 // StoppedBehind returns the disk's newest managed snapshot. StoppedBehind returns true if this
 // snapshot is a _stopped snapshot and the disk has a newer snapshot that is not managed: for such a
-// disk the run must ask ZFS how much was written since the _stopped snapshot.
+// disk, the run must ask ZFS how much was written since the _stopped snapshot.
 func (d *Disk) StoppedBehind() (zfs.Snapshot, bool) {
 	newest, ok := newestManaged(d)
 	return newest.Snapshot, ok && newest.class == zfs.Stopped && newest.Name != d.NewestSnapshot

@@ -13,8 +13,8 @@ import (
 const MaxAsked = 3
 
 // Questions has the facts that [MakePlan] must know before its plan may be carried out. In most
-// runs none of the facts in Questions is needed, so the run reads these facts only when a plan asks
-// for them.
+// runs, none of the facts in Questions is needed, so the run reads these facts only when a plan
+// asks for them.
 type Questions struct {
 	// The field Looks has the VMIDs of the guests that seem stopped and at which the run must look
 	// a second time.
@@ -47,8 +47,8 @@ func (p *planner) askLook(d *Disk) {
 
 // askHistory asks for the pool's history if a disk has bookmarks that may be of a discarded
 // history. If the run has only an earlier run's list of the disk's bookmarks, askHistory first asks
-// for a new list. At the shutdown of the host no bookmark is destroyed, so askHistory asks nothing,
-// to save time.
+// for a new list. At the shutdown of the host, no bookmark is destroyed, so askHistory asks
+// nothing, to save time.
 func (p *planner) askHistory(d *Disk) {
 	question := len(d.InQuestion()) > 0
 	switch {

@@ -8,9 +8,9 @@ import (
 
 // Shutdown is the proof that the host shuts down, and that no program on the host starts or stops
 // guests any more. While the host shuts down, Shutdown replaces the ordinary [Gate]. During
-// shutdown the ordinary Gate believes no guest's stop: pve-guests.service is inactive both after it
-// has stopped the guests at shutdown and before it starts the guests at boot. systemd's own state
-// is the only fact that distinguishes shutdown from boot.
+// shutdown, the ordinary Gate believes no guest's stop: pve-guests.service is inactive both after
+// it has stopped the guests at shutdown and before it starts the guests at boot. systemd's own
+// state is the only fact that distinguishes shutdown from boot.
 type Shutdown struct {
 	// System is the state of the whole machine, as printed by systemctl is-system-running.
 	System string
@@ -60,7 +60,7 @@ func (s Shutdown) Finalizes(lastRun, now time.Time) string {
 }
 
 // ranHere returns the disks whose label shows that snap on this node has worked on them. During
-// shutdown there is no time to read a pool's history, so ranHere sets HistoryProblem of each
+// shutdown, there is no time to read a pool's history, so ranHere sets HistoryProblem of each
 // returned disk without a history.
 func ranHere(disks []Disk, names Names) []Disk {
 	var own []Disk

@@ -13,9 +13,9 @@ import (
 
 // Nagios prints a report for Nagios, Icinga and NRPE.
 type Nagios struct {
-	// Verbosity is the number of -v options. With verbosity 0 the output fits in an NRPE packet.
-	// With verbosity 1 the output has every disk that alarms, with its reason; with verbosity 2 the
-	// output has every disk.
+	// Verbosity is the number of -v options. With verbosity 0, the output fits in an NRPE packet.
+	// With verbosity 1, the output has every disk that alarms, with its reason; with verbosity 2,
+	// the output has every disk.
 	Verbosity int
 	// DiskPerfdata adds the age of every disk to the performance data.
 	DiskPerfdata bool

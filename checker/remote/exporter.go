@@ -84,7 +84,7 @@ func tellTimeout(request *http.Request, timeout time.Duration) {
 }
 
 // readAnswer reads the body of an HTTP answer with status 200, of at most limit bytes. For any
-// status except 200 readAnswer returns an error with the first words of the server's answer.
+// status except 200, readAnswer returns an error with the first words of the server's answer.
 func readAnswer(response *http.Response, limit int64) ([]byte, error) {
 	body, err := io.ReadAll(io.LimitReader(response.Body, limit+1))
 	if err != nil {

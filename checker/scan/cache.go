@@ -123,7 +123,7 @@ func (c *Cache) managedBefore(h zfs.Dataset) string {
 }
 
 // slowFor is the time for which a dataset with a slow listing is listed after all other datasets.
-// After slowFor the cause of the slowness may have ended.
+// When slowFor is over, the cause of the slowness may have ended.
 const slowFor = 2 * time.Hour
 
 // isSlow reports whether, within the last slowFor, a listing of the dataset took nearly all the

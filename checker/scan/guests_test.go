@@ -201,7 +201,7 @@ func TestGuestsSayWhatCouldNotBeLookedUp(t *testing.T) {
 	assert.Contains(t, guests[0].Reason, "I/O error")
 }
 
-// On a pool only one list of snapshots is read at a time: reading a second list would double the
+// Only one list of snapshots of a pool is read at a time: reading a second list would double the
 // cost, and could hang, too. A lookup of snapshots by name does not wait for the end of a list of
 // snapshots.
 func TestGuestsWaitForTheirTurn(t *testing.T) {

@@ -78,7 +78,7 @@ func (s Scanner) Healths(ctx context.Context, f HealthFile, pools []string) map[
 
 // Health returns the health of a pool. Health runs zpool, unless zpool was run within the last five
 // minutes. The argument last is the health that this process read before; if last is nil, Health
-// reads the file of an earlier process. For a suspended pool zpool is not run. Health returns nil
+// reads the file of an earlier process. zpool is not run for a suspended pool. Health returns nil
 // if nothing is known about the pool's health. Callers must not change the returned health.
 func (s Scanner) Health(ctx context.Context, f HealthFile, pool string, last *checker.Health) (h *checker.Health) {
 	defer func() {
@@ -238,8 +238,8 @@ func (s Scanner) FindDamage(ctx context.Context, pool string, mounts map[string]
 		d.Damage = zfs.ResolveDamage(h.Damaged, mounts)
 		d.Unlisted = h.DataErrors > 0 && len(h.Damaged) == 0
 		// OpenZFS before 2.2 does not know the feature head_errlog, and the call of Feature fails.
-		// Before OpenZFS 2.2 root sees each error counted once, while other users see the error
-		// counted as often as ZFS found it.
+		// Before OpenZFS 2.2, ZFS counts each error once for root, but for other users as often as
+		// ZFS found the error.
 		if feature, err := r.Feature(ctx, pool, "head_errlog"); err == nil {
 			d.Exact, d.Counted = feature == "active", counted.DataErrors
 		}

@@ -13,7 +13,7 @@ import (
 )
 
 // Two processes read the same cache file, and each process saves its results in this file. For each
-// disk the cache file keeps the later reading. The entries of disks that neither of the two
+// disk, the cache file keeps the later reading. The entries of disks that neither of the two
 // processes read are unchanged.
 func TestMerge(t *testing.T) {
 	const name = "tank/vm-1-disk-0"

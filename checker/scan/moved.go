@@ -25,7 +25,7 @@ type Guests struct {
 // Settled returns s without the disks that disappeared together with their guests: a guest of this
 // node was migrated or destroyed, or a guest of another node of this cluster was destroyed. The
 // disks that disappeared with their guests are recorded as forgotten, so that other inventories do
-// not report these disks either. For each remaining disk Settled stores the node on which the
+// not report these disks either. For each remaining disk, Settled stores the node on which the
 // disk's guest is configured. The result changed is true if anything changed. If the inventory
 // changed, Settled returns a changed copy of s. Disks of pools that were not read are unchanged.
 func (s Inventory) Settled(pools []checker.Pool, g Guests, now time.Time) (settled Inventory, changed bool) {

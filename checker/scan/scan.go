@@ -64,9 +64,9 @@ func (s Scanner) All(ctx context.Context, targets Targets) []checker.Pool {
 	return pools
 }
 
-// Pool scans the datasets below the roots, all of one pool. Without roots Pool only checks that the
-// pool is imported. Pool returns at the latest when ctx ends, even if zfs hangs in the kernel. Pool
-// records a failure in its result. Even after a failure, each disk in the result was read
+// Pool scans the datasets below the roots, all of one pool. Without roots, Pool only checks that
+// the pool is imported. Pool returns at the latest when ctx ends, even if zfs hangs in the kernel.
+// Pool records a failure in its result. Even after a failure, each disk in the result was read
 // completely.
 func (s Scanner) Pool(ctx context.Context, name string, roots []string) (pool checker.Pool) {
 	defer func() {

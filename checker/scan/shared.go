@@ -15,7 +15,7 @@ import (
 )
 
 // sharedScan is the file in which a process leaves its scan of a pool for processes of the same
-// user that wait for the lock. With a shared scan forty checks that start in one second need only
+// user that wait for the lock. With a shared scan, forty checks that start in one second need only
 // one listing.
 type sharedScan struct {
 	path  string

@@ -230,7 +230,7 @@ func writeFish(w io.Writer, root *kong.Node) error {
 	return err
 }
 
-// fishCondition returns a condition in fish's syntax. Under this condition fish offers a command's
+// fishCondition returns a condition in fish's syntax. Under this condition, fish offers a command's
 // words: the person has typed the command, but none of its subcommands.
 func fishCondition(n *kong.Node) string {
 	path := commandPath(n)

@@ -61,7 +61,7 @@ func readPool(ctx context.Context, env *environment, name string, roots []string
 }
 
 // addHealth adds to each pool the verdict of check on the health of the pool. The verdict does not
-// use check's memory of earlier scrubs. For each pool there is a time at which root last searched
+// use check's memory of earlier scrubs. For each pool, there is a time at which root last searched
 // it for permanent errors. addHealth returns the oldest of these times, zero if root never searched
 // one of the pools.
 func addHealth(ctx context.Context, env *environment, cfg config.Config, pools []doctor.Pool) time.Time {

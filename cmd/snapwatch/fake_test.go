@@ -98,8 +98,8 @@ func playSystemctl(args []string) int {
 
 // playZpool plays zpool for a pool with the files in $WORK/zpool. The file with the pool's name has
 // the inner part of the JSON that zpool status -j prints; a pool without such a file is healthy. In
-// the JSON the word NOW stands for the time in the environment variable NOW. The file NAME.size has
-// the size and the allocated bytes of pool NAME.
+// the JSON, the word NOW stands for the time in the environment variable NOW. The file NAME.size
+// has the size and the allocated bytes of pool NAME.
 func playZpool(args []string) int {
 	logCall("zpool", args)
 	hangs("zpool")

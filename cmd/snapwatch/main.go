@@ -102,7 +102,7 @@ func (e *exit) Error() string {
 
 func (e *exit) Unwrap() error { return e.err }
 
-// In kong, the flags --help and --version end the program. In snapwatch they panic with a value of
+// In kong, the flags --help and --version end the program. In snapwatch, they panic with a value of
 // the type ended; execute takes the exit status from this value.
 type ended struct{ code int }
 

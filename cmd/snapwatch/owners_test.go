@@ -25,7 +25,7 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// answering returns a fake exporter of a node. For every disk the exporter gives the same answer,
+// answering returns a fake exporter of a node. The exporter gives the same answer for every disk:
 // the argument say.
 func answering(t *testing.T, say checker.ComparedDisk) *httptest.Server {
 	t.Helper()
@@ -170,7 +170,7 @@ func TestCheckComparesWithARealExporter(t *testing.T) {
 		t.Cleanup(live.Close)
 		return live
 	}
-	// In this test the replica and the owner use one fake zfs program. The owner's disk is in
+	// In this test, the replica and the owner use one fake zfs program. The owner's disk is in
 	// another pool.
 	replica, own := vm(100, "stopped", 72*time.Hour), vm(100, "stopped", 72*time.Hour)
 	own.Name, own.GUID = "rpool/data/vm-100-disk-0", 500

@@ -30,8 +30,8 @@ func (told) Is(target error) bool { return target == context.Canceled }
 // status returns the exit status that shells use for a program that the signal ended.
 func (t told) status() int { return 128 + int(t.signal) }
 
-// signals returns a channel that receives the signals that end a command. After stop the channel
-// receives no more signals.
+// signals returns a channel that receives the signals that end a command. After the call of stop,
+// the channel receives no more signals.
 func signals() (came chan os.Signal, stop func()) {
 	came = make(chan os.Signal, 1)
 	signal.Notify(came, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)

@@ -71,7 +71,7 @@ func problemPrinter(env *environment, logFormat string) func(s report.Severity, 
 	}
 }
 
-// tellLocked reports pools that another run has locked for too long. At a terminal the run has
+// tellLocked reports pools that another run has locked for too long. At a terminal, the run has
 // already reported the locked pools.
 func tellLocked(env *environment, logFormat string, done report.Run) {
 	say := problemPrinter(env, logFormat)

@@ -11,7 +11,7 @@ import (
 	"snapwatch/config"
 )
 
-// seconds is a positive length of time. On the command line the length is a whole number of
+// seconds is a positive length of time. On the command line, the length is a whole number of
 // seconds, which is usual for monitoring plugins, or a duration such as 8s.
 type seconds time.Duration
 

@@ -90,7 +90,7 @@ func TestTheDashboardImports(t *testing.T) {
 		errs = append(errs, (&dashboard.Panel{}).UnmarshalJSONStrict(raw))
 	}
 	for _, err := range errs {
-		// For a valid dashboard Grafana's library returns an empty list of errors instead of nil.
+		// For a valid dashboard, Grafana's library returns an empty list of errors instead of nil.
 		if list, is := errors.AsType[cog.BuildErrors](err); err != nil && (!is || len(list) > 0) {
 			t.Error(err)
 		}

@@ -96,7 +96,7 @@ func TestKilledHookHasEnded(t *testing.T) {
 	assert.NoError(t, syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB))
 }
 
-// RunHook reports a process of the hook that still exists although RunHook killed it. In this test
+// RunHook reports a process of the hook that still exists although RunHook killed it. In this test,
 // the process is a zombie. On a real host, the process may wait for a disk.
 func TestKilledHookStillRuns(t *testing.T) {
 	said, err := killedActor(t, "stay")

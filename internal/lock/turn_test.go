@@ -94,7 +94,7 @@ func TestOneWaitsInVain(t *testing.T) {
 	assert.Equal(t, taken.Unix(), busy(t, err).Since.Unix(), "who holds it stands in the first line")
 	require.NoError(t, own.Release())
 	// Another user holds a lock for so long that one process waits in vain. For some time, later
-	// processes do not wait for this lock at all. After this time one process tries again whether
+	// processes do not wait for this lock at all. After this time, one process tries again whether
 	// the lock is free. Once the user who held the lock has released it, all processes wait for
 	// each other again.
 	require.NoError(t, other.Release())

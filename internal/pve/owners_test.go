@@ -12,8 +12,8 @@ func TestOwnersAreReadWithoutReadingConfigurations(t *testing.T) {
 	h := testHost(t)
 	require.NoError(t, os.MkdirAll(h.Etc+"/nodes/pve1", 0o755))
 	require.NoError(t, os.Symlink("nodes/pve1", h.Etc+"/local"))
-	// In this test a directory named 100.conf plays a guest's configuration file that this user may
-	// not read.
+	// In this test, a directory named 100.conf plays a guest's configuration file that this user
+	// may not read.
 	require.NoError(t, os.MkdirAll(h.Etc+"/nodes/pve1/qemu-server/100.conf", 0o755))
 	require.NoError(t, os.MkdirAll(h.Etc+"/nodes/pve2/lxc/101.conf", 0o755))
 	write(t, h.Etc+"/nodes/pve2/qemu-server/102.conf.tmp", "")

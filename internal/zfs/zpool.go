@@ -110,7 +110,7 @@ func (r Reader) health(ctx context.Context, pool, flags string) (PoolHealth, err
 }
 
 // status returns the state of the pool as zpool status prints it. zpool before 2.3 does not know
-// the flag for JSON: it prints its usage and exits before it touches the pool. In this case zpool
+// the flag for JSON: it prints its usage and exits before it touches the pool. In this case, zpool
 // is run a second time, with text output.
 func (r Reader) status(ctx context.Context, pool, flags string) (PoolHealth, error) {
 	text, err := r.output(ctx, "zpool", "status", "-j", flags, pool)

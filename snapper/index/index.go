@@ -222,7 +222,7 @@ func (x *Index) Destroyed(dataset string, got lua.Destroyed) {
 }
 
 // BookmarkCreated enters in the index the bookmark of a snapshot. If the argument made is false,
-// this run did not create the bookmark. In this case the disk's list of bookmarks is unknown, so
+// this run did not create the bookmark. In this case, the disk's list of bookmarks is unknown, so
 // BookmarkCreated removes the disk's entry.
 func (x *Index) BookmarkCreated(dataset, name string, made bool) { //nolint:revive // what a program said, no way to do it
 	e := x.Entries[dataset]

@@ -54,7 +54,7 @@ func texts(r report.Run) map[report.Severity]string {
 	return all
 }
 
-// During the shutdown of the host there is no time to read a pool's history. A snapshot that pvesr
+// During the shutdown of the host, there is no time to read a pool's history. A snapshot that pvesr
 // or a person took since the last run is no reason to doubt that a disk is this node's own if its
 // guest ran here at the last run. A snapshot that may have been received from elsewhere is a reason
 // to doubt that the disk is this node's own, and the run reports this snapshot.

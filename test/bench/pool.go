@@ -26,7 +26,7 @@ func (r *rig) prepare() error {
 	if err := site.NewPool(r.ctx, pool, 2048); err != nil {
 		return err
 	}
-	// On a replica no program opens the volumes, so the volumes of the bench need no devices;
+	// On a replica, no program opens the volumes, so the volumes of the bench need no devices;
 	// without devices, udev does not disturb the measurement.
 	if err := r.zfs("set", "volmode=none", pool); err != nil {
 		return err

@@ -79,7 +79,7 @@ func TestItFitsPaper(t *testing.T) {
 	assert.Equal(t, "rgb(255, 255, 255)", eval[string](b, "getComputedStyle(document.body).backgroundColor"))
 }
 
-// On a phone the row of a healthy guest takes two lines. All links that sort the table are inside
+// On a phone, the row of a healthy guest takes two lines. All links that sort the table are inside
 // the phone's window.
 func TestItSuitsAPhone(t *testing.T) {
 	b := newTab(t, newSite(t, estate(), watched, asked).url)

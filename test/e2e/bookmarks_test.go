@@ -55,7 +55,7 @@ func TestReceivesFromABookmark(t *testing.T) {
 }
 
 // TestAwayWhileAGuestIsOff: another program snapshots a guest that is off, so snap takes a new
-// _stopped snapshot each hour. In one day snap therefore takes more _stopped snapshots than the
+// _stopped snapshot each hour. In one day, snap therefore takes more _stopped snapshots than the
 // number of bookmarks that snap keeps. C has received only the first _stopped snapshot. After the
 // guest runs again and A has destroyed all _stopped snapshots, A can still send to C from a
 // bookmark.

@@ -17,7 +17,7 @@ import (
 
 // TestCountedFreeze: ten containers are frozen for less than twice as long as one container, on a
 // disk that needs 5 ms for a write. The lab's own disks need no time for a write, unlike real ones;
-// on the lab's disks the test would measure only the work of ZFS for each snapshot.
+// on the lab's disks, the test would measure only the work of ZFS for each snapshot.
 func TestCountedFreeze(t *testing.T) {
 	w := newWorld(t)
 	w.slowDisk("ta", 5*time.Millisecond)

@@ -130,7 +130,7 @@ func mustStay(t *testing.T, when string, before, after []string) {
 	}
 }
 
-// TestFaultsOfSnap: in each round a different call of zfs or pvesh fails. Whichever call fails,
+// TestFaultsOfSnap: in each round, a different call of zfs or pvesh fails. Whichever call fails,
 // snap destroys no snapshot that must be kept, and treats no running guest as stopped. The next run
 // repairs everything and reports nothing.
 func TestFaultsOfSnap(t *testing.T) {
@@ -181,7 +181,7 @@ func TestFaultsOfSnap(t *testing.T) {
 	}
 }
 
-// TestFaultsOfCheck: in each round a different call of zfs fails. check never reports an old copy
+// TestFaultsOfCheck: in each round, a different call of zfs fails. check never reports an old copy
 // as fresh or a fresh copy as old. If check cannot read a copy, check reports the copy as unknown.
 // The check after the failed call gives the right verdicts.
 func TestFaultsOfCheck(t *testing.T) {

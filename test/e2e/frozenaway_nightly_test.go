@@ -97,7 +97,7 @@ func TestFrozenResetAndSuspended(t *testing.T) {
 	vm, _ = p.worth("resumed")
 	assert.Equal(t, report.Application, vm)
 
-	// After the restart the guest has no agent that could say whether the guest is frozen. The
+	// After the restart, the guest has no agent that could say whether the guest is frozen. The
 	// restart gives the guest a new process, and a new process is not frozen.
 	restart := func() {
 		p.endAgent()

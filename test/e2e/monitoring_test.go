@@ -243,7 +243,7 @@ func TestMonitoring(t *testing.T) {
 	last := came[len(came)-1]
 	assert.Equal(t, "default", last.Receiver)
 	assert.Equal(t, "warning", last.Labels["severity"])
-	// In Prometheus the alert about the stale copy fires, too, but Alertmanager sends no second
+	// In Prometheus, the alert about the stale copy fires, too, but Alertmanager sends no second
 	// message about the guest.
 	var fire []string
 	w.until(func() bool { fire = w.firing(); return len(fire) >= 2 })

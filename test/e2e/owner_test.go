@@ -100,8 +100,8 @@ func (w *world) toldAlike(disk string, checked said) {
 
 // TestOwnerAfterFailover: replication fails while the guest is off, and then the guest starts
 // again. Only the guest's owner knows that the guest has started again. Later the guest fails over
-// from A to B, so B is the owner. After the failover A is only a relay for B's snapshots and has no
-// newer snapshot than C, so A's answer does not count.
+// from A to B, so B is the owner. After the failover, A is only a relay for B's snapshots and has
+// no newer snapshot than C, so A's answer does not count.
 func TestOwnerAfterFailover(t *testing.T) {
 	w := newNetwork(t)
 	const disk, c = "vm-100-disk-0", "tc/vm-100-disk-0"

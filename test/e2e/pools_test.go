@@ -249,7 +249,7 @@ func TestMissingPool(t *testing.T) {
 
 var kills = flag.Int("kills", 6, "how often TestKilled starts a guest, and stops it")
 
-// TestKilled kills runs of snap at random moments. After the next runs each label is right, each
+// TestKilled kills runs of snap at random moments. After the next runs, each label is right, each
 // stop has one _stopped snapshot, and each bucket has at most one snapshot of its class.
 func TestKilled(t *testing.T) {
 	w := newWorld(t)

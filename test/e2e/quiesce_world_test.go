@@ -25,7 +25,7 @@ import (
 // machine is slow.
 const still = quick + "max_freeze: 20s\n"
 
-// machine runs a shell's command line on the machine itself and not in a site. On the machine the
+// machine runs a shell's command line on the machine itself and not in a site. On the machine, the
 // disks are mounted, so the kernel also mounts the disks' snapshots below .zfs/snapshot.
 func (w *world) machine(line string) string {
 	w.t.Helper()

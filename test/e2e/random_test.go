@@ -29,7 +29,7 @@ var (
 const weekSteps = 40
 
 // TestRandomSteps plays random steps in the model of test/sim and on real sites with real syncoid.
-// After each step the test compares the real sites with the model: labels, snapshots, bookmarks,
+// After each step, the test compares the real sites with the model: labels, snapshots, bookmarks,
 // common snapshots, and the verdicts of check on C. The thousands of weeks that tests play in the
 // model prove something only if the model agrees with real ZFS.
 func TestRandomSteps(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 var soakMinutes = flag.Int("minutes", 60, "how long TestExporterForLong scrapes")
 
 // TestExporterForLong: an exporter is scraped all the time, while snapshots are made and destroyed,
-// zfs sometimes fails, and clients hang up. At the end the exporter's numbers of goroutines and
+// zfs sometimes fails, and clients hang up. At the end, the exporter's numbers of goroutines and
 // open files, and its memory, are not larger than after the first tenth of the time.
 func TestExporterForLong(t *testing.T) {
 	w := newWorld(t)

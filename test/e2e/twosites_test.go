@@ -109,7 +109,7 @@ func (w *twoSites) cron(file string) site.Result {
 			path = is
 		}
 	}
-	// The package installs snapwatch in /usr/bin; in the lab snapwatch is in BinDir.
+	// The package installs snapwatch in /usr/bin; in the lab, snapwatch is in BinDir.
 	user, command := line[5], "PATH="+site.BinDir+":"+path+"; "+strings.Join(line[6:], " ")
 	require.Contains(w.t, text, "MAILTO=root\n", "or cron mails to %s", user)
 	r, err := w.c.RunAs(w.ctx, user, "sh", "-c", command)
@@ -156,7 +156,7 @@ func TestTwoSites(t *testing.T) {
 	t.Log("6")
 	w.typed(w.a, w.next("openssl", "snapwatch-exporter", "root"))
 	require.NoError(t, w.a.WriteFile("/etc/snapwatch/web.yaml", w.next("tls_server_config", "c: $2y$10$…", "c: "+replicaHash)))
-	// In the lab A also sees C's pool, so the configuration limits A's exporter to pool ta.
+	// In the lab, A also sees C's pool, so the configuration limits A's exporter to pool ta.
 	require.NoError(t, w.a.WriteFile("/etc/snapwatch/owner.yaml", "datasets: [ta]\n"))
 	w.exporter(w.a, "--config=/etc/snapwatch/owner.yaml", "--web.config.file=/etc/snapwatch/web.yaml")
 	certificate, err := w.a.ReadFile("/etc/snapwatch/tls.crt")

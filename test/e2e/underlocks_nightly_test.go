@@ -28,7 +28,7 @@ exec %[2]s "$@"
 
 var vmidInName = regexp.MustCompile(`subvol-(\d+)-disk`)
 
-// TestOnlyOwnProgramsUnderLocks: 40 guests have just failed over to A. On A the disks of the 40
+// TestOnlyOwnProgramsUnderLocks: 40 guests have just failed over to A. On A, the disks of the 40
 // guests have 200 bookmarks of the discarded history. One further guest has stopped. While a run of
 // snap holds locks of guests, the run starts no programs except channel programs for the locked
 // guests.

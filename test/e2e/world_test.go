@@ -91,8 +91,8 @@ func (w *world) morning() {
 	}
 }
 
-// newPools creates pools and at the same time runs the functions others. At the end of the test the
-// pools are destroyed after everything else.
+// newPools creates pools and at the same time runs the functions others. At the end of the test,
+// the pools are destroyed after everything else.
 func (w *world) newPools(names []string, others ...func() error) {
 	w.t.Helper()
 	steps := others

@@ -1,7 +1,7 @@
 // Package pages finds the commands and files that the project's pages show. Tests read the commands
 // and the files' contents from the pages, so that no test has a second version of a text.
 //
-// A block is a part of a page that is indented as code. Before each block the page has a mark, a
+// A block is a part of a page that is indented as code. Before each block, the page has a mark, a
 // comment that readers do not see:
 //
 //	<!-- played by TestName -->

@@ -10,7 +10,7 @@ import (
 )
 
 // crew runs the parallel tasks of a simulated run of snap, one task at a time. At each call of
-// [run.World] crew may let another task continue; the seed decides which task.
+// [run.World], crew may let another task continue; the seed decides which task.
 type crew struct {
 	chance *rand.Rand
 	tasks  []*task

@@ -127,7 +127,8 @@ func (f *window) Thaw() quiesce.Ended {
 // thawed checks the freezes of guests after a run. If a run leaves a guest frozen, the run must
 // report the guest, and one of the next two runs must thaw the guest. A run may call a guest's
 // snapshot consistent only if the guest was frozen while the run snapshotted all disks of the
-// guest. After the kill of a run the watchdog thaws the guests, unless the watchdog was killed too.
+// guest. After the kill of a run, the watchdog thaws the guests, unless the watchdog was killed
+// too.
 func (w *World) thawed(n *node, m *machine, done report.Run) {
 	for _, vmid := range w.order {
 		g := w.guests[vmid]

@@ -8,7 +8,7 @@ import (
 )
 
 // Run after run is killed before one of its changes, while hooks are running. The next run starts
-// no second hook for a guest while an old hook of the guest is running. In the end each due hook
+// no second hook for a guest while an old hook of the guest is running. In the end, each due hook
 // runs.
 func TestHooksOfKilledRuns(t *testing.T) {
 	hooks := 0

@@ -36,7 +36,7 @@ func TestLabWeeks(t *testing.T) {
 	assert.Greater(t, sum.Based, 1000)
 }
 
-// LabDay returns a day that a lab can play. In the model this day breaks no promise of
+// LabDay returns a day that a lab can play. In the model, this day breaks no promise of
 // docs/reliability.md, and each step of the day changes the model as the step requires.
 func TestLabDay(t *testing.T) {
 	setup, plan := LabDay()

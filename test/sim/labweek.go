@@ -23,7 +23,7 @@ func LabWeek(seed uint64, steps int) (Setup, []Step) {
 	r := rand.New(rand.NewPCG(seed, 0))
 	one := func(of ...string) string { return of[r.IntN(len(of))] }
 	s := Setup{
-		// The week starts on a Thursday; on Sunday summer time begins.
+		// The week starts on a Thursday; on Sunday, summer time begins.
 		Start: time.Date(2035, time.March, 22, 9, 0, 0, 0, time.UTC), Tick: 5 * time.Hour, Every: 4,
 		Keep: one("f4", "f3 d2", "f2 h4"), Bookmarks: []int{30, 4}[r.IntN(2)], Grace: []time.Duration{24 * time.Hour, time.Hour}[r.IntN(2)],
 		Properties: r.IntN(2) == 0, Relay: r.IntN(4) == 0,

@@ -41,8 +41,8 @@ const (
 const confirmStop = 20 * time.Second
 
 // machine is a simulated node, as one run of snap sees the node; machine implements [run.World].
-// After the run is killed or the host dies, each call of a method of machine fails and changes
-// nothing.
+// After the kill of the run or the death of the host, each call of a method of machine fails and
+// changes nothing.
 type machine struct {
 	crew
 	w *World

@@ -9,7 +9,7 @@ import (
 )
 
 // pvesrAll plays one run of Proxmox's replication for all guests, in simulated weeks in which
-// Proxmox replicates between the nodes. In the model Proxmox does not replicate templates and
+// Proxmox replicates between the nodes. In the model, Proxmox does not replicate templates and
 // linked clones, and waits for migrations and rollbacks.
 func (w *World) pvesrAll() {
 	if !w.Pvesr || w.tick < max(w.nodes[0].down, w.nodes[1].down, w.apart) {

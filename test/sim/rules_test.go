@@ -33,7 +33,7 @@ type record struct {
 	tests  []string
 	// stale has, by disk and severity, the number of consecutive runs of check that found the disk
 	// stale. wait is the number of runs of check in the time "for" of the alert rule, after which
-	// the alert fires. After a clock error the test cannot know for some runs of check whether the
+	// the alert fires. After a clock error, the test cannot know for some runs of check whether the
 	// alert fires: blind is the number of such runs that are left.
 	stale       map[string]int
 	wait, blind int

@@ -58,7 +58,7 @@ func (s *Site) WriteFile(path, content string) error {
 	return s.Inside(func() error { return write(path, content, 0o644) })
 }
 
-// Install puts a script into BinDir of the site. After Install the site's processes run the script
+// Install puts a script into BinDir of the site. After Install, the site's processes run the script
 // instead of the program with the same name.
 func (s *Site) Install(name, script string) error {
 	return s.Inside(func() error { return write(filepath.Join(BinDir, name), script, 0o755) })

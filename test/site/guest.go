@@ -141,7 +141,7 @@ func (s *Site) StartGuest(ctx context.Context, vmid int) error {
 			if m == nil {
 				continue
 			}
-			// In its Proxmox configuration the volume of a linked clone is named BASE/DISK.
+			// The Proxmox configuration names the volume of a linked clone BASE/DISK.
 			disk := path.Join(s.Pool, "data", path.Base(m[1]))
 			if err := WaitZvol(ctx, disk); err != nil {
 				return err

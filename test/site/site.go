@@ -5,7 +5,7 @@
 //
 // Proxmox's own programs are stand-ins, see test/standin; all other programs are real. Package
 // site needs root and is meant only for the lab's virtual machine, see test/lab: on another
-// machine it may do damage.
+// machine, it may do damage.
 package site
 
 import (
@@ -42,7 +42,7 @@ type Config struct {
 	Address string
 	// Uptime is the uptime that the site shows at its start; 0 means a day.
 	Uptime time.Duration
-	// Bin has scripts, by program name. In the site each script runs in place of the real program
+	// Bin has scripts, by program name. In the site, each script runs in place of the real program
 	// of this name; the script can call the real program by its path.
 	Bin map[string]string
 	// Env contains additional environment variables of each process of the site.

@@ -35,7 +35,7 @@ func (n node) entry(g guest) fields {
 	if n.unknown {
 		f["status"] = "unknown"
 	}
-	// Until PVE 8.1 the list of containers had VMIDs as JSON strings.
+	// Until PVE 8.1, the list of containers had VMIDs as JSON strings.
 	f["vmid"] = g.vmid
 	if g.kind == "lxc" {
 		f["vmid"], f["type"], f["swap"], f["maxswap"] = strconv.Itoa(g.vmid), "lxc", 0, g.number("swap", 512)<<20

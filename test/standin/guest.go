@@ -9,7 +9,7 @@ import (
 )
 
 // kvm is the process of a virtual machine, started as Proxmox starts QEMU: with -id, -name,
-// -pidfile and any number of -drive file=PATH. After a kill of kvm the pid file remains, as after
+// -pidfile and any number of -drive file=PATH. After a kill of kvm, the pid file remains, as after
 // a crash of QEMU; an orderly end removes the pid file.
 func kvm(args []string) error {
 	pidfile := option(args, "-pidfile")
