@@ -74,7 +74,7 @@ func (w words) look(n *yaml.Node, t reflect.Type, name string) error {
 		return is("write this in one line of text, not as a list or a map")
 	case isTime:
 		if n.Decode(value) != nil {
-			return is("%s is not a time; write it as 2026-12-24T06:00:00Z", shown(name, n.Value))
+			return is("%s is not a time; write it as 2026-12-24T06:00:00Z", quoteText(name, n.Value))
 		}
 	case text:
 		if err := reader.UnmarshalText([]byte(n.Value)); err != nil {
@@ -82,9 +82,9 @@ func (w words) look(n *yaml.Node, t reflect.Type, name string) error {
 			return is("%s", strings.TrimPrefix(err.Error(), key+": "))
 		}
 	case n.Decode(value) != nil && t.Kind() == reflect.Bool:
-		return is("%s is neither true nor false", shown(name, n.Value))
+		return is("%s is neither true nor false", quoteText(name, n.Value))
 	case n.Decode(value) != nil:
-		return is("%s is not a whole number; write it as 30", shown(name, n.Value))
+		return is("%s is not a whole number; write it as 30", quoteText(name, n.Value))
 	}
 	return nil
 }
@@ -109,7 +109,7 @@ func (w words) lookAtKeys(n *yaml.Node, t reflect.Type, name string) error {
 		}
 		field, is := known[key.Value]
 		if !is {
-			return fmt.Errorf("line %d: unknown key %s; %s", key.Line, shown(name, key.Value), insteadOf(key.Value, name, keysOfType(t)))
+			return fmt.Errorf("line %d: unknown key %s; %s", key.Line, quoteText(name, key.Value), insteadOf(key.Value, name, keysOfType(t)))
 		}
 		if line := first[key.Value]; line != 0 {
 			return fmt.Errorf("line %d: %s is listed twice, first in line %d", key.Line, key.Value, line)
@@ -184,9 +184,9 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// shown quotes the text of a key or value, for an error message. Below the key ping, shown returns
-// a placeholder, because a misspelt line may have the secret address at any place.
-func shown(name, text string) string {
+// quoteText quotes the text of a key or value, for an error message. Below the key ping, quoteText
+// returns a placeholder, because a misspelt line may have the secret address at any place.
+func quoteText(name, text string) string {
 	if name == "ping" || strings.HasPrefix(name, "ping, ") {
 		return hidden
 	}

@@ -173,8 +173,9 @@ func (d disk) labels() []string {
 	return []string{"pool=" + pool, "dataset=" + pool + "/vm-1-disk-0", "disk=vm-1-disk-0", "vmid=1"}
 }
 
-// by returns the labels of an alert about the disk d, without the labels of the disk's target.
-func (p place) by(d disk) []string {
+// alertLabels returns the labels of an alert about the disk d, without the labels of the disk's
+// target.
+func (p place) alertLabels(d disk) []string {
 	if d.origin == "" {
 		return append(d.labels(), "origin_cluster="+p.labels["cluster"], "origin_dataset=tank/vm-1-disk-0", "owner=yes")
 	}
@@ -289,8 +290,8 @@ func faults() *world {
 		return a, d
 	}
 	both := func(p place, name string, d disk) {
-		p.fires(name, "warning", p.by(d)...)
-		p.fires(name, "critical", p.by(d)...)
+		p.fires(name, "warning", p.alertLabels(d)...)
+		p.fires(name, "critical", p.alertLabels(d)...)
 	}
 
 	// All copies of the disk are equally old, so no copy lags.
@@ -456,7 +457,7 @@ func faults() *world {
 		return c, d
 	}
 	c, d = compared("told-lag", "lagging", "fresh", 2000)
-	c.fires("Lag", "warning", c.by(d)...)
+	c.fires("Lag", "warning", c.alertLabels(d)...)
 	compared("told-well", "in sync", "fresh", 60)
 	c, d = compared("told-diverged", "diverged", "fresh", -1)
 	c.fires("Diverged", "critical", d.labels()...)
@@ -1050,8 +1051,7 @@ func shorter(words []string) string {
 	return strings.Join(out, " ")
 }
 
-// Every alert must fire for its fault, and must not fire without a fault, in every way of
-// scraping.
+// In every way of scraping, every alert must fire for its fault, and only for a fault.
 func TestTheSameAlertsFireHoweverTargetsAreScraped(t *testing.T) {
 	tested := map[string]bool{}
 	for name, make := range map[string]func() *world{"faults": faults, "copies": copies} {

@@ -131,7 +131,7 @@ func TestTheZabbixTemplateReadsMetricsThatThereAre(t *testing.T) {
 
 // alone has, by alert, the reason why the Zabbix template lacks the alert: a single host cannot
 // evaluate the alert, or Zabbix has its own means for it.
-var alone = map[string]string{
+var onlyPrometheus = map[string]string{
 	"SnapwatchLagNotMeasurable":    "owners: says it",
 	"SnapwatchCopyMissing":         "compares sites; SnapwatchAbsent asks the owner",
 	"SnapwatchNoDisks":             "check says it; a discovery that finds nothing is not an event",
@@ -150,7 +150,7 @@ func TestTheZabbixTemplateHasTheRules(t *testing.T) {
 	alerts, _ := rules(t)
 	severities := map[string][]string{}
 	for _, a := range alerts {
-		if alone[a.Alert] == "" {
+		if onlyPrometheus[a.Alert] == "" {
 			severities[a.Alert] = []string{a.Labels["severity"]}
 			if a.Labels["severity"] == "" {
 				severities[a.Alert] = []string{"critical", "warning"}

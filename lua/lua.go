@@ -89,8 +89,8 @@ type Outcome struct {
 }
 
 // Snapshot takes the snapshots, sets the labels and makes the bookmarks in one transaction group.
-// The outcomes are by dataset. An error means that it is unknown which changes were made: the
-// caller must read the pool again.
+// The outcomes are by dataset. After an error, the changes of the program are unknown: the caller
+// must read the pool again.
 func (p Program) Snapshot(timeout context.Context, guests []Guest, marks []Bookmark) (map[string]Outcome, error) {
 	var words []string
 	config := ""
@@ -170,8 +170,8 @@ type Destroyed struct {
 	ListChange
 }
 
-// Destroy destroys snapshots in one transaction group. The results are by dataset. An error means
-// that it is unknown which snapshots were destroyed: the caller must read the pool again.
+// Destroy destroys snapshots in one transaction group. The results are by dataset. After an error,
+// the destroyed snapshots are unknown: the caller must read the pool again.
 func (p Program) Destroy(timeout context.Context, disks []DestroyRequest) (map[string]Destroyed, error) {
 	var words []string
 	for _, d := range disks {
