@@ -75,7 +75,7 @@ func (t Told) Update(r Report, remind time.Duration) (lines []string, next Told)
 		lines = append(lines[:maxChanges], fmt.Sprintf("… and %d more changes", more))
 	}
 	ago := r.Now.Sub(t.At)
-	if len(lines) == 0 && len(next.Standing) > 0 && (ago >= remind-t.early(r.Now, remind) || ago < 0) {
+	if len(lines) == 0 && len(next.Standing) > 0 && (ago >= remind-t.remindEarly(r.Now, remind) || ago < 0) {
 		lines = []string{"reminder: nothing has changed for " + text.Age(max(0, ago))}
 	}
 	if len(lines) > 0 {
@@ -84,10 +84,10 @@ func (t Told) Update(r Report, remind time.Duration) (lines []string, next Told)
 	return lines, next
 }
 
-// early returns how long before its due time a reminder may be sent. The check that is nearest to
-// the due time sends the reminder. A daily check does not start to the second, and a day has 23
-// hours when clocks change, so exact due times would skip every second reminder.
-func (t Told) early(now time.Time, remind time.Duration) time.Duration {
+// remindEarly returns how long before its due time a reminder may be sent. The check that is
+// nearest to the due time sends the reminder. A daily check does not start to the second, and a day
+// has 23 hours when clocks change, so exact due times would skip every second reminder.
+func (t Told) remindEarly(now time.Time, remind time.Duration) time.Duration {
 	return max(0, min(now.Sub(t.Checked)/2, remind/12))
 }
 

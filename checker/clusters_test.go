@@ -74,7 +74,7 @@ func TestNoClusterAnswersForAnother(t *testing.T) {
 	assert.Equal(t, Orphaned, r.Disks[0].Verdict)
 }
 
-// The cluster of a node is unknown while no disk here is from the node. A disk of a node whose
+// The cluster of a node is known only while a disk here is from the node. A disk of a node whose
 // cluster is unknown counts as absent, unless a disk here may be the copy of this disk.
 func TestWhatANodeOfAnUnknownClusterHas(t *testing.T) {
 	settings := config.Default()

@@ -133,7 +133,7 @@ func Compare(d Disk, v Verdict, p Policy, nodes []Evidence) Comparison {
 	owners := slices.DeleteFunc(slices.Clone(nodes), func(e Evidence) bool { return !e.owns(d) })
 	if d.Newest == nil || !slices.Contains([]Verdict{Future, Stopped, Stale, Fresh}, v) {
 		if v == Never && len(owners) == 1 && owners[0].takesNone() {
-			c := against(d, p, owners[0])
+			c := compareWith(d, p, owners[0])
 			c.Owner = owners[0].Node
 			return c
 		}
@@ -150,7 +150,7 @@ func Compare(d Disk, v Verdict, p Policy, nodes []Evidence) Comparison {
 		}
 		return c
 	case 1:
-		c := against(d, p, owners[0])
+		c := compareWith(d, p, owners[0])
 		c.Owner, c.Alive = owners[0].Node, owners[0].Alive
 		c.Proven = v == Stopped && c.Outcome == InSync && owners[0].Newest.GUID == d.Newest.GUID && !owners[0].Alive && !owners[0].outdated(d)
 		return c
@@ -175,7 +175,7 @@ func (c *Comparison) remember(d Disk, p Policy, nodes []Evidence) {
 		if failure == "" || !e.owns(d) {
 			continue
 		}
-		last := against(d, p, e)
+		last := compareWith(d, p, e)
 		if last.Outcome == Lagging || last.Outcome == Diverged {
 			last.Reason += fmt.Sprintf("; %s does not answer (%s)", e.Node, failure)
 			*c = last
@@ -238,13 +238,13 @@ func ownerless(d Disk, nodes []Evidence) Comparison {
 	return outcome(NoOwner, "every node that was asked is itself a replica")
 }
 
-// against compares a disk with its only owner. If the owner's answer is not new, the reason
+// compareWith compares a disk with its only owner. If the owner's answer is not new, the reason
 // mentions the answer's age.
-func against(d Disk, p Policy, o Evidence) Comparison {
-	c := answered(d, p, o)
+func compareWith(d Disk, p Policy, o Evidence) Comparison {
+	c := compareAnswer(d, p, o)
 	if o.outdated(d) && (o.Newest == nil || o.Newest.GUID != d.Newest.GUID) {
 		d.Newest = o.About
-		if before := answered(d, p, o); before.Outcome == Diverged { // a further snapshot on the copy does not end this
+		if before := compareAnswer(d, p, o); before.Outcome == Diverged { // a further snapshot on the copy does not end this
 			c = before
 		}
 	}
@@ -254,8 +254,8 @@ func against(d Disk, p Policy, o Evidence) Comparison {
 	return c
 }
 
-// answered compares a disk with its owner's answer.
-func answered(d Disk, p Policy, o Evidence) Comparison {
+// compareAnswer compares a disk with its owner's answer.
+func compareAnswer(d Disk, p Policy, o Evidence) Comparison {
 	switch {
 	case o.Problem != "":
 		return outcome(OwnerUnreadable, "%s: %s", o.Node, o.Problem)

@@ -22,8 +22,8 @@ func says(newest *zfs.Snapshot, change ...func(*Evidence)) Evidence {
 	return e
 }
 
-// other returns a managed snapshot that the owner has and the replica does not.
-func other(class zfs.Class, age time.Duration) *zfs.Snapshot {
+// ownersSnapshot returns a managed snapshot that the owner has and the replica does not.
+func ownersSnapshot(class zfs.Class, age time.Duration) *zfs.Snapshot {
 	s := managed(class, age)
 	s.GUID = 8
 	return s
@@ -64,25 +64,25 @@ func TestCompare(t *testing.T) {
 		proven  bool
 	}{
 		"in sync: the same newest":                   {disk: fresh, nodes: []Evidence{says(fresh.Newest), no}, outcome: InSync, reason: "the newest of a", rule: "limits.warning"},
-		"in sync: newer within the limit":            {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, 0))}, outcome: InSync, reason: "1h behind", rule: "limits.warning"},
-		"in sync: by an override":                    {disk: aDisk("903", zfs.Hourly, 20*hour), verdict: Fresh, nodes: []Evidence{says(other(zfs.Hourly, 0))}, outcome: InSync, rule: "overrides[1].warning (vmid 903)"},
+		"in sync: newer within the limit":            {disk: fresh, nodes: []Evidence{says(ownersSnapshot(zfs.Hourly, 0))}, outcome: InSync, reason: "1h behind", rule: "limits.warning"},
+		"in sync: by an override":                    {disk: aDisk("903", zfs.Hourly, 20*hour), verdict: Fresh, nodes: []Evidence{says(ownersSnapshot(zfs.Hourly, 0))}, outcome: InSync, rule: "overrides[1].warning (vmid 903)"},
 		"stopped: proven":                            {disk: stopped, verdict: Stopped, nodes: []Evidence{says(stopped.Newest)}, outcome: InSync, proven: true, rule: "limits.warning"},
-		"stopped: not proven by a newer one":         {disk: stopped, verdict: Stopped, nodes: []Evidence{says(other(zfs.Stopped, 3*day-hour))}, outcome: InSync, rule: "limits.warning"},
+		"stopped: not proven by a newer one":         {disk: stopped, verdict: Stopped, nodes: []Evidence{says(ownersSnapshot(zfs.Stopped, 3*day-hour))}, outcome: InSync, rule: "limits.warning"},
 		"fresh is nothing to prove":                  {disk: fresh, verdict: Fresh, nodes: []Evidence{says(fresh.Newest)}, outcome: InSync, rule: "limits.warning"},
-		"lagging: replication died while it was off": {disk: stopped, verdict: Stopped, nodes: []Evidence{says(other(zfs.Hourly, 0), presence(AsBookmark, 7)), no}, outcome: Lagging, state: Critical, reason: "3d behind", rule: "limits.critical"},
-		"lagging: warning":                           {disk: aDisk("1", zfs.Stopped, 3*hour), verdict: Stopped, nodes: []Evidence{says(other(zfs.Hourly, 0))}, outcome: Lagging, state: Warning, reason: "limit 2h, limits.warning", rule: "limits.warning"},
-		"lagging: and cannot continue":               {disk: stopped, verdict: Stopped, nodes: []Evidence{says(other(zfs.Hourly, 0), presence(Absent, 0))}, outcome: Lagging, state: Critical, reason: "gone and has no bookmark", rule: "limits.critical"},
+		"lagging: replication died while it was off": {disk: stopped, verdict: Stopped, nodes: []Evidence{says(ownersSnapshot(zfs.Hourly, 0), presence(AsBookmark, 7)), no}, outcome: Lagging, state: Critical, reason: "3d behind", rule: "limits.critical"},
+		"lagging: warning":                           {disk: aDisk("1", zfs.Stopped, 3*hour), verdict: Stopped, nodes: []Evidence{says(ownersSnapshot(zfs.Hourly, 0))}, outcome: Lagging, state: Warning, reason: "limit 2h, limits.warning", rule: "limits.warning"},
+		"lagging: and cannot continue":               {disk: stopped, verdict: Stopped, nodes: []Evidence{says(ownersSnapshot(zfs.Hourly, 0), presence(Absent, 0))}, outcome: Lagging, state: Critical, reason: "gone and has no bookmark", rule: "limits.critical"},
 		"read before: the same newest":               {disk: fresh, nodes: []Evidence{says(fresh.Newest, readBefore(8*minute))}, outcome: InSync, reason: "the newest of a, too, as a read it 8m ago", rule: "limits.warning"},
-		"read before: ours was made after it":        {disk: aDisk("1", zfs.Hourly, minute), nodes: []Evidence{says(other(zfs.Hourly, hour), presence(Absent, 0), readBefore(8*minute))}, outcome: OwnerUnreadable, state: Unknown, reason: "does not have"},
-		"read before: ours was made before it":       {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, 5*hour), presence(Absent, 0), readBefore(8*minute))}, outcome: Diverged, state: Critical, reason: "is not newer, as a read it 8m ago"},
-		"diverged: the owner was rolled back":        {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, 5*hour), presence(Absent, 0))}, outcome: Diverged, state: Critical, reason: "does not have"},
-		"diverged: two of the same second":           {disk: fresh, nodes: []Evidence{says(other(zfs.Daily, hour), presence(Absent, 0))}, outcome: Diverged, state: Critical, reason: "is not newer"},
-		"diverged: the name with another guid":       {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, 0), presence(AsSnapshot, 6))}, outcome: Diverged, state: Critical, reason: "another snapshot"},
-		"diverged: the bookmark with another guid":   {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, 0), presence(AsBookmark, 6))}, outcome: Diverged, state: Critical, reason: "another bookmark"},
-		"not diverged: newer, and the owner has it":  {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, 2*hour))}, outcome: InSync, rule: "limits.warning"},
-		"not diverged: older, and the owner lost it": {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, 0), presence(Absent, 0))}, outcome: InSync, rule: "limits.warning"},
-		"diverged: the owner never had it":           {disk: aDisk("1", zfs.Hourly, minute), nodes: []Evidence{says(other(zfs.Hourly, 0), presence(Absent, 0), func(e *Evidence) { e.NeverHad = true })}, outcome: Diverged, state: Critical, reason: "a never had autosnap_2026-03-29_11:59:00_hourly: does something make snapshots on this copy, such as sanoid?"},
-		"after failover: the other node owns it":     {disk: stopped, verdict: Stopped, nodes: []Evidence{node("a", NotOwned, func(e *Evidence) { e.ConfiguredOn = "b" }), says(other(zfs.Hourly, 0), func(e *Evidence) { e.Node = "b" })}, outcome: Lagging, state: Critical, reason: "of b", rule: "limits.critical"},
+		"read before: ours was made after it":        {disk: aDisk("1", zfs.Hourly, minute), nodes: []Evidence{says(ownersSnapshot(zfs.Hourly, hour), presence(Absent, 0), readBefore(8*minute))}, outcome: OwnerUnreadable, state: Unknown, reason: "does not have"},
+		"read before: ours was made before it":       {disk: fresh, nodes: []Evidence{says(ownersSnapshot(zfs.Hourly, 5*hour), presence(Absent, 0), readBefore(8*minute))}, outcome: Diverged, state: Critical, reason: "is not newer, as a read it 8m ago"},
+		"diverged: the owner was rolled back":        {disk: fresh, nodes: []Evidence{says(ownersSnapshot(zfs.Hourly, 5*hour), presence(Absent, 0))}, outcome: Diverged, state: Critical, reason: "does not have"},
+		"diverged: two of the same second":           {disk: fresh, nodes: []Evidence{says(ownersSnapshot(zfs.Daily, hour), presence(Absent, 0))}, outcome: Diverged, state: Critical, reason: "is not newer"},
+		"diverged: the name with another guid":       {disk: fresh, nodes: []Evidence{says(ownersSnapshot(zfs.Hourly, 0), presence(AsSnapshot, 6))}, outcome: Diverged, state: Critical, reason: "another snapshot"},
+		"diverged: the bookmark with another guid":   {disk: fresh, nodes: []Evidence{says(ownersSnapshot(zfs.Hourly, 0), presence(AsBookmark, 6))}, outcome: Diverged, state: Critical, reason: "another bookmark"},
+		"not diverged: newer, and the owner has it":  {disk: fresh, nodes: []Evidence{says(ownersSnapshot(zfs.Hourly, 2*hour))}, outcome: InSync, rule: "limits.warning"},
+		"not diverged: older, and the owner lost it": {disk: fresh, nodes: []Evidence{says(ownersSnapshot(zfs.Hourly, 0), presence(Absent, 0))}, outcome: InSync, rule: "limits.warning"},
+		"diverged: the owner never had it":           {disk: aDisk("1", zfs.Hourly, minute), nodes: []Evidence{says(ownersSnapshot(zfs.Hourly, 0), presence(Absent, 0), func(e *Evidence) { e.NeverHad = true })}, outcome: Diverged, state: Critical, reason: "a never had autosnap_2026-03-29_11:59:00_hourly: does something make snapshots on this copy, such as sanoid?"},
+		"after failover: the other node owns it":     {disk: stopped, verdict: Stopped, nodes: []Evidence{node("a", NotOwned, func(e *Evidence) { e.ConfiguredOn = "b" }), says(ownersSnapshot(zfs.Hourly, 0), func(e *Evidence) { e.Node = "b" })}, outcome: Lagging, state: Critical, reason: "of b", rule: "limits.critical"},
 		"one owner, another node is down":            {disk: fresh, nodes: []Evidence{says(fresh.Newest), {Node: "b", Failure: "refused"}}, outcome: InSync, rule: "limits.warning"},
 		"one owner, another node does not know":      {disk: fresh, nodes: []Evidence{says(fresh.Newest), node("b", OwnershipUnknown)}, outcome: InSync, rule: "limits.warning"},
 		"two owners":                                 {disk: fresh, nodes: []Evidence{says(fresh.Newest), says(fresh.Newest, func(e *Evidence) { e.Node = "b" })}, outcome: TwoOwners, state: Unknown, reason: "a, b each say"},
@@ -95,7 +95,7 @@ func TestCompare(t *testing.T) {
 		"unreachable: though it said yes":            {disk: fresh, nodes: []Evidence{says(fresh.Newest, func(e *Evidence) { e.Failure = "cut" })}, outcome: OwnerUnreachable, state: Unknown, reason: "a: cut"},
 		"unreadable: its pool":                       {disk: fresh, nodes: []Evidence{says(fresh.Newest, func(e *Evidence) { e.Problem = "pool rpool is suspended" })}, outcome: OwnerUnreadable, state: Unknown, reason: "a: pool rpool is suspended"},
 		"unreadable: no managed snapshot":            {disk: fresh, nodes: []Evidence{says(nil)}, outcome: OwnerUnreadable, state: Unknown, reason: "a has no managed snapshot of rpool/data/vm-1-disk-0"},
-		"unreadable: it does not say what it holds":  {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, 0), presence(PresenceUnknown, 0))}, outcome: OwnerUnreadable, state: Unknown, reason: "does not say"},
+		"unreadable: it does not say what it holds":  {disk: fresh, nodes: []Evidence{says(ownersSnapshot(zfs.Hourly, 0), presence(PresenceUnknown, 0))}, outcome: OwnerUnreadable, state: Unknown, reason: "does not say"},
 		"orphaned":                                          {disk: stopped, verdict: Stopped, nodes: []Evidence{no, node("a", NotOwned, presence(AsSnapshot, 7))}, outcome: OutcomeOrphaned, state: Warning, reason: "no node has guest 1 any more (2 asked), and a had this disk: look before you remove it"},
 		"orphaned: a bookmark is left":                      {disk: stopped, verdict: Stopped, nodes: []Evidence{node("a", NotOwned, presence(AsBookmark, 7))}, outcome: OutcomeOrphaned, state: Warning, reason: "a had this disk"},
 		"orphaned: a template of another node":              {disk: stopped, verdict: Stopped, nodes: []Evidence{no, node("a", NotOwned, gone, func(e *Evidence) { e.Template = true })}, outcome: OutcomeOrphaned, state: Warning, reason: "a had this disk"},
@@ -107,7 +107,7 @@ func TestCompare(t *testing.T) {
 		"orphaned: a template":                              {disk: stopped, verdict: Stopped, nodes: []Evidence{node("a", Owned, gone, func(e *Evidence) { e.Template = true })}, outcome: OutcomeOrphaned, state: Warning, reason: "guest 1 is a template on a now"},
 		"orphaned: though it never had a snapshot":          {disk: aDisk("1", zfs.Hourly, 0, bare), verdict: Never, nodes: []Evidence{node("a", Owned, gone)}, outcome: OutcomeOrphaned, state: Warning, reason: "is gone on a"},
 		"not orphaned: gone on a node that is not an owner": {disk: stopped, verdict: Stopped, nodes: []Evidence{node("a", NotOwned, gone, func(e *Evidence) { e.ConfiguredOn = "b" })}, outcome: NoOwner, state: Unknown},
-		"excluded by its owner":                             {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, -day), excluded)}, outcome: OutcomeExcluded, reason: "a takes no snapshots of the disk: label:nosnap=on"},
+		"excluded by its owner":                             {disk: fresh, nodes: []Evidence{says(ownersSnapshot(zfs.Hourly, -day), excluded)}, outcome: OutcomeExcluded, reason: "a takes no snapshots of the disk: label:nosnap=on"},
 		"excluded: never had one":                           {disk: aDisk("1", zfs.Hourly, 0, bare), verdict: Never, nodes: []Evidence{says(nil, excluded)}, outcome: OutcomeExcluded},
 		"not excluded by another node":                      {disk: fresh, nodes: []Evidence{says(fresh.Newest), node("b", NotOwned, excluded)}, outcome: InSync, rule: "limits.warning"},
 		"stopped: lives since a moment ago":                 {disk: stopped, verdict: Stopped, nodes: []Evidence{says(stopped.Newest, lives(minute))}, outcome: InSync, reason: "guest 1 runs on a for 1m, and its newest snapshot there is autosnap_2026-03-26_12:00:00_stopped, too", rule: "limits.warning"},
@@ -115,8 +115,8 @@ func TestCompare(t *testing.T) {
 		"stopped: lives beyond the critical":                {disk: stopped, verdict: Stopped, nodes: []Evidence{says(stopped.Newest, lives(7*hour), func(e *Evidence) { e.Unregistered = true })}, outcome: Lagging, state: Critical, reason: "nothing starts snap there", rule: "limits.critical"},
 		"stopped: lives, not known since":                   {disk: stopped, verdict: Stopped, nodes: []Evidence{says(stopped.Newest, lives(0), func(e *Evidence) { e.AliveSince = time.Time{} })}, outcome: Lagging, state: Critical, reason: "runs on a for 3d", rule: "limits.critical"},
 		"stopped: lives since before it":                    {disk: stopped, verdict: Stopped, nodes: []Evidence{says(stopped.Newest, lives(9*day))}, outcome: Lagging, state: Critical, reason: "runs on a for 3d", rule: "limits.critical"},
-		"stopped: lives, and newer ones come":               {disk: stopped, verdict: Stopped, nodes: []Evidence{says(other(zfs.Hourly, 3*day-hour), lives(9*day))}, outcome: InSync, rule: "limits.warning"},
-		"not compared: excluded":                            {disk: fresh, verdict: Excluded, nodes: []Evidence{says(other(zfs.Hourly, -day))}, outcome: NotCompared},
+		"stopped: lives, and newer ones come":               {disk: stopped, verdict: Stopped, nodes: []Evidence{says(ownersSnapshot(zfs.Hourly, 3*day-hour), lives(9*day))}, outcome: InSync, rule: "limits.warning"},
+		"not compared: excluded":                            {disk: fresh, verdict: Excluded, nodes: []Evidence{says(ownersSnapshot(zfs.Hourly, -day))}, outcome: NotCompared},
 		"not compared: missing":                             {disk: fresh, verdict: Missing, nodes: []Evidence{no}, outcome: NotCompared},
 		"not compared: nothing here":                        {disk: aDisk("1", zfs.Hourly, 0, bare), verdict: Never, nodes: []Evidence{says(fresh.Newest)}, outcome: NotCompared},
 		"nobody was asked":                                  {disk: fresh, outcome: NoOwner, state: Unknown},
@@ -208,10 +208,10 @@ func TestAComparisonIsToldApartFromTheVerdict(t *testing.T) {
 	r := Assemble(pools, p, now).WithGuests(p)
 	assert.Equal(t, "1 of 4 guests whole, 1 of 4 disks fresh, oldest vm-4-disk-0 1h (limit 2h); 3 stopped (unproven)", r.Summary())
 	r = r.WithOwners(p, map[string][]Evidence{
-		dead.Dataset:            {says(other(zfs.Hourly, 0))},
+		dead.Dataset:            {says(ownersSnapshot(zfs.Hourly, 0))},
 		proven.Dataset:          {says(proven.Newest)},
-		off.Dataset:             {says(other(zfs.Stopped, day-hour))},
-		"tank/vm-4-disk-0":      {says(other(zfs.Hourly, 0))},
+		off.Dataset:             {says(ownersSnapshot(zfs.Stopped, day-hour))},
+		"tank/vm-4-disk-0":      {says(ownersSnapshot(zfs.Hourly, 0))},
 		"tank/nobody-asked-for": nil,
 	}).WithGuests(p)
 	assert.Equal(t, "1 of 4 disks lagging, oldest vm-4-disk-0 1h (limit 2h); 1 stopped, 1 stopped (unproven)", r.Summary())
@@ -230,7 +230,7 @@ func TestBeingEqualIsNeverALag(t *testing.T) {
 	p.Warning = Limit{Range: &Range{Start: 10, End: math.Inf(1)}, Rule: "-w"}
 	d := aDisk("1", zfs.Hourly, hour)
 	assert.Equal(t, InSync, Compare(d, Fresh, p, []Evidence{says(d.Newest)}).Outcome)
-	assert.Equal(t, Lagging, Compare(d, Fresh, p, []Evidence{says(other(zfs.Hourly, hour-5*time.Second))}).Outcome)
+	assert.Equal(t, Lagging, Compare(d, Fresh, p, []Evidence{says(ownersSnapshot(zfs.Hourly, hour-5*time.Second))}).Outcome)
 }
 
 // The lag of a copy is the time for which the owner has had newer snapshots: the copy of a guest
@@ -247,12 +247,12 @@ func TestLagIsHowLongTheReplicaHasBeenBehind(t *testing.T) {
 		lag     time.Duration
 		reason  string
 	}{
-		"since a moment ago":                        {says(other(zfs.Hourly, 0), since(time.Minute)), InSync, OK, time.Minute, "for 1m"},
-		"beyond the warning limit":                  {says(other(zfs.Hourly, 0), since(3*hour)), Lagging, Warning, 3 * hour, "for 3h (limit 2h, limits.warning)"},
-		"beyond the critical limit":                 {says(other(zfs.Hourly, 0), since(7*hour)), Lagging, Critical, 7 * hour, "for 7h"},
-		"though the newest is older than that, too": {says(other(zfs.Stopped, 89*day), since(89*day)), Lagging, Critical, 89 * day, "for 89d"},
-		"a clock that went back":                    {says(other(zfs.Hourly, 0), since(-hour)), InSync, OK, 0, "for 0s"},
-		"not known":                                 {says(other(zfs.Hourly, 0)), Lagging, Critical, 90 * day, "90d behind"},
+		"since a moment ago":                        {says(ownersSnapshot(zfs.Hourly, 0), since(time.Minute)), InSync, OK, time.Minute, "for 1m"},
+		"beyond the warning limit":                  {says(ownersSnapshot(zfs.Hourly, 0), since(3*hour)), Lagging, Warning, 3 * hour, "for 3h (limit 2h, limits.warning)"},
+		"beyond the critical limit":                 {says(ownersSnapshot(zfs.Hourly, 0), since(7*hour)), Lagging, Critical, 7 * hour, "for 7h"},
+		"though the newest is older than that, too": {says(ownersSnapshot(zfs.Stopped, 89*day), since(89*day)), Lagging, Critical, 89 * day, "for 89d"},
+		"a clock that went back":                    {says(ownersSnapshot(zfs.Hourly, 0), since(-hour)), InSync, OK, 0, "for 0s"},
+		"not known":                                 {says(ownersSnapshot(zfs.Hourly, 0)), Lagging, Critical, 90 * day, "90d behind"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := Compare(off, Stopped, NewPolicy(config.Default()), []Evidence{c.node})

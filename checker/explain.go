@@ -42,7 +42,7 @@ func ExplainOwn(d Result) Explanation {
 	if d.State != OK {
 		e.Broken = here + ": this host has the guest, and snap takes its snapshots here"
 	}
-	e.Next = filled(d, nextOfOwn(d))
+	e.Next = fillSteps(d, nextOfOwn(d))
 	return e
 }
 
@@ -54,7 +54,7 @@ func Explain(d Result, nodes []Evidence) Explanation {
 		e.Sites = append(e.Sites, newSite(d.Disk, n))
 	}
 	e.Sites = append(e.Sites, Site{here, d.Newest, "this copy, " + d.Dataset})
-	e.Broken = broken(d, nodes)
+	e.Broken = brokenHop(d, nodes)
 	e.Next = next(d, nodes)
 	return e
 }
@@ -83,9 +83,9 @@ func newSite(d Disk, n Evidence) Site {
 	return s
 }
 
-// broken names the two hosts between which the snapshots do not arrive. The answer of a relay
+// brokenHop names the two hosts between which the snapshots do not arrive. The answer of a relay
 // shows whether the snapshots stop before or after the relay.
-func broken(d Result, nodes []Evidence) string {
+func brokenHop(d Result, nodes []Evidence) string {
 	c := d.Compared
 	switch {
 	case d.State == OK && d.Verdict == Stopped && c == nil:
@@ -187,12 +187,12 @@ func next(d Result, nodes []Evidence) []string {
 	case alarms || (d.Verdict == Stopped && d.Unproven() && d.Compared == nil):
 		steps = append(steps, nextByVerdict[d.Verdict]...)
 	}
-	return filled(d, steps)
+	return fillSteps(d, steps)
 }
 
-// filled returns the repair steps with the words DATASET, VMID, POOL and QM replaced by the
+// fillSteps returns the repair steps with the words DATASET, VMID, POOL and QM replaced by the
 // disk's values.
-func filled(d Result, steps []string) []string {
+func fillSteps(d Result, steps []string) []string {
 	qm := "qm"
 	if strings.HasPrefix(d.GuestID(), "lxc/") {
 		qm = "pct"

@@ -23,7 +23,7 @@ func replicaNode(newest *zfs.Snapshot) Evidence {
 }
 
 func TestExplain(t *testing.T) {
-	newer, same := other(zfs.Hourly, 10*minute), managed(zfs.Hourly, 7*hour)
+	newer, same := ownersSnapshot(zfs.Hourly, 10*minute), managed(zfs.Hourly, 7*hour)
 	stale, fresh, off := aDisk("1", zfs.Hourly, 7*hour), aDisk("1", zfs.Hourly, 10*minute), aDisk("1", zfs.Stopped, 4*day)
 	pending := aDisk("1", zfs.Hourly, 7*hour, func(d *Disk) { d.PendingReceive = true; d.Changed = ago(7 * hour) })
 	resumed := aDisk("1", zfs.Hourly, 7*hour, func(d *Disk) { d.PendingReceive, d.PendingSnapshot = true, "rpool/vm-1-disk-0@seed" })
@@ -90,8 +90,8 @@ func TestThereIsAlwaysANextStep(t *testing.T) {
 	}
 }
 
-// For a disk on the node that has the guest, explain names no broken hop of the replication and
-// gives no advice for copies.
+// For a disk on the node that has the guest, explain leaves out the broken hop of the replication
+// and the advice for copies.
 func TestExplainOwn(t *testing.T) {
 	label := func(source zfs.Source) func(*Disk) {
 		return func(d *Disk) { d.Running = zfs.Property{Value: "pve1", Source: source} }

@@ -47,21 +47,21 @@ func ExplainGuest(r Report, g Guest, own bool, v Volumes) GuestExplanation {
 	e := GuestExplanation{Guest: g, Own: own}
 	for i := range r.Disks {
 		if d := &r.Disks[i]; slices.Contains(g.Disks, d.Dataset) {
-			e.Disks = append(e.Disks, GuestDisk{*d, d.at(g.Point)})
+			e.Disks = append(e.Disks, GuestDisk{*d, d.snapshotAt(g.Point)})
 		}
 	}
 	slices.SortFunc(e.Disks, func(a, b GuestDisk) int { return strings.Compare(a.Dataset, b.Dataset) })
 	e.Words, e.Facts = append(e.words(r), e.warnings(r, v)...), e.facts(r, v)
 	if e.startable() {
 		e.plan(r, v)
-		e.Config = fmt.Sprintf("snapwatch guest-config %d --at %s", e.VMID, quoted(e.Disks[0].Dataset+"@"+e.Disks[0].At.Name))
+		e.Config = fmt.Sprintf("snapwatch guest-config %d --at %s", e.VMID, quote(e.Disks[0].Dataset+"@"+e.Disks[0].At.Name))
 	}
 	return e
 }
 
-// at returns the disk's snapshot at a restore point, nil if the disk has none. If two snapshots
-// have the restore point's time, at returns the older one.
-func (d *Result) at(p *Point) (at *zfs.Snapshot) {
+// snapshotAt returns the disk's snapshot at a restore point, nil if the disk has none. If two
+// snapshots have the restore point's time, snapshotAt returns the older one.
+func (d *Result) snapshotAt(p *Point) (at *zfs.Snapshot) {
 	if p == nil || d.Newest == nil {
 		return nil
 	}
@@ -120,12 +120,12 @@ func (e GuestExplanation) words(r Report) []string {
 	if len(excluded) > 0 {
 		words = append(words, "Excluded, so not part of the restore point: "+strings.Join(excluded, ", ")+".")
 	}
-	return append(words, e.lost(r))
+	return append(words, e.lostData(r))
 }
 
-// lost describes the guest's data that is newer than the restore point: data that is not on this
-// host, and data of times at which only some of the guest's disks have a snapshot here.
-func (e GuestExplanation) lost(r Report) string {
+// lostData describes the guest's data that is newer than the restore point: data that is not on
+// this host, and data of times at which only some of the guest's disks have a snapshot here.
+func (e GuestExplanation) lostData(r Report) string {
 	var owner, here, elsewhere string
 	var lag time.Duration
 	var unknown []string
@@ -174,9 +174,9 @@ func have(n int) string {
 	return "have"
 }
 
-// quoted returns the name of a dataset or snapshot, quoted for a shell. The blank is the only
+// quote returns the name of a dataset or snapshot, quoted for a shell. The blank is the only
 // character in names of ZFS that a shell treats specially.
-func quoted(name string) string {
+func quote(name string) string {
 	if strings.Contains(name, " ") {
 		return "'" + name + "'"
 	}

@@ -27,7 +27,7 @@ func explained(t *testing.T, said map[string][]Evidence, nodes []NodeAnswer, dis
 // If the disks of a guest have different newest snapshots, the printed commands start the guest
 // from the newest snapshots that all disks have in common.
 func TestExplainGuestFromItsRestorePoint(t *testing.T) {
-	one, two := part(first, zfs.Hourly, 10*minute, has(25*minute)), part(second, zfs.Hourly, 25*minute, has())
+	one, two := part(first, zfs.Hourly, 10*minute, lookedUp(25*minute)), part(second, zfs.Hourly, 25*minute, lookedUp())
 	e := explained(t, nil, nil, one, two)
 	require.Len(t, e.Disks, 2)
 	point := one.Looked.Points[0].Name
@@ -61,7 +61,7 @@ func TestExplainGuestThatCannotBeStarted(t *testing.T) {
 		"a disk is damaged":      {[]Disk{part(first, zfs.Hourly, minute, damaged)}, nil, "Guest 100 cannot be relied on here: " + first + ": permanent errors. The disks here have snapshots of 2026-03-29 11:59:00, 1m ago, in common."},
 		"two are not compared":   {[]Disk{part(first, zfs.Hourly, minute), part(copied, zfs.Hourly, minute)}, nil, "Guest 100 cannot be relied on here: it is not known whether "},
 		"a disk is gone":         {[]Disk{part(first, zfs.Hourly, minute), part(second, zfs.Hourly, minute, gone)}, nil, "Guest 100 cannot be started here: " + second + " is gone."},
-		"nothing is in common":   {[]Disk{part(first, zfs.Hourly, minute, has()), part(second, zfs.Hourly, hour, has())}, nil, "Guest 100 cannot be started here: "},
+		"nothing is in common":   {[]Disk{part(first, zfs.Hourly, minute, lookedUp()), part(second, zfs.Hourly, hour, lookedUp())}, nil, "Guest 100 cannot be started here: "},
 		"a disk has none at all": {[]Disk{part(first, zfs.Hourly, minute), part(second, zfs.Hourly, 0, bare, created(hour))}, nil, "Guest 100 cannot be started here: "},
 	} {
 		t.Run(name, func(t *testing.T) {

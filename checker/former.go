@@ -22,7 +22,7 @@ const (
 	// reports the disk. A disk is also absent for a short time while it moves to another node
 	// with its guest, or after an exporter was started.
 	formerAfter = 15 * time.Minute
-	// formerFor is the time for which a note reports a disk that no node has any more: long
+	// formerFor is the time for which a note reports a disk after the last node lost the disk: long
 	// enough for the person on duty to see the note.
 	formerFor = 24 * time.Hour
 	// maxFormer is the greatest number of disks that the note about former disks names.
@@ -30,9 +30,10 @@ const (
 )
 
 // former returns a note about disks that a node had before and that no node has now. Only this note
-// reports former disks, because check expects no copy of a disk that no node has. Somebody may have
-// removed the disks on purpose, so the note disappears after a day. If a node does not answer, or
-// has not read a pool, the disks may exist on that node, and former returns no note.
+// reports former disks, because check expects a copy of a disk only while a node has the disk.
+// Somebody may have removed the disks on purpose, so the note disappears after a day. If a node
+// does not answer, or has not read a pool, the disks may exist on that node, and former returns no
+// note.
 func (p *Policy) former(nodes []NodeAnswer, asked func(vmid int) bool, now time.Time) []Note {
 	has := map[string]bool{}
 	for _, n := range nodes {

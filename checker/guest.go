@@ -197,7 +197,7 @@ next:
 		classes = append(classes, []*Result{d})
 	}
 	if slices.ContainsFunc(disks[1:], func(d *Result) bool {
-		return !told(d, disks[0]) && !sameNewest(d, disks[0]) || d.Looked != nil && len(d.Looked.Same)+len(d.Looked.Others) > 0
+		return !knownDifferent(d, disks[0]) && !sameNewest(d, disks[0]) || d.Looked != nil && len(d.Looked.Same)+len(d.Looked.Others) > 0
 	}) {
 		g.alike = append(g.alike, disks...)
 	}
@@ -211,7 +211,7 @@ next:
 		}
 		for _, other := range classes[:i] {
 			for _, d := range other {
-				if g.uncompared == nil && !told(class[0], d) {
+				if g.uncompared == nil && !knownDifferent(class[0], d) {
 					g.uncompared = []*Result{d, class[0]}
 				}
 			}
@@ -232,9 +232,9 @@ func sameNewest(a, b *Result) bool {
 	return a.Newest != nil && b.Newest != nil && a.Newest.GUID == b.Newest.GUID
 }
 
-// told reports whether two datasets are known to be different disks. If one of the datasets is gone
-// or has no snapshot, told returns true.
-func told(a, b *Result) bool {
+// knownDifferent reports whether two datasets are known to be different disks. If one of the
+// datasets is gone or has no snapshot, knownDifferent returns true.
+func knownDifferent(a, b *Result) bool {
 	if a.Newest == nil || b.Newest == nil || a.Gone || b.Gone {
 		return true
 	}

@@ -24,9 +24,9 @@ func part(dataset string, class zfs.Class, age time.Duration, change ...func(*Di
 	return d
 }
 
-// has returns a function that changes a disk: the lookup of the disk's older snapshots has found
-// snapshots of the given ages.
-func has(ages ...time.Duration) func(*Disk) {
+// lookedUp returns a function that changes a disk: the lookup of the disk's older snapshots has
+// found snapshots of the given ages.
+func lookedUp(ages ...time.Duration) func(*Disk) {
 	return func(d *Disk) {
 		d.Looked = &Looked{}
 		for _, age := range ages {
@@ -38,7 +38,7 @@ func has(ages ...time.Duration) func(*Disk) {
 // ahead returns a function that changes a disk: the disk's oldest snapshot that the guest's other
 // disks lack gets the given age.
 func ahead(age time.Duration, ages ...time.Duration) func(*Disk) {
-	return func(d *Disk) { has(ages...)(d); d.Looked.Ahead = ago(age) }
+	return func(d *Disk) { lookedUp(ages...)(d); d.Looked.Ahead = ago(age) }
 }
 
 func gone(d *Disk)    { d.Gone = true }
@@ -73,40 +73,40 @@ func TestGuestVerdicts(t *testing.T) {
 	}{
 		"whole": {[]Disk{part(first, zfs.Hourly, 10*minute), part(second, zfs.Hourly, 10*minute), part(third, zfs.Daily, 10*minute)}, GuestWhole, OK, 10 * minute},
 		"one disk has not arrived yet": {
-			[]Disk{part(first, zfs.Hourly, 10*minute, has(25*minute)), part(second, zfs.Hourly, 25*minute, has())}, GuestWhole, OK, 25 * minute},
+			[]Disk{part(first, zfs.Hourly, 10*minute, lookedUp(25*minute)), part(second, zfs.Hourly, 25*minute, lookedUp())}, GuestWhole, OK, 25 * minute},
 		"torn: each is fresh": {
 			[]Disk{part(first, zfs.Hourly, 10*minute, ahead(7*hour, 8*hour)), part(second, zfs.Hourly, 30*minute, ahead(7*hour, 8*hour))}, GuestTorn, Critical, 8 * hour},
 		"torn beyond warning": {
 			[]Disk{part(first, zfs.Hourly, 10*minute, ahead(3*hour, 4*hour)), part(second, zfs.Hourly, 30*minute, ahead(3*hour, 4*hour))}, GuestTorn, Warning, 4 * hour},
 		"nothing in common": {
-			[]Disk{part(first, zfs.Hourly, 10*minute, has()), part(second, zfs.Hourly, 30*minute, has())}, GuestTorn, Critical, -1},
+			[]Disk{part(first, zfs.Hourly, 10*minute, lookedUp()), part(second, zfs.Hourly, 30*minute, lookedUp())}, GuestTorn, Critical, -1},
 		"a disk that was added has nothing in common yet": {
-			[]Disk{part(first, zfs.Hourly, 30*minute, has()), part(second, zfs.Hourly, 10*minute, has(), created(12*minute))}, GuestReceiving, OK, -1},
+			[]Disk{part(first, zfs.Hourly, 30*minute, lookedUp()), part(second, zfs.Hourly, 10*minute, lookedUp(), created(12*minute))}, GuestReceiving, OK, -1},
 		"off for days, started, and one disk has arrived": {
-			[]Disk{part(first, zfs.Hourly, minute, ahead(minute, 3*day)), part(second, zfs.Stopped, 3*day, has())}, GuestWhole, OK, 3 * day},
+			[]Disk{part(first, zfs.Hourly, minute, ahead(minute, 3*day)), part(second, zfs.Stopped, 3*day, lookedUp())}, GuestWhole, OK, 3 * day},
 		"started long ago, and one disk is still as it was": {
-			[]Disk{part(first, zfs.Hourly, minute, ahead(7*hour, 3*day)), part(second, zfs.Stopped, 3*day, has())}, GuestTorn, Critical, 3 * day},
+			[]Disk{part(first, zfs.Hourly, minute, ahead(7*hour, 3*day)), part(second, zfs.Stopped, 3*day, lookedUp())}, GuestTorn, Critical, 3 * day},
 		"the same, and since when is not known": {
-			[]Disk{part(first, zfs.Hourly, minute, has(3*day)), part(second, zfs.Stopped, 3*day, has())}, GuestTorn, Critical, 3 * day},
+			[]Disk{part(first, zfs.Hourly, minute, lookedUp(3*day)), part(second, zfs.Stopped, 3*day, lookedUp())}, GuestTorn, Critical, 3 * day},
 		"not looked up":        {[]Disk{part(first, zfs.Hourly, 10*minute), part(second, zfs.Hourly, 25*minute)}, GuestUnreadable, Unknown, -1},
 		"one cannot be read":   {[]Disk{part(first, zfs.Hourly, 10*minute, unread), part(second, zfs.Hourly, 10*minute)}, GuestUnreadable, Unknown, -1},
 		"one is gone":          {[]Disk{part(first, zfs.Hourly, 10*minute, gone), part(second, zfs.Hourly, 10*minute)}, GuestIncomplete, Critical, -1},
 		"one is damaged":       {[]Disk{part(first, zfs.Hourly, 10*minute, damaged), part(second, zfs.Hourly, 10*minute)}, GuestDamaged, Critical, 10 * minute},
-		"stale":                {[]Disk{part(first, zfs.Hourly, 7*hour, has()), part(second, zfs.Hourly, 10*minute, has(7*hour))}, GuestStale, Critical, 7 * hour},
+		"stale":                {[]Disk{part(first, zfs.Hourly, 7*hour, lookedUp()), part(second, zfs.Hourly, 10*minute, lookedUp(7*hour))}, GuestStale, Critical, 7 * hour},
 		"stale beyond warning": {[]Disk{part(first, zfs.Hourly, 3*hour)}, GuestStale, Warning, 3 * hour},
 		"from the future":      {[]Disk{part(first, zfs.Hourly, -day)}, GuestStale, Warning, 0},
 		"receiving":            {[]Disk{part(first, zfs.Hourly, 10*minute), part(second, zfs.Hourly, 0, bare, created(hour), func(d *Disk) { d.Receiving = true })}, GuestReceiving, OK, -1},
 		"never":                {[]Disk{part(first, zfs.Hourly, 10*minute), part(second, zfs.Hourly, 0, bare, created(7*hour))}, GuestReceiving, Critical, -1},
 		"stopped":              {[]Disk{part(first, zfs.Stopped, 3*day), part(second, zfs.Stopped, 3*day)}, GuestStopped, OK, 3 * day},
 		"off again, and one disk has not arrived": {
-			[]Disk{part(first, zfs.Stopped, minute, ahead(minute, 3*day)), part(second, zfs.Stopped, 3*day, has())}, GuestWhole, OK, 3 * day},
+			[]Disk{part(first, zfs.Stopped, minute, ahead(minute, 3*day)), part(second, zfs.Stopped, 3*day, lookedUp())}, GuestWhole, OK, 3 * day},
 		"stopped for very long":   {[]Disk{part(first, zfs.Stopped, 31*day), part(second, zfs.Stopped, 31*day)}, GuestStopped, Warning, 31 * day},
 		"excluded":                {[]Disk{part("tank/base-100-disk-0", zfs.Hourly, day, func(d *Disk) { d.Template = true })}, GuestExcluded, OK, -1},
 		"an excluded disk is out": {[]Disk{part(first, zfs.Hourly, 10*minute), part(second, zfs.Hourly, 9*day, func(d *Disk) { d.NoSnap = zfs.Property{Value: "true", Source: zfs.SourceLocal}; d.Owned = Owned })}, GuestWhole, OK, 10 * minute},
 		"an old copy beside the fresh one": {
 			[]Disk{part(first, zfs.Hourly, 10*minute), part(copied, zfs.Hourly, 73*hour, func(d *Disk) { d.Looked = &Looked{Same: []string{first}} })}, GuestWhole, OK, 10 * minute},
 		"two disks of one name": {
-			[]Disk{part(first, zfs.Hourly, 10*minute, has(73*hour)), part(copied, zfs.Hourly, 73*hour, func(d *Disk) { d.Looked = &Looked{Others: []string{first}} })}, GuestStale, Critical, 73 * hour},
+			[]Disk{part(first, zfs.Hourly, 10*minute, lookedUp(73*hour)), part(copied, zfs.Hourly, 73*hour, func(d *Disk) { d.Looked = &Looked{Others: []string{first}} })}, GuestStale, Critical, 73 * hour},
 		"two disks of one name, or one": {[]Disk{part(first, zfs.Hourly, 10*minute), part(copied, zfs.Hourly, 10*minute)}, GuestUnreadable, Unknown, 10 * minute},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -135,14 +135,14 @@ func TestThePointIsOneTime(t *testing.T) {
 	both[1][0] = other
 	assert.Nil(t, CommonPoint(both), "the hour that is there twice in autumn")
 	assert.Nil(t, CommonPoint(nil))
-	g, _ := guestOf(t, part(first, zfs.Hourly, hour, has()), part(second, zfs.Hourly, hour, has(), func(d *Disk) { d.Newest.Creation = ago(0) }))
+	g, _ := guestOf(t, part(first, zfs.Hourly, hour, lookedUp()), part(second, zfs.Hourly, hour, lookedUp(), func(d *Disk) { d.Newest.Creation = ago(0) }))
 	assert.Nil(t, g.Point)
 	third := *managed(zfs.Hourly, hour)
 	between, last := third, third
 	between.Creation, last.Creation = ago(51*minute), ago(42*minute)
 	assert.Nil(t, CommonPoint([][]zfs.Snapshot{{between}, {third}, {last}}))
-	g, _ = guestOf(t, part(first, zfs.Hourly, hour, has(), func(d *Disk) { d.Newest = &between }),
-		part(second, zfs.Hourly, hour, has()), part("tank/vm-100-disk-2", zfs.Hourly, hour, has(), func(d *Disk) { d.Newest = &last }))
+	g, _ = guestOf(t, part(first, zfs.Hourly, hour, lookedUp(), func(d *Disk) { d.Newest = &between }),
+		part(second, zfs.Hourly, hour, lookedUp()), part("tank/vm-100-disk-2", zfs.Hourly, hour, lookedUp(), func(d *Disk) { d.Newest = &last }))
 	assert.Nil(t, g.Point, "each is near the first disk's, and two are far apart")
 }
 
@@ -185,7 +185,7 @@ func TestThePointOfATimeThatCameTwice(t *testing.T) {
 func TestTornByATimeThatCameTwice(t *testing.T) {
 	again := *managed(zfs.Hourly, 8*hour)
 	again.GUID, again.Creation = 7, ago(7*hour)
-	one, two := part(first, zfs.Hourly, hour, ahead(7*hour, 8*hour), func(d *Disk) { d.Newest = &again }), part(second, zfs.Hourly, 8*hour, has())
+	one, two := part(first, zfs.Hourly, hour, ahead(7*hour, 8*hour), func(d *Disk) { d.Newest = &again }), part(second, zfs.Hourly, 8*hour, lookedUp())
 	c := guestEvaluation{guestDisks: &guestDisks{serving: []*Result{{Disk: one}, {Disk: two}}}, now: now}
 	c.look()
 	require.NotNil(t, c.found)
@@ -195,7 +195,7 @@ func TestTornByATimeThatCameTwice(t *testing.T) {
 func TestTheLimitsOfAGuestAreThoseOfAllItsDisks(t *testing.T) {
 	p := NewPolicy(config.Default())
 	p.Overrides = []config.Override{{Selector: config.Selector{Disk: "vm-100-disk-1"}, WatchOverride: config.WatchOverride{Warning: config.Duration(day), Critical: config.Duration(2 * day)}}}
-	weekly := part(second, zfs.Daily, 20*hour, has())
+	weekly := part(second, zfs.Daily, 20*hour, lookedUp())
 	r := Assemble([]Pool{{Disks: []Disk{part(first, zfs.Hourly, minute, ahead(19*hour, 20*hour)), weekly}}}, p, now).WithGuests(p)
 	assert.Equal(t, GuestWhole.String(), r.Guests[0].Verdict.String(), r.Guests[0].Reason)
 }
@@ -209,24 +209,24 @@ func TestGuestsAreOfOneCluster(t *testing.T) {
 	assert.Equal(t, "west", r.Guests[0].Cluster)
 	assert.Equal(t, GuestStale, r.Guests[0].Verdict)
 	assert.Equal(t, GuestWhole, r.Guests[1].Verdict)
-	assert.Empty(t, differing(r))
+	assert.Empty(t, differenceQuestions(r))
 }
 
-// differing returns those questions of a report that are about the differences between a guest's
-// disks.
-func differing(r Report) []GuestQuestion {
+// differenceQuestions returns those questions of a report that are about the differences between a
+// guest's disks.
+func differenceQuestions(r Report) []GuestQuestion {
 	return slices.DeleteFunc(slices.Clone(r.Questions), func(q GuestQuestion) bool { return len(q.Compare)+len(q.Common) == 0 })
 }
 
 // The report asks for older snapshots only for guests whose disks have different newest snapshots.
 func TestQuestions(t *testing.T) {
 	_, r := guestOf(t, part(first, zfs.Hourly, minute), part(second, zfs.Hourly, minute))
-	assert.Empty(t, differing(r))
+	assert.Empty(t, differenceQuestions(r))
 	_, r = guestOf(t, part(first, zfs.Hourly, minute), part(second, zfs.Hourly, 20*minute), part(third, zfs.Hourly, minute))
 	require.Len(t, r.Questions, 1)
 	assert.Len(t, r.Questions[0].Common, 3)
 	assert.False(t, r.Questions[0].Apart)
-	_, r = guestOf(t, part(first, zfs.Hourly, minute, has(day)), part(second, zfs.Stopped, day, has()))
+	_, r = guestOf(t, part(first, zfs.Hourly, minute, lookedUp(day)), part(second, zfs.Stopped, day, lookedUp()))
 	assert.True(t, r.Questions[0].Apart)
 	_, r = guestOf(t, part(first, zfs.Hourly, minute), part(copied, zfs.Hourly, 20*minute))
 	require.Len(t, r.Questions, 1)
@@ -236,7 +236,7 @@ func TestQuestions(t *testing.T) {
 
 // A lookup of snapshots of some of a guest's disks proves nothing about the guest's other disks.
 func TestNothingInCommonIsOfAllThatWasLookedAt(t *testing.T) {
-	one, two := part(first, zfs.Hourly, minute, has()), part(second, zfs.Hourly, hour, has())
+	one, two := part(first, zfs.Hourly, minute, lookedUp()), part(second, zfs.Hourly, hour, lookedUp())
 	one.Looked.Among, two.Looked.Among = Among([]string{first, second, third}), Among([]string{first, second, third})
 	r := Assemble([]Pool{{Name: "tank", Disks: []Disk{one, two}}}, NewPolicy(config.Default()), now).WithGuests(NewPolicy(config.Default()))
 	assert.Equal(t, GuestUnreadable, r.Guests[0].Verdict)
@@ -288,6 +288,6 @@ func TestCommonPointIsTheNewest(t *testing.T) {
 
 func TestMoreThatAreNotHere(t *testing.T) {
 	for n, want := range map[int]string{1: "", 2: ", nor is another", 3: ", nor are 2 others"} {
-		assert.Equal(t, want, more(n))
+		assert.Equal(t, want, andMore(n))
 	}
 }

@@ -10,7 +10,7 @@ import (
 // apartLevel returns the limit level of the time for which a guest's disks have been apart. The
 // level is Within if one of the disks is stale, because the stale disk is then the actual fault.
 func (c *guestEvaluation) apartLevel() (limitLevel, Limit) {
-	if !c.snapshots || c.agreed || c.first(Stale) != nil || c.first(Future) != nil {
+	if !c.snapshots || c.agreed || c.firstWith(Stale) != nil || c.firstWith(Future) != nil {
 		return Within, Limit{}
 	}
 	return c.level(c.apart())
@@ -46,7 +46,7 @@ func (c *guestEvaluation) apart() time.Duration {
 	}
 	var since time.Time
 	for _, d := range c.serving {
-		if d.at(c.found) == d.Newest {
+		if d.snapshotAt(c.found) == d.Newest {
 			continue
 		}
 		if d.Looked == nil || d.Looked.Ahead.IsZero() {

@@ -14,8 +14,9 @@ type GuestLine struct {
 	Guest
 	// State is the worst of the states of the guest and its disks.
 	State State
-	// News describes the faults of the guest and its disks, or why a guest that is not whole does
-	// not alarm; "" if the guest's verdict and the age of its restore point already say all.
+	// News describes the faults of the guest and its disks, or why a guest with another verdict
+	// than whole is silent; "" if the guest's verdict and the age of its restore point already say
+	// all.
 	News string
 }
 
@@ -82,7 +83,7 @@ func newGuestLine(g Guest, alarming []*Result, failing map[string]bool) GuestLin
 		names[brief] = append(names[brief], name)
 	}
 	for _, brief := range briefs {
-		news = append(news, few(names[brief])+" "+brief)
+		news = append(news, firstNames(names[brief])+" "+brief)
 	}
 	l.News = strings.Join(news, "; ")
 	return l

@@ -35,7 +35,7 @@ func TestGuestLines(t *testing.T) {
 		"unreadable by itself": {tank(part(first, zfs.Hourly, minute, func(d *Disk) { d.Problem = "garbled" })), Unknown, GuestUnreadable, "vm-100-disk-0 unreadable: garbled"},
 		"receiving": {tank(part(first, zfs.Hourly, minute), part(second, zfs.Hourly, 0, bare, created(hour))), OK, GuestReceiving,
 			second + ": no snapshot at all since the dataset was made 1h ago"},
-		"unknown": {tank(part(first, zfs.Hourly, minute, has()), part(second, zfs.Hourly, 30*minute, has())), Unknown, GuestUnreadable,
+		"unknown": {tank(part(first, zfs.Hourly, minute, lookedUp()), part(second, zfs.Hourly, 30*minute, lookedUp())), Unknown, GuestUnreadable,
 			"it is not known which snapshots its disks have in common"},
 	} {
 		t.Run(name, func(t *testing.T) {

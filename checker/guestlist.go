@@ -104,7 +104,8 @@ type guestOwner struct {
 	// unknown. at is the time of this answer.
 	name string
 	at   time.Time
-	// complete is true if a node's answer that still counts says which disks the guest must have here.
+	// complete is true if the guest's disks are known from the answer of a node, and this answer
+	// still counts.
 	complete bool
 }
 

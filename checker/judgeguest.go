@@ -67,7 +67,8 @@ type guestEvaluation struct {
 	snapshots, agreed bool
 	found             *Point
 	age               time.Duration
-	// owned is true if an owner's answer that still counts says which disks the guest must have.
+	// owned is true if the guest's disks are known from the answer of an owner, and this answer
+	// still counts.
 	owned bool
 	// cause is the dataset of the disk whose verdict is the reason for the guest's verdict, "" if
 	// there is none.
@@ -123,23 +124,23 @@ func (c *guestEvaluation) because(d *Result, level limitLevel, reason string) ma
 }
 
 func (c *guestEvaluation) unreadable() (match, bool) {
-	if d := c.first(Unreadable); d != nil {
+	if d := c.firstWith(Unreadable); d != nil {
 		return c.because(d, 0, d.Reason), true
 	}
 	if two := c.uncompared; two != nil {
 		return match{reason: fmt.Sprintf("it is not known whether %s and %s are copies of one disk%s", two[0].Dataset, two[1].Dataset, after(": ", problem(two)))}, true
 	}
-	if c.snapshots && !c.agreed && !c.looked() {
+	if c.snapshots && !c.agreed && !c.commonKnown() {
 		return match{reason: "it is not known which snapshots its disks have in common" + after(": ", problem(c.serving))}, true
 	}
 	return match{}, false
 }
 
-// looked reports whether the newest snapshots that the guest's disks have in common are known. A
-// restore point that was looked up for other disks than those that count now may not be the newest,
-// so it counts only if its age is within the limits. If a restore point could not be looked up
-// again, the last known one counts.
-func (c *guestEvaluation) looked() bool {
+// commonKnown reports whether the newest snapshots that the guest's disks have in common are known.
+// A restore point that was looked up for other disks than those that count now may not be the
+// newest, so it counts only if its age is within the limits. If a restore point could not be looked
+// up again, the last known one counts.
+func (c *guestEvaluation) commonKnown() bool {
 	if level, _ := c.apartLevel(); c.found != nil && level == Within {
 		return true
 	}
@@ -160,8 +161,8 @@ func problem(disks []*Result) string {
 	return ""
 }
 
-// first returns the first of the guest's disks with the verdict v, nil if there is none.
-func (c *guestEvaluation) first(v Verdict) *Result {
+// firstWith returns the first of the guest's disks with the verdict v, nil if there is none.
+func (c *guestEvaluation) firstWith(v Verdict) *Result {
 	for _, d := range c.serving {
 		if d.Verdict == v {
 			return d
@@ -171,7 +172,7 @@ func (c *guestEvaluation) first(v Verdict) *Result {
 }
 
 func (c *guestEvaluation) incomplete() (match, bool) {
-	if d := c.first(Missing); d != nil {
+	if d := c.firstWith(Missing); d != nil {
 		c.cause = d.Dataset
 		return match{level: BeyondCritical, reason: d.Dataset + " is gone"}, true
 	}
@@ -185,14 +186,14 @@ func (c *guestEvaluation) incomplete() (match, bool) {
 	case worst == nil:
 		return match{}, false
 	case worst.expected:
-		return match{level: BeyondCritical, reason: fmt.Sprintf("%s has %s, which is not here%s; expect: names the disk", worst.node, worst.Dataset, more(len(c.absent)))}, true
+		return match{level: BeyondCritical, reason: fmt.Sprintf("%s has %s, which is not here%s; expect: names the disk", worst.node, worst.Dataset, andMore(len(c.absent)))}, true
 	}
 	return match{reason: fmt.Sprintf("%s has %s, which is not here%s: send it, or list it under ignore: [%s]; expect: [{vmid: %d}] makes this critical",
-		worst.node, worst.Dataset, more(len(c.absent)), zfs.Base(worst.Dataset), worst.vmid)}, true
+		worst.node, worst.Dataset, andMore(len(c.absent)), zfs.Base(worst.Dataset), worst.vmid)}, true
 }
 
-// more returns a text with the number of disks after the first, "" for a single disk.
-func more(all int) string {
+// andMore returns a text with the number of disks after the first, "" for a single disk.
+func andMore(all int) string {
 	if all < 2 {
 		return ""
 	}

@@ -62,7 +62,7 @@ func (g *guestDisks) lacking(disks []Result, p *Policy, now time.Time) []absence
 	if g.serving[0].Owned == Owned {
 		return nil
 	}
-	if !slices.ContainsFunc(k.Volumes, func(v string) bool { return g.serves(volumeName(v)) < named(k.Volumes, volumeName(v)) }) {
+	if !slices.ContainsFunc(k.Volumes, func(v string) bool { return g.serves(volumeName(v)) < countNamed(k.Volumes, volumeName(v)) }) {
 		return nil // the usual case
 	}
 	volumes := slices.DeleteFunc(slices.Clone(k.Volumes), func(v string) bool {
@@ -72,7 +72,7 @@ func (g *guestDisks) lacking(disks []Result, p *Policy, now time.Time) []absence
 	certain := map[string]bool{} // storages that are certainly on ZFS
 	for _, v := range volumes {
 		name := volumeName(v)
-		if here[name] = all.count(g.cluster, name); here[name] >= named(volumes, name) {
+		if here[name] = all.count(g.cluster, name); here[name] >= countNamed(volumes, name) {
 			certain[storageName(v)] = true
 		}
 	}
@@ -99,7 +99,7 @@ func (g *guestDisks) lacking(disks []Result, p *Policy, now time.Time) []absence
 			continue
 		}
 		dataset := name
-		if named(volumes, name) > 1 {
+		if countNamed(volumes, name) > 1 {
 			dataset = v
 		}
 		expected := slices.ContainsFunc(stands, func(d Disk) bool { return p.expects(&d) })
@@ -126,8 +126,8 @@ func (g *guestDisks) serves(name string) int {
 	return n
 }
 
-// named returns the number of volumes whose disk has this name.
-func named(volumes []string, name string) int {
+// countNamed returns the number of volumes whose disk has this name.
+func countNamed(volumes []string, name string) int {
 	n := 0
 	for _, v := range volumes {
 		if volumeName(v) == name {

@@ -112,7 +112,7 @@ func absences(disks []Result, p *Policy, nodes []NodeAnswer, clusters map[string
 				if !asked(g.VMID) || here.holds(cluster, d.Dataset) {
 					continue
 				}
-				if _, ignored := p.exclusion(&stand, now); ignored || !p.due(&stand, g, d, n.Now) {
+				if _, ignored := p.exclusion(&stand, now); ignored || !p.expectsCopy(&stand, g, d, n.Now) {
 					continue
 				}
 				absent = append(absent, absence{OwnedDisk: d, cluster: cluster, vmid: g.VMID, node: n.Node, expected: p.expects(&stand)})
@@ -137,10 +137,10 @@ func answering(nodes []NodeAnswer, p *Policy, clusters map[string]map[string]boo
 	return guests
 }
 
-// due reports whether a copy of the owner's disk should be on this host at the time now by the
-// node's clock. A disk that expect: names should be here even if its guest is off. A disk that was
-// created in the future is not new, because the node's clock was wrong then.
-func (p *Policy) due(stand *Disk, g OwnedGuest, d OwnedDisk, now time.Time) bool {
+// expectsCopy reports whether a copy of the owner's disk should be on this host at the time now by
+// the node's clock. A disk that expect: names should be here even if its guest is off. A disk that
+// was created in the future is not new, because the node's clock was wrong then.
+func (p *Policy) expectsCopy(stand *Disk, g OwnedGuest, d OwnedDisk, now time.Time) bool {
 	warning, critical := p.Limits(stand)
 	lived := p.expects(stand) || g.Alive || !critical.exceeded(max(0, now.Sub(d.Newest)))
 	age := now.Sub(d.Created)

@@ -8,9 +8,9 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Ownership is a node's statement whether a guest is its own, which means that Proxmox has the
-// guest's configuration on this node. A node that does not know whether a guest is its own says
-// unknown, never no.
+// Ownership is a node's statement whether a guest is its own. A guest is a node's own if Proxmox
+// has the guest's configuration on this node. A node that does not know whether a guest is its own
+// says unknown, never no.
 type Ownership int
 
 // A node says one of the following about whether a guest is its own.

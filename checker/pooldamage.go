@@ -35,8 +35,9 @@ type Damage struct {
 	Counted uint64 `json:"counted,omitempty"`
 }
 
-// where returns the names of the disks with permanent errors, or says how to find these disks.
-func (h *Health) where(pool string, now time.Time) string {
+// damagedDisks returns the names of the disks with permanent errors, or says how to find these
+// disks.
+func (h *Health) damagedDisks(pool string, now time.Time) string {
 	const unknown = ", disks unknown: needs root (snapwatch health)"
 	d := h.Damage
 	if d == nil || d.Counted != 0 && d.Counted != h.DataErrors {
@@ -44,7 +45,7 @@ func (h *Health) where(pool string, now time.Time) string {
 	}
 	words := ""
 	if names := slices.Sorted(maps.Keys(d.Snapshots)); len(names) > 0 {
-		words += " in " + few(names)
+		words += " in " + firstNames(names)
 	}
 	if d.Unresolved > 0 {
 		words += fmt.Sprintf(", %d in no existing dataset (zpool scrub %s)", d.Unresolved, pool)
@@ -82,5 +83,5 @@ func (h *Health) damageOf(dataset string) string {
 		}
 		names = append(names, "@"+s)
 	}
-	return "permanent errors in " + few(names)
+	return "permanent errors in " + firstNames(names)
 }

@@ -135,7 +135,7 @@ func (h *Health) faulted(pool Pool, _ PoolPolicy, _ time.Time) (match, bool) {
 
 func (h *Health) errors(pool Pool, _ PoolPolicy, now time.Time) (match, bool) {
 	if h.DataErrors > 0 {
-		return match{level: BeyondCritical, reason: errorCount(h.DataErrors, "permanent error") + h.where(pool.Name, now)}, true
+		return match{level: BeyondCritical, reason: errorCount(h.DataErrors, "permanent error") + h.damagedDisks(pool.Name, now)}, true
 	}
 	var counted []string
 	for _, d := range h.Devices {
@@ -146,7 +146,7 @@ func (h *Health) errors(pool Pool, _ PoolPolicy, now time.Time) (match, bool) {
 	if len(counted) == 0 {
 		return match{}, false
 	}
-	return match{level: BeyondWarning, reason: fmt.Sprintf("errors on %s: find out why, then zpool clear %s", few(counted), pool.Name)}, true
+	return match{level: BeyondWarning, reason: fmt.Sprintf("errors on %s: find out why, then zpool clear %s", firstNames(counted), pool.Name)}, true
 }
 
 // errorCount returns a number of errors of a pool in words; n is limited to fit an int.
@@ -179,7 +179,7 @@ func (h *Health) brokenDevices() string {
 			names = append(names, d.Name+" is "+d.State)
 		}
 	}
-	return after(": ", few(names))
+	return after(": ", firstNames(names))
 }
 
 func (h *Health) scrub(pool Pool, p PoolPolicy, now time.Time) (match, bool) {
@@ -240,8 +240,8 @@ func (h *Health) full(_ Pool, p PoolPolicy, _ time.Time) (match, bool) {
 	return match{}, false
 }
 
-// few returns the first names of a list in words, with the number of the remaining names.
-func few(names []string) string {
+// firstNames returns the first names of a list in words, with the number of the remaining names.
+func firstNames(names []string) string {
 	if len(names) <= fewNames {
 		return strings.Join(names, ", ")
 	}

@@ -58,7 +58,7 @@ func RunAges(snap, prune Runs, now time.Time) []RunAge {
 
 // RunNotes returns alarms about the last runs of snap and prune on this host.
 func RunNotes(snap, prune Runs, now time.Time) []Note {
-	notes := append(snap.late("snap", Critical, now), prune.late("prune", Warning, now)...)
+	notes := append(snap.lateAlarm("snap", Critical, now), prune.lateAlarm("prune", Warning, now)...)
 	add := func(s State, subject, kind, format string, args ...any) {
 		notes = append(notes, Note{State: s, Text: fmt.Sprintf(format, args...), Subject: subject, kind: kind, whole: true})
 	}
@@ -90,8 +90,8 @@ func RunNotes(snap, prune Runs, now time.Time) []Note {
 	return notes
 }
 
-// late returns an alarm if a registered command had no good run for too long.
-func (r Runs) late(command string, state State, now time.Time) []Note {
+// lateAlarm returns an alarm if a registered command had no good run for too long.
+func (r Runs) lateAlarm(command string, state State, now time.Time) []Note {
 	if !r.Expected {
 		return nil
 	}
@@ -123,5 +123,5 @@ func numbers(vmids []int) string {
 	for _, vmid := range slices.Sorted(slices.Values(vmids)) {
 		words = append(words, fmt.Sprint(vmid))
 	}
-	return few(words)
+	return firstNames(words)
 }

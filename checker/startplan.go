@@ -55,17 +55,17 @@ func (e *GuestExplanation) plan(r Report, v Volumes) {
 		}
 		parent := names[0]
 		if !made[parent] {
-			start = append(start, "zfs create "+quoted(parent))
-			back = append(back, "zfs destroy -r "+quoted(parent))
+			start = append(start, "zfs create "+quote(parent))
+			back = append(back, "zfs destroy -r "+quote(parent))
 		}
 		clone := path.Join(parent, d.Name())
 		made[parent], made[clone] = true, true
-		clones = append(clones, "zfs clone "+quoted(d.Dataset+"@"+d.At.Name)+" "+quoted(clone))
+		clones = append(clones, "zfs clone "+quote(d.Dataset+"@"+d.At.Name)+" "+quote(clone))
 	}
 	e.Start, e.Back = append(start, clones...), back
 	for _, root := range e.rootsToUnlock(v) {
-		e.Unlock = append(e.Unlock, "zfs load-key "+quoted(root))
-		e.Back = append(e.Back, "zfs unload-key "+quoted(root))
+		e.Unlock = append(e.Unlock, "zfs load-key "+quote(root))
+		e.Back = append(e.Back, "zfs unload-key "+quote(root))
 	}
 }
 

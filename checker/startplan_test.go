@@ -66,7 +66,8 @@ func TestTheClonesHaveADatasetOfTheirOwn(t *testing.T) {
 	}
 }
 
-// A dataset cannot be created below an encrypted one whose key is not loaded.
+// A dataset can be created below an encrypted dataset only while the key of the encrypted dataset
+// is loaded.
 func TestThePlanUnlocksThePool(t *testing.T) {
 	e := startPlan("", Volumes{Found: map[string]zfs.Volume{"tank": {EncryptionRoot: "tank", Locked: true}, first: {EncryptionRoot: "tank", Locked: true}}})
 	assert.Equal(t, []string{"zfs load-key tank"}, e.Unlock)

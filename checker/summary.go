@@ -214,8 +214,8 @@ func alarmWords() []string {
 	return words
 }
 
-// quietDisks counts the disks that neither are fresh nor alarm. Stopped disks without an owner's
-// confirmation are counted separately.
+// quietDisks counts the disks that do not alarm although they are not fresh. Stopped disks without
+// an owner's confirmation are counted separately.
 func quietDisks(r Report) string {
 	quiet := func(d Result) bool { return d.State == OK }
 	var words []string

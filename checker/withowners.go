@@ -49,7 +49,7 @@ func (r Report) WithOwners(p Policy, said map[string][]Evidence, nodes ...NodeAn
 		r.absent = absences(r.Disks, &p, nodes, clusters, r.Now, r.filter.guest)
 	}
 	r.owners = ownersOf(nodes, &p, clusters, r.Now)
-	r.Notes = append(r.matchedNotes(), unregistered(r.Disks, said)...)
+	r.Notes = append(r.matchedNotes(), noteUnregistered(r.Disks, said)...)
 	r.Notes = append(r.Notes, unanswered(nodes, r.Now)...)
 	if r.filter.whole() {
 		r.Notes = append(r.Notes, p.former(nodes, r.filter.guest, r.Now)...)
@@ -114,9 +114,9 @@ func (d *Result) become(v Verdict, reason string) {
 	d.Judgement = Judgement{Verdict: v, State: table[v].States[Within], Reason: reason, Age: d.Age, Limit: d.Limit}
 }
 
-// unregistered returns a note with the names of nodes that own disks, but on which neither a timer
-// nor cron starts snap.
-func unregistered(disks []Result, said map[string][]Evidence) []Note {
+// noteUnregistered returns a note with the names of nodes that own disks, but on which neither a
+// timer nor cron starts snap.
+func noteUnregistered(disks []Result, said map[string][]Evidence) []Note {
 	var notes []Note
 	named := map[string]bool{}
 	for i := range disks {

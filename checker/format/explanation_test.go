@@ -15,8 +15,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// other returns a managed snapshot that the owner has and the replica does not.
-func other(class zfs.Class, age time.Duration) *zfs.Snapshot {
+// ownersSnapshot returns a managed snapshot that the owner has and the replica does not.
+func ownersSnapshot(class zfs.Class, age time.Duration) *zfs.Snapshot {
 	s := managed(class, age)
 	s.GUID = 8
 	return s
@@ -35,7 +35,7 @@ func replicaNode(newest *zfs.Snapshot) checker.Evidence {
 
 func TestWriteExplanation(t *testing.T) {
 	d := aDisk("1", zfs.Hourly, 7*hour, func(d *checker.Disk) { d.PendingReceive = true; d.Changed = ago(7*hour + minute) })
-	nodes := []checker.Evidence{ownerNode(other(zfs.Hourly, 10*minute), checker.AsBookmark), replicaNode(nil), {Node: "pve3:10191", Failure: "connection refused | \x1b[2J"}}
+	nodes := []checker.Evidence{ownerNode(ownersSnapshot(zfs.Hourly, 10*minute), checker.AsBookmark), replicaNode(nil), {Node: "pve3:10191", Failure: "connection refused | \x1b[2J"}}
 	p := checker.NewPolicy(config.Default())
 	r := checker.Assemble([]checker.Pool{{Name: "tank", ReadAt: now, Disks: []checker.Disk{d}}}, p, now).WithOwners(p, map[string][]checker.Evidence{d.Dataset: nodes})
 	var b bytes.Buffer

@@ -111,7 +111,7 @@ func TestNagiosTellsAComparisonApartFromTheVerdict(t *testing.T) {
 	dead, off := aDisk("1", zfs.Stopped, 3*day), aDisk("2", zfs.Stopped, day)
 	p := checker.NewPolicy(config.Default())
 	r := checker.Assemble([]checker.Pool{{Name: "tank", ReadAt: now, Disks: []checker.Disk{dead, off}}}, p, now)
-	owner := ownerNode(other(zfs.Hourly, 0), checker.AsSnapshot)
+	owner := ownerNode(ownersSnapshot(zfs.Hourly, 0), checker.AsSnapshot)
 	r = r.WithOwners(p, map[string][]checker.Evidence{dead.Dataset: {owner}})
 	assert.Equal(t, "CRITICAL tank/vm-1-disk-0 stopped, lagging 3d (limit 6h)", Nagios{}.lines(r)[0])
 	assert.Contains(t, Nagios{Verbosity: 1}.lines(r)[0], "; lagging: 3d behind autosnap_2026-03-29_12:00:00_hourly of pve1:10191 (limit 6h, limits.critical)")

@@ -62,8 +62,8 @@ func TestABusyOwnerIsAskedAgain(t *testing.T) {
 	}
 }
 
-// A node that cannot read its own list of guests counts as a node that does not answer, so its last
-// answer still counts. An answer without guests would say that no disk is absent.
+// A node that cannot read its own list of guests counts as silent, so its last answer still counts.
+// If an answer without guests replaced the last answer, check would stop reporting absent disks.
 func TestAnOwnerThatDoesNotKnowItsGuests(t *testing.T) {
 	owner := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte(`{"version":2,"time":"2026-03-29T12:00:00Z","disks":[],"guests_problem":"is pmxcfs hung?"}`))

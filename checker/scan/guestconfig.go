@@ -29,7 +29,7 @@ func (g *guests) configs(ctx context.Context) {
 	var names, lists []string
 	for _, d := range g.unconfigured {
 		if known := g.scanner.Cache.recallConfig(d); known.Day != "" {
-			g.of(d.Dataset).Config = &known
+			g.lookedUp(d.Dataset).Config = &known
 			if known.Day == zfs.DayOf(d.Newest.Name) {
 				continue
 			}
@@ -158,7 +158,7 @@ func newKeptConfig(c pve.Captured) checker.KeptConfig {
 // keepConfig sets the guest configuration of a disk, and stores the configuration in the cache.
 func (g *guests) keepConfig(d checker.Disk, k checker.KeptConfig) {
 	k.Day = zfs.DayOf(d.Newest.Name)
-	g.of(d.Dataset).Config = &k
+	g.lookedUp(d.Dataset).Config = &k
 	g.scanner.Cache.keepConfig(d, configEntry{d.GUID, k})
 }
 

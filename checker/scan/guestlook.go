@@ -78,10 +78,10 @@ func (g *guests) matchLists(c *common) {
 	c.row, c.known = checker.CommonPoint(lists), true
 }
 
-// apart finds, for each disk with newer snapshots than the guest's other disks, since when the disk
-// has had newer snapshots. apart looks up this time only if a verdict needs it, and only once for
-// each snapshot.
-func (g *guests) apart(ctx context.Context) {
+// findApart finds, for each disk with newer snapshots than the guest's other disks, since when the
+// disk has had newer snapshots. findApart looks up this time only if a verdict needs it, and only
+// once for each snapshot.
+func (g *guests) findApart(ctx context.Context) {
 	byPool := map[string][]Position{}
 	for i := range g.commons {
 		c := &g.commons[i]
@@ -94,7 +94,7 @@ func (g *guests) apart(ctx context.Context) {
 				continue
 			}
 			since, asked := c.remembered.ahead(s)
-			g.of(s.Dataset).Ahead, c.asked[s.Dataset] = since, asked
+			g.lookedUp(s.Dataset).Ahead, c.asked[s.Dataset] = since, asked
 			if c.apart && !asked {
 				at := Position{Dataset: s.Dataset, CreateTXG: s.CreateTXG}
 				c.positions[s.Dataset], c.asked[s.Dataset] = at, true
@@ -112,7 +112,7 @@ func (g *guests) apart(ctx context.Context) {
 				c := &g.commons[i]
 				for dataset, at := range c.positions {
 					if created, known := since[at]; known {
-						g.of(dataset).Ahead = created
+						g.lookedUp(dataset).Ahead = created
 					}
 				}
 			}

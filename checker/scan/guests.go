@@ -33,7 +33,7 @@ func (s Scanner) Guests(ctx context.Context, questions []checker.GuestQuestion) 
 	for i := range g.commons {
 		g.matchLists(&g.commons[i])
 	}
-	g.apart(ctx)
+	g.findApart(ctx)
 	g.configs(ctx)
 	for _, c := range g.commons {
 		g.answer(c)
@@ -226,9 +226,9 @@ func (g *guests) problem(disks ...checker.Disk) string {
 	return ""
 }
 
-// of returns the result of the lookups for the disk in the given dataset. The caller may change the
-// result.
-func (g *guests) of(dataset string) *checker.Looked {
+// lookedUp returns the result of the lookups for the disk in the given dataset. The caller may
+// change the result.
+func (g *guests) lookedUp(dataset string) *checker.Looked {
 	if g.looked[dataset] == nil {
 		g.looked[dataset] = &checker.Looked{}
 	}
@@ -246,7 +246,7 @@ func (g *guests) answer(c common) {
 		among = append(among, d.Dataset)
 	}
 	for i, d := range c.disks {
-		l := g.of(d.Dataset)
+		l := g.lookedUp(d.Dataset)
 		l.Problem, l.Among = problem, checker.Among(among)
 		if row != nil {
 			l.Points = []zfs.Snapshot{row[i]}
@@ -258,7 +258,7 @@ func (g *guests) answer(c common) {
 }
 
 func (g *guests) answerPair(p pair) {
-	a, b := g.of(p.older.Dataset), g.of(p.newer.Dataset)
+	a, b := g.lookedUp(p.older.Dataset), g.lookedUp(p.newer.Dataset)
 	switch {
 	case !p.known:
 		why := g.problem(p.older, p.newer)

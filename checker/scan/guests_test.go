@@ -24,8 +24,8 @@ func made(age time.Duration, class string, guid uint64) zfstest.Snapshot {
 	return zfstest.Snapshot{Name: "autosnap_" + ago(age).Format("2006-01-02_15:04:05") + "_" + class, GUID: guid, TXG: 100000 - uint64(age/time.Second), Creation: ago(age).Unix()}
 }
 
-// ended returns the scanner of a new process, with the cache that the ended process wrote.
-func ended(t *testing.T, s Scanner) Scanner {
+// nextProcess returns the scanner of a new process, with the cache that the ended process wrote.
+func nextProcess(t *testing.T, s Scanner) Scanner {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "newest.json")
 	require.NoError(t, s.Cache.Save(path))
@@ -84,7 +84,7 @@ func TestGuestsFindTheRestorePoint(t *testing.T) {
 			} else if assert.NotNil(t, guests[0].Point, guests[0].Reason) {
 				assert.Equal(t, c.point, guests[0].Age)
 			}
-			again, lists := guestsOf(t, f, ended(t, s), "fast", "tank")
+			again, lists := guestsOf(t, f, nextProcess(t, s), "fast", "tank")
 			assert.Equal(t, guests, again)
 			assert.Zero(t, lists, "lists are read once a change, whichever process did")
 		})
@@ -178,13 +178,13 @@ func TestGuestsTellCopiesFromOtherDisks(t *testing.T) {
 			s := scanner(f)
 			guests, _ := guestsOf(t, f, s, "fast", "tank")
 			assert.Equal(t, c.verdict.String(), guests[0].Verdict.String(), guests[0].Reason)
-			_, lists := guestsOf(t, f, ended(t, s), "fast", "tank")
+			_, lists := guestsOf(t, f, nextProcess(t, s), "fast", "tank")
 			assert.Zero(t, lists)
 			if c.verdict == checker.GuestWhole {
 				w := world([]zfstest.Snapshot{made(minute, "hourly", 2)}, old) // the shared snapshots were destroyed by rotation
 				w.Datasets[2].Changed += 60
 				f.Set(w)
-				guests, lists = guestsOf(t, f, ended(t, s), "fast", "tank")
+				guests, lists = guestsOf(t, f, nextProcess(t, s), "fast", "tank")
 				assert.Equal(t, c.verdict, guests[0].Verdict)
 				assert.Zero(t, lists)
 			}
@@ -248,7 +248,7 @@ func TestWhatIsRememberedOfGuestsMustMakeSense(t *testing.T) {
 				spoil(&k)
 				e.Disks["tank/vm-100-disk-1"] = k
 			}
-			after, lists := guestsOf(t, f, ended(t, s), "fast", "tank")
+			after, lists := guestsOf(t, f, nextProcess(t, s), "fast", "tank")
 			assert.Equal(t, before, after)
 			assert.Equal(t, 2, lists)
 		})
@@ -307,8 +307,8 @@ func TestGuestsAreCalledAsTheirSnapshotsSay(t *testing.T) {
 	assert.Equal(t, []string{"zfs:vm-100-disk-0", "zfs:vm-100-disk-1"}, k.Volumes, "nothing of lvm is sent")
 	assert.True(t, k.Since.Equal(ago(26*hour)))
 
-	yesterday := ended(t, s)
-	s = ended(t, s)
+	yesterday := nextProcess(t, s)
+	s = nextProcess(t, s)
 	names, lists = asked()
 	assert.Equal(t, []string{"web01"}, names)
 	assert.Zero(t, lists)
@@ -377,7 +377,7 @@ func TestAConfigurationThatNothingKeepsIsForgotten(t *testing.T) {
 	f := zfstest.New(t, zfstest.World{Datasets: []zfstest.Dataset{pool("tank")}})
 	s := scanner(f)
 	assert.Len(t, volumesOf(t, f, s, kept), 2)
-	s = ended(t, s)
+	s = nextProcess(t, s)
 	assert.Len(t, volumesOf(t, f, s, kept, made(hour, "hourly", 5)), 2, "it is kept still")
 	s.Cache.guests.Configs["tank/vm-100-disk-0"] = yesterday(s.Cache.guests.Configs["tank/vm-100-disk-0"])
 	assert.Empty(t, volumesOf(t, f, s, made(hour, "daily", 5), made(minute, "hourly", 6)))

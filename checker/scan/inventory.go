@@ -60,8 +60,8 @@ const (
 	forgottenFor = 90 * 24 * time.Hour
 )
 
-// Notes warns, for a day after the loss of an inventory, that disks that disappeared before the
-// loss are not reported.
+// After the loss of an inventory, Notes warns for a day: disks that disappeared before the loss are
+// not reported.
 func (s Inventory) Notes(now time.Time) []checker.Note {
 	if s.Lost == nil || now.Sub(s.Lost.At) > toldFor {
 		return nil
@@ -77,7 +77,7 @@ func (s Inventory) Notes(now time.Time) []checker.Note {
 func (s Inventory) Updated(pools []checker.Pool, now time.Time) (updated Inventory, changed bool) {
 	s, changed = s.followed(pools)
 	updated = s
-	if kept := lasting(s.Forgotten, now); len(kept) != len(s.Forgotten) {
+	if kept := keepRecent(s.Forgotten, now); len(kept) != len(s.Forgotten) {
 		updated.Forgotten, changed = kept, true
 	}
 	copied := false
@@ -148,11 +148,12 @@ func (s Inventory) forgot(dataset string, seen, now time.Time) bool {
 	return false
 }
 
-// lasting returns the entries for forgotten datasets that are still valid. If the time of an entry
-// is more than five minutes in the future, the clock was ahead when the entry was written. Such an
-// entry is dropped, because the inventory would forget later disks by mistake. A time up to five
-// minutes in the future is valid, because another process may have forgotten the disk just now.
-func lasting(forgotten map[string]time.Time, now time.Time) map[string]time.Time {
+// keepRecent returns the entries for forgotten datasets that are still valid. If the time of an
+// entry is more than five minutes in the future, the clock was ahead when the entry was written.
+// Such an entry is dropped, because the inventory would forget later disks by mistake. A time up to
+// five minutes in the future is valid, because another process may have forgotten the disk just
+// now.
+func keepRecent(forgotten map[string]time.Time, now time.Time) map[string]time.Time {
 	const ahead = 5 * time.Minute
 	kept := maps.Clone(forgotten)
 	maps.DeleteFunc(kept, func(_ string, at time.Time) bool { return now.Sub(at) > forgottenFor || at.Sub(now) > ahead })
@@ -187,7 +188,7 @@ func (s Inventory) With(other Inventory, now time.Time) Inventory {
 			both.Forgotten[dataset] = at
 		}
 	}
-	both.Forgotten = lasting(both.Forgotten, now)
+	both.Forgotten = keepRecent(both.Forgotten, now)
 	if s.Disks != nil || other.Disks != nil {
 		both.Disks = map[string]KnownDisk{}
 	}

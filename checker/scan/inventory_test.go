@@ -131,9 +131,9 @@ func TestTargets(t *testing.T) {
 	}
 }
 
-// at returns a pool that was read at the given time and has one disk; pool and guid are the guids
-// of the pool and of the disk.
-func at(read time.Time, name string, pool, guid uint64) checker.Pool {
+// poolReadAt returns a pool that was read at the given time and has one disk; pool and guid are the
+// guids of the pool and of the disk.
+func poolReadAt(read time.Time, name string, pool, guid uint64) checker.Pool {
 	d := checker.Disk{Dataset: name + "/vm-1-disk-0", GUID: guid, ReadAt: read, Newest: managed(zfs.Hourly, 0)}
 	return checker.Pool{Name: name, GUID: pool, ReadAt: read, Disks: []checker.Disk{d}}
 }
@@ -145,21 +145,21 @@ func lostPool(name string) checker.Pool {
 // A disk with a known guid and a new name counts as renamed only if its old name was looked for in
 // this reading, or if the disk's pool has another name now.
 func TestWhatIsRenamed(t *testing.T) {
-	seen, _ := Inventory{}.Updated([]checker.Pool{at(now, "third", 7, 5)}, now)
+	seen, _ := Inventory{}.Updated([]checker.Pool{poolReadAt(now, "third", 7, 5)}, now)
 	empty := checker.Pool{Name: "third", GUID: 7, ReadAt: now}
 	unread := checker.Pool{Name: "third", Problem: "suspended"}
 	for name, c := range map[string]struct {
 		pools  []checker.Pool
 		missed bool
 	}{
-		"imported under another name":             {[]checker.Pool{at(now, "drei", 7, 5)}, false},
-		"and the old name is asked for":           {[]checker.Pool{at(now, "drei", 7, 5), lostPool("third")}, false},
-		"split off, and the first is lost":        {[]checker.Pool{at(now, "drei", 8, 5), lostPool("third")}, true},
-		"split off, and the first cannot be read": {[]checker.Pool{at(now, "drei", 8, 5), unread}, true},
-		"split off, and gone from the first":      {[]checker.Pool{at(now, "drei", 8, 5), empty}, true},
-		"split off":                               {[]checker.Pool{at(now, "drei", 8, 5), at(now, "third", 7, 5)}, false},
-		"a ZFS that does not tell":                {[]checker.Pool{at(now, "drei", 0, 5), lostPool("third")}, true},
-		"another disk":                            {[]checker.Pool{at(now, "drei", 7, 6), empty}, true},
+		"imported under another name":             {[]checker.Pool{poolReadAt(now, "drei", 7, 5)}, false},
+		"and the old name is asked for":           {[]checker.Pool{poolReadAt(now, "drei", 7, 5), lostPool("third")}, false},
+		"split off, and the first is lost":        {[]checker.Pool{poolReadAt(now, "drei", 8, 5), lostPool("third")}, true},
+		"split off, and the first cannot be read": {[]checker.Pool{poolReadAt(now, "drei", 8, 5), unread}, true},
+		"split off, and gone from the first":      {[]checker.Pool{poolReadAt(now, "drei", 8, 5), empty}, true},
+		"split off":                               {[]checker.Pool{poolReadAt(now, "drei", 8, 5), poolReadAt(now, "third", 7, 5)}, false},
+		"a ZFS that does not tell":                {[]checker.Pool{poolReadAt(now, "drei", 0, 5), lostPool("third")}, true},
+		"another disk":                            {[]checker.Pool{poolReadAt(now, "drei", 7, 6), empty}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			pools := slices.Clone(c.pools)
@@ -186,10 +186,10 @@ func TestWhatIsRenamed(t *testing.T) {
 		})
 	}
 	// The pool third is imported under another name, and later under its old name again.
-	there, _ := seen.Updated([]checker.Pool{at(now.Add(hour), "drei", 7, 5)}, now.Add(hour))
+	there, _ := seen.Updated([]checker.Pool{poolReadAt(now.Add(hour), "drei", 7, 5)}, now.Add(hour))
 	assert.Equal(t, []string{"drei/vm-1-disk-0"}, sortedKeys(there.Disks))
 	assert.Equal(t, []string{"third"}, NewTargets(config.Config{}, Imported{"third": 7}, there).Pools(), "the old name is not missed by who only reads the memory")
-	back, _ := there.Updated([]checker.Pool{at(now.Add(2*hour), "third", 7, 5)}, now.Add(2*hour))
+	back, _ := there.Updated([]checker.Pool{poolReadAt(now.Add(2*hour), "third", 7, 5)}, now.Add(2*hour))
 	assert.Equal(t, []string{"third/vm-1-disk-0"}, sortedKeys(back.Disks))
 }
 
@@ -259,11 +259,11 @@ func datasetsOf(pool checker.Pool) (names []string) {
 // name in the renamed pool, also for a process that only reads the inventory. If somebody forgot a
 // disk of the new name before the pool was renamed, the disk in the renamed pool is not forgotten.
 func TestAPoolIsRenamedWhileADiskIsGone(t *testing.T) {
-	p := at(now, "third", 7, 5)
+	p := poolReadAt(now, "third", 7, 5)
 	p.Disks = append(p.Disks, checker.Disk{Dataset: "third/a/vm-2-disk-0", GUID: 6, ReadAt: now, Newest: managed(zfs.Hourly, 0)})
 	seen, _ := Inventory{Forgotten: map[string]time.Time{"drei": now}}.Updated([]checker.Pool{p}, now)
 	later := now.Add(hour)
-	read := []checker.Pool{at(later, "drei", 7, 5)}
+	read := []checker.Pool{poolReadAt(later, "drei", 7, 5)}
 	targets := NewTargets(config.Config{}, Imported{"drei": 7}, seen)
 	missing := func(s Inventory) (names []string) {
 		pools := slices.Clone(read)
@@ -290,9 +290,9 @@ func TestAPoolIsRenamedWhileADiskIsGone(t *testing.T) {
 // A copy whose snapshots zfs promote moved to a clone looks like a clone that somebody made to
 // try something, but must be reported, because it receives no snapshots any more.
 func TestACopyWhoseSnapshotsWerePromotedAway(t *testing.T) {
-	p := at(now, "tank", 1, 5)
+	p := poolReadAt(now, "tank", 1, 5)
 	seen, _ := Inventory{}.Updated([]checker.Pool{p}, now)
-	later := at(now.Add(day), "tank", 1, 5)
+	later := poolReadAt(now.Add(day), "tank", 1, 5)
 	d := &later.Disks[0]
 	d.Newest, d.Origin, d.Owned, d.Created = nil, "tank/test/vm-1-disk-0@"+hourly, checker.NotOwned, now.Add(-day)
 	verdict := func(guid uint64) checker.Verdict {
@@ -309,9 +309,9 @@ func TestACopyWhoseSnapshotsWerePromotedAway(t *testing.T) {
 // If the host's clock was ahead when a disk was forgotten, the inventory must not forget other
 // disks when the wrong time is reached.
 func TestForgottenWhileTheClockWasAhead(t *testing.T) {
-	s, _ := Inventory{}.Updated([]checker.Pool{at(now, "tank", 1, 5)}, now)
+	s, _ := Inventory{}.Updated([]checker.Pool{poolReadAt(now, "tank", 1, 5)}, now)
 	s, _ = s.Forget("tank", now.Add(30*day))
-	s, changed := s.Updated([]checker.Pool{at(now.Add(day), "tank", 1, 5)}, now.Add(day))
+	s, changed := s.Updated([]checker.Pool{poolReadAt(now.Add(day), "tank", 1, 5)}, now.Add(day))
 	assert.True(t, changed)
 	assert.Len(t, s.With(Inventory{}, now.Add(31*day)).Disks, 1)
 	s, _ = s.Forget("tank", now.Add(day+time.Second))
@@ -322,38 +322,38 @@ func TestForgottenWhileTheClockWasAhead(t *testing.T) {
 // again.
 func TestWhatIsForgottenStaysSo(t *testing.T) {
 	read, forgotten := now, now.Add(time.Second)
-	exporters, _ := Inventory{}.Updated([]checker.Pool{at(read, "tank", 1, 5)}, now)
-	checks, _ := Inventory{}.Updated([]checker.Pool{at(read, "tank", 1, 5)}, now)
+	exporters, _ := Inventory{}.Updated([]checker.Pool{poolReadAt(read, "tank", 1, 5)}, now)
+	checks, _ := Inventory{}.Updated([]checker.Pool{poolReadAt(read, "tank", 1, 5)}, now)
 	exporters, n := exporters.Forget("tank", forgotten)
 	assert.Equal(t, 1, n)
 	later := now.Add(minute)
-	again, changed := exporters.Updated([]checker.Pool{at(read, "tank", 1, 5)}, later)
+	again, changed := exporters.Updated([]checker.Pool{poolReadAt(read, "tank", 1, 5)}, later)
 	assert.False(t, changed, "it was read before")
 	assert.Empty(t, again.Disks)
 	assert.Empty(t, checks.With(Inventory{Forgotten: exporters.Forgotten}, later).Disks, "another memory hears of it")
-	slow, _ := checks.With(exporters, later).Updated([]checker.Pool{at(read, "tank", 1, 5)}, later)
+	slow, _ := checks.With(exporters, later).Updated([]checker.Pool{poolReadAt(read, "tank", 1, 5)}, later)
 	assert.Empty(t, slow.Disks)
 
 	made := forgotten.Add(time.Second)
-	again, _ = exporters.Updated([]checker.Pool{at(made, "tank", 1, 6)}, later)
+	again, _ = exporters.Updated([]checker.Pool{poolReadAt(made, "tank", 1, 6)}, later)
 	assert.Equal(t, uint64(6), again.Disks["tank/vm-1-disk-0"].GUID)
 	assert.Len(t, again.With(exporters, later).Disks, 1)
-	stale, changed := again.Updated([]checker.Pool{at(read, "tank", 1, 5)}, later)
+	stale, changed := again.Updated([]checker.Pool{poolReadAt(read, "tank", 1, 5)}, later)
 	assert.False(t, changed, "what is known is changed by nothing that was read before")
 	assert.Equal(t, again, stale)
 
 	_, n = again.Forget("elsewhere", later)
 	assert.Zero(t, n)
 	ahead, _ := Inventory{}.Forget("tank", now.Add(day))
-	ahead, _ = ahead.Updated([]checker.Pool{at(now, "tank", 1, 5)}, now)
+	ahead, _ = ahead.Updated([]checker.Pool{poolReadAt(now, "tank", 1, 5)}, now)
 	assert.Len(t, ahead.Disks, 1, "a clock that was ahead")
 }
 
 // Only a disk whose first receive was finished is reported as missing.
 func TestAFirstReceiveIsNotRemembered(t *testing.T) {
-	p := at(now, "tank", 1, 5)
+	p := poolReadAt(now, "tank", 1, 5)
 	p.Disks[0].Newest, p.Disks[0].Receiving = nil, true
-	q := at(now, "third", 1, 6)
+	q := poolReadAt(now, "third", 1, 6)
 	q.Disks[0].Newest, q.Disks[0].Origin = nil, "third/vm-2-disk-0@x" // a clone of a copy, made for a trial
 	seen, changed := Inventory{Disks: map[string]KnownDisk{}}.Updated([]checker.Pool{p, q}, now)
 	assert.False(t, changed)

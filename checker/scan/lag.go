@@ -16,8 +16,8 @@ import (
 // snapshots.
 const BehindFrom = time.Hour
 
-// maxEvidence is the greatest number of snapshots that are examined to find one without a hold and
-// without a clone.
+// maxEvidence is the greatest number of snapshots that are examined to find one that has neither a
+// hold nor a clone.
 const maxEvidence = 3
 
 // FirstAfter returns the first managed snapshot of a list that was created after a given txg, and

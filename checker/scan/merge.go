@@ -32,13 +32,13 @@ func (c *Cache) Merge(path string) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.newest = merged(c.newest, saved.newest, c.learnt.newest, func(theirs, _ entry, at time.Time) bool { return theirs.readAt.After(at) })
+	c.newest = mergeMaps(c.newest, saved.newest, c.learnt.newest, func(theirs, _ entry, at time.Time) bool { return theirs.readAt.After(at) })
 	// If both processes saw the same pending receive, the time of the earlier scan counts. If the
 	// two processes saw different receives, the receive of the later scan counts.
-	c.pending = merged(c.pending, saved.pending, c.learnt.pending, func(theirs, ours pendingReceive, at time.Time) bool {
+	c.pending = mergeMaps(c.pending, saved.pending, c.learnt.pending, func(theirs, ours pendingReceive, at time.Time) bool {
 		return ours.continues(theirs) || theirs.Since.After(at) && !theirs.continues(ours)
 	})
-	c.slow = merged(c.slow, saved.slow, c.learnt.slow, func(theirs, _ time.Time, at time.Time) bool { return theirs.After(at) })
+	c.slow = mergeMaps(c.slow, saved.slow, c.learnt.slow, func(theirs, _ time.Time, at time.Time) bool { return theirs.After(at) })
 	c.guests = guestCache{
 		Commons: mergedGuests(c.guests.Commons, saved.guests.Commons, c.learnt.guests),
 		Pairs:   mergedGuests(c.guests.Pairs, saved.guests.Pairs, c.learnt.guests),
@@ -46,9 +46,9 @@ func (c *Cache) Merge(path string) {
 	}
 }
 
-// merged returns the other process's cache entries. An entry that this process learnt replaces the
-// other process's entry of the same name, unless the other process's entry is better.
-func merged[V any](ours, theirs map[string]V, learnt map[string]time.Time, better func(theirs, ours V, at time.Time) bool) map[string]V {
+// mergeMaps returns the other process's cache entries. An entry that this process learnt replaces
+// the other process's entry of the same name, unless the other process's entry is better.
+func mergeMaps[V any](ours, theirs map[string]V, learnt map[string]time.Time, better func(theirs, ours V, at time.Time) bool) map[string]V {
 	for name, at := range learnt {
 		our, has := ours[name]
 		their, had := theirs[name]

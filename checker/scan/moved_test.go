@@ -56,8 +56,7 @@ func TestADiskThatGoesWithItsGuestIsNotMissed(t *testing.T) {
 	}
 }
 
-// A disk whose guest moved away is not forgotten while the disk's pool is not imported or was not
-// read.
+// A disk whose guest moved away is remembered until the disk's pool is imported and was read.
 func TestNothingIsForgottenOfAPoolThatWasNotRead(t *testing.T) {
 	now := time.Date(2026, 3, 29, 12, 0, 0, 0, time.UTC)
 	s := Inventory{Disks: map[string]KnownDisk{"tank/vm-1-disk-0": {GUID: 7, Since: now, Node: "a"}}}
@@ -76,17 +75,17 @@ func TestNothingIsForgottenOfAPoolThatWasNotRead(t *testing.T) {
 // inventory again.
 func TestWhatMovedAwayIsForgottenByWhoeverRemembersIt(t *testing.T) {
 	begin := time.Date(2026, 3, 29, 12, 0, 0, 0, time.UTC)
-	exporters, _ := Inventory{}.Updated([]checker.Pool{at(begin, "tank", 1, 7)}, begin)
+	exporters, _ := Inventory{}.Updated([]checker.Pool{poolReadAt(begin, "tank", 1, 7)}, begin)
 	checks := exporters
 	on := func(node string) Guests { return Guests{Here: "a", Node: func(string, int) string { return node }} }
-	exporters, _ = exporters.Settled([]checker.Pool{at(begin, "tank", 1, 7)}, on("a"), begin)
+	exporters, _ = exporters.Settled([]checker.Pool{poolReadAt(begin, "tank", 1, 7)}, on("a"), begin)
 	left := begin.Add(time.Minute)
 	exporters, changed := exporters.Settled([]checker.Pool{{Name: "tank", GUID: 1, ReadAt: left}}, on("b"), left)
 	assert.True(t, changed)
 	assert.Empty(t, checks.With(exporters, left).Disks)
 
 	back := left.Add(time.Minute)
-	checks, _ = checks.With(exporters, back).Updated([]checker.Pool{at(back, "tank", 1, 7)}, back)
+	checks, _ = checks.With(exporters, back).Updated([]checker.Pool{poolReadAt(back, "tank", 1, 7)}, back)
 	assert.Len(t, checks.With(exporters, back).Disks, 1)
 
 	after := left.Add(forgottenFor + time.Minute)
@@ -98,6 +97,6 @@ func TestWhatMovedAwayIsForgottenByWhoeverRemembersIt(t *testing.T) {
 func TestAPoolWithAnotherGuidKeepsWhereTheGuestsAre(t *testing.T) {
 	now := time.Date(2026, 3, 29, 12, 0, 0, 0, time.UTC)
 	s := Inventory{Disks: map[string]KnownDisk{"tank/vm-1-disk-0": {GUID: 7, Since: now, Node: "a"}}}
-	s, _ = s.Updated([]checker.Pool{at(now.Add(time.Minute), "tank", 1, 7)}, now.Add(time.Minute))
+	s, _ = s.Updated([]checker.Pool{poolReadAt(now.Add(time.Minute), "tank", 1, 7)}, now.Add(time.Minute))
 	assert.Equal(t, KnownDisk{GUID: 7, Pool: 1, Since: now, Node: "a"}, s.Disks["tank/vm-1-disk-0"])
 }

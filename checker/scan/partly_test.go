@@ -20,8 +20,9 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// broken returns a fake zfs whose command lines for which fails returns true end with an I/O error.
-func broken(next func(context.Context, command.Cmd, func(string) error) error, fails func(argv []string) bool) func(context.Context, command.Cmd, func(string) error) error {
+// brokenZFS returns a fake zfs whose command lines for which fails returns true end with an I/O
+// error.
+func brokenZFS(next func(context.Context, command.Cmd, func(string) error) error, fails func(argv []string) bool) func(context.Context, command.Cmd, func(string) error) error {
 	return func(ctx context.Context, c command.Cmd, line func(string) error) error {
 		err := next(ctx, c, line)
 		if err == nil && fails(c.Argv) {
@@ -42,7 +43,7 @@ func TestOneScanServesAllBesideAFault(t *testing.T) {
 	pools := make([]checker.Pool, 20)
 	for i := range pools {
 		s := shares(t, f, p)
-		s.Run = broken(p.run, func(argv []string) bool { return argv[1] == "get" })
+		s.Run = brokenZFS(p.run, func(argv []string) bool { return argv[1] == "get" })
 		scans.Go(func() { pools[i] = s.Pool(t.Context(), "tank", []string{"tank"}) })
 	}
 	time.AfterFunc(200*time.Millisecond, busy.Release)
@@ -73,7 +74,7 @@ func TestTheSecondLookSpoilsNothing(t *testing.T) {
 	p := &played{world: w}
 	f := zfstest.New(t, w)
 	s, failed := scanner(f), 0
-	s.Run = broken(p.run, func(argv []string) bool {
+	s.Run = brokenZFS(p.run, func(argv []string) bool {
 		fails := slices.Contains(argv, "-d") && slices.Contains(argv, bad)
 		if fails && !slices.Contains(argv, "tank/vm-2-disk-0") {
 			failed++ // the dataset is listed alone, as the last one of a reading
@@ -134,15 +135,15 @@ func TestBetter(t *testing.T) {
 	}
 }
 
-// A shared scan does not contain the times since which receives are pending: a process that uses
-// another process's scan must remember such a time itself, or report that the time is unknown.
+// A shared scan does not contain the times since which receives are pending. A process that uses
+// another process's scan must remember such a time itself, or report the time as unknown.
 func TestSincePendingIsNotShared(t *testing.T) {
 	p := &played{world: plainWorld()}
 	p.world.Datasets[2].Token = true
 	f := zfstest.New(t, p.world)
 	one := shares(t, f, p)
 	one.Pool(t.Context(), "tank", []string{"tank"})
-	last, serves := one.sharedScan("tank", []string{"tank"}).since(time.Now(), time.Now())
+	last, serves := one.sharedScan("tank", []string{"tank"}).ifRecent(time.Now(), time.Now())
 	require.True(t, serves)
 	for _, d := range last.Pool.Disks {
 		assert.Zero(t, d.PendingSince, d.Dataset)

@@ -105,14 +105,14 @@ func (s Scanner) readOrShare(ctx context.Context, roots []string, pool *checker.
 	place := s.sharedScan(pool.Name, roots)
 	turn, err := lock.WaitTurn(ctx, s.LockDir, listLock(pool.Name), s.Now())
 	if err != nil {
-		if other, ok := place.since(asked, s.Now()); ok {
+		if other, ok := place.ifRecent(asked, s.Now()); ok {
 			s.take(other, pool)
 			return nil
 		}
 		return err
 	}
 	defer turn.Release()
-	if other, ok := place.since(asked, s.Now()); ok && turn.Waited && other.Whole {
+	if other, ok := place.ifRecent(asked, s.Now()); ok && turn.Waited && other.Whole {
 		s.take(other, pool)
 		return nil
 	}
@@ -126,7 +126,7 @@ func (s Scanner) readOrShare(ctx context.Context, roots []string, pool *checker.
 // take fills the argument pool from another process's scan, and stores the pending receives in the
 // cache.
 func (s Scanner) take(other scanned, pool *checker.Pool) {
-	other.into(pool)
+	other.fill(pool)
 	s.Cache.seePending(pool.Disks, other.Pending)
 }
 

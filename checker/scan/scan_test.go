@@ -404,8 +404,8 @@ func TestScanOfARootThatIsNotThere(t *testing.T) {
 }
 
 // A stream may contain a creation time that JSON cannot represent, or that is invalid. An invalid
-// creation time of a snapshot is a problem of the snapshot's disk only. The disks without an
-// invalid time are judged, printed as JSON, and remembered.
+// creation time of a snapshot is a problem of the snapshot's disk only. The disks with valid times
+// are judged, printed as JSON, and remembered.
 func TestScanOfAStrangeTime(t *testing.T) {
 	for _, creation := range []int64{0, 568971820800, -1} {
 		w := plainWorld()
@@ -432,8 +432,8 @@ func TestScanOfAStrangeTime(t *testing.T) {
 	}
 }
 
-// A received label may have any content. The content of a label must neither hide a disk from the
-// scan nor make the scan find a disk that does not exist.
+// A received label may have any content. Whatever a label contains, the scan must find the disks
+// that exist, and only these.
 func TestScanOfHostileLabels(t *testing.T) {
 	row := func(dataset, property, value string) string {
 		return fmt.Sprintf("%s\t%s\t%s\t-\n", dataset, property, value)

@@ -14,9 +14,9 @@ import (
 	"snapwatch/internal/files"
 )
 
-// sharedScan is the file in which a process leaves its scan of a pool for processes of the same
-// user that wait for the lock. With a shared scan, forty checks that start in one second need only
-// one listing.
+// sharedScan is a file with the last scan of a pool. A process writes the file for processes of the
+// same user that wait for the lock. With a shared scan, forty checks that start in one second need
+// only one listing.
 type sharedScan struct {
 	path  string
 	roots []string
@@ -72,9 +72,9 @@ func (p sharedScan) publish(pool checker.Pool, complaint error, digests map[stri
 	_ = files.Replace(p.path, text, 0o600)
 }
 
-// since returns the last shared scan, and whether the scan is recent enough for a request that was
-// made at the time asked.
-func (p sharedScan) since(asked, now time.Time) (scanned, bool) {
+// ifRecent returns the last shared scan, and whether the scan is recent enough for a request that
+// was made at the time asked.
+func (p sharedScan) ifRecent(asked, now time.Time) (scanned, bool) {
 	if p.path == "" {
 		return scanned{}, false
 	}
@@ -87,8 +87,8 @@ func (p sharedScan) since(asked, now time.Time) (scanned, bool) {
 	return last, !at.Before(asked.Add(-sharedBefore)) && !at.After(now)
 }
 
-// into fills the argument pool from the shared scan, except the pool's name and guid.
-func (s scanned) into(pool *checker.Pool) {
+// fill fills the argument pool from the shared scan, except the pool's name and guid.
+func (s scanned) fill(pool *checker.Pool) {
 	name, guid := pool.Name, pool.GUID
 	*pool = s.Pool
 	pool.Name, pool.GUID = name, guid

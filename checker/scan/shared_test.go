@@ -110,12 +110,12 @@ func TestWhatScanServes(t *testing.T) {
 		"other datasets":               {"tank", []string{"tank/a"}, at, at, false},
 		"another pool":                 {"tank2", []string{"tank/a", "tank/b"}, at, at, false},
 	} {
-		_, serves := s.sharedScan(c.pool, c.roots).since(c.asked, c.now)
+		_, serves := s.sharedScan(c.pool, c.roots).ifRecent(c.asked, c.now)
 		assert.Equal(t, c.serves, serves, name)
 	}
 	require.NoError(t, os.Chmod(place.path, 0o666))
-	_, serves := place.since(at, at)
+	_, serves := place.ifRecent(at, at)
 	assert.False(t, serves)
-	_, serves = Scanner{}.sharedScan("tank", nil).since(at, at)
+	_, serves = Scanner{}.sharedScan("tank", nil).ifRecent(at, at)
 	assert.False(t, serves)
 }

@@ -14,8 +14,8 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// taken returns the memory, in bytes, that this process has got from the operating system.
-func taken() uint64 {
+// memoryTaken returns the memory, in bytes, that this process has got from the operating system.
+func memoryTaken() uint64 {
 	samples := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
 	metrics.Read(samples)
 	return samples[0].Value.Uint64() - samples[1].Value.Uint64()
@@ -41,7 +41,7 @@ func TestScanOfAMillionSnapshots(t *testing.T) {
 		for tick := time.NewTicker(time.Millisecond); ; {
 			select {
 			case <-tick.C:
-				peak.Store(max(peak.Load(), taken()))
+				peak.Store(max(peak.Load(), memoryTaken()))
 			case <-stop:
 				return
 			}
