@@ -89,7 +89,7 @@ type configCheckCmd struct {
 func (c *configCheckCmd) Run(env *environment) error {
 	var stage atomic.Value
 	stage.Store("reading the configuration and its hooks")
-	err := reading(configCheckTimeout, &stage, func(context.Context) error {
+	err := runReading(configCheckTimeout, &stage, func(context.Context) error {
 		cfg, err := env.loadConfig(c.Config)
 		if err != nil {
 			return err

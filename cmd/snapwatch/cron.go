@@ -119,7 +119,7 @@ func (c cronRemoveCmd) Run(env *environment) error {
 	}
 	switch {
 	case len(left) > 0:
-		return &exit{1, fmt.Errorf("not changed, remove that line yourself: %s", shown(left))}
+		return &exit{1, fmt.Errorf("not changed, remove that line yourself: %s", linesText(left))}
 	case len(gone) == 0:
 		fmt.Fprintf(env.Stdout, "%s is not registered in cron\n", job.word)
 	}
@@ -139,7 +139,7 @@ func (cronStatusCmd) Run(env *environment) error {
 	}
 	for _, line := range lines {
 		if !isOld(line) {
-			fmt.Fprintln(env.Stdout, shown([]crontab.Entry{line}))
+			fmt.Fprintln(env.Stdout, linesText([]crontab.Entry{line}))
 		}
 	}
 	if timerEnabled(env) {
@@ -166,8 +166,8 @@ var (
 	}
 )
 
-// of returns, from a parsed command line, the command of the cron job: snap or prune.
-func (j cronJob) of(cli *grammar) regularCmd {
+// commandOf returns, from a parsed command line, the command of the cron job: snap or prune.
+func (j cronJob) commandOf(cli *grammar) regularCmd {
 	if j == pruneJob {
 		return &cli.Prune
 	}
@@ -248,7 +248,7 @@ func pointOutTwice(env *environment) {
 	lines := snapJob.running(env)
 	if timerEnabled(env) && len(lines) > 0 {
 		fmt.Fprintf(env.Stderr, "snapwatch: both snapwatch.timer and cron run snap, and one of the two is enough: "+
-			"snapwatch cron remove, or systemctl disable --now snapwatch.timer (%s)\n", shown(lines))
+			"snapwatch cron remove, or systemctl disable --now snapwatch.timer (%s)\n", linesText(lines))
 	}
 }
 

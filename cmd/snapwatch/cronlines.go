@@ -118,9 +118,9 @@ func isOld(line crontab.Entry) bool {
 	return err != nil || itsErr != nil || !os.SameFile(mine, its)
 }
 
-// shown returns crontab lines as text for a person. If cron never runs a line regularly, the text
-// has the reason.
-func shown(lines []crontab.Entry) string {
+// linesText returns crontab lines as text for a person. If cron never runs a line regularly, the
+// text has the reason.
+func linesText(lines []crontab.Entry) string {
 	var all []string
 	for _, line := range lines {
 		text := line.File + ": " + line.Line

@@ -58,17 +58,17 @@ func (j cronJob) register(env *environment, words []string) error {
 			return true
 		})
 	default:
-		return fmt.Errorf("cron already starts %s, so no second line was added: %s; change or remove that line, or run snapwatch cron remove", j.word, shown(lines))
+		return fmt.Errorf("cron already starts %s, so no second line was added: %s; change or remove that line, or run snapwatch cron remove", j.word, linesText(lines))
 	}
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(env.Stdout, "registered in %s: %s\n", env.CronFile, line)
 	if len(lines) == 1 && lines[0].Line != line || len(lines) == 1 && lines[0].Ignored != "" {
-		fmt.Fprintf(env.Stdout, "the line before: %s\n", shown(lines))
+		fmt.Fprintf(env.Stdout, "the line before: %s\n", linesText(lines))
 	}
 	if len(left) > 0 {
-		fmt.Fprintf(env.Stdout, "not changed; remove that line, or it destroys snapshots by its own retention: %s\n", shown(left))
+		fmt.Fprintf(env.Stdout, "not changed; remove that line, or it destroys snapshots by its own retention: %s\n", linesText(left))
 	}
 	return nil
 }
@@ -88,7 +88,7 @@ func (j cronJob) merged(env *environment, typed regularCmd) regularCmd {
 	if err != nil {
 		return typed // unreachable: a crontab line that cannot be parsed has a Problem
 	}
-	command := j.of(&cli)
+	command := j.commandOf(&cli)
 	to, from := command.flags(), typed.flags()
 	*to.keep, *to.node = *from.keep, cmp.Or(*from.node, *to.node)
 	if *from.config != "" {

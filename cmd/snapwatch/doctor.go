@@ -34,7 +34,7 @@ const (
 func (c *doctorCmd) Run(env *environment) error {
 	var stage atomic.Value
 	var findings []doctor.Finding
-	err := reading(doctorTimeout, &stage, func(ctx context.Context) error {
+	err := runReading(doctorTimeout, &stage, func(ctx context.Context) error {
 		findings = doctor.Judge(c.read(ctx, env, &stage))
 		return nil
 	})

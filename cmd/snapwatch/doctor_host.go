@@ -129,7 +129,7 @@ func readStarts(ctx context.Context, env *environment) doctor.Starts {
 		s.CronErr = err
 	}
 	for _, line := range lines {
-		text := shown([]crontab.Entry{line})
+		text := linesText([]crontab.Entry{line})
 		if line.Problem != "" {
 			s.Unclear = append(s.Unclear, text)
 			continue
@@ -182,7 +182,7 @@ func readOthers(ctx context.Context, env *environment) doctor.Others {
 	timer, _ := unitOrNothing(ctx, env, "sanoid.timer") // readStarts has already reported that systemd does not answer
 	o.SanoidRuns = err == nil || timer == "active"
 	if old := oldCronLines(env); len(old) > 0 {
-		o.OldCron = shown(old)
+		o.OldCron = linesText(old)
 	}
 	return o
 }

@@ -44,7 +44,7 @@ EXAMPLES
 func (c *explainCmd) Run(env *environment) error {
 	var stage atomic.Value
 	stage.Store("starting")
-	return reading(time.Duration(c.Timeout), &stage, func(ctx context.Context) error { return c.explain(ctx, env, &stage) })
+	return runReading(time.Duration(c.Timeout), &stage, func(ctx context.Context) error { return c.explain(ctx, env, &stage) })
 }
 
 func (c *explainCmd) explain(ctx context.Context, env *environment, stage *atomic.Value) error {

@@ -69,7 +69,7 @@ func (c *guestConfigCmd) Run(env *environment) error {
 	}
 	found, err := newGuestConfigs(c.VMID, disks, func(s zfs.KeptConfig, err error) {
 		fmt.Fprintf(env.Stderr, "snapwatch: %s: not used: %v\n", s.FullName(), err)
-	}).at(c.At, env.Now())
+	}).configAt(c.At, env.Now())
 	if err != nil {
 		return err
 	}
@@ -185,9 +185,9 @@ func newGuestConfigs(vmid int, disks []diskConfigs, refused func(zfs.KeptConfig,
 	return g
 }
 
-// known returns the configuration that the guest had at the snapshot k, and false if no snapshot on
-// this host stores the configuration.
-func (g guestConfigs) known(k zfs.KeptConfig) (knownConfig, bool) {
+// configOf returns the configuration that the guest had at the snapshot k, and false if no snapshot
+// on this host stores the configuration.
+func (g guestConfigs) configOf(k zfs.KeptConfig) (knownConfig, bool) {
 	sum, _ := pve.ReadReference(k.Value)
 	c, found := g.texts[sum]
 	return knownConfig{k, c.ID.Kind, c.Text}, found
@@ -197,9 +197,9 @@ var errNoConfig = errors.New("no snapshot here has the guest's configuration: ei
 	"in the node's configuration), or the replication drops properties: send with zfs send -p or -R, or with " +
 	"syncoid --sendoptions=p; syncoid --preserve-properties is for datasets alone")
 
-// at returns the configuration that the guest had at a snapshot. The snapshot is given as NAME or
-// DATASET@NAME. For "", at returns the newest known configuration.
-func (g guestConfigs) at(name string, now time.Time) (knownConfig, error) {
+// configAt returns the configuration that the guest had at a snapshot. The snapshot is given as
+// NAME or DATASET@NAME. For "", configAt returns the newest known configuration.
+func (g guestConfigs) configAt(name string, now time.Time) (knownConfig, error) {
 	dataset, snapshot, whole := strings.Cut(name, "@")
 	if !whole {
 		dataset, snapshot = "", name
@@ -266,7 +266,7 @@ const tooNew = 5 * time.Minute
 func (g guestConfigs) ofDisk(d diskConfigs, snapshot string, now time.Time) (answer knownConfig, there bool, err error) {
 	var before, after *knownConfig
 	for _, k := range d.kept {
-		c, known := g.known(k)
+		c, known := g.configOf(k)
 		switch {
 		case k.Name == snapshot && known:
 			return c, true, nil

@@ -53,10 +53,10 @@ func TestGuestConfigOfTwoKinds(t *testing.T) {
 	g := newGuestConfigs(100, []diskConfigs{vm, ct}, func(zfs.KeptConfig, error) {})
 	now := time.Date(2026, 7, 16, 6, 0, 0, 0, time.Local)
 	for _, at := range []string{"", "s"} {
-		_, err := g.at(at, now)
+		_, err := g.configAt(at, now)
 		assert.ErrorContains(t, err, "the disks "+vm.name+" and "+ct.name+" with the number 100 may belong to two guests")
 	}
-	got, err := g.at(vm.name+"@s", now)
+	got, err := g.configAt(vm.name+"@s", now)
 	require.NoError(t, err)
 	assert.Contains(t, got.text, "qemu-server/100.conf")
 }
@@ -110,7 +110,7 @@ func TestGuestConfigAt(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newGuestConfigs(100, test.disks, func(zfs.KeptConfig, error) {})
-			got, err := g.at(test.at, time.Date(2026, 7, 16, 6, 0, 0, 0, time.Local))
+			got, err := g.configAt(test.at, time.Date(2026, 7, 16, 6, 0, 0, 0, time.Local))
 			if test.err != "" {
 				require.ErrorContains(t, err, test.err)
 				return

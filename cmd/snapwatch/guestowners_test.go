@@ -14,9 +14,9 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// having returns a disk that has an hourly snapshot of each of the given ages. Two disks with
+// diskWith returns a disk that has an hourly snapshot of each of the given ages. Two disks with
 // different seeds have different snapshots.
-func having(name string, seed uint64, ages ...time.Duration) zfstest.Dataset {
+func diskWith(name string, seed uint64, ages ...time.Duration) zfstest.Dataset {
 	d := zfstest.Dataset{Name: name, GUID: seed, Creation: 1, Changed: 1}
 	for i, age := range ages {
 		at := noon.Add(-age)
@@ -48,7 +48,7 @@ func TestADiskThatItsOwnerExcludesIsNoPartOfThePoint(t *testing.T) {
 		"it has none in common":          {[]time.Duration{35 * m, 20 * m, 5 * m}, []time.Duration{35 * m, 20 * m}, []time.Duration{800 * h}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newSite(t, having("tank/vm-100-disk-0", 10, c.one...), having("tank/vm-100-disk-1", 11, c.two...), having("tank/vm-100-disk-2", 12, c.excluded...))
+			s := newSite(t, diskWith("tank/vm-100-disk-0", 10, c.one...), diskWith("tank/vm-100-disk-1", 11, c.two...), diskWith("tank/vm-100-disk-2", 12, c.excluded...))
 			node := nodeOf(t, "vm-100-disk-2")
 			status, first := s.check("--owners", node.URL, "-vv")
 			assert.Zero(t, status, first)
@@ -62,7 +62,7 @@ func TestADiskThatItsOwnerExcludesIsNoPartOfThePoint(t *testing.T) {
 // If check is called for a guest that has no disk on this host, check prints the disks that the
 // guest has on its owner.
 func TestCheckOfAGuestThatIsAbsent(t *testing.T) {
-	s := newSite(t, having("tank/vm-100-disk-0", 10, 5*time.Minute))
+	s := newSite(t, diskWith("tank/vm-100-disk-0", 10, 5*time.Minute))
 	day := noon.Add(-24 * time.Hour)
 	disk := func(name string) []checker.OwnedDisk {
 		return []checker.OwnedDisk{{Dataset: "rpool/data/" + name, Created: day, Newest: noon}}
@@ -87,7 +87,7 @@ func TestTheConfigurationOfAGuestOfThisHost(t *testing.T) {
 	kept := pve.Capture(pve.ID{Kind: pve.QEMU, VMID: 100}, "a", "name: web\nscsi0: zfs:vm-100-disk-0\nscsi1: zfs:vm-100-disk-1\n", []pve.Storage{{Name: "zfs"}})
 	value, err := kept.Value()
 	require.NoError(t, err)
-	d := having("tank/vm-100-disk-0", 10, 9*time.Hour, 5*time.Minute)
+	d := diskWith("tank/vm-100-disk-0", 10, 9*time.Hour, 5*time.Minute)
 	d.Snapshots[0].Config, d.Snapshots[1].Config = value, kept.Reference()
 	s := newSite(t, d)
 	status, _ := s.check()

@@ -44,7 +44,7 @@ func (healthCmd) Run(env *environment) error {
 	}
 	var stage atomic.Value
 	stage.Store("asking zpool")
-	return reading(healthTime+10*time.Second, &stage, func(ctx context.Context) error {
+	return runReading(healthTime+10*time.Second, &stage, func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, healthTime)
 		defer cancel()
 		env.removeDrills(ctx)

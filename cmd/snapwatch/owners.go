@@ -20,9 +20,9 @@ type ownerFlags struct {
 	PasswordFile string   `name:"owners-password-file" placeholder:"FILE" help:"The file with the password for the owners' exporters."`
 }
 
-// over returns the section owners: of the configuration. Each flag on the command line replaces the
-// value of its key.
-func (f ownerFlags) over(p config.Owners) config.Owners {
+// override returns the section owners: of the configuration. Each flag on the command line replaces
+// the value of its key.
+func (f ownerFlags) override(p config.Owners) config.Owners {
 	if len(f.URLs) > 0 {
 		p.URLs = f.URLs
 	}

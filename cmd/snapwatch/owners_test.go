@@ -120,9 +120,8 @@ func TestCheckSaysThatNothingStartsSnap(t *testing.T) {
 	assert.Contains(t, first, "1 of 1 disks stale")
 }
 
-// check reports disks that the owner had yesterday and no longer has today. Without the memory of
-// yesterday's disks, check would not report the missing copy of a disk that the owner no longer
-// has.
+// check remembers yesterday's disks, so check reports the missing copy of a disk that the owner had
+// yesterday and no longer has today.
 func TestCheckSaysWhatNoOwnerHasAnyMore(t *testing.T) {
 	s := newSite(t, vm(100, "stopped", time.Hour))
 	disks := []string{"rpool/data/vm-100-disk-0", "rpool/data/vm-101-disk-0"}

@@ -36,11 +36,11 @@ func (h *head) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// pinged calls the function work. pinged also requests the addresses of pings in the configuration:
-// once at the beginning of the call, and once at the end of the call. The request at the end
-// reports success, or failure with the beginning of the output. A failed ping does not change the
-// error that pinged returns.
-func pinged(env *environment, all []config.Ping, run string, work func(*environment) error) error {
+// withPing calls the function work. withPing also requests the addresses of pings in the
+// configuration: once at the beginning of the call, and once at the end of the call. The request at
+// the end reports success, or failure with the beginning of the output. A failed ping does not
+// change the error that withPing returns.
+func withPing(env *environment, all []config.Ping, run string, work func(*environment) error) error {
 	pings := pingsOf(all, run)
 	if len(pings) == 0 {
 		return work(env)

@@ -66,7 +66,7 @@ func TestPinged(t *testing.T) {
 					close(began)
 				}
 			})
-			err := pinged(&environment{Stdout: io.Discard, Stderr: io.Discard}, []config.Ping{server.ping("snap"), server.ping("prune")}, "snap", func(env *environment) error {
+			err := withPing(&environment{Stdout: io.Discard, Stderr: io.Discard}, []config.Ping{server.ping("snap"), server.ping("prune")}, "snap", func(env *environment) error {
 				<-began
 				_, _ = io.WriteString(env.Stderr, test.says)
 				return test.err
@@ -98,7 +98,7 @@ func TestNoPingChangesTheResult(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			begun := time.Now()
-			assert.NoError(t, pinged(&environment{Stdout: io.Discard, Stderr: io.Discard}, []config.Ping{p}, "snap", func(*environment) error { return nil }))
+			assert.NoError(t, withPing(&environment{Stdout: io.Discard, Stderr: io.Discard}, []config.Ping{p}, "snap", func(*environment) error { return nil }))
 			assert.Less(t, time.Since(begun), pingTime)
 		})
 	}

@@ -48,12 +48,12 @@ func (c *pruneCmd) Run(env *environment) error {
 		return &exit{2, err}
 	}
 	work := func(env *environment) error {
-		return changing(env, func(ctx context.Context) error { return c.prune(ctx, env, cfg, keep) })
+		return runChanging(env, func(ctx context.Context) error { return c.prune(ctx, env, cfg, keep) })
 	}
 	if c.DryRun {
 		return work(env)
 	}
-	return pinged(env, cfg.Ping, "prune", work)
+	return withPing(env, cfg.Ping, "prune", work)
 }
 
 // prepare returns the configuration and the retention of a run of prune. The error is the reason

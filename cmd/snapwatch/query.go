@@ -95,7 +95,7 @@ func (q query) find(ctx context.Context, env *environment, stage *atomic.Value, 
 	if err != nil {
 		return result{err: err}
 	}
-	nodes, err := remote.NewOwners(q.Owners.over(cfg.Owners))
+	nodes, err := remote.NewOwners(q.Owners.override(cfg.Owners))
 	if err != nil {
 		return result{err: err}
 	}

@@ -19,16 +19,16 @@ import (
 const killTime = 200 * time.Millisecond
 
 // told is the error of a command that a signal ended.
-type told struct{ signal syscall.Signal }
+type signalError struct{ signal syscall.Signal }
 
-func (t told) Error() string { return fmt.Sprintf("interrupted by a signal (%s)", t.signal) }
+func (t signalError) Error() string { return fmt.Sprintf("interrupted by a signal (%s)", t.signal) }
 
 // Is reports whether target is [context.Canceled]: work that a signal interrupted is not reported
 // as faulty.
-func (told) Is(target error) bool { return target == context.Canceled }
+func (signalError) Is(target error) bool { return target == context.Canceled }
 
 // status returns the exit status that shells use for a program that the signal ended.
-func (t told) status() int { return 128 + int(t.signal) }
+func (t signalError) status() int { return 128 + int(t.signal) }
 
 // signals returns a channel that receives the signals that end a command. After the call of stop,
 // the channel receives no more signals.
@@ -38,13 +38,13 @@ func signals() (came chan os.Signal, stop func()) {
 	return came, func() { signal.Stop(came) }
 }
 
-// reading runs a command that only reads; the function work is the command. After a signal, reading
-// returns immediately, with the exit status that shells use for this signal. Without a signal,
-// reading returns when the command ends, but at the latest after the time limit. If the command
-// hangs, reading stops waiting at the time limit, and the error names the stage of the command.
-// reading kills the programs that the command started. After the end of the command's context, the
-// command must not print anything.
-func reading(limit time.Duration, stage *atomic.Value, work func(ctx context.Context) error) error {
+// runReading runs a command that only reads; the function work is the command. After a signal,
+// runReading returns immediately, with the exit status that shells use for this signal. Without a
+// signal, runReading returns when the command ends, but at the latest after the time limit. If the
+// command hangs, runReading stops waiting at the time limit, and the error names the stage of the
+// command. runReading kills the programs that the command started. After the end of the command's
+// context, the command must not print anything.
+func runReading(limit time.Duration, stage *atomic.Value, work func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	came, stop := signals()
@@ -68,7 +68,7 @@ func reading(limit time.Duration, stage *atomic.Value, work func(ctx context.Con
 	case <-timeout:
 		err = fmt.Errorf("no answer within %s while %s", limit, stage.Load())
 	case by := <-came:
-		why := told{by.(syscall.Signal)}
+		why := signalError{by.(syscall.Signal)}
 		err = &exit{code: why.status(), err: fmt.Errorf("%w while %s", why, stage.Load())}
 	}
 	cancel(err)
@@ -83,11 +83,11 @@ func reading(limit time.Duration, stage *atomic.Value, work func(ctx context.Con
 // until its present work has ended.
 const leaveTime = 2 * time.Second
 
-// changing runs a command that changes pools. After a signal, the command starts no further work,
-// and changing waits until the present work has ended. If a person typed the command, changing
-// waits for at most leaveTime, and a second signal ends this wait. Work that has begun is never
-// killed. Work that has not ended when this process exits continues.
-func changing(env *environment, work func(ctx context.Context) error) error {
+// runChanging runs a command that changes pools. After a signal, the command starts no further
+// work, and runChanging waits until the present work has ended. If a person typed the command,
+// runChanging waits for at most leaveTime, and a second signal ends this wait. Work that has begun
+// is never killed. Work that has not ended when this process exits continues.
+func runChanging(env *environment, work func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	came, stop := signals()
@@ -98,12 +98,12 @@ func changing(env *environment, work func(ctx context.Context) error) error {
 		defer close(ended)
 		result = work(ctx)
 	}()
-	var why told
+	var why signalError
 	select {
 	case <-ended:
 		return result
 	case by := <-came:
-		why = told{by.(syscall.Signal)}
+		why = signalError{by.(syscall.Signal)}
 		cancel(why)
 	}
 	if !env.Typed {
@@ -127,7 +127,7 @@ func changing(env *environment, work func(ctx context.Context) error) error {
 	return &exit{why.status(), fmt.Errorf("%w: everything reported above was done, and nothing else was started", why)}
 }
 
-func left(env *environment, why told) error {
+func left(env *environment, why signalError) error {
 	owed := ""
 	if hooks := run.Owed(env.local()); len(hooks) > 0 {
 		owed = fmt.Sprintf("; %s: the next run of snap first starts the hooks that are owed; to start them now, run snapwatch snap", strings.Join(hooks, ", "))

@@ -48,7 +48,7 @@ const (
 )
 
 // regularRuns returns the runs of a job that cron or the timer starts on this host. unclear has the
-// crontab lines that could not be parsed and that may also start the job. If runs and unclear are
+// crontab lines that may also start the job, but could not be parsed. If runs and unclear are
 // empty, neither cron nor the timer starts the job.
 func regularRuns(env *environment, job cronJob) (runs []regularRun, unclear []crontab.Entry) {
 	lines, _ := job.lines(env) // snap runs as root, which can read all crontabs
@@ -61,10 +61,10 @@ func regularRuns(env *environment, job cronJob) (runs []regularRun, unclear []cr
 		case line.Problem != "" || err != nil:
 			unclear = append(unclear, line)
 		case line.File == timerName:
-			runs = append(runs, regularRun{regularCmd: job.of(&cli), By: timerName})
+			runs = append(runs, regularRun{regularCmd: job.commandOf(&cli), By: timerName})
 		default:
 			_, err = programPath(line)
-			runs = append(runs, regularRun{job.of(&cli), shown([]crontab.Entry{line}), err != nil || line.Never() != ""})
+			runs = append(runs, regularRun{job.commandOf(&cli), linesText([]crontab.Entry{line}), err != nil || line.Never() != ""})
 		}
 	}
 	return runs, unclear
@@ -124,14 +124,14 @@ func (c *snapCmd) asRegistered(env *environment, r regularRun) {
 func agree(env *environment, job cronJob, typed regularCmd, always string) error {
 	runs, unclear := regularRuns(env, job)
 	for _, r := range runs {
-		if same(env, typed, r) {
+		if sameFlags(env, typed, r) {
 			return nil
 		}
 	}
 	const once = "--no-cron runs once with the typed words"
 	switch {
 	case len(unclear) > 0:
-		return fmt.Errorf("the retention of the regular runs is unknown, so nothing was done; %s: %s", once, shown(unclear))
+		return fmt.Errorf("the retention of the regular runs is unknown, so nothing was done; %s: %s", once, linesText(unclear))
 	case len(runs) == 0:
 		return nil
 	case len(runs) > 1:
@@ -163,8 +163,9 @@ func by(runs []regularRun) string {
 	return strings.Join(all, "; ")
 }
 
-// same reports whether the typed command and the regular run r have the same flags and retention.
-func same(env *environment, typed regularCmd, r regularRun) bool {
+// sameFlags reports whether the typed command and the regular run r have the same flags and
+// retention.
+func sameFlags(env *environment, typed regularCmd, r regularRun) bool {
 	_, keep, err := typed.settings(env)
 	_, registered, registeredErr := r.settings(env)
 	config := func(named string) string { return absolute(cmp.Or(named, env.ConfigPath)) }
@@ -190,7 +191,7 @@ func (c *snapCmd) registers(env *environment, done report.Run) error {
 		pointOutTwice(env)
 	default:
 		runs, unclear := regularRuns(env, snapJob)
-		if len(unclear) > 0 || slices.ContainsFunc(runs, func(r regularRun) bool { return !r.Idle || !same(env, c, r) }) {
+		if len(unclear) > 0 || slices.ContainsFunc(runs, func(r regularRun) bool { return !r.Idle || !sameFlags(env, c, r) }) {
 			break
 		}
 		if done.Unlisted {

@@ -56,14 +56,14 @@ func (c *snapCmd) Run(env *environment) error {
 		return &exit{2, err}
 	}
 	work := func(env *environment) error {
-		return changing(env, func(ctx context.Context) error {
+		return runChanging(env, func(ctx context.Context) error {
 			return c.snap(ctx, env, cfg, keep, func(done report.Run) error { return typed.registers(env, done) })
 		})
 	}
 	if c.DryRun || c.lists() {
 		return work(env)
 	}
-	return pinged(env, cfg.Ping, "snap", work)
+	return withPing(env, cfg.Ping, "snap", work)
 }
 
 // lists reports whether the command has --adopt without a name. With --adopt and no name, the
@@ -117,7 +117,7 @@ func thawLeft(env *environment, logFormat string) {
 	if !env.Root {
 		return
 	}
-	_ = changing(env, func(ctx context.Context) error {
+	_ = runChanging(env, func(ctx context.Context) error {
 		run.TakeOver(ctx, env.local(), problemTeller(env, logFormat, false))
 		return nil
 	})

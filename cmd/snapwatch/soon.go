@@ -92,9 +92,9 @@ func regularCommand(env *environment) ([]string, error) {
 	for _, line := range lines {
 		switch {
 		case line.Problem != "":
-			err = fmt.Errorf("cron's line is not understood: %s", shown([]crontab.Entry{line}))
+			err = fmt.Errorf("cron's line is not understood: %s", linesText([]crontab.Entry{line}))
 		case line.Never() != "":
-			err = fmt.Errorf("snap does not run by itself on this host: %s", shown([]crontab.Entry{line}))
+			err = fmt.Errorf("snap does not run by itself on this host: %s", linesText([]crontab.Entry{line}))
 		case line.Beside:
 			err = fmt.Errorf("the line of cron holds more than a run of snap: %s", line.Line)
 		default:

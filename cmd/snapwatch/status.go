@@ -44,15 +44,15 @@ func (c *statusCmd) Run(env *environment) error {
 	var stage atomic.Value
 	stage.Store("starting")
 	if !c.Watch {
-		return reading(time.Duration(c.Timeout), &stage, func(ctx context.Context) error {
+		return runReading(time.Duration(c.Timeout), &stage, func(ctx context.Context) error {
 			return c.show(ctx, env, &stage, func(text string) string { return text })
 		})
 	}
 	if !env.Terminal {
 		return errors.New("--watch needs a terminal; without one, run it from watch(1) or a loop")
 	}
-	err := reading(0, &stage, func(ctx context.Context) error { return c.watch(ctx, env, &stage) })
-	if _, is := errors.AsType[told](err); is {
+	err := runReading(0, &stage, func(ctx context.Context) error { return c.watch(ctx, env, &stage) })
+	if _, is := errors.AsType[signalError](err); is {
 		return nil // --watch runs until a signal ends it
 	}
 	return err

@@ -42,7 +42,7 @@ func (c *unblockCmd) Run(env *environment) error {
 	if !env.Root {
 		return &exit{2, errors.New("unblock must be run as root: the guest's lock and channel programs need it")}
 	}
-	return changing(env, func(ctx context.Context) error { return c.unblock(ctx, env, cfg) })
+	return runChanging(env, func(ctx context.Context) error { return c.unblock(ctx, env, cfg) })
 }
 
 func (c *unblockCmd) unblock(ctx context.Context, env *environment, cfg config.Config) error {
