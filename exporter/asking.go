@@ -131,8 +131,8 @@ func (a *asking) answers(now time.Time, maxAge time.Duration) (said map[string][
 	return said, nodes
 }
 
-// quiet reports whether no node is being asked.
-func (a *asking) quiet() bool {
+// idle reports whether no node is being asked.
+func (a *asking) idle() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return !a.busy

@@ -50,9 +50,9 @@ func TestOnlyThisHostsNamesOnLoopback(t *testing.T) {
 	assert.Equal(t, 403, ask(&net.TCPAddr{IP: net.IPv4(192, 0, 2, 1)}, "localhost", "/").Code, "a name is not an address")
 }
 
-// A web configuration that requires certificates does not prove that clients show one: a server
-// that was started without TLS serves plain HTTP even if the file changes afterwards. Only a
-// request over TLS with a certificate counts as authenticated.
+// If the web configuration requires certificates, clients may still show none: a server that was
+// started without TLS serves plain HTTP even if the file changes afterwards. Only a request over
+// TLS with a certificate counts as authenticated.
 func TestACertificateIsShown(t *testing.T) {
 	r := newRig(t, world())
 	s := server()

@@ -21,9 +21,9 @@ import (
 	"snapwatch/test/cputime"
 )
 
-// many returns an exporter's store with the given number of disks, all fresh; the
+// storeWith returns an exporter's store with the given number of disks, all fresh; the
 // store never reads the pools again.
-func many(disks int) *Store {
+func storeWith(disks int) *Store {
 	pool := checker.Pool{Name: "tank", ReadAt: start}
 	for i := range disks {
 		dataset := fmt.Sprintf("tank/replica/site-a/vm-%d-disk-%d", 100+i/2, i%2)
@@ -50,7 +50,7 @@ func many(disks int) *Store {
 
 // The store that BenchmarkScrape uses has all its disks in every scrape.
 func TestManyAreScraped(t *testing.T) {
-	h := Server{MetricsPath: "/metrics", Log: slog.New(slog.DiscardHandler)}.Handler(many(10))
+	h := Server{MetricsPath: "/metrics", Log: slog.New(slog.DiscardHandler)}.Handler(storeWith(10))
 	for range 2 {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
@@ -86,7 +86,7 @@ func (c *counting) Write(p []byte) (int, error) {
 
 // BenchmarkScrape measures a scrape of 10 000 disks without reading ZFS.
 func BenchmarkScrape(b *testing.B) {
-	store := many(10000)
+	store := storeWith(10000)
 	h := Server{MetricsPath: "/metrics", Log: slog.New(slog.DiscardHandler)}.Handler(store)
 	for _, encoding := range []string{"identity", "gzip"} {
 		b.Run(encoding, func(b *testing.B) {
@@ -103,7 +103,7 @@ func BenchmarkScrape(b *testing.B) {
 // BenchmarkClientGolang measures how client_golang's registry gathers the same metrics, without
 // printing them.
 func BenchmarkClientGolang(b *testing.B) {
-	store := many(10000)
+	store := storeWith(10000)
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collector{report: store.Report, config: store.config})
 	b.ReportAllocs()
@@ -118,7 +118,7 @@ func BenchmarkClientGolang(b *testing.B) {
 
 // BenchmarkReport measures judging 10 000 disks.
 func BenchmarkReport(b *testing.B) {
-	store := many(10000)
+	store := storeWith(10000)
 	b.ReportAllocs()
 	began := cputime.Used()
 	for b.Loop() {

@@ -132,7 +132,7 @@ func (s *Store) compare(ctx context.Context, request checker.CompareRequest) che
 		}
 	}
 	s.tellSince(ctx, request, answer, found)
-	living := s.settings.Living.once()
+	living := s.settings.Living.lookUpOnce()
 	tellLiving(request, answer, living)
 	switch {
 	case err != nil && s.settings.Owners != nil && !s.settings.NoGuests:

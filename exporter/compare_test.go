@@ -240,8 +240,8 @@ func TestCompareDoesNotTrustWhatIsPinned(t *testing.T) {
 
 // A request names the disk from which a copy is sent. The owner must not confuse the named disk
 // with another disk of the same name. If the disk was renamed on the owner, the owner recognizes
-// the disk by the copy's newest snapshot. A node answers that a disk is gone only if the node has
-// read every pool in which the disk could be.
+// the disk by the copy's newest snapshot. A node must not call a disk gone until the node has read
+// every pool in which the disk could be.
 func TestCompareDoesNotTakeANamesakeForTheOrigin(t *testing.T) {
 	w := primaryWorld()
 	w.Datasets = append(w.Datasets, zfstest.Dataset{Name: "rpool/data/base-105-disk-0", GUID: 16, Snapshots: []zfstest.Snapshot{snapshot("__base__", 20, time.Hour)}})

@@ -93,7 +93,7 @@ func (f *configFile) look(wanted func(os.FileInfo) bool) {
 	defer f.mu.Unlock()
 	info, err := os.Stat(f.path)
 	if _, there := os.Lstat(f.path); errors.Is(err, fs.ErrNotExist) && there != nil {
-		f.gone(err)
+		f.reportMissing(err)
 		return
 	}
 	if err != nil {
@@ -126,8 +126,8 @@ func (f *configFile) settled(info os.FileInfo) bool {
 	return ago < 0 || ago >= configSettled
 }
 
-// gone reports a missing configuration file as a problem, unless the file never existed.
-func (f *configFile) gone(err error) {
+// reportMissing reports a missing configuration file as a problem if the file existed before.
+func (f *configFile) reportMissing(err error) {
 	last := f.current.Load()
 	if !reflect.DeepEqual(last.config, config.Default()) {
 		f.refuse(err)
@@ -152,8 +152,7 @@ func sameFile(a, b os.FileInfo) bool {
 // config returns the configuration that the exporter uses now.
 func (s *Store) config() config.Config { return s.file.current.Load().config }
 
-// configNotes returns a note about the fault of the configuration file, no note if the file has
-// no fault.
+// configNotes returns a note if the configuration file has a fault.
 func (s *Store) configNotes() []checker.Note {
 	problem := s.file.current.Load().problem
 	if problem == "" {
@@ -165,8 +164,8 @@ func (s *Store) configNotes() []checker.Note {
 	}}
 }
 
-// Reload reads the configuration file, whether it has changed or not. A scan that is running
-// still uses the configuration with which it began.
+// Reload reads the configuration file, whether it has changed or not. A running scan uses to its
+// end the configuration with which the scan began.
 func (s *Store) Reload() { s.file.reload() }
 
 // followConfig reads the configuration file if it has changed. followConfig waits at most

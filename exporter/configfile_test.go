@@ -48,7 +48,7 @@ func (c *configured) write(t *testing.T, text string, at time.Time) {
 func (c *configured) inForce(t *testing.T) (metric string, onPage, logged bool) {
 	t.Helper()
 	const problem = "the last good one stays in force"
-	return line(c.scrape(), "snapwatch_config_last_reload_successful"), strings.Contains(c.shown(t, "/"), problem), strings.Contains(c.log.String(), problem)
+	return line(c.scrape(), "snapwatch_config_last_reload_successful"), strings.Contains(c.waitPage(t, "/"), problem), strings.Contains(c.log.String(), problem)
 }
 
 func (c *configured) state(metrics, dataset, name, vmid, state string) string {
@@ -72,12 +72,12 @@ func TestAChangedConfigurationIsTakenBetweenTwoScans(t *testing.T) {
 	assert.Equal(t, "1", c.state(metrics, "tank/b/vm-103-disk-0", "vm-103-disk-0", "103", "excluded"))
 	assert.Equal(t, "1", line(metrics, "snapwatch_config_last_reload_successful"))
 	assert.Contains(t, c.log.String(), "configuration read again")
-	assert.Contains(t, c.shown(t, "/"), "work")
+	assert.Contains(t, c.waitPage(t, "/"), "work")
 }
 
 // If the key datasets of the configuration has changed, the exporter immediately reads the new
-// datasets, even if the last reading of the pools could still be reused. A disk outside of the
-// datasets of the new configuration does not count as missing.
+// datasets, even if the last reading of the pools could still be reused. If the new configuration
+// leaves out a disk's dataset, the disk must not count as missing.
 func TestOtherDatasetsAreReadAtOnce(t *testing.T) {
 	c := newConfigured(t, narrowed)
 	metrics := c.scrape()
@@ -119,8 +119,8 @@ func TestAFaultyConfigurationIsRefused(t *testing.T) {
 	assert.False(t, onPage)
 }
 
-// A configuration file that has disappeared is refused like a faulty file. A configuration file
-// that never existed is not a fault.
+// A configuration file that has disappeared is refused like a faulty file. The lack of a
+// configuration file is a fault only if the file has existed before.
 func TestAConfigurationThatIsGone(t *testing.T) {
 	c := newConfigured(t, "")
 	metric, onPage, _ := c.inForce(t)

@@ -82,9 +82,9 @@ func hostOf(conn net.Conn) string {
 // that records whether the request's body is missing.
 type openConnection struct{}
 
-// noted stores in the context of a new connection the function that records a missing
+// storeHook stores in the context of a new connection the function that records a missing
 // body, as the hook [http.Server.ConnContext].
-func (c *connections) noted(ctx context.Context, conn net.Conn) context.Context {
+func (c *connections) storeHook(ctx context.Context, conn net.Conn) context.Context {
 	return context.WithValue(ctx, openConnection{}, func(owesBody bool) { c.owes(conn, owesBody) })
 }
 

@@ -68,8 +68,8 @@ func writeDisks(w io.Writer, report checker.Report, c config.Config) error {
 	p.info()
 	p.lags()
 	p.limits()
-	p.each(diskMaxInitialReceive, func(s *textSeries) float64 { return limitSeconds(s.MaxInitialReceive) })
-	p.each(diskMaxStoppedAge, func(s *textSeries) float64 { return limitSeconds(s.MaxStoppedAge) })
+	p.printDisks(diskMaxInitialReceive, func(s *textSeries) float64 { return limitSeconds(s.MaxInitialReceive) })
+	p.printDisks(diskMaxStoppedAge, func(s *textSeries) float64 { return limitSeconds(s.MaxStoppedAge) })
 	p.ages()
 	p.suffixes()
 	p.timestamps()
@@ -182,8 +182,8 @@ func (p *textPage) limits() {
 	}
 }
 
-// each prints a metric with one line for each disk.
-func (p *textPage) each(m metric, value func(*textSeries) float64) {
+// printDisks prints a metric with one line for each disk.
+func (p *textPage) printDisks(m metric, value func(*textSeries) float64) {
 	p.family(m)
 	for i := range p.series {
 		p.sample(m.Name, &p.series[i], nil, nil, value(&p.series[i]))
@@ -191,10 +191,10 @@ func (p *textPage) each(m metric, value func(*textSeries) float64) {
 }
 
 func (p *textPage) ages() {
-	p.dated(diskAge, newestOf, func(created time.Time) float64 { return seconds(p.now) - seconds(created) })
+	p.printTimes(diskAge, newestOf, func(created time.Time) float64 { return seconds(p.now) - seconds(created) })
 }
 
-func (p *textPage) timestamps() { p.dated(diskTimestamp, newestOf, seconds) }
+func (p *textPage) timestamps() { p.printTimes(diskTimestamp, newestOf, seconds) }
 
 func newestOf(s *textSeries) time.Time { return newest(s.Result) }
 
@@ -216,7 +216,7 @@ func (p *textPage) owned() {
 }
 
 func (p *textPage) created() {
-	p.dated(diskCreated, func(s *textSeries) time.Time { return s.Created }, seconds)
+	p.printTimes(diskCreated, func(s *textSeries) time.Time { return s.Created }, seconds)
 }
 
 // newest returns the creation time of the disk's newest known managed snapshot, the
@@ -229,9 +229,9 @@ func newest(d *checker.Result) time.Time {
 	return d.Newest.Creation
 }
 
-// dated prints a metric that is a time of each disk. The argument `of` is a function
+// printTimes prints a metric that is a time of each disk. The argument `of` is a function
 // that returns this time. If the time is zero for a disk, the disk has no line.
-func (p *textPage) dated(m metric, of func(*textSeries) time.Time, value func(time.Time) float64) {
+func (p *textPage) printTimes(m metric, of func(*textSeries) time.Time, value func(time.Time) float64) {
 	begun := false
 	for i := range p.series {
 		s := &p.series[i]

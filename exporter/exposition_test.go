@@ -52,7 +52,7 @@ func odd() (r checker.Report, _ config.Config) {
 func TestTextIsThatOfClientGolang(t *testing.T) {
 	report, cfg := odd()
 	for name, of := range map[string]checker.Report{
-		"odd": report, "none": {Now: start}, "many": many(300).Report(),
+		"odd": report, "none": {Now: start}, "many": storeWith(300).Report(),
 		"without snapshots": checker.Assemble([]checker.Pool{{Name: "tank", ReadAt: start, Disks: []checker.Disk{{Dataset: "tank/vm-1-disk-0", VMID: 1}}}}, checker.NewPolicy(cfg), start),
 	} {
 		t.Run(name, func(t *testing.T) {

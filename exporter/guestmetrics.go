@@ -83,16 +83,16 @@ func writeGuests(w io.Writer, guests []checker.Guest) error {
 	}
 	slices.SortStableFunc(p.guests, order)
 	p.guests = slices.CompactFunc(p.guests, func(a, b guestSeries) bool { return order(a, b) == 0 })
-	p.each(guestDisks, func(g *guestSeries) {
+	p.printGuests(guestDisks, func(g *guestSeries) {
 		p.guest(guestDisks, `kind="expected",`, g, "", "", float64(g.Expected()))
 		p.guest(guestDisks, `kind="found",`, g, "", "", float64(g.Found()))
 	})
-	p.each(guestInfo, func(g *guestSeries) {
+	p.printGuests(guestInfo, func(g *guestSeries) {
 		p.guest(guestInfo, `id="`+g.ID+`",name="`+escape(g.Name)+`",`, g, "", "", 1)
 	})
 	p.proofs()
 	if slices.ContainsFunc(p.guests, func(g guestSeries) bool { return g.Point != nil }) {
-		p.each(guestPoint, func(g *guestSeries) {
+		p.printGuests(guestPoint, func(g *guestSeries) {
 			if g.Point != nil {
 				p.guest(guestPoint, "", g, "", "", seconds(g.Point.Created))
 			}
@@ -100,19 +100,19 @@ func writeGuests(w io.Writer, guests []checker.Guest) error {
 	}
 	rows := checker.GuestVerdicts()
 	slices.SortFunc(rows, func(a, b checker.GuestRow) int { return strings.Compare(a.Name, b.Name) })
-	p.each(guestState, func(g *guestSeries) {
+	p.printGuests(guestState, func(g *guestSeries) {
 		for i := range rows {
 			p.guest(guestState, "", g, `,state="`, rows[i].Name, boolValue(rows[i].Verdict == g.Verdict))
 		}
 	})
-	p.each(guestStatus, func(g *guestSeries) { p.guest(guestStatus, "", g, "", "", float64(g.State)) })
+	p.printGuests(guestStatus, func(g *guestSeries) { p.guest(guestStatus, "", g, "", "", float64(g.State)) })
 	p.flush()
 	return p.failed
 }
 
-// each prints a metric of all guests. The argument lines is a function that prints the
+// printGuests prints a metric of all guests. The argument lines is a function that prints the
 // lines of one guest.
-func (p *guestPage) each(m metric, lines func(*guestSeries)) {
+func (p *guestPage) printGuests(m metric, lines func(*guestSeries)) {
 	p.family(m)
 	for i := range p.guests {
 		lines(&p.guests[i])

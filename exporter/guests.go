@@ -42,8 +42,8 @@ func (l *lookedAt) stir() {
 	l.stirred = true
 }
 
-// due reports whether another lookup for guests is needed.
-func (l *lookedAt) due() bool {
+// isDue reports whether another lookup for guests is needed.
+func (l *lookedAt) isDue() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	due := l.stirred || l.open
@@ -51,8 +51,8 @@ func (l *lookedAt) due() bool {
 	return due
 }
 
-// with returns the pools with the stored facts added to their disks.
-func (l *lookedAt) with(pools []checker.Pool) []checker.Pool {
+// addFacts returns the pools with the stored facts added to their disks.
+func (l *lookedAt) addFacts(pools []checker.Pool) []checker.Pool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.of) == 0 {
@@ -96,7 +96,7 @@ func (s *Store) lookAtGuests(ctx context.Context) {
 	if !s.looked.looking.TryLock() {
 		return // another lookup is under way
 	}
-	if !s.looked.due() {
+	if !s.looked.isDue() {
 		s.looked.looking.Unlock()
 		return
 	}

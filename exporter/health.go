@@ -58,16 +58,16 @@ func (h *health) learn(pool string, known *checker.Health) {
 	delete(h.busy, pool)
 }
 
-// of returns the last known health of a pool, nil before the first reading. Callers must
+// healthOf returns the last known health of a pool, nil before the first reading. Callers must
 // not change the returned health.
-func (h *health) of(pool string) *checker.Health {
+func (h *health) healthOf(pool string) *checker.Health {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.known[pool]
 }
 
-// quiet reports whether no reading of a pool's health is running.
-func (h *health) quiet() bool {
+// idle reports whether no reading of a pool's health is running.
+func (h *health) idle() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return len(h.busy) == 0

@@ -79,8 +79,8 @@ func TestPageShowsPoolsThatAreNotWell(t *testing.T) {
 	w := world()
 	w.Zpool = map[string]string{"tank": damagedTank}
 	r := newRig(t, w)
-	r.shown(t, "/")
-	page := r.shown(t, "/")
+	r.waitPage(t, "/")
+	page := r.waitPage(t, "/")
 	assert.Contains(t, page, `<p class="bar red"><strong>✕ pool tank is not well: errors</strong>`)
 	assert.Contains(t, page, "2 permanent errors, disks unknown: needs root (snapwatch health); ZFS calls it DEGRADED")
 	assert.NotContains(t, page, "cannot be read")

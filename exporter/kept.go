@@ -6,9 +6,9 @@ import (
 	"snapwatch/checker"
 )
 
-// newer returns the disks that were just read, and the disks that only the earlier scan has read,
-// except forgotten and renamed disks.
-func newer(read, before []checker.Disk, forgotten func(checker.Disk) bool) []checker.Disk {
+// mergeDisks returns the disks that were just read, and the disks that only the earlier scan has
+// read, except forgotten and renamed disks.
+func mergeDisks(read, before []checker.Disk, forgotten func(checker.Disk) bool) []checker.Disk {
 	all, is, renamed := slices.Clone(read), map[string]bool{}, map[uint64]bool{}
 	for i := range read {
 		is[read[i].Dataset] = true

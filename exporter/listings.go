@@ -59,7 +59,7 @@ func (s *Store) Quiet() bool {
 	defer s.tidying.Unlock()
 	s.histories.mu.Lock()
 	defer s.histories.mu.Unlock()
-	return !s.refreshing.Load() && !s.histories.reading && s.asking.quiet() && s.health.quiet()
+	return !s.refreshing.Load() && !s.histories.reading && s.asking.idle() && s.health.idle()
 }
 
 // current returns the newest known facts about the pool, with the given name as the pool's name.

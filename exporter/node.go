@@ -13,12 +13,12 @@ import (
 )
 
 // Living reports whether a guest's process is alive on this host, and since when. since is zero
-// if the time is unknown. alive is false if the guest's process cannot be looked up.
+// if the time is unknown. alive is false if the lookup of the guest's process fails.
 type Living func(vmid int) (since time.Time, alive bool)
 
-// once returns a function with the results of l that looks up each guest's process only
+// lookUpOnce returns a function with the results of l that looks up each guest's process only
 // once. If l is nil, the returned function reports that no guest is alive.
-func (l Living) once() Living {
+func (l Living) lookUpOnce() Living {
 	type life struct {
 		since time.Time
 		alive bool

@@ -21,8 +21,8 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// shown waits until the exporter has read the pools, and returns the page at path.
-func (r *rig) shown(t *testing.T, path string) string {
+// waitPage waits until the exporter has read the pools, and returns the page at path.
+func (r *rig) waitPage(t *testing.T, path string) string {
 	t.Helper()
 	r.Refresh(t.Context())
 	w := get(server().Handler(r.Store), path)
@@ -52,14 +52,14 @@ func found(pattern *regexp.Regexp, page string) []string {
 
 func TestPageSaysWhatCheckSays(t *testing.T) {
 	r := newRig(t, world())
-	page := r.shown(t, "/")
+	page := r.waitPage(t, "/")
 	for _, g := range r.Report().Guests {
 		for _, text := range []string{g.ID, g.Verdict.String(), g.State.String()} {
 			assert.Contains(t, page, text)
 		}
 	}
 	for _, d := range r.Report().Disks {
-		page := r.shown(t, "/?disk="+d.Dataset)
+		page := r.waitPage(t, "/?disk="+d.Dataset)
 		for _, text := range []string{d.Dataset, d.Verdict.String(), d.State.String(), d.FullReason(), d.Limit.Rule, d.Suffix()} {
 			assert.Contains(t, page, text)
 		}
@@ -88,12 +88,12 @@ func TestPageFiltersAndSorts(t *testing.T) {
 		"sort=x&page=-1&guest=no": {"qemu/103", "qemu/102", "lxc/101", "qemu/100"},
 		"page=99":                 {"qemu/103", "qemu/102", "lxc/101", "qemu/100"},
 	} {
-		assert.Equal(t, want, guestsOn(r.shown(t, "/?"+query)), query)
+		assert.Equal(t, want, guestsOn(r.waitPage(t, "/?"+query)), query)
 	}
-	page := r.shown(t, "/?verdict=stopped")
+	page := r.waitPage(t, "/?verdict=stopped")
 	assert.Contains(t, page, "1 of 4 guests, stopped")
 	assert.Equal(t, []string{"subvol-101-disk-0"}, disksOn(page), "the only one that is asked for is open")
-	assert.Equal(t, []string{"vm-103-disk-0"}, disksOn(r.shown(t, "/?guest=103")))
+	assert.Equal(t, []string{"vm-103-disk-0"}, disksOn(r.waitPage(t, "/?guest=103")))
 }
 
 // holding returns an exporter under test that has just read the given disks.
@@ -124,18 +124,18 @@ func TestPageStaysSmallWithManyDisks(t *testing.T) {
 		disks = append(disks, aged(100+i/2, i%2, age))
 	}
 	r := holding(t, disks)
-	page := r.shown(t, "/")
+	page := r.waitPage(t, "/")
 	assert.Less(t, len(page), 20_000)
 	assert.Equal(t, []string{"qemu/103", "qemu/603", "qemu/1103", "qemu/1603", "qemu/2103"}, guestsOn(page), "those that alarm")
 	assert.Contains(t, page, "2495 guests OK")
 	assert.Contains(t, page, `<a class="counter red" href="?state=CRITICAL" title="guests whose state is CRITICAL"><b>5</b>`)
-	assert.Equal(t, []string{"qemu/103", "qemu/603", "qemu/1000", "qemu/1103", "qemu/1603", "qemu/2103"}, slices.SortedFunc(slices.Values(guestsOn(r.shown(t, "/?guest=1000"))), byNumber), "one that is open is not folded")
-	all := r.shown(t, "/?ok=show")
+	assert.Equal(t, []string{"qemu/103", "qemu/603", "qemu/1000", "qemu/1103", "qemu/1603", "qemu/2103"}, slices.SortedFunc(slices.Values(guestsOn(r.waitPage(t, "/?guest=1000"))), byNumber), "one that is open is not folded")
+	all := r.waitPage(t, "/?ok=show")
 	assert.Less(t, len(all), 250_000)
 	assert.Len(t, guestsOn(all), 200)
 	assert.Contains(t, all, "page 1 of 13")
 	assert.Contains(t, all, `href="?guest=100&amp;ok=show#guest-100"`)
-	last := r.shown(t, "/?ok=show&page=13")
+	last := r.waitPage(t, "/?ok=show&page=13")
 	assert.Len(t, guestsOn(last), 100)
 	assert.NotContains(t, last, "later →")
 }
@@ -147,15 +147,15 @@ func TestAGuestOfManyDisksIsShownWhole(t *testing.T) {
 	for i := range 300 {
 		disks = append(disks, aged(100, i, 9*time.Hour))
 	}
-	page := holding(t, disks).shown(t, "/?guest=100")
+	page := holding(t, disks).waitPage(t, "/?guest=100")
 	assert.Len(t, disksOn(page), 300)
 	assert.Less(t, len(page), 250_000)
 }
 
-// On a host without the ZFS kernel module, the page does not say that pools are not imported.
+// On a host without the ZFS kernel module, the page must not call pools "not imported".
 func TestPageWithoutZFS(t *testing.T) {
 	r := newRig(t, world(), func(s *Settings) { s.Scanner.Kstat = filepath.Join(t.TempDir(), "none") })
-	page := r.shown(t, "/")
+	page := r.waitPage(t, "/")
 	assert.Equal(t, 3, strings.Count(page, "the ZFS module is not loaded (modprobe zfs)"), "as check says: above, in the table, and of the pools")
 	assert.NotContains(t, page, "No pool is imported here")
 }
@@ -189,21 +189,21 @@ func TestPageNamesThePoolsThatCannotBeRead(t *testing.T) {
 		s.Config.Maintenance = []config.Maintenance{{Selector: config.Selector{Pool: "old"}, Until: start.Add(time.Hour), Reason: "new disks"}}
 		s.Config.Pools = []string{"old", "rpool", "tank"}
 	})
-	assert.NotContains(t, r.shown(t, "/"), "cannot be read", "a pool out for maintenance does not alarm")
+	assert.NotContains(t, r.waitPage(t, "/"), "cannot be read", "a pool out for maintenance does not alarm")
 	r.fake.Pool("tank", "SUSPENDED")
-	page := r.shown(t, "/")
+	page := r.waitPage(t, "/")
 	assert.Contains(t, page, "pool tank cannot be read")
 	assert.Contains(t, page, "pool tank is suspended: its I/O failed (zpool status tank, then zpool clear tank)")
 	assert.Regexp(t, `last \d+ listings, \d failed`, page)
 	assert.Equal(t, 1, strings.Count(page, "cannot be read"))
 	r.fake.Pool("tank", "")
-	assert.Contains(t, r.shown(t, "/"), "pool tank is not imported (zpool import tank)")
+	assert.Contains(t, r.waitPage(t, "/"), "pool tank is not imported (zpool import tank)")
 	assert.Contains(t, page, "<strong>pool old</strong> until 2026-03-29 13:00:00 UTC: new disks")
 	r.fake.Pool("tank", "ONLINE")
 	for range maxListings {
 		r.Refresh(t.Context())
 	}
-	page = r.shown(t, "/")
+	page = r.waitPage(t, "/")
 	assert.NotContains(t, page, "cannot be read")
 	assert.Contains(t, page, "last 12 listings")
 }
@@ -228,8 +228,8 @@ func TestPageOpensADisk(t *testing.T) {
 	w.Datasets[2].Snapshots = append(w.Datasets[2].Snapshots, zfstest.Snapshot{Name: "by-hand", GUID: 1, TXG: 9, Creation: start.Unix()})
 	r := newRig(t, w)
 	const path = "/?disk=tank/a/vm-100-disk-0"
-	assert.Contains(t, r.shown(t, path), "Its snapshots are being listed.")
-	page := r.shown(t, path)
+	assert.Contains(t, r.waitPage(t, path), "Its snapshots are being listed.")
+	page := r.waitPage(t, path)
 	assert.Contains(t, page, "The newest 2000 of 2502 snapshots are drawn.")
 	assert.Contains(t, page, `<g class="lane s-frequently">`)
 	assert.Contains(t, page, ">critical 6h</text>")
@@ -239,12 +239,12 @@ func TestPageOpensADisk(t *testing.T) {
 	assert.Contains(t, page, "rpool/data/vm-100-disk-0 on east")
 	assert.Contains(t, page, "limit 2h, limits.warning")
 	r.fake.Forget()
-	r.shown(t, path)
+	r.waitPage(t, path)
 	assert.NotContains(t, strings.Join(r.fake.Calls(), "\n"), "-d 1 -t snapshot", "the list is kept")
 	r.clock.forward(historyAge)
-	r.shown(t, path)
+	r.waitPage(t, path)
 	assert.Contains(t, strings.Join(r.fake.Calls(), "\n"), "-d 1 -t snapshot", "for a while")
-	assert.Contains(t, r.shown(t, "/?disk=tank/none"), "There is no disk of this name.")
+	assert.Contains(t, r.waitPage(t, "/?disk=tank/none"), "There is no disk of this name.")
 }
 
 func TestPageShowsTheLastRun(t *testing.T) {
@@ -257,12 +257,12 @@ func TestPageShowsTheLastRun(t *testing.T) {
 	r := newRig(t, world(), func(s *Settings) {
 		s.Runs = Runs{Last: func() (report.Run, error) { return run, err }, Expected: func() bool { return true }}
 	})
-	page := r.shown(t, "/")
+	page := r.waitPage(t, "/")
 	assert.Contains(t, page, "not everything was snapshotted")
 	assert.Contains(t, page, "pool &lt;x&gt; is full")
 	assert.Equal(t, 19, strings.Count(page, "again"))
 	err = errors.New("last-run.json: unexpected end")
-	assert.Contains(t, r.shown(t, "/"), "last-run.json: unexpected end")
+	assert.Contains(t, r.waitPage(t, "/"), "last-run.json: unexpected end")
 }
 
 func TestPageDoesNotWaitForTheRunsReport(t *testing.T) {
@@ -272,7 +272,7 @@ func TestPageDoesNotWaitForTheRunsReport(t *testing.T) {
 		s.Runs = Runs{Last: func() (report.Run, error) { <-hang; return report.Run{}, nil }}
 	})
 	for range 2 {
-		assert.Contains(t, r.shown(t, "/"), "reading the report of the last run takes longer than")
+		assert.Contains(t, r.waitPage(t, "/"), "reading the report of the last run takes longer than")
 	}
 }
 
@@ -295,5 +295,5 @@ func TestPageFilesAreGuardedAndAllThere(t *testing.T) {
 	}
 	policy := get(handler, "/").Header().Get("Content-Security-Policy")
 	assert.NotContains(t, policy, "unsafe")
-	assert.NotContains(t, r.shown(t, "/"), "style=")
+	assert.NotContains(t, r.waitPage(t, "/"), "style=")
 }

@@ -43,5 +43,5 @@ func sendPrune(out sink, last report.Run) {
 // WritePruneTextfile writes the metrics of a run of prune, as [WriteTextfile] does for a run of
 // snap.
 func WritePruneTextfile(path string, run report.Run) error {
-	return writeTextfile(path, pruneCollector(only(run)))
+	return writeTextfile(path, pruneCollector(onlyRun(run)))
 }

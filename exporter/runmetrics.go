@@ -155,11 +155,11 @@ func sendRoom(out sink, last report.Run) {
 // node_exporter, and replaces the file atomically. node_exporter reads only files whose path ends
 // in .prom.
 func WriteTextfile(path string, run report.Run) error {
-	return writeTextfile(path, snapCollector(only(run)))
+	return writeTextfile(path, snapCollector(onlyRun(run)))
 }
 
-// only returns the Runs of a host on which run was the only run.
-func only(run report.Run) Runs {
+// onlyRun returns the Runs of a host on which run was the only run.
+func onlyRun(run report.Run) Runs {
 	return Runs{Last: func() (report.Run, error) { return run, nil }}
 }
 

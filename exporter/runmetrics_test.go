@@ -39,8 +39,8 @@ var lastRun = report.Run{
 	},
 }
 
-// gathered returns the metrics about the runs of snap, without comment lines.
-func gathered(t *testing.T, r Runs) string {
+// scrape returns the metrics about the runs of snap, without comment lines.
+func scrape(t *testing.T, r Runs) string {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
 	require.NoError(t, registry.Register(snapCollector(r)))
@@ -68,7 +68,7 @@ func uncommented(t *testing.T, path string) string {
 // A report of snap with two entries for one guest breaks neither the scrape nor the textfile. If a
 // report has two entries for one guest, the worse entry counts.
 func TestTwiceInAReport(t *testing.T) {
-	said := gathered(t, only(report.Run{LeftFrozen: []int{101}, Quiesced: []report.Quiesced{
+	said := scrape(t, onlyRun(report.Run{LeftFrozen: []int{101}, Quiesced: []report.Quiesced{
 		{VMID: 101, Consistent: report.Application, Seconds: 0.5}, {VMID: 101, Consistent: report.Torn, Seconds: 0.2},
 	}}))
 	assert.Contains(t, said, "run_quiesced{vmid=\"101\"} 0\n")
@@ -114,7 +114,7 @@ func TestAnyReportCanBeScraped(t *testing.T) {
 			c.Nodes = append(c.Nodes, n)
 		}
 		registry := prometheus.NewRegistry()
-		registry.MustRegister(snapCollector(only(r)), pruneCollector(only(r)), poolCollector{c}, ownerCollector{c})
+		registry.MustRegister(snapCollector(onlyRun(r)), pruneCollector(onlyRun(r)), poolCollector{c}, ownerCollector{c})
 		families, err := registry.Gather()
 		require.NoError(t, err)
 		disks := prometheus.NewRegistry()
@@ -170,7 +170,7 @@ run_unprotected_disks{reason="name"} 0
 run_unprotected_disks{reason="not_found"} 0
 run_unprotected_disks{reason="state"} 1
 run_unprotected_disks{reason="storage"} 2
-`, gathered(t, Runs{
+`, scrape(t, Runs{
 		Last:     func() (report.Run, error) { return lastRun, nil },
 		Expected: func() bool { return true },
 		Limit:    func() time.Duration { return time.Hour },
@@ -182,9 +182,9 @@ run_unprotected_disks{reason="storage"} 2
 func TestRunMetricsWithoutAReport(t *testing.T) {
 	none := func() bool { return false }
 	assert.Equal(t, "run_expected 0\nrun_report_readable 1\n",
-		gathered(t, Runs{Last: func() (report.Run, error) { return report.Run{}, fs.ErrNotExist }, Expected: none}))
+		scrape(t, Runs{Last: func() (report.Run, error) { return report.Run{}, fs.ErrNotExist }, Expected: none}))
 	assert.Equal(t, "run_expected 0\nrun_report_readable 0\n",
-		gathered(t, Runs{Last: func() (report.Run, error) { return report.Run{}, errors.New("cut off") }, Expected: none}))
+		scrape(t, Runs{Last: func() (report.Run, error) { return report.Run{}, errors.New("cut off") }, Expected: none}))
 }
 
 func TestWriteTextfile(t *testing.T) {

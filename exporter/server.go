@@ -59,7 +59,7 @@ func (s Server) server(store *Store) *http.Server {
 	open := new(connections)
 	return &http.Server{
 		Handler: timed(s.Handler(store), bodyTimeout), ReadHeaderTimeout: headerTimeout, WriteTimeout: longestWait + time.Minute,
-		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader, ConnState: open.changed, ConnContext: open.noted,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader, ConnState: open.changed, ConnContext: open.storeHook,
 	}
 }
 

@@ -218,7 +218,7 @@ func (s *Store) end(p *pool, result checker.Pool) {
 	case result.Problem == "":
 		p.good = result
 	case len(result.Disks) > 0:
-		p.good.Disks = newer(result.Disks, p.good.Disks, func(d checker.Disk) bool { return known.Forgot(d, now) })
+		p.good.Disks = mergeDisks(result.Disks, p.good.Disks, func(d checker.Disk) bool { return known.Forgot(d, now) })
 	case result.Missing:
 		p.good = checker.Pool{} // the pool is no longer here
 	}
@@ -274,7 +274,7 @@ func (s *Store) pooled() []checker.Pool {
 	for i := range pools {
 		s.setOwned(owners, pools[i].Disks[read[i]:]) // each scan has set Owned for the disks that it read
 	}
-	return s.looked.with(pools)
+	return s.looked.addFacts(pools)
 }
 
 // current returns the known state of each pool: the last scan's result or, if that failed or is
@@ -291,7 +291,7 @@ func (s *Store) current() []checker.Pool {
 			p = &pool{}
 		}
 		now := p.current(name)
-		now.Health = s.health.of(name)
+		now.Health = s.health.healthOf(name)
 		pools = append(pools, now)
 	}
 	return pools

@@ -91,7 +91,7 @@ func TestOneDatasetThatCannotBeRead(t *testing.T) {
 	assert.Less(t, unreadable, 4)
 }
 
-// On a host without the ZFS kernel module, the report has no pools, and says why.
+// On a host without the ZFS kernel module, the report says why it contains no pools.
 func TestAReportWithoutZFSSaysWhy(t *testing.T) {
 	r := newRig(t, world(), func(s *Settings) { s.Scanner.Kstat = filepath.Join(t.TempDir(), "none") })
 	r.Refresh(t.Context())

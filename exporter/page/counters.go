@@ -25,12 +25,12 @@ func stateCounters(guests []guest, q query) []counter {
 	for _, g := range guests {
 		counts[g.State]++
 	}
-	all := []counter{{"all", "every guest", "plain", q.with(func(q *query) { q.State, q.Verdict = "", "" }), len(guests), q.State == "" && q.Verdict == ""}}
+	all := []counter{{"all", "every guest", "plain", q.changedURL(func(q *query) { q.State, q.Verdict = "", "" }), len(guests), q.State == "" && q.Verdict == ""}}
 	for _, s := range []checker.State{checker.Critical, checker.Unknown, checker.Warning, checker.OK} {
 		name := s.String()
 		all = append(all, counter{
 			name, "guests whose state is " + name, s.Colour(),
-			q.with(func(q *query) { q.State, q.Verdict = name, "" }), counts[s], q.State == name,
+			q.changedURL(func(q *query) { q.State, q.Verdict = name, "" }), counts[s], q.State == name,
 		})
 	}
 	return all
@@ -47,7 +47,7 @@ func verdictCounters(guests []guest, q query) []counter {
 		}
 		c := counter{
 			word.name, word.meaning, "grey",
-			q.with(func(q *query) { q.State, q.Verdict = "", word.name }), len(of), q.Verdict == word.name,
+			q.changedURL(func(q *query) { q.State, q.Verdict = "", word.name }), len(of), q.Verdict == word.name,
 		}
 		if len(of) > 0 {
 			c.Colour = of[0].Colour()
@@ -83,7 +83,7 @@ func words() []word {
 }
 
 func heads(q query) []head {
-	by := func(order string) string { return q.with(func(q *query) { q.Sort = order }) }
+	by := func(order string) string { return q.changedURL(func(q *query) { q.Sort = order }) }
 	age := head{Name: "Age here", Link: by("age")}
 	switch q.Sort {
 	case "age":

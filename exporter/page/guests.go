@@ -182,9 +182,9 @@ func (g guest) LimitName() string {
 	return "warning"
 }
 
-// why explains the guest's state, without its verdict, age and limit, which have columns
+// explainState explains the guest's state, without its verdict, age and limit, which have columns
 // of their own.
-func (f Facts) why(g guest) string {
+func (f Facts) explainState(g guest) string {
 	d := g.cause()
 	if d == nil {
 		return g.ownReason()

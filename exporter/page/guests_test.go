@@ -46,8 +46,8 @@ func policy() checker.Policy {
 	return p
 }
 
-// shown returns the status page that shows the facts f.
-func shown(f Facts, q query) *view {
+// renderPage returns the status page that shows the facts f.
+func renderPage(f Facts, q query) *view {
 	if q.Sort == "" {
 		q.Sort = sorts[0]
 	}
@@ -100,7 +100,7 @@ func TestWhyIsWhatIsNew(t *testing.T) {
 		"it is broken": {[]checker.Disk{disk(one, 100, zfs.Hourly, 0, func(d *checker.Disk) { d.Damaged = "permanent errors" })}, "permanent errors"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			v := shown(facts(0, c.disks...), query{})
+			v := renderPage(facts(0, c.disks...), query{})
 			require.NotEmpty(t, v.Rows)
 			assert.Equal(t, c.why, v.Rows[0].Why)
 		})
@@ -110,7 +110,7 @@ func TestWhyIsWhatIsNew(t *testing.T) {
 // If one of two copies of a guest's disk is stale, the guest's row alarms and names the stale copy.
 func TestAStaleFurtherCopyIsNamed(t *testing.T) {
 	old := disk("tank/old/vm-100-disk-0", 100, zfs.Hourly, 7*time.Hour, func(d *checker.Disk) { d.Looked = &checker.Looked{Same: []string{one}} })
-	g := shown(facts(0, disk(one, 100, zfs.Hourly, time.Minute), old), query{}).Rows[0]
+	g := renderPage(facts(0, disk(one, 100, zfs.Hourly, time.Minute), old), query{}).Rows[0]
 	assert.Equal(t, "stale", g.Guest.Word)
 	assert.Equal(t, checker.Critical, g.Guest.State)
 	assert.Equal(t, time.Minute, g.Guest.Age, "the restore point")
@@ -151,7 +151,7 @@ func TestColumnsOfSites(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := facts(0, c.disk)
 			f.Report = f.Report.WithOwners(policy(), map[string][]checker.Evidence{one: c.said}, c.node)
-			v := shown(f, query{})
+			v := renderPage(f, query{})
 			assert.Equal(t, []string{"Age on pve1"}, v.Sites)
 			for _, r := range v.Rows { // the guest's row and the row of its disk
 				require.Len(t, r.Sites, 1)
@@ -170,11 +170,11 @@ func TestColumnsOfSites(t *testing.T) {
 func TestTheBlindSpotIsARedRow(t *testing.T) {
 	off := disk(one, 100, zfs.Stopped, 96*time.Hour)
 	f := facts(0, off)
-	require.Equal(t, checker.OK, shown(f, query{}).Rows[0].Guest.State, "without an owner it is silent")
+	require.Equal(t, checker.OK, renderPage(f, query{}).Rows[0].Guest.State, "without an owner it is silent")
 	e := evidence(off, 96*time.Hour, 0)
 	e.Alive, e.AliveSince = true, now.Add(-7*time.Hour)
 	f.Report = f.Report.WithOwners(policy(), map[string][]checker.Evidence{one: {e}}, answered("pve1:10191"))
-	r := shown(f, query{}).Rows[0]
+	r := renderPage(f, query{}).Rows[0]
 	assert.Equal(t, "red", r.Guest.Colour())
 	assert.Equal(t, "the guest has run on pve1 for 7h and got no snapshot there: the newest snapshot here is from when the guest was off", r.Why)
 	assert.Nil(t, r.Guest.Limit().Range, "a limit beside the age of the _stopped would be read as that one's")
@@ -188,7 +188,7 @@ func TestTheBlindSpotWhereSnapshotsDoNotArrive(t *testing.T) {
 	e := evidence(off, 10*time.Minute, 7*time.Hour)
 	e.Alive, e.AliveSince = true, now.Add(-7*time.Hour)
 	f.Report = f.Report.WithOwners(policy(), map[string][]checker.Evidence{one: {e}}, answered("pve1:10191"))
-	r := shown(f, query{}).Rows[0]
+	r := renderPage(f, query{}).Rows[0]
 	assert.Equal(t, "red", r.Guest.Colour())
 	assert.Equal(t, "runs there, 7h behind", r.Sites[0][0].Words)
 	assert.Equal(t, "the guest runs on pve1, but its new snapshots do not arrive here: the newest snapshot here is from when the guest was off", r.Why)
@@ -202,7 +202,7 @@ func TestManySitesShareAColumn(t *testing.T) {
 		nodes = append(nodes, answered(fmt.Sprintf("other%d:10191", i)))
 	}
 	f.Report = f.Report.WithOwners(policy(), map[string][]checker.Evidence{one: {evidence(d, 10*time.Minute, 3*time.Hour)}}, nodes...)
-	v := shown(f, query{})
+	v := renderPage(f, query{})
 	assert.Equal(t, []string{"Other sites"}, v.Sites)
 	require.Len(t, v.Rows[0].Sites, 1)
 	require.Len(t, v.Rows[0].Sites[0], 1, "only those that say something")
@@ -219,7 +219,7 @@ func TestAbsentGuestsHaveARow(t *testing.T) {
 		{Dataset: "rpool/data/vm-200-disk-0", Created: now.AddDate(0, 0, -2), Newest: now.Add(-5 * time.Minute)},
 	}}}
 	f.Report = f.Report.WithOwners(policy(), nil, node)
-	v := shown(f, query{Guest: 200})
+	v := renderPage(f, query{Guest: 200})
 	require.Len(t, v.Rows, 3)
 	g := v.Rows[0]
 	assert.Equal(t, "mail", g.Guest.Name)
@@ -228,7 +228,7 @@ func TestAbsentGuestsHaveARow(t *testing.T) {
 	assert.Equal(t, "not here", g.Sites[0][0].Words)
 	assert.Equal(t, 5*time.Minute, g.Sites[0][0].Age)
 	assert.Equal(t, "rpool/data/vm-200-disk-0", v.Rows[1].Lacking)
-	assert.Equal(t, "rpool/data/vm-200-disk-0", shown(f, query{Text: "rpool/data/vm-200"}).Rows[1].Lacking, "it is found by what is not here")
+	assert.Equal(t, "rpool/data/vm-200-disk-0", renderPage(f, query{Text: "rpool/data/vm-200"}).Rows[1].Lacking, "it is found by what is not here")
 }
 
 // If a pool can no longer be read, guests that were stale at the last reading come before guests
@@ -237,7 +237,7 @@ func TestUnreadableGuestsByWhatWasKnown(t *testing.T) {
 	f := facts(20*time.Minute,
 		disk(one, 100, zfs.Hourly, time.Hour), disk("tank/vm-101-disk-0", 101, zfs.Hourly, 4*time.Hour), disk("tank/vm-102-disk-0", 102, zfs.Hourly, 8*time.Hour),
 		disk("tank/vm-103-disk-0", 103, zfs.Hourly, 3*time.Hour), disk("tank/vm-104-disk-0", 104, zfs.Stopped, 96*time.Hour))
-	v := shown(f, query{})
+	v := renderPage(f, query{})
 	var order []int
 	for _, r := range v.Rows {
 		require.Equal(t, checker.Unknown, r.Guest.State)
@@ -257,19 +257,19 @@ func TestGuestsThatAreWellAreOneLine(t *testing.T) {
 	for i := range 98 {
 		disks = append(disks, disk(fmt.Sprintf("tank/vm-%d-disk-0", 100+i), 100+i, zfs.Hourly, time.Minute))
 	}
-	v := shown(facts(0, disks...), query{})
+	v := renderPage(facts(0, disks...), query{})
 	require.Len(t, v.Rows, 2, "those that alarm")
 	require.NotNil(t, v.Fold)
 	assert.Equal(t, fold{Count: 99, Words: "98 whole, 1 stopped", Link: "?ok=show"}, *v.Fold)
-	assert.Len(t, shown(facts(0, disks...), query{Well: true}).Rows, 101)
-	assert.Equal(t, "?", shown(facts(0, disks...), query{Well: true}).Fold.Link)
-	assert.Len(t, shown(facts(0, disks...), query{Guest: 120}).Rows, 4, "one that is open is shown, with its disk")
+	assert.Len(t, renderPage(facts(0, disks...), query{Well: true}).Rows, 101)
+	assert.Equal(t, "?", renderPage(facts(0, disks...), query{Well: true}).Fold.Link)
+	assert.Len(t, renderPage(facts(0, disks...), query{Guest: 120}).Rows, 4, "one that is open is shown, with its disk")
 	for _, q := range []query{{Text: "vm-1"}, {State: "OK"}, {Verdict: "whole"}, {Pool: "tank"}, {Sort: "guest"}} {
-		v := shown(facts(0, disks...), q)
+		v := renderPage(facts(0, disks...), q)
 		assert.Nil(t, v.Fold, "%+v: who asks is not told to ask again", q)
 		assert.Greater(t, len(v.Rows), 90)
 	}
-	few := shown(facts(0, disks[3:3+maxWell]...), query{})
+	few := renderPage(facts(0, disks[3:3+maxWell]...), query{})
 	assert.Nil(t, few.Fold)
 	assert.Len(t, few.Rows, maxWell)
 }
@@ -279,15 +279,15 @@ func TestGuestsThatAreWellAreOneLine(t *testing.T) {
 func TestAnOpenGuestSaysWhatToDo(t *testing.T) {
 	d := disk(one, 100, zfs.Hourly, 7*time.Hour)
 	f := facts(0, d)
-	about := shown(f, query{}).Rows[0].About
+	about := renderPage(f, query{}).Rows[0].About
 	require.NotNil(t, about, "the only one is open")
 	assert.Contains(t, about.Words[0], "Guest 100 can be started here as of 2026-03-29 05:00:00, 7h ago")
 	assert.Equal(t, "not known: no other site was asked (--owners URL,…)", about.Broken)
 	assert.Contains(t, about.Next, "look at the job that sends to this host, and its log")
 	f.Own = func(checker.Disk) bool { return true }
-	about = shown(f, query{}).Rows[0].About
+	about = renderPage(f, query{}).Rows[0].About
 	assert.Contains(t, about.Next[0], "snapwatch snap --dry-run -v", "of a guest of this host")
-	assert.Equal(t, "no newer snapshot was taken here", shown(f, query{}).Rows[0].Why)
+	assert.Equal(t, "no newer snapshot was taken here", renderPage(f, query{}).Rows[0].Why)
 }
 
 // If a list of snapshots was unfinished in the report, and has ended before the page is made, the
@@ -297,15 +297,15 @@ func TestAListingThatEndsMeanwhile(t *testing.T) {
 	pool := &f.Report.Pools[0]
 	pool.Unfinished, pool.Problem, pool.Reason = true, "the listing is not finished", "the listing is not finished"
 	f.Listings = map[string]Listings{"tank": {Past: []Listing{{Begun: now}}}}
-	assert.Empty(t, shown(f, query{}).Bars)
+	assert.Empty(t, renderPage(f, query{}).Bars)
 	f.Listings["tank"] = Listings{Begun: now.Add(-time.Minute)}
-	assert.Len(t, shown(f, query{}).Bars, 1, "one that takes long is")
+	assert.Len(t, renderPage(f, query{}).Bars, 1, "one that takes long is")
 }
 
 // A guest's row names the limit that the guest's age exceeds: warning or critical.
 func TestARowNamesItsLimit(t *testing.T) {
 	for age, want := range map[time.Duration]string{3 * time.Hour: "warning", 7 * time.Hour: "critical"} {
-		g := shown(facts(0, disk(one, 100, zfs.Hourly, age)), query{}).Rows[0].Guest
+		g := renderPage(facts(0, disk(one, 100, zfs.Hourly, age)), query{}).Rows[0].Guest
 		require.NotNil(t, g.Limit().Range)
 		assert.Equal(t, want, g.LimitName())
 	}

@@ -44,7 +44,7 @@ var funcs = template.FuncMap{
 		q.Disk = dataset
 		return q.link()
 	},
-	"inPool": func(q query, pool string) string { return q.with(func(q *query) { q.Pool = pool }) },
+	"inPool": func(q query, pool string) string { return q.changedURL(func(q *query) { q.Pool = pool }) },
 	"turn": func(q query, page int) string {
 		q.Page = page
 		return q.link()

@@ -80,8 +80,8 @@ func (q query) link() string {
 	return "?" + v.Encode()
 }
 
-// with returns the page's URL for a changed query, with page 1 of the table.
-func (q query) with(change func(*query)) string {
+// changedURL returns the page's URL for a changed query, with page 1 of the table.
+func (q query) changedURL(change func(*query)) string {
 	q.Page = 1
 	change(&q)
 	return q.link()

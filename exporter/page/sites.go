@@ -80,16 +80,16 @@ func cellsOf(d *checker.Result, r checker.Report) []cell {
 		c := cell{Site: siteName(n.Node), Title: sites[at].What}
 		c.say(d, d.Evidence[at])
 		if e := d.Evidence[at]; e.Newest != nil {
-			c.is(e.Newest.Creation, r.Now)
+			c.setNewest(e.Newest.Creation, r.Now)
 		}
 		cells = append(cells, c)
 	}
 	return cells
 }
 
-// is stores in the cell the creation time and the age of the newest snapshot on the
+// setNewest stores in the cell the creation time and the age of the newest snapshot on the
 // node.
-func (c *cell) is(newest, now time.Time) { c.Newest, c.Age = newest, max(0, now.Sub(newest)) }
+func (c *cell) setNewest(newest, now time.Time) { c.Newest, c.Age = newest, max(0, now.Sub(newest)) }
 
 // silent returns the cell of a node that said nothing about a disk.
 func silent(n checker.NodeAnswer) cell {
@@ -171,7 +171,7 @@ func (g guest) lackingCells(dataset string, r checker.Report) []cell {
 			at := slices.IndexFunc(owned.Disks, func(d checker.OwnedDisk) bool { return d.Dataset == dataset })
 			if owned.VMID == g.VMID && at >= 0 {
 				c.Words, c.Title, c.State = "not here", dataset, g.State
-				c.is(owned.Disks[at].Newest, r.Now)
+				c.setNewest(owned.Disks[at].Newest, r.Now)
 			}
 		}
 		all = append(all, c)

@@ -23,7 +23,7 @@ func year() []zfs.Snapshot {
 }
 
 func TestTimelineNamesWhatItDraws(t *testing.T) {
-	d := *shown(facts(0, disk(one, 100, zfs.Hourly, 7*time.Hour)), query{}).Rows[0].Guest.Here[0]
+	d := *renderPage(facts(0, disk(one, 100, zfs.Hourly, 7*time.Hour)), query{}).Rows[0].Guest.Here[0]
 	for _, width := range []float64{wide, narrow} {
 		line := draw(year(), 400, d, now, width)
 		require.Len(t, line.Lanes, 2)

@@ -184,8 +184,8 @@ func (v *view) addPool(p checker.PoolResult, f Facts) {
 	v.Pools = append(v.Pools, pool)
 }
 
-// whenRead says how many disks of an unreadable pool alarmed when the pool was last read, "" if
-// none of its disks is unreadable.
+// whenRead says how many disks of a pool with unreadable disks alarmed when the pool was last read,
+// "" if all disks of the pool are readable.
 func whenRead(f Facts, pool string) string {
 	all, bad := 0, 0
 	for i := range f.Report.Disks {
@@ -218,8 +218,7 @@ func beforeListing(p checker.PoolResult, l Listings) checker.PoolResult {
 	return p
 }
 
-// trouble reports whether a pool could not be read completely, unless the pool is under
-// maintenance.
+// trouble reports whether a pool that is not under maintenance could not be read completely.
 func trouble(p checker.PoolResult) bool {
 	switch {
 	case len(p.MissingRoots) > 0:
