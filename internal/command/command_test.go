@@ -314,7 +314,7 @@ func TestUnkillable(t *testing.T) {
 	assert.Equal(t, "half of it\n", text)
 }
 
-// Find finds zfs even with cron's PATH, which lacks the directories that contain zfs.
+// Find finds zfs even with cron's PATH. The directories with zfs are not in cron's PATH.
 func TestFind(t *testing.T) {
 	stage(t)
 	t.Setenv("PATH", "")

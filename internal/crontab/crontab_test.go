@@ -122,7 +122,7 @@ func TestQuoteIsRead(t *testing.T) {
 	})
 }
 
-// For any crontab, With changes no text of a line except the program and its arguments.
+// For any crontab, With changes only the program of a line and its arguments.
 func TestAnyLine(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		line := "5 * * * * root " + rapid.StringMatching(`([ -~]{0,8}(snapwatch snap)?[ "';&|<>\\%0-9]{0,4}){1,4}`).Draw(t, "line")

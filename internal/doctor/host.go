@@ -148,8 +148,8 @@ func pools(f Facts) []Finding {
 // damageOld, doctor warns.
 const damageOld = 3 * time.Hour
 
-// damage returns a finding if root does not regularly read the list of files and datasets with
-// permanent errors, neither by a timer nor by snap and prune.
+// damage returns a finding if neither a timer nor a run of snap or prune by root reads the list of
+// files and datasets with permanent errors regularly.
 func damage(f Facts) []Finding {
 	const topic, do = "errors", "systemctl enable --now snapwatch-health.timer"
 	switch age := f.Now.Sub(f.DamageAt); {

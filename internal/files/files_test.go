@@ -71,7 +71,7 @@ func TestReadPrivate(t *testing.T) {
 }
 
 // If a process is killed, the next process that replaces the same file removes the temporary files
-// of the killed process. Replacing a file removes no files except old temporary files.
+// of the killed process. Replacing a file removes only old temporary files.
 func TestReplaceRemovesWhatWasCutOff(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("TMPDIR", t.TempDir())

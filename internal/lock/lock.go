@@ -2,7 +2,7 @@
 // Each guest has one lock, which Proxmox takes while it starts, stops or rolls back the guest. The
 // kernel releases a flock when the last process that has the file open closes it. Therefore a lock
 // that a child process inherited remains locked as long as the child lives, even if the child
-// hangs. A lock file that no process has open locks nothing.
+// hangs. A lock file has an effect only while a process has the file open.
 package lock
 
 import (
@@ -59,8 +59,7 @@ const (
 
 // TryExclusive takes the lock at path for this process alone, and writes the number of this process
 // and the present time into the lock file. TryExclusive never waits: the error is a [*Busy] if
-// another process holds the lock. Nobody except root and the owner of the directory can open the
-// lock file.
+// another process holds the lock. Only root and the owner of the directory can open the lock file.
 func TryExclusive(path string, now time.Time) (*Lock, error) { return tryExclusive(path, private, now) }
 
 func tryExclusive(path string, mode fs.FileMode, now time.Time) (*Lock, error) {

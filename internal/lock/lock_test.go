@@ -85,8 +85,8 @@ func TestNote(t *testing.T) {
 }
 
 // A user who can open a lock file can take the lock, and so prevent the work of the lock's owner.
-// Therefore nobody except root and the owner of the lock directory can open a private lock file,
-// and a lock file that root creates belongs to the directory's owner.
+// Therefore only root and the owner of the lock directory can open a private lock file, and a lock
+// file that root creates belongs to the directory's owner.
 func TestPrivate(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "x.lock")

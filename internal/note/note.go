@@ -18,8 +18,8 @@ import (
 	"snapwatch/internal/files"
 )
 
-// Dir is a directory of notes. Nobody except root may open the directory. Taking the first note
-// creates the directory.
+// Dir is a directory of notes. Only root may open the directory. Taking the first note creates the
+// directory.
 type Dir string
 
 // Note is a note about work that must be ended, which this process keeps locked.
@@ -131,9 +131,9 @@ func (n *Note) Write(v any) error {
 	return n.file.Truncate(int64(len(text) + 1))
 }
 
-// File returns the open file of the note, which programs that do the noted work must inherit. If
-// this process is killed, the note remains locked until all programs that inherited the file have
-// ended.
+// File returns the open file of the note. Programs that do the noted work must inherit this file.
+// If this process is killed, the note remains locked until all programs that inherited the file
+// have ended.
 func (n *Note) File() *os.File { return n.file }
 
 // End removes the note, because the work that the note describes has ended.

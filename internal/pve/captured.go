@@ -105,9 +105,9 @@ type Captured struct {
 }
 
 // Capture returns the configuration of a guest on a node in the form in which it is stored. The
-// argument storages has the node's storages on ZFS. The stored text also names each storage that
-// the guest uses and that is not in storages, because the guest's disks there have no snapshots
-// that a receiver could get.
+// argument storages has the node's storages on ZFS. The stored text also names the storages of the
+// guest that are not in storages. The guest's disks on these storages have no snapshots, so a
+// receiver cannot get them.
 func Capture(id ID, node, text string, storages []Storage) Captured {
 	kept, without := Keepable(id.Kind, text)
 	left := cmp.Or(strings.Join(without, ", "), nothing)
@@ -194,7 +194,7 @@ func (c Captured) Value() (string, error) {
 }
 
 // leftOut matches, in the first line of a stored configuration, the list of the keys of the omitted
-// lines, or the word nothing if no line was omitted.
+// lines, or the word nothing if the text has all lines.
 const (
 	leftOut = `[A-Za-z0-9._, -]+`
 	nothing = "nothing"

@@ -242,7 +242,7 @@ func (h Host) ContainerCgroup(vmid int) string {
 // GuestConfig while the run holds the guest's lock. While a run holds this lock, the run must not
 // start a process. GuestConfig stops waiting when ctx ends.
 func (h Host) GuestConfig(ctx context.Context, id ID) (Config, error) {
-	config, err := beside(ctx, func() (Config, error) {
+	config, err := runApart(ctx, func() (Config, error) {
 		return readConfig(filepath.Join(h.Etc, "local", id.Kind.configDir(), strconv.Itoa(id.VMID)+".conf"), id)
 	})
 	if err != nil && ctx.Err() != nil {

@@ -217,7 +217,7 @@ func (h Host) readProcess(pid int, name string) ([]byte, error) {
 	late := fmt.Errorf("%s: not answered within %s", path, processTimeout)
 	ctx, cancel := context.WithTimeoutCause(context.Background(), processTimeout, late)
 	defer cancel()
-	return beside(ctx, func() ([]byte, error) { return os.ReadFile(path) })
+	return runApart(ctx, func() ([]byte, error) { return os.ReadFile(path) })
 }
 
 func (h Host) containerLives(vmid int) (bool, error) {

@@ -60,7 +60,7 @@ func (h Host) ask(ctx context.Context, q question) (answer, error) {
 	if len(h.Reader) > 0 {
 		a, err = askReader(ctx, q)
 	} else {
-		a, err = beside(ctx, q.answer)
+		a, err = runApart(ctx, q.answer)
 	}
 	if err == nil || ctx.Err() == nil {
 		return a, err
@@ -144,9 +144,9 @@ func (q question) answer() (a answer, err error) {
 	return a, err
 }
 
-// beside runs the function read, which may hang, in a goroutine of its own. beside
-// waits for the result of read until ctx ends.
-func beside[T any](ctx context.Context, read func() (T, error)) (value T, err error) {
+// runApart runs the function read, which may hang, in a goroutine of its own.
+// runApart waits for the result of read until ctx ends.
+func runApart[T any](ctx context.Context, read func() (T, error)) (value T, err error) {
 	type result struct {
 		value T
 		err   error

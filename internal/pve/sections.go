@@ -88,7 +88,7 @@ func numbered(text string) func(yield func(int, string) bool) {
 	}
 }
 
-// accepted returns the setting of a key that Proxmox uses in a section: the first setting that the
+// accepted returns the setting that Proxmox uses for a key of a section: the first setting that the
 // function check accepts. accepted also returns a warning about each setting of the key that
 // Proxmox ignores. The argument otherwise is a text about the effect of an ignored setting.
 func (s section) accepted(key, otherwise string, check func(setting) bool) (value setting, found bool, odd []oddity) {

@@ -108,8 +108,8 @@ var haStates = []string{"started", "stopped", "enabled", "disabled", "ignored"}
 
 var haName = regexp.MustCompile(`^[1-9][0-9]+$`)
 
-// readHA reads from ha/resources.cfg the guests that Proxmox's high availability keeps started. A
-// missing file means that no guest is managed by high availability.
+// readHA reads from ha/resources.cfg the guests that Proxmox's high availability keeps started. If
+// the file is missing, high availability manages none of the guests.
 func readHA(path string) (started map[int]bool, warnings []string, err error) {
 	text, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

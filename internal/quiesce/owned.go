@@ -43,11 +43,11 @@ func howOf(id pve.ID) string {
 	return "agent"
 }
 
-// own takes the note about the freeze of a guest, before the freeze. The argument budget
+// takeNote takes the note about the freeze of a guest, before the freeze. The argument budget
 // is the longest time that the freeze will last. If an earlier freeze of the guest has not ended,
-// the error is ErrOurs. If a dead process left the note, own returns the note together with
+// the error is ErrOurs. If a dead process left the note, takeNote returns the note together with
 // ErrOurs.
-func (h Host) own(id pve.ID, budget time.Duration) (*note.Note, error) {
+func (h Host) takeNote(id pve.ID, budget time.Duration) (*note.Note, error) {
 	n, err := h.Notes.Take(noteName(id))
 	if _, busy := errors.AsType[*note.Busy](err); busy {
 		return nil, fmt.Errorf("%w: %w", ErrOurs, err)

@@ -160,7 +160,7 @@ func TestGaveUpButFrozen(t *testing.T) {
 // second run does not say that the killed watchdog is at work.
 func TestTwoTakeOver(t *testing.T) {
 	r := newRig(t, 1)
-	n, err := r.own(r.ids[0], time.Millisecond)
+	n, err := r.takeNote(r.ids[0], time.Millisecond)
 	require.NoError(t, err)
 	n.Leave()
 	first, err := r.Notes.Find(noteName(r.ids[0]))
@@ -289,7 +289,7 @@ func TestFrozenAndStartedAgain(t *testing.T) {
 			r := newRig(t, 1)
 			g := r.guests[r.ids[0]]
 			g.process = test.was
-			n, err := r.own(r.ids[0], ample)
+			n, err := r.takeNote(r.ids[0], ample)
 			require.NoError(t, err)
 			n.Leave()
 			g.process, g.frozen, g.stuck = test.is, true, 1

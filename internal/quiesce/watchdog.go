@@ -68,7 +68,7 @@ type Watchdog struct {
 }
 
 // held is a guest that this watchdog, or the watchdog of an earlier run, began to freeze.
-type held struct {
+type heldGuest struct {
 	id    pve.ID
 	note  *note.Note
 	since time.Time
@@ -79,7 +79,7 @@ type held struct {
 }
 
 // ours reports whether this or an earlier watchdog may have frozen the guest.
-func (h held) ours() bool { return h.note != nil && !errors.Is(h.err, ErrForeign) }
+func (h heldGuest) ours() bool { return h.note != nil && !errors.Is(h.err, ErrForeign) }
 
 // Run carries out the commands in the lines of in, until every guest that Run began to freeze is
 // thawed. If a guest cannot be thawed within thawFor, Run gives up on this guest and keeps the
@@ -142,11 +142,11 @@ func (g *Watchdog) say(words ...string) {
 
 // freeze begins to freeze all guests, and returns, in the order of the guests, a channel for the
 // result of each guest.
-func (g *Watchdog) freeze(ctx context.Context) []chan held {
-	all := make([]chan held, len(g.Guests))
+func (g *Watchdog) freeze(ctx context.Context) []chan heldGuest {
+	all := make([]chan heldGuest, len(g.Guests))
 	machines := make(chan struct{}, max(1, g.AtOnce))
 	for i, id := range g.Guests {
-		all[i] = make(chan held, 1)
+		all[i] = make(chan heldGuest, 1)
 		go func() {
 			h := g.freezeNext(ctx, id, machines)
 			switch err := h.err; {
@@ -165,8 +165,8 @@ func (g *Watchdog) freeze(ctx context.Context) []chan held {
 
 // freezeNext freezes a guest. A virtual machine first waits for a free place in the channel
 // machines.
-func (g *Watchdog) freezeNext(ctx context.Context, id pve.ID, machines chan struct{}) held {
-	h := held{id: id}
+func (g *Watchdog) freezeNext(ctx context.Context, id pve.ID, machines chan struct{}) heldGuest {
+	h := heldGuest{id: id}
 	if id.Kind == pve.QEMU {
 		select {
 		case machines <- struct{}{}:
@@ -177,7 +177,7 @@ func (g *Watchdog) freezeNext(ctx context.Context, id pve.ID, machines chan stru
 	if h.since, h.err = g.Now(), ctx.Err(); h.err != nil {
 		return h
 	}
-	if h.note, h.err = g.own(id, g.Budget); h.err == nil {
+	if h.note, h.err = g.takeNote(id, g.Budget); h.err == nil {
 		h.frozen, h.err = g.Freezer(id).Freeze(ctx)
 	}
 	return h
@@ -189,7 +189,7 @@ var errFreezing = errors.New("the call that freezes it has not ended")
 // thaw thaws all guests that snapwatch may have frozen, all at the same time. thaw waits for the
 // end of the call that freezes a guest before it thaws this guest. If the call that freezes one
 // guest hangs, the other guests are thawed without delay.
-func (g *Watchdog) thaw(all []chan held) error {
+func (g *Watchdog) thaw(all []chan heldGuest) error {
 	ctx, stop := context.WithTimeout(context.Background(), thawFor)
 	defer stop()
 	errs := make([]error, len(all))
@@ -210,7 +210,7 @@ func (g *Watchdog) thaw(all []chan held) error {
 }
 
 // thawHeld thaws a guest if snapwatch may have frozen it.
-func (g *Watchdog) thawHeld(ctx context.Context, h held) error {
+func (g *Watchdog) thawHeld(ctx context.Context, h heldGuest) error {
 	if !h.ours() {
 		endNote(h.note, true)
 		return nil

@@ -36,7 +36,8 @@ func TestWindow(t *testing.T) {
 	<-r.ended
 }
 
-// A window thaws no guest if it froze none, even if a program other than snap froze a guest.
+// A window that froze none of its guests thaws none, even if a program other than snap froze a
+// guest.
 func TestThawWithoutFreeze(t *testing.T) {
 	r := newRig(t, 1)
 	g := r.guests[r.ids[0]]

@@ -42,12 +42,12 @@ const backlogFor = 8 * 24 * time.Hour
 
 // BacklogsAt returns, by datasets, each backlog in the report that is still valid at the time now.
 func (r *Run) BacklogsAt(now time.Time) map[string]Backlog {
-	return those(r.Backlogs, func(b Backlog) bool { return !b.At.After(now) && now.Sub(b.At) <= backlogFor })
+	return selectEntries(r.Backlogs, func(b Backlog) bool { return !b.At.After(now) && now.Sub(b.At) <= backlogFor })
 }
 
-// those returns a new map with the entries of the map in the argument all. An entry is
+// selectEntries returns a new map with the entries of the map in the argument all. An entry is
 // left out if the function in the argument counts returns false for its value.
-func those[V any](all map[string]V, counts func(V) bool) map[string]V {
+func selectEntries[V any](all map[string]V, counts func(V) bool) map[string]V {
 	counting := map[string]V{}
 	for name, v := range all {
 		if counts(v) {

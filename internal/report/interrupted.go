@@ -54,5 +54,5 @@ func (i Interrupted) Again(token string, newest uint64, now time.Time) Interrupt
 // InterruptedAt returns, by dataset, each note about an interrupted receive in the report that is
 // still valid at the time now.
 func (r *Run) InterruptedAt(now time.Time) map[string]Interrupted {
-	return those(r.Interrupted, func(i Interrupted) bool { return i.counts(now) })
+	return selectEntries(r.Interrupted, func(i Interrupted) bool { return i.counts(now) })
 }

@@ -30,5 +30,5 @@ const roomFor = backlogFor
 
 // RoomsAt returns, by pool, the records of the pools' space that are still valid at the time now.
 func (r *Run) RoomsAt(now time.Time) map[string]Room {
-	return those(r.Rooms, func(room Room) bool { return !room.At.After(now) && now.Sub(room.At) <= roomFor })
+	return selectEntries(r.Rooms, func(room Room) bool { return !room.At.After(now) && now.Sub(room.At) <= roomFor })
 }

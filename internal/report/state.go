@@ -116,7 +116,7 @@ func LoadState(stateDir string) (State, error) {
 }
 
 // Save writes state.json in one step, so that a reader finds either the old state or the new one.
-// No user except root can read state.json.
+// Only root can read state.json.
 func (s State) Save(stateDir string) error {
 	text, err := json.Marshal(s)
 	if err != nil {

@@ -42,7 +42,7 @@ const (
 // process. All parents must be in one pool. If Children returns both heads and an error, the error
 // is a [*command.Error]: zfs printed an error and exited by itself, and each returned head is
 // complete. If a label makes the list unreadable, Children starts further zfs processes to read the
-// labels. No method of Reader except Children reads the properties about free space.
+// labels. Of all methods of Reader, only Children reads the properties about free space.
 func (r Reader) Children(ctx context.Context, parents ...string) ([]Dataset, error) {
 	heads, err := r.labelled(ctx, []string{"-d", "1"}, roomProperties, parents)
 	return without(heads, parents), err

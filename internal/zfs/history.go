@@ -79,7 +79,7 @@ func (r Reader) History(ctx context.Context, pool string, bookmarks []Snapshot) 
 	if err != nil {
 		return History{}, err
 	}
-	p.next(p.txg + 1)
+	p.endGroup(p.txg + 1)
 	if p.history.Since == 0 {
 		return History{}, fmt.Errorf("%w: the history has no events", errHistory)
 	}
@@ -110,8 +110,8 @@ const historyTime = "2006-01-02.15:04:05 "
 // ioctl may have any text.
 //
 // ZFS keeps the records up to the first command, zpool create, for ever, and overwrites later
-// records (seen on OpenZFS 2.1 and 2.3). The complete part of a history, from which no record is
-// missing, begins only after zpool create.
+// records (seen on OpenZFS 2.1 and 2.3). The complete part of a history has all its records. It
+// begins only after zpool create.
 func (p *historyParser) line(line string) {
 	if len(line) < len(historyTime) {
 		return
@@ -141,7 +141,7 @@ func (p *historyParser) line(line string) {
 		p.history.Since = txg
 	}
 	if txg != p.txg {
-		p.next(txg)
+		p.endGroup(txg)
 	}
 	if at := strings.LastIndex(event, " [on "); at >= 0 && strings.HasSuffix(event, "]") {
 		event = event[:at] // OpenZFS 2.3 and later add " [on HOST]"
@@ -156,10 +156,11 @@ func (p *historyParser) forget(since uint64) {
 	clear(p.swaps)
 }
 
-// next ends the transaction group that the parser is reading. If a dataset exchanged its contents
-// with a clone in this transaction group, and the history names no base snapshot of the exchange,
-// the dataset gets a Break, because an exchange without a base snapshot does not prove a set-back.
-func (p *historyParser) next(txg uint64) {
+// endGroup ends the transaction group that the parser is reading. If a dataset exchanged its
+// contents with a clone in this transaction group, and the history names no base snapshot of the
+// exchange, the dataset gets a Break, because an exchange without a base snapshot does not prove a
+// set-back.
+func (p *historyParser) endGroup(txg uint64) {
 	for _, dataset := range p.swaps {
 		p.history.Breaks[dataset] = Break{p.txg, "its contents were exchanged, and the history does not name the newest snapshot that the old and the new contents share"}
 	}

@@ -1,6 +1,6 @@
 // Package zfs reads pools, datasets, snapshots and bookmarks with zfs(8), and parses and checks
-// their names. The package never writes to a pool and needs no root, except where a function says
-// so. Only functions that list the snapshots of given datasets take longer if there are more
+// their names. The package only reads pools, and works for any user, except where a function says
+// otherwise. Only functions that list the snapshots of given datasets take longer if there are more
 // snapshots.
 package zfs
 
@@ -23,8 +23,8 @@ const (
 	// GuestConfig is set on a snapshot and holds the configuration of the disk's guest.
 	GuestConfig = "snapwatch:config"
 	// Consistent is set to "application" on the snapshots of a guest if the guest was provably
-	// frozen until all of its snapshots were made. Snapshots of guests that were not frozen do not
-	// have the property Consistent.
+	// frozen until all of its snapshots were made. Only snapshots of guests that were frozen have
+	// the property Consistent.
 	Consistent = "snapwatch:consistent"
 	// LabelStopped is the value of LabelRunning on the disks of a guest that was seen to stop.
 	LabelStopped = "stopped"

@@ -32,8 +32,8 @@ type PoolHealth struct {
 	// Unknown has the lines of zpool's output that snapwatch does not understand.
 	Unknown []string `json:"unknown,omitempty"`
 	// Damaged has the files and objects with permanent errors, as zpool status -v names them.
-	// Damaged is nil if the list of permanent errors was not read. No user except root can read the
-	// list of permanent errors.
+	// Damaged is nil if the list of permanent errors was not read. Only root can read the list of
+	// permanent errors.
 	Damaged []string `json:"-"`
 }
 

@@ -56,9 +56,9 @@ func parsePoolStatus(text, pool string, zone *time.Location) (PoolHealth, error)
 	for line := range strings.Lines(text) {
 		line = strings.TrimSuffix(line, "\n")
 		if m := statusKey.FindStringSubmatch(line); m != nil && s.Damaged == nil {
-			s.begin(m[1], m[2], line, pool)
+			s.beginSection(m[1], m[2], line, pool)
 		} else if strings.TrimSpace(line) != "" {
-			s.next(line)
+			s.nextLine(line)
 		}
 	}
 	if !s.named || !s.stated || !s.counted {
@@ -69,8 +69,8 @@ func parsePoolStatus(text, pool string, zone *time.Location) (PoolHealth, error)
 
 func (s *statusText) unknown(line string) { s.Unknown = append(s.Unknown, strings.TrimSpace(line)) }
 
-// begin parses the first line of a section of zpool status.
-func (s *statusText) begin(key, value, line, pool string) {
+// beginSection parses the first line of a section of zpool status.
+func (s *statusText) beginSection(key, value, line, pool string) {
 	s.key, s.scan = key, nil
 	switch key {
 	case "pool":
@@ -147,8 +147,8 @@ func (s *statusText) counts(value, line string) {
 	}
 }
 
-// next parses a further line of a section of zpool status.
-func (s *statusText) next(line string) {
+// nextLine parses a further line of a section of zpool status.
+func (s *statusText) nextLine(line string) {
 	switch s.key {
 	case "config":
 		s.device(line)
