@@ -103,7 +103,7 @@ func (d *Disk) InQuestion() []zfs.Snapshot {
 		return nil
 	}
 	var sound uint64
-	known := d.known()
+	known := d.checkedKnown()
 	for _, s := range d.Snapshots {
 		if known && s.CreateTXG <= d.Checked.TXG {
 			sound = max(sound, s.CreateTXG)
@@ -121,15 +121,15 @@ func (d *Disk) InQuestion() []zfs.Snapshot {
 // unchanged reports whether the disk's list of snapshots is the same as when an earlier run checked
 // the disk's bookmarks. A set-back would change the list of snapshots.
 func (d *Disk) unchanged() bool {
-	return d.known() && d.SnapshotsChanged > 0 && d.Checked.Changed == d.SnapshotsChanged && d.Checked.Newest == d.NewestSnapshot
+	return d.checkedKnown() && d.SnapshotsChanged > 0 && d.Checked.Changed == d.SnapshotsChanged && d.Checked.Newest == d.NewestSnapshot
 }
 
-// known reports whether Checked, the record of an earlier run, describes the present dataset.
-// Checked may describe an earlier dataset of the same name. If the record names another origin than
-// the disk has now, zfs promote has brought bookmarks of a different dataset. If the transaction
-// group in the record is above the pool's present one, the pool was rewound to an older state, and
-// its transaction groups count up again from an older number.
-func (d *Disk) known() bool {
+// checkedKnown reports whether Checked, the record of an earlier run, describes the present
+// dataset. Checked may describe an earlier dataset of the same name. If the record names another
+// origin than the disk has now, zfs promote has brought bookmarks of a different dataset. If the
+// transaction group in the record is above the pool's present one, the pool was rewound to an older
+// state, and its transaction groups count up again from an older number.
+func (d *Disk) checkedKnown() bool {
 	return d.Checked.GUID == d.GUID && d.Checked.Origin == d.Origin && d.Checked.TXG <= d.PoolTXG
 }
 

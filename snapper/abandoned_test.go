@@ -11,8 +11,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// of returns a snapshot or bookmark that was created in transaction group txg.
-func of(txg uint64) zfs.Snapshot {
+// createdIn returns a snapshot or bookmark that was created in transaction group txg.
+func createdIn(txg uint64) zfs.Snapshot {
 	at := at2("07-10 00:00").Add(time.Duration(txg) * time.Hour)
 	return zfs.Snapshot{Dataset: disk0, Name: zfs.FormatSnapshotName(at, zfs.Daily), GUID: 1000 + txg, CreateTXG: txg, Creation: at}
 }
@@ -20,7 +20,7 @@ func of(txg uint64) zfs.Snapshot {
 func ofAll(txgs ...uint64) []zfs.Snapshot {
 	var list []zfs.Snapshot
 	for _, txg := range txgs {
-		list = append(list, of(txg))
+		list = append(list, createdIn(txg))
 	}
 	return list
 }
@@ -46,10 +46,10 @@ func TestJudgeBookmarks(t *testing.T) {
 		"the history reaches back to 20":   {zfs.History{Since: 20}, []uint64{45}, map[uint64]Standing{10: Unproven}},
 		"to 30, and tells enough":          {zfs.History{Since: 30, SetBacks: []zfs.SetBack{back(10, 35)}}, []uint64{35}, map[uint64]Standing{10: Unproven, 20: Discarded, 30: Discarded}},
 		"a snapshot from between is there": {zfs.History{Since: 1, SetBacks: []zfs.SetBack{back(10, 35)}}, []uint64{25}, map[uint64]Standing{20: Unproven, 30: Unproven}},
-		"received again since":             {zfs.History{Since: 1, SetBacks: []zfs.SetBack{back(10, 35)}, Received: []zfs.Received{{Dataset: disk0, Name: of(20).Name, TXG: 36}, {Dataset: disk1, Name: of(30).Name, TXG: 36}}}, []uint64{10, 35}, map[uint64]Standing{20: Unproven, 30: Discarded}},
-		"received before":                  {zfs.History{Since: 1, SetBacks: []zfs.SetBack{back(10, 35)}, Received: []zfs.Received{{Dataset: disk0, Name: of(20).Name, TXG: 34}}}, []uint64{10, 35}, map[uint64]Standing{20: Discarded, 30: Discarded}},
+		"received again since":             {zfs.History{Since: 1, SetBacks: []zfs.SetBack{back(10, 35)}, Received: []zfs.Received{{Dataset: disk0, Name: createdIn(20).Name, TXG: 36}, {Dataset: disk1, Name: createdIn(30).Name, TXG: 36}}}, []uint64{10, 35}, map[uint64]Standing{20: Unproven, 30: Discarded}},
+		"received before":                  {zfs.History{Since: 1, SetBacks: []zfs.SetBack{back(10, 35)}, Received: []zfs.Received{{Dataset: disk0, Name: createdIn(20).Name, TXG: 34}}}, []uint64{10, 35}, map[uint64]Standing{20: Discarded, 30: Discarded}},
 		"bookmarked in the same group":     {zfs.History{Since: 1, SetBacks: []zfs.SetBack{back(10, 20)}}, []uint64{10}, map[uint64]Standing{20: Unproven}},
-		"of what was received there":       {zfs.History{Since: 1, SetBacks: []zfs.SetBack{back(10, 20)}, Received: []zfs.Received{{Dataset: disk0, Name: of(20).Name, TXG: 20}}}, []uint64{10}, nil},
+		"of what was received there":       {zfs.History{Since: 1, SetBacks: []zfs.SetBack{back(10, 20)}, Received: []zfs.Received{{Dataset: disk0, Name: createdIn(20).Name, TXG: 20}}}, []uint64{10}, nil},
 		"promoted at 25":                   {zfs.History{Since: 1, Breaks: map[string]zfs.Break{disk0: {TXG: 25}}, SetBacks: []zfs.SetBack{back(5, 24)}}, []uint64{40}, map[uint64]Standing{10: Unproven, 20: Unproven}},
 		"promoted, then set back":          {zfs.History{Since: 1, Breaks: map[string]zfs.Break{disk0: {TXG: 25}}, SetBacks: []zfs.SetBack{back(15, 35)}}, []uint64{40}, map[uint64]Standing{10: Unproven, 20: Discarded, 30: Discarded}},
 	} {
@@ -111,14 +111,14 @@ func TestAbandon(t *testing.T) {
 	d.History = &zfs.History{Since: 8, SetBacks: []zfs.SetBack{back(10, 35)}}
 	plan := MakePlan([]Disk{d}, testPolicy(), noon)
 	require.Len(t, plan.Abandoned, 2)
-	assert.Equal(t, []string{of(20).Name, of(30).Name}, []string{plan.Abandoned[0].Name, plan.Abandoned[1].Name})
+	assert.Equal(t, []string{createdIn(20).Name, createdIn(30).Name}, []string{plan.Abandoned[0].Name, plan.Abandoned[1].Name})
 	assert.Equal(t, []string{"07-11 21:00"}, markNames(plan.CreateBookmarks), "a day's bookmark that went leaves room for another")
 	require.Equal(t, report.Warning, plan.Notes[0].Severity)
-	assert.Equal(t, disk0+": 1 bookmark may be of a discarded history, from which nothing must be sent: the pool's history reaches back to txg 8 only, and the bookmark is of txg 5; left alone; if the disk was set back since (zfs rollback, or zfs receive -F over newer snapshots of its own), type: zfs destroy '"+disk0+"#"+of(5).Name+"'", plan.Notes[0].Reason)
+	assert.Equal(t, disk0+": 1 bookmark may be of a discarded history, from which nothing must be sent: the pool's history reaches back to txg 8 only, and the bookmark is of txg 5; left alone; if the disk was set back since (zfs rollback, or zfs receive -F over newer snapshots of its own), type: zfs destroy '"+disk0+"#"+createdIn(5).Name+"'", plan.Notes[0].Reason)
 
 	next, moved := d.NextChecked(0, false)
 	assert.True(t, moved)
-	assert.Equal(t, report.Checked{GUID: 7, TXG: 45, Own: 45, Elsewhere: true, Unproven: []report.Unproven{{Name: of(5).Name, GUID: 1005, Reason: "the pool's history reaches back to txg 8 only, and the bookmark is of txg 5"}}}, next)
+	assert.Equal(t, report.Checked{GUID: 7, TXG: 45, Own: 45, Elsewhere: true, Unproven: []report.Unproven{{Name: createdIn(5).Name, GUID: 1005, Reason: "the pool's history reaches back to txg 8 only, and the bookmark is of txg 5"}}}, next)
 	stays := func(when string) {
 		t.Helper()
 		kept, moved := d.NextChecked(0, false)
@@ -162,7 +162,7 @@ func TestAbandonedAreBounded(t *testing.T) {
 		d := runningDisk("tank/data/vm-10"+string(rune('0'+n))+"-disk-0", words("f4"))
 		d.GUID, d.PoolTXG, d.State, d.Snapshots = 7, 1000, Elsewhere, ofAll(10)
 		for txg := range uint64(100) {
-			d.Bookmarks = append(d.Bookmarks, of(11+txg))
+			d.Bookmarks = append(d.Bookmarks, createdIn(11+txg))
 		}
 		d.History = &zfs.History{Since: 1, SetBacks: []zfs.SetBack{{Dataset: d.Name, Base: 10, TXG: 500}}}
 		disks = append(disks, d)

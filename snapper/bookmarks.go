@@ -42,8 +42,8 @@ func (b Bookmarks) hold(guid uint64) bool {
 	return slices.ContainsFunc(b.Have, func(s zfs.Snapshot) bool { return s.GUID == guid })
 }
 
-// need reports whether Expire would keep a bookmark of the given snapshot, if there were one.
-func (b Bookmarks) need(s zfs.Snapshot) bool {
+// wouldKeep reports whether Expire would keep a bookmark of the given snapshot, if there were one.
+func (b Bookmarks) wouldKeep(s zfs.Snapshot) bool {
 	return len(b.withRoom([]zfs.Snapshot{s})) > 0
 }
 

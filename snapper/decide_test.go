@@ -122,7 +122,7 @@ func TestConditionalActions(t *testing.T) {
 			test.change(w, &d)
 			w.disks = []Disk{d}
 			plan := w.run()
-			assert.Equal(t, test.want, did(plan))
+			assert.Equal(t, test.want, stepsOf(plan))
 			assert.Empty(t, plan.Destroys)
 			require.Len(t, plan.Notes, 1)
 			assert.Contains(t, plan.Notes[0].Reason, test.why)
@@ -130,7 +130,7 @@ func TestConditionalActions(t *testing.T) {
 				assert.True(t, g.RefuseReceiving, "a dataset that is being received must be refused")
 			}
 			if w.policy.RefreshStopped == 0 {
-				assert.Empty(t, did(w.run()), "a second run has nothing to do")
+				assert.Empty(t, stepsOf(w.run()), "a second run has nothing to do")
 			}
 		})
 	}
@@ -173,9 +173,9 @@ func TestStart(t *testing.T) {
 			test.change(w, &d)
 			w.disks = []Disk{d}
 			plan := w.run()
-			assert.Equal(t, test.want, did(plan))
+			assert.Equal(t, test.want, stepsOf(plan))
 			assert.Len(t, plan.Notes, 1)
-			assert.Empty(t, did(w.run()), "a second run has nothing to do")
+			assert.Empty(t, stepsOf(w.run()), "a second run has nothing to do")
 		})
 	}
 }
@@ -207,9 +207,9 @@ func TestGiveBack(t *testing.T) {
 			}
 			w.disks = []Disk{d}
 			plan := w.run()
-			assert.Equal(t, test.want, did(plan))
+			assert.Equal(t, test.want, stepsOf(plan))
 			assert.Empty(t, plan.Destroys)
-			assert.Empty(t, did(w.run()))
+			assert.Empty(t, stepsOf(w.run()))
 		})
 	}
 }

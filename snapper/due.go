@@ -11,8 +11,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// sameClasses groups a guest's disks by the classes that their retention names. A disk must not
-// get snapshots of a class that its retention would never destroy.
+// sameClasses groups a guest's disks by the classes that their retention names. A disk must get
+// only snapshots that its retention destroys later.
 func sameClasses(tasks []diskTask) [][]diskTask {
 	var groups [][]diskTask
 	for _, t := range tasks {
@@ -188,8 +188,8 @@ func (p *planner) rotate(t diskTask, name string) {
 	p.bookmark(d)
 }
 
-// countStaying counts two kinds of the disk's snapshots, which snap does not destroy: snapshots of
-// a class that the retention does not name, and snapshots that are dated in the future.
+// countStaying counts the disk's snapshots that snap does not destroy for one of two reasons: the
+// retention does not name the snapshot's class, or the snapshot is dated in the future.
 func (p *planner) countStaying(d *Disk) {
 	for _, s := range d.Snapshots {
 		class, ours := s.Class()

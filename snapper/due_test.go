@@ -78,7 +78,7 @@ func TestNamesOfTheHourThatComesTwice(t *testing.T) {
 
 func TestFirstOfDay(t *testing.T) {
 	zone := berlin(t)
-	now := at(t, "07-15 00:20", zone)
+	now := parseTime(t, "07-15 00:20", zone)
 	for _, test := range []struct {
 		have  string
 		class zfs.Class
@@ -92,7 +92,7 @@ func TestFirstOfDay(t *testing.T) {
 		{"07-15 06:00", zfs.Daily, true}, // a snapshot from the future fills no bucket
 		{"2025-07-15 00:05", zfs.Daily, true},
 	} {
-		created := at(t, test.have, zone)
+		created := parseTime(t, test.have, zone)
 		have := []zfs.Snapshot{{Name: zfs.FormatSnapshotName(created, test.class), Creation: created.UTC()}}
 		assert.Equal(t, test.want, firstOfDay(have, now), "%s %s", test.have, test.class)
 	}
@@ -149,7 +149,7 @@ func TestBookmarksExpireOnce(t *testing.T) {
 			t.Fatalf("beside %v there is room for %v again", marks.Have, again)
 		}
 		for _, m := range gone {
-			if class, _ := m.Class(); class == zfs.Stopped && marks.need(m) {
+			if class, _ := m.Class(); class == zfs.Stopped && marks.wouldKeep(m) {
 				t.Fatalf("beside %v there is room for %v again", marks.Have, m)
 			}
 		}
@@ -218,7 +218,7 @@ func TestCommonClass(t *testing.T) {
 	plan := w.run()
 	assert.Equal(t, []string{
 		"ssd/vm-100-disk-2 daily", disk0 + " daily", "tank/data/vm-100-disk-1 daily", "tank/data/vm-101-disk-0 hourly",
-	}, did(plan))
+	}, stepsOf(plan))
 	assert.Equal(t, plan.Guests[0].Snapshot, plan.Guests[1].Snapshot, "one name in both pools")
 	var marked []string
 	for _, g := range plan.Guests {
@@ -231,8 +231,8 @@ func TestCommonClass(t *testing.T) {
 	assert.Equal(t, []string{"ssd/vm-100-disk-2"}, marked, "the disk's first snapshot of the day")
 }
 
-// A disk never gets a snapshot of a class that the disk's retention does not name, because no run
-// would ever destroy such a snapshot.
+// A disk gets only snapshots of classes that the disk's retention names, because runs never destroy
+// snapshots of another class.
 func TestDifferentClasses(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{
 		runningDisk(disk0, words("f4 h4 d4")), runningDisk("tank/data/vm-100-disk-1", words("f4")),
@@ -240,7 +240,7 @@ func TestDifferentClasses(t *testing.T) {
 	}}
 	assert.Equal(t, []string{
 		disk0 + " daily", "tank/data/vm-100-disk-1 frequently", "tank/data/vm-100-disk-2 frequently",
-	}, did(w.run()))
+	}, stepsOf(w.run()))
 }
 
 // The start of a guest causes a snapshot on the guest's disks even if no class is due.
@@ -250,8 +250,8 @@ func TestStartWithDisksThatRan(t *testing.T) {
 		w.managed(&w.disks[i], zfs.Daily, noon.Add(-time.Minute))
 	}
 	w.disks[1].Running.Value = "stopped"
-	assert.Equal(t, []string{"tank/data/vm-100-disk-1 hourly label=pve1"}, did(w.run()), "nothing is due on the other")
-	assert.Empty(t, did(w.run()))
+	assert.Equal(t, []string{"tank/data/vm-100-disk-1 hourly label=pve1"}, stepsOf(w.run()), "nothing is due on the other")
+	assert.Empty(t, stepsOf(w.run()))
 }
 
 // When a guest stops, the _stopped snapshots of its disks have the same name on all pools, and each
@@ -263,7 +263,7 @@ func TestFinalOfAGuest(t *testing.T) {
 		w.managed(&w.disks[i], zfs.Hourly, noon.Add(-time.Minute))
 	}
 	plan := w.run()
-	require.Equal(t, []string{"ssd/vm-100-disk-1 stopped label=stopped", disk0 + " stopped label=stopped"}, did(plan))
+	require.Equal(t, []string{"ssd/vm-100-disk-1 stopped label=stopped", disk0 + " stopped label=stopped"}, stepsOf(plan))
 	for _, g := range plan.Guests {
 		assert.Equal(t, "autosnap_2026-07-15_12:07:00_stopped", g.Snapshot)
 		assert.True(t, g.Disks[0].Bookmark)

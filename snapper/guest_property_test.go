@@ -88,7 +88,7 @@ func (w *world) checkedRun(t *rapid.T, fails []string) {
 	for _, g := range again.Guests {
 		for _, d := range g.Disks {
 			if d.Label != "" || g.Class != zfs.Frequently {
-				t.Fatalf("a second run at the same time: %v", did(again))
+				t.Fatalf("a second run at the same time: %v", stepsOf(again))
 			}
 		}
 	}

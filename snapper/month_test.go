@@ -41,8 +41,8 @@ func wanted(runs []time.Time, keep Retention) []time.Time {
 	return slices.Compact(all)
 }
 
-// every makes runs of snap at regular times, and returns the times of these runs.
-func (w *world) every(step time.Duration, from, to time.Time) []time.Time {
+// runEvery makes runs of snap at regular times, and returns the times of these runs.
+func (w *world) runEvery(step time.Duration, from, to time.Time) []time.Time {
 	var runs []time.Time
 	for w.now = from; w.now.Before(to); w.now = w.now.Add(step) {
 		w.run()
@@ -85,7 +85,7 @@ func TestMonths(t *testing.T) {
 	} {
 		t.Run(test.keep, func(t *testing.T) {
 			w := &world{policy: testPolicy(), disks: []Disk{runningDisk(disk0, words(test.keep))}}
-			runs := w.every(test.step, at(t, test.from, zone), at(t, test.to, zone))
+			runs := w.runEvery(test.step, parseTime(t, test.from, zone), parseTime(t, test.to, zone))
 			want := wanted(runs, w.disks[0].Retention)
 			got := created(&w.disks[0])
 			assert.Equal(t, formatted(want), got)
@@ -106,9 +106,9 @@ func TestClockChanges(t *testing.T) {
 		night string
 		hours int
 	}{{"03-29", 23}, {"10-25", 25}, {"07-15", 24}} {
-		from := at(t, test.night+" 00:00", zone)
+		from := parseTime(t, test.night+" 00:00", zone)
 		w := &world{policy: testPolicy(), disks: []Disk{runningDisk(disk0, words("h30 d2"))}}
-		w.every(15*time.Minute, from, from.AddDate(0, 0, 1))
+		w.runEvery(15*time.Minute, from, from.AddDate(0, 0, 1))
 		d := &w.disks[0]
 		require.Len(t, d.Snapshots, test.hours, test.night)
 		for i, s := range d.Snapshots {
@@ -117,7 +117,7 @@ func TestClockChanges(t *testing.T) {
 		assert.Equal(t, 1, count(d, zfs.Daily), test.night)
 	}
 	w := &world{policy: testPolicy(), disks: []Disk{runningDisk(disk0, words("h30"))}}
-	w.every(15*time.Minute, at(t, "10-25 00:00", zone), at(t, "10-25 04:00", zone))
+	w.runEvery(15*time.Minute, parseTime(t, "10-25 00:00", zone), parseTime(t, "10-25 04:00", zone))
 	assert.Equal(t, []string{
 		"autosnap_2026-10-25_00:00:00_hourly", "autosnap_2026-10-25_01:00:00_hourly", "autosnap_2026-10-25_02:00:00_hourly",
 		"autosnap_2026-10-25_02:00:01_hourly", "autosnap_2026-10-25_03:00:00_hourly",
@@ -128,10 +128,10 @@ func TestClockChanges(t *testing.T) {
 // clock, and continues to take snapshots.
 func TestClockGoesBack(t *testing.T) {
 	w := &world{policy: testPolicy(), disks: []Disk{runningDisk(disk0, words("f4 h24 d7"))}}
-	w.every(15*time.Minute, noon.AddDate(0, 0, -3), noon)
+	w.runEvery(15*time.Minute, noon.AddDate(0, 0, -3), noon)
 	before := names(&w.disks[0])
 	back := noon.Add(-6 * time.Hour)
-	w.every(15*time.Minute, back, back.Add(2*time.Hour))
+	w.runEvery(15*time.Minute, back, back.Add(2*time.Hour))
 	now := names(&w.disks[0])
 	for _, name := range before {
 		class, _ := zfs.ParseSnapshotName(name)
@@ -141,7 +141,7 @@ func TestClockGoesBack(t *testing.T) {
 	}
 	newest := w.disks[0].Snapshots[len(w.disks[0].Snapshots)-1]
 	assert.Equal(t, w.now, newest.Creation, "each run made one")
-	w.every(15*time.Minute, w.now, noon.AddDate(0, 0, 10))
+	w.runEvery(15*time.Minute, w.now, noon.AddDate(0, 0, 10))
 	assert.LessOrEqual(t, len(w.disks[0].Snapshots), 4+24+7, "in the end all is as asked")
 }
 
@@ -200,17 +200,17 @@ func TestAdoptSanoid(t *testing.T) {
 func TestClassesComeAndGo(t *testing.T) {
 	w := &world{policy: testPolicy(), disks: []Disk{runningDisk(disk0, words("f4 h24 d7"))}}
 	d := &w.disks[0]
-	w.every(15*time.Minute, noon.AddDate(0, 0, -9), noon)
+	w.runEvery(15*time.Minute, noon.AddDate(0, 0, -9), noon)
 	hourly, daily := count(d, zfs.Hourly), count(d, zfs.Daily)
 	d.Retention = words("f4 d7")
-	w.every(15*time.Minute, noon, noon.AddDate(0, 0, 3))
+	w.runEvery(15*time.Minute, noon, noon.AddDate(0, 0, 3))
 	assert.Equal(t, hourly, count(d, zfs.Hourly))
 	assert.Equal(t, daily, count(d, zfs.Daily))
 	d.Retention = words("f4 h2 d7")
-	w.every(15*time.Minute, noon.AddDate(0, 0, 3), noon.AddDate(0, 0, 4))
+	w.runEvery(15*time.Minute, noon.AddDate(0, 0, 3), noon.AddDate(0, 0, 4))
 	assert.LessOrEqual(t, count(d, zfs.Hourly), 2)
 	d.Retention = words("f4 h0 d7")
-	w.every(15*time.Minute, noon.AddDate(0, 0, 4), noon.AddDate(0, 0, 5))
+	w.runEvery(15*time.Minute, noon.AddDate(0, 0, 4), noon.AddDate(0, 0, 5))
 	assert.Zero(t, count(d, zfs.Hourly))
 	d.Retention = words("h0 d0 f0")
 	w.run()

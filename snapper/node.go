@@ -107,14 +107,14 @@ func (g NodeView) assign(disks []Disk, replicas []string) {
 	}
 	for i := range disks {
 		d := &disks[i]
-		using, keeping := referencing(g.Cluster, g.storagesOf(*d), d.Name)
+		using, keeping := configsNaming(g.Cluster, g.storagesOf(*d), d.Name)
 		claims := g.claims(*d, using, keeping)
 		if named := slices.Concat(using, keeping); len(named) == 1 || len(using) == 1 {
 			// A disk that a guest uses belongs to this guest, whatever VMID is in the disk's name.
 			d.VMID = named[0]
 		}
 		d.Named = g.Cluster.Guests[d.VMID].Snapshots
-		d.Guests, d.InUse = g.seen(claims), false
+		d.Guests, d.InUse = g.configuredOf(claims), false
 		switch {
 		case zfs.WithinAny(d.Name, replicas):
 			d.State, d.Why = Replica, "listed under replicas in the configuration"
@@ -160,7 +160,7 @@ func unreadText(unread []int) string {
 // MayBeUsed returns the reason why a disk that no readable configuration names may belong to a
 // guest of this node all the same, "" if the disk cannot belong to a guest of this node.
 func (g NodeView) MayBeUsed(d Disk) string {
-	using, _ := referencing(g.Cluster, g.storagesOf(d), d.Name)
+	using, _ := configsNaming(g.Cluster, g.storagesOf(d), d.Name)
 	if unread := g.Cluster.Unread(); len(unread) > 0 && len(using) == 0 {
 		return unreadText(unread)
 	}
@@ -169,11 +169,11 @@ func (g NodeView) MayBeUsed(d Disk) string {
 
 // UsersHere returns the guests of this node that use a dataset, by VMID.
 func (g NodeView) UsersHere(dataset string) []int {
-	return g.seen(g.GuestsOf(Disk{Dataset: zfs.Dataset{Name: dataset}}))
+	return g.configuredOf(g.GuestsOf(Disk{Dataset: zfs.Dataset{Name: dataset}}))
 }
 
-// seen returns those of the given VMIDs whose guests are configured on this node.
-func (g NodeView) seen(guests []int) []int {
+// configuredOf returns those of the given VMIDs whose guests are configured on this node.
+func (g NodeView) configuredOf(guests []int) []int {
 	return filter(guests, func(vmid int) bool { _, seen := g.Evidence[vmid]; return seen })
 }
 
@@ -186,7 +186,7 @@ func (g NodeView) here(vmid int) bool { _, here := g.Cluster.Guests[vmid]; retur
 // name nor an entry as unused makes it a guest's disk, because qm rescan enters a copy as unused in
 // the configuration of the guest with this number.
 func (g NodeView) GuestsOf(d Disk) []int {
-	using, keeping := referencing(g.Cluster, g.storagesOf(d), d.Name)
+	using, keeping := configsNaming(g.Cluster, g.storagesOf(d), d.Name)
 	return g.claims(d, using, keeping)
 }
 
@@ -224,7 +224,7 @@ func (g NodeView) Users(d Disk) []int {
 
 // Naming returns the guests of this node whose configuration names a disk, be it in use or unused.
 func (g NodeView) Naming(d Disk) []int {
-	return union(referencing(g.Cluster, g.storagesOf(d), d.Name))
+	return union(configsNaming(g.Cluster, g.storagesOf(d), d.Name))
 }
 
 // storagesOf returns the names of the storages of this node that contain a disk.

@@ -247,5 +247,5 @@ func TestUnreadConfiguration(t *testing.T) {
 	assert.Equal(t, "no readable configuration uses it, and the configurations of the guests [103] could not be read", disks[0].Why)
 	assert.Equal(t, "its configuration could not be read: input/output error", disks[3].Why)
 	plan := MakePlan(disks, testPolicy(), noon)
-	assert.Equal(t, []string{"tank/data/vm-101-disk-0 stopped label=stopped"}, did(plan))
+	assert.Equal(t, []string{"tank/data/vm-101-disk-0 stopped label=stopped"}, stepsOf(plan))
 }

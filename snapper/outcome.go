@@ -28,10 +28,10 @@ type Outcome struct {
 
 // Allowed returns the snapshots of the pool that may be destroyed after the new snapshots were
 // taken: now has the snapshots to destroy first, and waiting has further snapshots, to destroy if
-// the run has not yet reached max_destroys. If the new snapshot of a disk failed, no snapshot of
-// this disk may be destroyed, except after a failure for lack of space. If a disk's new snapshot
-// failed for lack of space, Allowed returns the snapshots that the retention would drop without the
-// new snapshot.
+// the run has not yet reached max_destroys. If the new snapshot of a disk failed, snapshots of this
+// disk may be destroyed only if the cause of the failure was lack of space. If a disk's new
+// snapshot failed for lack of space, Allowed returns the snapshots that the retention would drop
+// without the new snapshot.
 func (p PoolPlan) Allowed(outcomes map[string]Outcome) (now, waiting []Destroy) {
 	allowed := func(due []Destroy) (list []Destroy) {
 		for _, d := range due {
@@ -55,8 +55,8 @@ func (p PoolPlan) Allowed(outcomes map[string]Outcome) (now, waiting []Destroy) 
 }
 
 // AllowedBookmarks returns the bookmarks of the pool that may be destroyed after the new snapshots
-// were taken. If the new snapshot of a disk failed, no bookmark of this disk may be destroyed,
-// except after a failure for lack of space.
+// were taken. If the new snapshot of a disk failed, bookmarks of this disk may be destroyed only if
+// the cause of the failure was lack of space.
 func (p PoolPlan) AllowedBookmarks(outcomes map[string]Outcome) []zfs.Snapshot {
 	return filter(p.DestroyBookmarks, func(b zfs.Snapshot) bool {
 		o := outcomes[b.Dataset]

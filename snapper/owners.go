@@ -35,10 +35,10 @@ func inside(path, dataset string) string {
 	return rest
 }
 
-// referencing returns the guests of this node whose configuration names the volume: using has the
+// configsNaming returns the guests of this node whose configuration names the volume: using has the
 // guests that use the volume, and keeping has the guests whose configuration names the volume
 // merely as unusedN.
-func referencing(c pve.Cluster, storages []string, dataset string) (using, keeping []int) {
+func configsNaming(c pve.Cluster, storages []string, dataset string) (using, keeping []int) {
 	for id, config := range c.Guests {
 		uses, keeps := false, false
 		for _, v := range config.Volumes {

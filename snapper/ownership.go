@@ -15,7 +15,7 @@ import (
 // no trace after it has ended.
 func (d *Disk) sign() string {
 	switch {
-	case received(d), d.Running.Received != "", d.NoSnap.Received != "":
+	case wasReceived(d), d.Running.Received != "", d.NoSnap.Received != "":
 		return "it has received properties"
 	case d.ResumeToken, d.Inconsistent:
 		return "a receive of it is not finished"
@@ -137,8 +137,7 @@ func (d *Disk) ownUpTo() uint64 {
 	return d.Checked.Own
 }
 
-// sinceOwn returns the disk's snapshots, managed or not, that are newer than the transaction group
-// that ownUpTo returns.
+// sinceOwn returns the disk's snapshots, managed or not, after the transaction group from ownUpTo.
 func (d *Disk) sinceOwn() []zfs.Snapshot {
 	return filter(d.Snapshots, func(s zfs.Snapshot) bool { return s.CreateTXG > d.ownUpTo() })
 }

@@ -83,7 +83,7 @@ func TestWhoseWordALabelIs(t *testing.T) {
 				}
 				w.policy.Adopt = []string{"7"}
 				plan := MakePlan([]Disk{d}, w.policy, noon)
-				assert.Equal(t, test.want, did(plan))
+				assert.Equal(t, test.want, stepsOf(plan))
 				assert.Equal(t, test.ask, len(plan.Ask.Histories) > 0)
 				require.Len(t, plan.Notes, 1)
 				assert.Contains(t, plan.Notes[0].Reason, test.why)
@@ -173,7 +173,7 @@ func TestStartedOnACopyOfThisNodesName(t *testing.T) {
 	d.GUID, d.PoolTXG = 5, 50
 	w.managed(&d, zfs.Hourly, noon.Add(-time.Minute))
 	d.Creation = noon
-	assert.Equal(t, []string{disk0 + " hourly label=pve1"}, did(MakePlan([]Disk{d}, w.policy, noon)))
+	assert.Equal(t, []string{disk0 + " hourly label=pve1"}, stepsOf(MakePlan([]Disk{d}, w.policy, noon)))
 	d.Checked = report.Checked{GUID: 5, Own: 1}
-	assert.Empty(t, did(MakePlan([]Disk{d}, w.policy, noon)), "it ran here before")
+	assert.Empty(t, stepsOf(MakePlan([]Disk{d}, w.policy, noon)), "it ran here before")
 }

@@ -178,8 +178,8 @@ func TestPlanReport(t *testing.T) {
 	assert.Equal(t, []report.Problem{{Severity: report.Notice, Text: "many bookmarks"}}, problems)
 }
 
-// If a disk's new snapshot failed, the run destroys none of the disk's bookmarks, except after a
-// failure for lack of space.
+// If a disk's new snapshot failed, the run destroys bookmarks of the disk only if the cause of the
+// failure was lack of space.
 func TestAllowedBookmarks(t *testing.T) {
 	var plan PoolPlan
 	for _, name := range []string{"failed", "full", "left", "made", "none"} {

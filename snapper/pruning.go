@@ -68,9 +68,9 @@ func PlanPrune(disks []Disk, policy PrunePolicy, interrupted map[string]report.I
 	return p.plan
 }
 
-// noteStandIns adds a note with each class that the retention names but of which no copy has a
-// snapshot. The source takes no snapshots of a class that no copy has, and prune keeps snapshots of
-// a shorter class in its place.
+// noteStandIns adds a note about the classes of the retention that have no snapshot on any copy.
+// If no copy has snapshots of a class, the source takes none, and prune keeps snapshots of a
+// shorter class in place of this class.
 func (p *planner) noteStandIns(disks []Disk) {
 	var lacking []string
 	for _, class := range zfs.Rotating() {
@@ -102,7 +102,7 @@ func (policy PrunePolicy) notPruned(d *Disk) string {
 	switch d.State {
 	case Replica, Elsewhere:
 	case Orphan:
-		if policy.Node && !received(d) && !d.ResumeToken {
+		if policy.Node && !wasReceived(d) && !d.ResumeToken {
 			return "no guest uses it, and no sign shows that it is a copy: if it is one, list it under replicas in the configuration"
 		}
 	default:

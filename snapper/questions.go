@@ -16,7 +16,7 @@ const MaxAsked = 3
 // runs, none of the facts in Questions is needed, so the run reads these facts only when a plan
 // asks for them.
 type Questions struct {
-	// The field Looks has the VMIDs of the guests that seem stopped and at which the run must look
+	// The field Looks has the VMIDs of guests that seem stopped. The run must look at these guests
 	// a second time.
 	Looks []int
 	// Received has the datasets whose received labels the plan needs. Bookmarks has the datasets

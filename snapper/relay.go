@@ -11,8 +11,8 @@ import (
 // relayed returns the reason why snap creates bookmarks on a disk that gets no snapshot and no
 // label, "" if snap must not create bookmarks there. If host A receives disks from B, and host C
 // fetches them from A, the disks on A are copies. zfs send does not send bookmarks, so A creates
-// bookmarks of the same snapshots as B does. snap changes nothing on a received dataset except
-// these bookmarks. A disk whose first receive has not ended has no snapshots to bookmark.
+// bookmarks of the same snapshots as B does. snap changes only these bookmarks on a received
+// dataset. A disk whose first receive has not ended has no snapshots to bookmark.
 func relayed(d *Disk) string {
 	if d.Inconsistent || d.NoSnap.Excludes() {
 		return ""
@@ -21,7 +21,7 @@ func relayed(d *Disk) string {
 	case Elsewhere, Orphan, Replica:
 		return "a copy: bookmarks only"
 	case Stopped: // the disk may be a copy, if the guest's configuration was copied here as well
-		if d.ResumeToken || received(d) {
+		if d.ResumeToken || wasReceived(d) {
 			return "a copy: bookmarks only"
 		}
 	}
@@ -34,9 +34,9 @@ func Bookmarking(d *Disk, parents []string) bool {
 	return slices.Contains(parents, zfs.Parent(d.Name)) && d.Ignored == "" && relayed(d) != ""
 }
 
-// received reports whether the disk has a label:running or label:nosnap that was received and that
-// no local value hides.
-func received(d *Disk) bool {
+// wasReceived reports whether the disk has a label:running or label:nosnap that was received and
+// that no local value hides.
+func wasReceived(d *Disk) bool {
 	return d.Running.Source == zfs.SourceReceived || d.NoSnap.Source == zfs.SourceReceived ||
 		d.Running.Source != zfs.SourceLocal && (d.Running.Received != "" || d.NoSnap.Received != "")
 }

@@ -75,7 +75,7 @@ func TestRelay(t *testing.T) {
 			before := names(d)
 			plan := w.run()
 			assert.Equal(t, test.want, markNames(plan.CreateBookmarks))
-			assert.Empty(t, did(plan))
+			assert.Empty(t, stepsOf(plan))
 			assert.Empty(t, plan.Destroys)
 			assert.Empty(t, plan.DestroyBookmarks)
 			assert.Equal(t, before, names(d))

@@ -106,7 +106,7 @@ func (r Retention) Expire(snapshots []zfs.Snapshot, now time.Time) []Expired {
 	if len(list) == 0 {
 		return nil
 	}
-	kept := map[zfs.Class]kept{}
+	kept := map[zfs.Class]keptSet{}
 	for class, n := range r {
 		kept[class] = keep(list, class, n, now.Location())
 	}
@@ -138,7 +138,7 @@ func newestPast(list []managed) int {
 }
 
 // kept is the set of a disk's snapshots that one class of the retention keeps.
-type kept struct {
+type keptSet struct {
 	// The slices index and candidate have an element for each snapshot of the disk. An element of
 	// index is true if the class keeps the snapshot, and an element of candidate is true if the
 	// class would keep the snapshot if the retention allowed more.
@@ -161,8 +161,8 @@ type kept struct {
 // which the source takes no snapshots. Buckets are sorted by time, and not by transaction group:
 // the two orders differ after the clock was set back, and the result must not depend on earlier
 // destroys.
-func keep(list []managed, class zfs.Class, n int, zone *time.Location) kept {
-	k := kept{
+func keep(list []managed, class zfs.Class, n int, zone *time.Location) keptSet {
+	k := keptSet{
 		index: make([]bool, len(list)), candidate: make([]bool, len(list)), byBucket: map[bucket]string{},
 		beyond: fmt.Sprintf("beyond the %d kept %s", n, class),
 	}
@@ -214,7 +214,7 @@ func keep(list []managed, class zfs.Class, n int, zone *time.Location) kept {
 
 // expire reports whether no class of the retention keeps the snapshot at index i. The field Keepers
 // of the returned Expired lists the snapshots that are kept in place of the expired snapshot.
-func (r Retention) expire(i int, m managed, kept map[zfs.Class]kept, zone *time.Location) (Expired, bool) {
+func (r Retention) expire(i int, m managed, kept map[zfs.Class]keptSet, zone *time.Location) (Expired, bool) {
 	for _, k := range kept {
 		if k.index[i] {
 			return Expired{}, false
@@ -263,7 +263,7 @@ func ExpireStopped(snapshots []zfs.Snapshot, marks Bookmarks, grace time.Duratio
 		if m.class != zfs.Stopped {
 			continue
 		}
-		marked := marks.hold(m.GUID) || !marks.need(m.Snapshot)
+		marked := marks.hold(m.GUID) || !marks.wouldKeep(m.Snapshot)
 		safe := marks.Keep > 0 && marked || marks.Keep == 0 && !newest
 		newest = newest && m.future
 		if m.future || !safe || m.Name == list[len(list)-1].Name {

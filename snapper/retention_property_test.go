@@ -201,7 +201,7 @@ func TestExpireStoppedProperties(t *testing.T) {
 			if !managed || class != zfs.Stopped || e.Snapshot.Name == ours[len(ours)-1].Name {
 				t.Fatalf("destroys %s", e.Snapshot.Name)
 			}
-			if marks.Keep > 0 && !marks.hold(e.Snapshot.GUID) && marks.need(e.Snapshot) {
+			if marks.Keep > 0 && !marks.hold(e.Snapshot.GUID) && marks.wouldKeep(e.Snapshot) {
 				t.Fatalf("destroys %s, which waits for its bookmark", e.Snapshot.Name)
 			}
 			if slices.Contains(e.Keepers, e.Snapshot.Name) {

@@ -12,9 +12,9 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// at returns the time for a text such as "07-15 12:07", in the year 2026 and in the given time
-// zone.
-func at(t testing.TB, text string, zone *time.Location) time.Time {
+// parseTime returns the time for a text such as "07-15 12:07", in the year 2026 and in the given
+// time zone.
+func parseTime(t testing.TB, text string, zone *time.Location) time.Time {
 	t.Helper()
 	if len(text) == len("07-15 12:07") {
 		text = "2026-" + text
@@ -31,7 +31,7 @@ func history(t testing.TB, lines ...string) []zfs.Snapshot {
 	var list []zfs.Snapshot
 	for i, line := range lines {
 		cut := strings.LastIndexByte(line, ' ')
-		created := at(t, line[:cut], time.UTC)
+		created := parseTime(t, line[:cut], time.UTC)
 		name := line[cut+1:]
 		if _, managed := zfs.ParseSnapshotName("autosnap_2026-01-01_00:00:00_" + name); managed {
 			name = "autosnap_" + created.Format("2006-01-02_15:04:05") + "_" + name
@@ -84,8 +84,8 @@ func TestDue(t *testing.T) {
 func TestDueZones(t *testing.T) {
 	zone := berlin(t)
 	due := func(keep Retention, made, now string) bool {
-		created := at(t, made, zone)
-		_, due := keep.Due([]zfs.Snapshot{{Name: zfs.FormatSnapshotName(created, zfs.Yearly), Creation: created.UTC()}}, at(t, now, zone))
+		created := parseTime(t, made, zone)
+		_, due := keep.Due([]zfs.Snapshot{{Name: zfs.FormatSnapshotName(created, zfs.Yearly), Creation: created.UTC()}}, parseTime(t, now, zone))
 		return due
 	}
 	assert.True(t, due(words("d1"), "07-14 23:59", "07-15 00:00"))

@@ -30,9 +30,9 @@ type PoolRoom struct {
 // reserves 0 bytes.
 func (d *Disk) reserves() uint64 { return min(d.Written, d.RefReservation) }
 
-// free returns the free bytes without the unused part of the disk's own reservation, given all
+// freeBytes returns the free bytes without the unused part of the disk's own reservation, given all
 // quotas.
-func (d *Disk) free() uint64 { return d.Available - min(d.Available, d.UsedByRefReservation) }
+func (d *Disk) freeBytes() uint64 { return d.Available - min(d.Available, d.UsedByRefReservation) }
 
 // JudgeRoom reports whether a pool has enough free space for the next snapshots of the running
 // guests. snap destroys nothing to make space, because a person must decide what to destroy.
@@ -59,14 +59,14 @@ func JudgeRoom(p PoolRoom) report.Room {
 	if r.Short != "" {
 		r.Short += fmt.Sprintf("; free some (zfs list -o space -S used %s), keep fewer snapshots, or make the volumes thin (zfs set refreservation=none DATASET)", p.Pool)
 	}
-	r.Full, r.FullCritical = p.full()
+	r.Full, r.FullCritical = p.fullness()
 	return r
 }
 
-// full returns a text if the pool is fuller than its limits, and "" for a pool within its limits.
-// The result critical is true if the pool is fuller than the critical limit. [checker.Health] uses
-// the same limits.
-func (p PoolRoom) full() (words string, critical bool) {
+// fullness returns a text if the pool is fuller than its limits, and "" for a pool within its
+// limits. The result critical is true if the pool is fuller than the critical limit.
+// [checker.Health] uses the same limits.
+func (p PoolRoom) fullness() (words string, critical bool) {
 	if p.Size == 0 {
 		return "", false
 	}
@@ -88,7 +88,7 @@ func (p PoolRoom) full() (words string, critical bool) {
 // and the number of bytes that are free for these snapshots now.
 func needs(disks []Disk) (reserves, free uint64) {
 	for i := range disks {
-		reserves, free = reserves+disks[i].reserves(), max(free, disks[i].free())
+		reserves, free = reserves+disks[i].reserves(), max(free, disks[i].freeBytes())
 	}
 	return reserves, free
 }

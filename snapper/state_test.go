@@ -12,8 +12,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// openGate has the facts about a node on which snap may believe that a guest stopped: the node has
-// been up for long, and all guests that start at boot were started.
+// openGate has the facts about a node on which snap may believe a guest's stop: the node has been
+// up for long, and Proxmox has started all guests that start at boot.
 var openGate = Gate{Uptime: 24 * time.Hour, BootGrace: 5 * time.Minute, BootState: "active"}
 
 // dead returns evidence about a stopped guest: every sign says that the guest is stopped, at the

@@ -195,9 +195,9 @@ func berlin(t testing.TB) *time.Location {
 	return zone
 }
 
-// did returns the steps of a plan in short form: snapshots with their class instead of their name,
-// labels, and replaced labels.
-func did(plan Plan) []string {
+// stepsOf returns the steps of a plan in short form: snapshots with their class instead of their
+// name, labels, and replaced labels.
+func stepsOf(plan Plan) []string {
 	var list []string
 	for _, g := range plan.Guests {
 		for _, d := range g.Disks {

@@ -15,9 +15,9 @@ import (
 	"snapwatch/snapper"
 )
 
-// remembered returns the index entry of disk0, whose snapshots were listed at noon, and the head of
-// disk0.
-func remembered() (*entry, zfs.Dataset) {
+// entryOfDisk returns the index entry of disk0, whose snapshots were listed at noon, and the head
+// of disk0.
+func entryOfDisk() (*entry, zfs.Dataset) {
 	newest := zfs.FormatSnapshotName(noon.Add(-time.Hour), zfs.Hourly)
 	h := zfs.Dataset{Name: disk0, GUID: 7, NewestSnapshot: newest, SnapshotsChanged: noon.Add(-time.Hour).Unix()}
 	e := &entry{key: keyOf(h), listedAt: noon, Snapshots: []zfs.Snapshot{
@@ -47,7 +47,7 @@ func TestGate(t *testing.T) {
 		{name: "before 2.2", change: func(h *zfs.Dataset) { h.SnapshotsChanged = 0 }, why: "this ZFS has no snapshots_changed"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			e, h := remembered()
+			e, h := entryOfDisk()
 			if test.change != nil {
 				test.change(&h)
 			}
@@ -59,7 +59,7 @@ func TestGate(t *testing.T) {
 // The entries of a pool's disks expire at different times, so that no single run must list the
 // snapshots of all the disks again.
 func TestGateSpreads(t *testing.T) {
-	e, h := remembered()
+	e, h := entryOfDisk()
 	h.GUID = uint64(5 * time.Hour)
 	e.key = keyOf(h)
 	assert.Empty(t, e.outdated(h, noon.Add(19*time.Hour-time.Second)))
@@ -84,7 +84,7 @@ func TestKeep(t *testing.T) {
 		{"the newest is not in the list", func(d *snapper.Disk) { d.Snapshots = d.Snapshots[:1] }, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			e, h := remembered()
+			e, h := entryOfDisk()
 			d := snapper.Disk{Dataset: h, Snapshots: e.Snapshots, Bookmarks: e.Bookmarks}
 			test.change(&d)
 			x := Index{Entries: map[string]*entry{disk0: {}}}
@@ -121,7 +121,7 @@ func TestSnapshotted(t *testing.T) {
 		{"snapshot not told", func(o, _ *lua.Outcome) { o.GUID = 0 }, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			e, h := remembered()
+			e, h := entryOfDisk()
 			x := Index{Entries: map[string]*entry{disk0: e}}
 			watched := lua.ListChange{Before: h.SnapshotsChanged, After: noon.Unix()}
 			made := zfs.Snapshot{Dataset: disk0, Name: name, GUID: 1<<64 - 1, CreateTXG: 30, Creation: time.Unix(noon.Unix(), 0)}
@@ -161,7 +161,7 @@ func TestDestroyedIsForgotten(t *testing.T) {
 		{"changed meanwhile", func(d *lua.Destroyed) { d.Before++ }, -1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			e, h := remembered()
+			e, h := entryOfDisk()
 			x := Index{Entries: map[string]*entry{disk0: e}}
 			got := lua.Destroyed{Gone: map[string]syscall.Errno{e.Snapshots[0].Name: 0}, ListChange: lua.ListChange{Before: h.SnapshotsChanged, After: noon.Unix()}}
 			test.change(&got)
@@ -178,7 +178,7 @@ func TestDestroyedIsForgotten(t *testing.T) {
 
 func TestIndexFile(t *testing.T) {
 	path := Path(filepath.Join(t.TempDir(), "state"), "tank")
-	e, _ := remembered()
+	e, _ := entryOfDisk()
 	written := uint64(0)
 	second := &entry{key: gateKey{GUID: 1<<64 - 1, Origin: "tank/a b@c d", Newest: "by hand", Changed: 1}, listedAt: noon.Local(), Written: &written}
 	x := Index{Entries: map[string]*entry{disk0: e, disk1: second}, Changed: true}
@@ -198,7 +198,7 @@ func TestIndexFile(t *testing.T) {
 
 func TestIndexIsRefused(t *testing.T) {
 	text := func() string {
-		e, _ := remembered()
+		e, _ := entryOfDisk()
 		x := Index{Entries: map[string]*entry{disk0: e}}
 		return string(x.Text())
 	}()

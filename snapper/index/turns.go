@@ -58,8 +58,8 @@ func (x *Index) Took(disks []*snapper.Disk, whole bool) {
 	x.Changed = true
 }
 
-// RetainTurns removes the turn of each dataset that is below one of the roots and that is not among
-// the disks that the run has read.
+// RetainTurns removes the turns of datasets below the roots, except the turns of the disks that the
+// run has read.
 func (x *Index) RetainTurns(disks []snapper.Disk, roots []string) {
 	there := map[string]bool{}
 	for i := range disks {
