@@ -35,7 +35,7 @@ func eachSite(t *testing.T, look func(t *testing.T, b *tab, s *site, path string
 		change []func(*exporter.Settings)
 		paths  []string
 	}{
-		"14 disks":  {estate(), []func(*exporter.Settings){watched, asked}, []string{"/", "/?guest=104&sort=age", "/?disk=backup/pve/vm-104-disk-0", "/?verdict=none"}},
+		"14 disks":  {estate(), []func(*exporter.Settings){watchConfig, asked}, []string{"/", "/?guest=104&sort=age", "/?disk=backup/pve/vm-104-disk-0", "/?verdict=none"}},
 		"300 disks": {many(300), []func(*exporter.Settings){askedOf(4)}, []string{"/?ok=show&guest=100"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -72,7 +72,7 @@ func TestItFitsEveryWidth(t *testing.T) {
 }
 
 func TestItFitsPaper(t *testing.T) {
-	b := newTab(t, newSite(t, estate(), watched).url)
+	b := newTab(t, newSite(t, estate(), watchConfig).url)
 	b.open("/")
 	call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: "print"})
 	assert.Equal(t, "none", eval[string](b, "getComputedStyle(document.querySelector('.find')).display"))
@@ -82,7 +82,7 @@ func TestItFitsPaper(t *testing.T) {
 // On a phone, the row of a healthy guest takes two lines. All links that sort the table are inside
 // the phone's window.
 func TestItSuitsAPhone(t *testing.T) {
-	b := newTab(t, newSite(t, estate(), watched, asked).url)
+	b := newTab(t, newSite(t, estate(), watchConfig, asked).url)
 	b.do(chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile))
 	b.open("/?ok=show")
 	assert.LessOrEqual(t, eval[float64](b, "document.getElementById('guest-110-office').getBoundingClientRect().height"), 72.0)
@@ -93,7 +93,7 @@ func TestItSuitsAPhone(t *testing.T) {
 
 // Links, buttons and fields are at least 24 pixels wide and high, as WCAG 2.2 requires.
 func TestTargetsAreLargeEnough(t *testing.T) {
-	b := newTab(t, newSite(t, estate(), watched, asked).url)
+	b := newTab(t, newSite(t, estate(), watchConfig, asked).url)
 	for _, width := range widths {
 		b.openAt("/?ok=show&disk=backup/pve/vm-104-disk-0", width)
 		assert.Empty(t, eval[[]string](b, `[...document.querySelectorAll('main a, main button, main summary, main input:not([type=hidden]), header a')].filter(e => {
@@ -106,7 +106,7 @@ func TestTargetsAreLargeEnough(t *testing.T) {
 // later.
 func TestADiskOpensAtItsHead(t *testing.T) {
 	for _, width := range widths {
-		b := newTab(t, newSite(t, estate(), watched).url) // this site has listed no snapshots yet
+		b := newTab(t, newSite(t, estate(), watchConfig).url) // this site has listed no snapshots yet
 		b.do(chromedp.EmulateViewport(width, 700))
 		b.open("/?guest=104&ok=show")
 		b.press(".guests", "vm-104-disk-1")
@@ -118,7 +118,7 @@ func TestADiskOpensAtItsHead(t *testing.T) {
 
 // The timeline of a disk's snapshots has labels that can be read on a phone, too.
 func TestTheTimelineIsLabelled(t *testing.T) {
-	b := newTab(t, newSite(t, estate(), watched).url)
+	b := newTab(t, newSite(t, estate(), watchConfig).url)
 	for width, drawing := range map[int64]string{390: ".timeline.narrow", 1280: ".timeline.wide"} {
 		b.openAt("/?disk=backup/pve/vm-104-disk-0", width)
 		labels := eval[[]string](b, "[...document.querySelectorAll('"+drawing+" text')].filter(e => e.getBoundingClientRect().height >= 10).map(e => e.textContent)")

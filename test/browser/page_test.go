@@ -39,7 +39,7 @@ func (b *tab) press(within, text string) {
 }
 
 func TestSorting(t *testing.T) {
-	b := newTab(t, newSite(t, estate(), watched).url)
+	b := newTab(t, newSite(t, estate(), watchConfig).url)
 	b.open("/")
 	assert.Equal(t, []string{"qemu/104", "qemu/112"}, b.guests(), "the worst first")
 	assert.Equal(t, []string{"State ▼"}, b.text("th[aria-sort=descending]"))
@@ -53,7 +53,7 @@ func TestSorting(t *testing.T) {
 }
 
 func TestFilters(t *testing.T) {
-	b := newTab(t, newSite(t, estate(), watched, asked).url)
+	b := newTab(t, newSite(t, estate(), watchConfig, asked).url)
 	b.open("/")
 	b.press("#counters", "stale")
 	assert.Equal(t, []string{"build", "shop-db", "mail"}, b.guests())
@@ -73,7 +73,7 @@ func TestFilters(t *testing.T) {
 // A guest is one row of the table; a click shows the guest's disks, and a second click hides them.
 // All healthy guests share one row of the table.
 func TestGuestsOpenAndFold(t *testing.T) {
-	b := newTab(t, newSite(t, estate(), watched, asked).url)
+	b := newTab(t, newSite(t, estate(), watchConfig, asked).url)
 	b.open("/")
 	assert.Equal(t, []string{"build", "shop-db", "backup-gw", "mail"}, b.guests())
 	assert.Equal(t, []string{"✓ 6 guests OK 4 whole, 1 excluded, 1 receiving show"}, b.text(".fold"))
@@ -101,10 +101,10 @@ func TestGuestsOpenAndFold(t *testing.T) {
 // If the copies of a guest say that the guest is off, but the guest's owner says that the guest
 // runs, the page shows this contradiction in red.
 func TestTheBlindSpotIsRed(t *testing.T) {
-	silent := newTab(t, newSite(t, estate(), watched).url)
+	silent := newTab(t, newSite(t, estate(), watchConfig).url)
 	silent.open("/?guest=120")
 	assert.Equal(t, []string{"– stopped"}, silent.text("#guest-120-office .badge"), "what this host sees alone")
-	b := newTab(t, newSite(t, estate(), watched, asked).url)
+	b := newTab(t, newSite(t, estate(), watchConfig, asked).url)
 	b.open("/")
 	assert.Equal(t, []string{"✕ stale"}, b.text("#guest-120-office .badge"))
 	assert.Contains(t, b.text("#guest-120-office .site"), "4d runs there, nothing new for 7h")
@@ -117,7 +117,7 @@ func TestTheBlindSpotIsRed(t *testing.T) {
 // A row of the page names a fault once: the column of ages has the age and the limit of the age,
 // and the column of reasons does not repeat these two times.
 func TestARowRepeatsNothing(t *testing.T) {
-	b := newTab(t, newSite(t, estate(), watched).url)
+	b := newTab(t, newSite(t, estate(), watchConfig).url)
 	b.open("/?ok=show")
 	assert.Equal(t, "7h20m snapshot of 04:40 critical limit 6h", b.text("#guest-104-office .age")[0])
 	assert.Equal(t, "limits.critical", eval[string](b, "document.querySelector('#guest-104-office .age small[title]').title"))
@@ -268,7 +268,7 @@ func TestHostileTextIsShownHarmlessly(t *testing.T) {
 }
 
 func TestItWorksWithoutScripts(t *testing.T) {
-	s := newSite(t, estate(), watched)
+	s := newSite(t, estate(), watchConfig)
 	b := newTab(t, s.url)
 	b.withoutScripts()
 	b.open("/?verdict=stale")
@@ -287,7 +287,7 @@ func TestItWorksWithoutScripts(t *testing.T) {
 }
 
 func TestTheKeyboardReachesEverything(t *testing.T) {
-	b := newTab(t, newSite(t, estate(), watched).url)
+	b := newTab(t, newSite(t, estate(), watchConfig).url)
 	b.open("/?guest=104&ok=show")
 	b.do(chromedp.KeyEvent(kb.Tab))
 	assert.Equal(t, "Skip to the guests", eval[string](b, "document.activeElement.textContent"))

@@ -35,7 +35,7 @@ const maxPicture = 120_000
 
 func save(t *testing.T, name string, shot []byte) {
 	t.Helper()
-	small := quantized(t, shot)
+	small := reduceColours(t, shot)
 	assert.Less(t, len(small), maxPicture, name)
 	dir := t.TempDir()
 	if *pictures != "" {
@@ -47,7 +47,7 @@ func save(t *testing.T, name string, shot []byte) {
 // TestPictures makes the pictures in the README and in docs.
 func TestPictures(t *testing.T) {
 	t.Run("14 disks", func(t *testing.T) {
-		s := newSite(t, estate(), watched, asked)
+		s := newSite(t, estate(), watchConfig, asked)
 		s.read()
 		b := newTab(t, s.url)
 		savePages(t, b, "page", "/")
@@ -115,10 +115,10 @@ pre { margin: 0; font: inherit; } b { font-weight: 400; } .red { color: #ff7b72;
 </style><pre>` + strings.TrimSpace(text) + "</pre>"
 }
 
-// quantized returns the picture with at most 256 colours. The picture's file becomes a third as
-// large, and a person sees no difference. quantized replaces similar shades by the most frequent
-// one of them.
-func quantized(t *testing.T, shot []byte) []byte {
+// reduceColours returns the picture with at most 256 colours. The picture's file becomes a third as
+// large, and a person sees no difference. reduceColours replaces similar shades by the most
+// frequent one of them.
+func reduceColours(t *testing.T, shot []byte) []byte {
 	t.Helper()
 	full, err := png.Decode(bytes.NewReader(shot))
 	require.NoError(t, err)

@@ -160,9 +160,9 @@ func estate() zfstest.World {
 	}}
 }
 
-// watched sets, for the exporter of the host of estate, the configuration and the report of the
+// watchConfig sets, for the exporter of the host of estate, the configuration and the report of the
 // last run.
-func watched(s *exporter.Settings) {
+func watchConfig(s *exporter.Settings) {
 	s.Config.Maintenance = []config.Maintenance{{
 		Selector: config.Selector{Disk: "archive/pve/vm-101-*"}, Until: noon.Add(30 * time.Hour), Reason: "moves to new disks",
 	}}

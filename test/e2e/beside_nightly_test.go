@@ -336,13 +336,13 @@ func TestLongMigration(t *testing.T) {
 	s.vm(100, "vm-100-disk-0")
 	s.does("qm", "start", "100")
 	s.snap(s.a, "f100")
-	migration := s.begun("copy", "qm", "migrate", "100", "pve-b")
+	migration := s.startCall("copy", "qm", "migrate", "100", "pve-b")
 	for n := range runs {
 		s.later(15 * time.Minute)
 		require.Zero(t, s.run(s.a, "snap", "f100").Code)
 		assert.Len(t, s.snapshots(disk), n+2)
 	}
-	s.ended("copy", migration)
+	s.endCall("copy", migration)
 	was := s.snapshots(disk)
 	require.Zero(t, s.run(s.a, "snap", "f100").Code)
 	assert.Equal(t, was, s.snapshots(disk), "it is B's")

@@ -37,7 +37,7 @@ func TestReceivesFromABookmark(t *testing.T) {
 	assert.NotContains(t, said, "Sending oldest full snapshot")
 	assert.InDelta(t, 150, kib, 100, "the 100 KiB that were written, not the 6000 of the disk")
 	assert.NotEmpty(t, w.common(a, c))
-	w.same(a, c)
+	w.assertSameBytes(a, c)
 
 	// A _stopped snapshot's bookmark can be the base of a send. In this test the guest stops,
 	// starts again, and runs until the first snapshot after the start is a day old.
@@ -51,7 +51,7 @@ func TestReceivesFromABookmark(t *testing.T) {
 	said, kib = w.sent(a, c)
 	assert.Contains(t, said, "_stopped")
 	assert.Less(t, kib, 600.0)
-	w.same(a, c)
+	w.assertSameBytes(a, c)
 }
 
 // TestAwayWhileAGuestIsOff: another program snapshots a guest that is off, so snap takes a new
@@ -92,7 +92,7 @@ func TestAwayWhileAGuestIsOff(t *testing.T) {
 	assert.Contains(t, said, first[0])
 	assert.NotContains(t, said, "Sending oldest full snapshot")
 	assert.Less(t, kib, 600.0)
-	w.same(a, c)
+	w.assertSameBytes(a, c)
 }
 
 // TestOthersBookmarksStay: syncoid --create-bookmark gives its bookmarks the names of snap's

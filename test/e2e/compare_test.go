@@ -20,7 +20,7 @@ import (
 
 // near is the greatest allowed difference between the lab's clock and the model's clock: the
 // model's clock does not advance while commands run in the lab.
-const near = 5 * time.Minute
+const maxClockDifference = 5 * time.Minute
 
 // onPool has the parts of a dataset that the test compares with the model: label, snapshots and
 // bookmarks.
@@ -36,7 +36,7 @@ func (r *replay) comparePools() {
 	known := 0
 	for at := range r.sites {
 		for _, name := range sorted(r.model.Disks(at)) {
-			d, dataset := r.model.Disks(at)[name], real(at, name)
+			d, dataset := r.model.Disks(at)[name], labName(at, name)
 			slices.SortStableFunc(d.Bookmarks, func(a, b zfs.Snapshot) int { return cmp.Compare(a.CreateTXG, b.CreateTXG) })
 			have, there := pools[dataset]
 			require.True(r.t, there, "%s is in the model only", dataset)
@@ -92,7 +92,7 @@ func inWords(sign string, list []zfs.Snapshot) []string {
 		if class, ours := s.Class(); ours {
 			name = class.String()
 		}
-		words = append(words, sign+name+" "+s.Creation.UTC().Truncate(near).Format(time.DateTime))
+		words = append(words, sign+name+" "+s.Creation.UTC().Truncate(maxClockDifference).Format(time.DateTime))
 	}
 	return words
 }
@@ -114,9 +114,9 @@ func (r *replay) readPools() map[string]onPool {
 		}
 		p := all[s.Dataset]
 		if f[0][at] == '#' {
-			p.mark = ordered(p.mark, s)
+			p.mark = sortedWith(p.mark, s)
 		} else {
-			p.snaps = ordered(p.snaps, s)
+			p.snaps = sortedWith(p.snaps, s)
 		}
 		all[s.Dataset] = p
 	}
@@ -146,8 +146,8 @@ func (r *replay) rows(args []string) func() [][]string {
 	}
 }
 
-// ordered inserts a snapshot into a list in the order of creation.
-func ordered(list []zfs.Snapshot, s zfs.Snapshot) []zfs.Snapshot {
+// sortedWith inserts a snapshot into a list in the order of creation.
+func sortedWith(list []zfs.Snapshot, s zfs.Snapshot) []zfs.Snapshot {
 	at := len(list)
 	for at > 0 && list[at-1].CreateTXG > s.CreateTXG {
 		at--

@@ -135,7 +135,7 @@ func TestCopiesOnAStandby(t *testing.T) {
 	}
 	w.snap(s, "f4")
 	for vmid := 101; vmid <= 106; vmid++ {
-		assert.Regexp(t, "_stopped$", w.last(fmt.Sprintf("tb/data/vm-%d-disk-0", vmid)), "it is its own guest's now")
+		assert.Regexp(t, "_stopped$", w.newestBookmark(fmt.Sprintf("tb/data/vm-%d-disk-0", vmid)), "it is its own guest's now")
 	}
 }
 
@@ -158,10 +158,10 @@ func TestCopyAgainAfterAFailback(t *testing.T) {
 		w.stop(s, 101)
 		w.snap(s, "f4")
 		require.Equal(t, "stopped", w.label(back), way)
-		require.Regexp(t, "_stopped$", w.last(back), way)
+		require.Regexp(t, "_stopped$", w.newestBookmark(back), way)
 		w.send("tb"+disk, "ta"+disk)
 		w.start(w.a, 101)
-		last := w.last(back)
+		last := w.newestBookmark(back)
 		for round := range feeds {
 			w.fill("ta"+disk, 64)
 			w.snap(w.a, "f4")

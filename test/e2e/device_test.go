@@ -58,7 +58,7 @@ func (d device) mend() {
 
 // remove destroys the pool and removes the device, whatever the state of pool and device is.
 func (d device) remove(pool string) {
-	d.free(func() string {
+	d.detachDevice(func() string {
 		d.mend()
 		return "{ zpool clear " + pool + "; zpool destroy -f " + pool + "; }"
 	})
@@ -67,12 +67,12 @@ func (d device) remove(pool string) {
 // detach detaches the device from a pool that also has a second device, and then removes the
 // detached device.
 func (d device) detach(pool string) {
-	d.free(func() string { return "zpool detach " + pool + " /dev/mapper/" + d.name })
+	d.detachDevice(func() string { return "zpool detach " + pool + " /dev/mapper/" + d.name })
 }
 
-// free runs a command line after which the pool no longer uses the device, and then removes the
-// device. The argument without is the function that returns the command line.
-func (d device) free(without func() string) {
+// detachDevice runs a command line after which the pool no longer uses the device, and then removes
+// the device. The argument without is the function that returns the command line.
+func (d device) detachDevice(without func() string) {
 	var cancel context.CancelFunc
 	d.w.ctx, cancel = context.WithTimeout(context.Background(), time.Minute) // the test's own context has ended
 	defer cancel()

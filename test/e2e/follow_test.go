@@ -50,10 +50,11 @@ func (r *replay) goOn(g going, on *site.Site, argv ...string) {
 	r.going = append(r.going, g)
 }
 
-// beside prepares the lab for a command of the given kind. If commands of the given kind are
-// running, beside does nothing. If commands of another kind are running, or no command is running,
-// beside waits for the end of all running commands and brings the lab to the model's state.
-func (r *replay) beside(kind string) {
+// prepareFor prepares the lab for a command of the given kind. If commands of the given kind are
+// running, prepareFor does nothing. If commands of another kind are running, or no command is
+// running, prepareFor waits for the end of all running commands and brings the lab to the model's
+// state.
+func (r *replay) prepareFor(kind string) {
 	r.t.Helper()
 	if len(r.going) == 0 || r.going[0].what != kind {
 		r.follow()
@@ -104,7 +105,7 @@ func (r *replay) follow() {
 	r.wanted(guests)
 	for _, g := range guests {
 		r.configure(g)
-		r.begin(g)
+		r.startGuest(g)
 		r.guests[g.VMID] = g
 	}
 	for node := range 2 {
@@ -144,7 +145,7 @@ func (r *replay) datasets() {
 		r.renamed(at, is)
 		for _, name := range sorted(r.sets[at]) {
 			if is[name].GUID != r.sets[at][name].GUID {
-				require.NoError(r.t, site.DestroyDataset(r.ctx, real(at, name)))
+				require.NoError(r.t, site.DestroyDataset(r.ctx, labName(at, name)))
 				delete(r.sets[at], name)
 			}
 		}
@@ -154,11 +155,11 @@ func (r *replay) datasets() {
 			}
 			switch origin, snapshot, cloned := strings.Cut(is[name].Origin, "@"); {
 			case cloned:
-				r.zfs("clone", real(at, origin)+"@"+snapshot, real(at, name))
+				r.zfs("clone", labName(at, origin)+"@"+snapshot, labName(at, name))
 			case strings.Contains(name, "subvol-"):
-				require.NoError(r.t, site.CreateFilesystem(r.ctx, real(at, name)))
+				require.NoError(r.t, site.CreateFilesystem(r.ctx, labName(at, name)))
 			default:
-				require.NoError(r.t, site.CreateZvol(r.ctx, real(at, name), firstSize))
+				require.NoError(r.t, site.CreateZvol(r.ctx, labName(at, name), firstSize))
 			}
 			r.sets[at][name] = sim.Disk{GUID: is[name].GUID}
 		}
@@ -176,7 +177,7 @@ func (r *replay) renamed(at int, is map[string]sim.Disk) {
 		}
 		for _, name := range sorted(is) {
 			if _, known := r.sets[at][name]; !known && is[name].GUID == r.sets[at][old].GUID {
-				r.zfs("rename", real(at, old), real(at, name))
+				r.zfs("rename", labName(at, old), labName(at, name))
 				r.sets[at][name] = r.sets[at][old]
 				delete(r.sets[at], old)
 				break
@@ -210,27 +211,27 @@ func (r *replay) unwritten(guests []sim.Guest) string {
 					continue
 				}
 				if content := r.model.Content(s.GUID); content != was.Content {
-					r.writeTo(&script, real(g.Node, name))
+					r.writeTo(&script, labName(g.Node, name))
 					was.Content = content
 				}
-				fmt.Fprintf(&script, "zfs snapshot %s@%s\n", real(g.Node, name), s.Name)
+				fmt.Fprintf(&script, "zfs snapshot %s@%s\n", labName(g.Node, name), s.Name)
 			}
 			if is.Size != was.Size {
 				property := "volsize"
 				if g.Kind == pve.LXC {
 					property = "refquota"
 				}
-				fmt.Fprintf(&script, "zfs set %s=%dM %s\n", property, firstSize+is.Size, real(g.Node, name))
+				fmt.Fprintf(&script, "zfs set %s=%dM %s\n", property, firstSize+is.Size, labName(g.Node, name))
 			}
 			if is.RolledBack != was.RolledBack {
 				i := slices.IndexFunc(is.Snapshots, func(s zfs.Snapshot) bool { return s.GUID == is.RolledBack })
 				require.GreaterOrEqual(r.t, i, 0, "%s was rolled back to what is gone", name)
-				r.writeTo(&script, real(g.Node, name))
-				fmt.Fprintf(&script, "zfs rollback %s@%s\n", real(g.Node, name), is.Snapshots[i].Name)
+				r.writeTo(&script, labName(g.Node, name))
+				fmt.Fprintf(&script, "zfs rollback %s@%s\n", labName(g.Node, name), is.Snapshots[i].Name)
 				was.Content = is.Content
 			}
 			if is.Content != was.Content {
-				r.writeTo(&script, real(g.Node, name))
+				r.writeTo(&script, labName(g.Node, name))
 			}
 			r.sets[g.Node][name] = is
 		}
@@ -302,8 +303,8 @@ func (r *replay) wanted(guests []sim.Guest) {
 	}
 }
 
-// begin starts a guest's process in the lab if the model has started the guest.
-func (r *replay) begin(g sim.Guest) {
+// startGuest starts a guest's process in the lab if the model has started the guest.
+func (r *replay) startGuest(g sim.Guest) {
 	node := r.sites[g.Node]
 	if was := r.guests[g.VMID]; lives(g) && !g.Gone && !goesOn(was, g) {
 		r.start(node, g.VMID)

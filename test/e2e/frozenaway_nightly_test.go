@@ -18,7 +18,7 @@ import (
 // channel program have ended; the channel program also ends if the run is killed.
 func (p proofs) whileFrozen(do func()) site.Result {
 	p.t.Helper()
-	p.before(p.a, "guest", "touch /run/held; while [ -e /run/held ]; do sleep 0.05; done")
+	p.beforeProgram(p.a, "guest", "touch /run/held; while [ -e /run/held ]; do sleep 0.05; done")
 	run, err := p.a.Start(p.ctx, program(p.t), "snap", "f48")
 	require.NoError(p.t, err)
 	p.until(func() bool { _, err := p.a.ReadFile("/run/held"); return err == nil })

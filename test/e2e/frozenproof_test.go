@@ -99,7 +99,7 @@ func TestFreezeProven(t *testing.T) {
 		"vm":  {thaws, report.Crash, report.Application},
 	} {
 		p.dirty()
-		p.before(p.a, "guest", test.line)
+		p.beforeProgram(p.a, "guest", test.line)
 		r := p.run(p.a, "snap", "f48")
 		assert.Equal(t, 1, r.Code)
 		assert.Contains(t, r.Stderr, "it was no longer fully frozen when it was thawed")

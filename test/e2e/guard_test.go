@@ -12,9 +12,9 @@ import (
 	"snapwatch/test/site"
 )
 
-// before makes a site run a command line once, just before the next channel program whose arguments
-// contain the given word.
-func (w *world) before(s *site.Site, word, line string) {
+// beforeProgram makes a site run a command line once, just before the next channel program whose
+// arguments contain the given word.
+func (w *world) beforeProgram(s *site.Site, word, line string) {
 	w.t.Helper()
 	require.NoError(w.t, s.Install("zfs", `#!/bin/sh
 case "$* " in program*" `+word+` "*) mkdir /run/met 2>/dev/null && { `+line+` ; } >/dev/null 2>&1 ;; esac
@@ -54,7 +54,7 @@ func TestProgramsGuard(t *testing.T) {
 	// one exists. Just before the destroy, another program destroys the new snapshot.
 	w.snap(w.a, "f1")
 	old := w.snapshots(disk)
-	w.before(w.a, "keeper", `/usr/sbin/zfs list -Ho name -t snapshot `+disk+` | grep -v `+old[0]+` | xargs -n 1 /usr/sbin/zfs destroy`)
+	w.beforeProgram(w.a, "keeper", `/usr/sbin/zfs list -Ho name -t snapshot `+disk+` | grep -v `+old[0]+` | xargs -n 1 /usr/sbin/zfs destroy`)
 	w.run(w.a, "snap", "f1")
 	assert.Equal(t, old, w.snapshots(disk), "the new one was destroyed by somebody, so the old one stays")
 
@@ -64,7 +64,7 @@ func TestProgramsGuard(t *testing.T) {
 	w.zfs("set", "refreservation=8M", "tb/data/subvol-101-disk-0")
 	w.pipe("mkdir -p /tmp/mnt && mount -t zfs -o zfsutil tb/data/subvol-101-disk-0 /tmp/mnt && head -c 8000000 /dev/urandom >/tmp/mnt/file && umount /tmp/mnt && zfs snapshot tb/data/subvol-101-disk-0@next")
 	w.stop(w.a, 101)
-	w.before(w.a, "guest", receiving("tb/data/subvol-101-disk-0", old[0], "next", disk))
+	w.beforeProgram(w.a, "guest", receiving("tb/data/subvol-101-disk-0", old[0], "next", disk))
 	w.run(w.a, "snap", "f1")
 	assert.NotContains(t, w.classes(disk), "stopped", "what is being received gets no snapshot")
 	assert.Equal(t, "pve-a", w.label(disk), "and no label")
@@ -85,7 +85,7 @@ func TestProgramsGuard(t *testing.T) {
 	w.snap(w.a, "f9")
 	have, next := w.snapshots(copied), w.snapshots(source)
 	require.Len(t, have, 3)
-	w.before(w.c, "destroy", receiving(source, have[2], next[3], copied))
+	w.beforeProgram(w.c, "destroy", receiving(source, have[2], next[3], copied))
 	w.run(w.c, "prune", "f1")
 	assert.Equal(t, have, w.snapshots(copied), "no snapshot on a disk that is being received")
 	w.endReceive(copied)

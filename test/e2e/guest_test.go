@@ -144,7 +144,7 @@ func TestGuestTorn(t *testing.T) {
 // asker starts an exporter on C that asks the owners. The returned function metrics returns the
 // exporter's metrics. The returned function from returns the result of a check that uses the
 // exporter.
-func (w *world) asker() (metrics func() string, from func() said) {
+func (w *world) asker() (metrics func() string, from func() checkResult) {
 	w.t.Helper()
 	w.exporter(w.c, "--config=/etc/snapwatch/compare.yaml", "--web.listen-address=127.0.0.1:10195", "--state-dir=/var/lib/snapwatch-asker")
 	metrics = func() string {
@@ -152,7 +152,7 @@ func (w *world) asker() (metrics func() string, from func() said) {
 		require.NoError(w.t, err)
 		return out
 	}
-	return metrics, func() said { return w.judged("--from=http://127.0.0.1:10195") }
+	return metrics, func() checkResult { return w.judged("--from=http://127.0.0.1:10195") }
 }
 
 // TestGuestAbsent: a check that asks the owner reports a guest that was never sent to C, from the

@@ -26,8 +26,8 @@ func (w *world) receive(from, base, to string, flags ...string) {
 	w.pipe("zfs send " + strings.Join(flags, " ") + " -I @" + base + " " + from + "@" + list[len(list)-1] + " | zfs receive -F " + to)
 }
 
-// last returns the newest of a dataset's bookmarks.
-func (w *world) last(dataset string) string {
+// newestBookmark returns the newest of a dataset's bookmarks.
+func (w *world) newestBookmark(dataset string) string {
 	w.t.Helper()
 	list := w.bookmarks(dataset)
 	require.NotEmpty(w.t, list)
@@ -134,7 +134,7 @@ func TestGoodBookmarksStay(t *testing.T) {
 		said, kib := w.sent("ta/data/"+d, "tc/"+d)
 		assert.NotContains(t, said, "oldest full")
 		assert.Less(t, kib, 400.0)
-		w.same("ta/data/"+d, "tc/"+d)
+		w.assertSameBytes("ta/data/"+d, "tc/"+d)
 	}
 }
 
@@ -203,7 +203,7 @@ func TestGoodBookmarksOfARelayStay(t *testing.T) {
 		w.zfs("rollback", "-r", c+"@"+w.snapshots(c)[len(w.snapshots(c))-1])
 		said, _ := w.sent(a, c)
 		assert.NotContains(t, said, "oldest full")
-		w.same(b, a, c)
+		w.assertSameBytes(b, a, c)
 	}
 }
 
@@ -228,7 +228,7 @@ func TestBookmarkedAndKilled(t *testing.T) {
 	w.days(w.b, 1, 1, "f4")
 	w.send(b, a)
 	w.snap(w.a, "f4")
-	good := w.last(a)
+	good := w.newestBookmark(a)
 	w.fill(b, 200)
 	w.days(w.b, 1, 1, "f4")
 	w.send(b, a)
@@ -236,7 +236,7 @@ func TestBookmarkedAndKilled(t *testing.T) {
 	w.sh("mv " + stateFile + " /run/state && mkdir " + stateFile)
 	require.Equal(t, 1, w.run(w.a, "snap", "f4").Code)
 	w.sh("rmdir " + stateFile + " && mv /run/state " + stateFile)
-	lost := w.last(a)
+	lost := w.newestBookmark(a)
 	require.NotEqual(t, good, lost)
 
 	w.stop(w.b, 100)
@@ -254,7 +254,7 @@ func TestBookmarkedAndKilled(t *testing.T) {
 	}
 	said, _ := w.sent(a, c)
 	assert.NotContains(t, said, "oldest full")
-	w.same(b, a, c)
+	w.assertSameBytes(b, a, c)
 }
 
 // copyIn creates on A a pool of the given size in MiB, with a copy that was set back. The copy has

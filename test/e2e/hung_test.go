@@ -44,8 +44,8 @@ exec /usr/sbin/zfs "$@"
 		require.NoError(t, err)
 		return out
 	}
-	check := func() said { return w.judgedWithin("12s") }
-	right := func(s said, code int, metrics string) {
+	check := func() checkResult { return w.judgedWithin("12s") }
+	right := func(s checkResult, code int, metrics string) {
 		t.Helper()
 		assert.Equal(t, code, s.Code)
 		assert.Equal(t, "fresh", s.disks["tc/subvol-100-disk-0"].Verdict)

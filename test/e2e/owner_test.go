@@ -44,25 +44,25 @@ owners:
 }
 
 // said is the result of a check: pools by name, disks by dataset.
-type said struct {
+type checkResult struct {
 	site.Result
 	pools map[string]checker.PoolDocument
 	disks map[string]checker.DiskDocument
 }
 
 // judged returns the result of a check on C with a long timeout.
-func (w *world) judged(args ...string) said {
+func (w *world) judged(args ...string) checkResult {
 	w.t.Helper()
 	return w.judgedWithin("60s", args...)
 }
 
 // judgedWithin runs check on C and parses its JSON output.
-func (w *world) judgedWithin(timeout string, args ...string) said {
+func (w *world) judgedWithin(timeout string, args ...string) checkResult {
 	w.t.Helper()
 	r := w.check(append([]string{"--format=json", "--timeout", timeout}, args...)...)
 	var doc checker.Document
 	require.NoError(w.t, json.Unmarshal([]byte(r.Stdout), &doc))
-	s := said{r, map[string]checker.PoolDocument{}, map[string]checker.DiskDocument{}}
+	s := checkResult{r, map[string]checker.PoolDocument{}, map[string]checker.DiskDocument{}}
 	for _, p := range doc.Pools {
 		s.pools[p.Pool] = p
 	}
@@ -73,11 +73,11 @@ func (w *world) judgedWithin(timeout string, args ...string) said {
 }
 
 // compared returns the result of a check on C that asks the owners and has a long timeout.
-func (w *world) compared() said { return w.judged("--config=/etc/snapwatch/compare.yaml") }
+func (w *world) compared() checkResult { return w.judged("--config=/etc/snapwatch/compare.yaml") }
 
 // toldAlike asserts that the commands status and explain report the same verdict on a disk on C as
 // the command check.
-func (w *world) toldAlike(disk string, checked said) {
+func (w *world) toldAlike(disk string, checked checkResult) {
 	w.t.Helper()
 	d := checked.disks[disk]
 	var doc checker.Document

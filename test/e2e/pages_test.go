@@ -124,7 +124,7 @@ func TestPages(t *testing.T) {
 
 	t.Log("replication.md: syncoid, and whether the label arrives")
 	w.typed(w.c, shown.block("docs/replication.md", "syncoid", "A:tank/", "ta/", " tank/", " tc/"))
-	w.same(a, c)
+	w.assertSameBytes(a, c)
 	labels := w.typed(w.c, shown.block("docs/replication.md", "zfs get", " tank", " tc"))
 	assert.Regexp(t, `(?m)^tc/vm-100-disk-0\s+pve-a\s+pve-a\s+received\s*$`, labels)
 	assert.Regexp(t, `(?m)^tc/vm-101-disk-0\s+-\s+-\s+-\s*$`, labels, "sent without properties")
@@ -172,7 +172,7 @@ func TestPages(t *testing.T) {
 	said = w.typed(w.a, shown.block("docs/replication.md", "zfs list -d 1",
 		"autosnap_2026-01-31_00:00:01_daily", base, "NEXT", rest[0], "NEWEST", rest[len(rest)-1], "A-disk", a, "C-disk", c))
 	assert.Contains(t, said, a+"#"+base)
-	w.same(a, c)
+	w.assertSameBytes(a, c)
 
 	t.Log("replication.md: prune, unblock")
 	w.typed(w.c, shown.block("docs/replication.md", "snapwatch prune"))

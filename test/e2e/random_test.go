@@ -128,8 +128,8 @@ func (w *world) secondStorage() {
 // onSSD reports whether a dataset of the model is in the storage ssd.
 func onSSD(name string) bool { return strings.HasPrefix(strings.TrimPrefix(name, "vault/"), "ssd/") }
 
-// real returns the name that a dataset of the model has in the lab.
-func real(at int, name string) string {
+// labName returns the name that a dataset of the model has in the lab.
+func labName(at int, name string) string {
 	parents := [...]string{"ta/data/", "tb/data/", "tc/"}
 	if onSSD(name) {
 		parents = [...]string{"ta/ssd/", "tb/ssd/", "tc/ssd/"}
@@ -141,7 +141,7 @@ func real(at int, name string) string {
 // the same time.
 func (r *replay) Run(node int) {
 	s := r.sites[node]
-	r.beside("runs")
+	r.prepareFor("runs")
 	args := append([]string{"snap"}, strings.Fields(r.setup.Keep)...)
 	r.goOn(going{what: "runs", then: func(said site.Result) { r.tell(s, args, said) }}, s, append([]string{program(r.t)}, args...)...)
 }
@@ -162,8 +162,8 @@ func (r *replay) TimePasses() { r.follow() }
 // Send repeats on the real sites the sending of a disk. syncoid must find a common base if the
 // model finds one.
 func (r *replay) Send(s sim.Sending) {
-	from, to := real(s.From, s.Name), real(s.To, s.As)
-	r.beside("syncoid")
+	from, to := labName(s.From, s.Name), labName(s.To, s.As)
+	r.prepareFor("syncoid")
 	r.settle(func(g going) bool { return g.writes == from || g.writes == to || g.reads == to })
 	r.written(r.model.Guests()) // a migration snapshots the guest's disks one after the other
 	_, there := r.sets[s.To][s.As]
@@ -207,7 +207,7 @@ func (r *replay) pvesr(s sim.Sending) string {
 	if base := newest(s.To, s.As); base != "" {
 		send += "-I @" + base + " "
 	}
-	return send + real(s.From, s.Name) + "@" + newest(s.From, s.Name) + " | zfs receive -u -F " + real(s.To, s.As)
+	return send + labName(s.From, s.Name) + "@" + newest(s.From, s.Name) + " | zfs receive -u -F " + labName(s.To, s.As)
 }
 
 // Sent records that the received disk in the lab now has the same state as in the model.
@@ -228,9 +228,9 @@ func (r *replay) Rotated(at int, name string, snapshots []string) {
 		snapshots[i] = cmp.Or(r.names[path.Base(name)+"@"+s], s) // unmanaged snapshots have the same names in the model and the lab
 	}
 	if len(snapshots) > 0 {
-		r.goOn(going{what: "rotation", writes: real(at, name), then: func(said site.Result) {
+		r.goOn(going{what: "rotation", writes: labName(at, name), then: func(said site.Result) {
 			require.Zero(r.t, said.Code, said.Stderr)
-		}}, r.c, "zfs", "destroy", real(at, name)+"@"+strings.Join(snapshots, ","))
+		}}, r.c, "zfs", "destroy", labName(at, name)+"@"+strings.Join(snapshots, ","))
 	}
 }
 
@@ -250,7 +250,7 @@ func (r *replay) Looked() {
 		got[d.Dataset] = d.Verdict
 	}
 	for name, verdict := range r.model.Verdicts() {
-		want[real(sim.SiteC, name)] = verdict.String()
+		want[labName(sim.SiteC, name)] = verdict.String()
 	}
 	require.Equal(r.t, want, got, "the model's verdicts, and those of check on C: %s", result.Stdout)
 	r.t.Logf("%s: as in the model, %s after the beginning", r.model.Now().UTC().Format(time.DateTime), time.Since(r.begun).Round(time.Second))
@@ -266,7 +266,7 @@ func (r *replay) sameBytes() {
 		for at := range 2 {
 			disk, there := r.model.Disks(at)[strings.TrimPrefix(name, "vault/")]
 			if there && disk.Content == copied.Content {
-				r.same(real(at, disk.Name), real(sim.SiteC, name))
+				r.assertSameBytes(labName(at, disk.Name), labName(sim.SiteC, name))
 			}
 		}
 	}

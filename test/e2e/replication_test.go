@@ -26,9 +26,9 @@ func (w *world) fill(disk string, kib int) {
 	require.NoError(w.t, err)
 }
 
-// same asserts that volumes hold the same bytes, because a successful receive does not prove that
-// the bytes are equal.
-func (w *world) same(disks ...string) {
+// assertSameBytes asserts that volumes hold the same bytes, because a successful receive does not
+// prove that the bytes are equal.
+func (w *world) assertSameBytes(disks ...string) {
 	w.t.Helper()
 	sums := map[string]string{}
 	for _, d := range disks {
@@ -171,7 +171,7 @@ func TestNoBookmarkOfAnAbandonedHistory(t *testing.T) {
 	require.Empty(t, w.common(a, c))
 	said, _ := w.sent(a, c)
 	assert.NotContains(t, said, "Sending oldest full snapshot")
-	w.same(b, a, c)
+	w.assertSameBytes(b, a, c)
 }
 
 // ownPools limits prune on A and B to the node's own pool, because all hosts of the lab see all
@@ -216,7 +216,7 @@ func TestRelay(t *testing.T) {
 	require.Empty(t, w.common(a, c))
 	_, kib := w.sent(a, c)
 	assert.Less(t, kib, 600.0)
-	w.same(b, a, c)
+	w.assertSameBytes(b, a, c)
 	w.sent(b, a)
 	assert.NotEmpty(t, w.common(b, a), "what prune left is enough for B")
 }
@@ -326,7 +326,7 @@ func TestPruneOnAReplica(t *testing.T) {
 	said, kib := w.sent(a, c)
 	assert.NotContains(t, said, "full")
 	assert.Less(t, kib, 600.0)
-	w.same(a, c)
+	w.assertSameBytes(a, c)
 }
 
 // await waits until a command succeeds.
@@ -413,8 +413,8 @@ func TestUnblock(t *testing.T) {
 	require.NoError(t, err)
 	sends.Wait()
 
-	// The test makes a bookmark in the way of syncoid --create-bookmark. Neither snap's index nor a
-	// head list shows the test's bookmark.
+	// The test makes a bookmark in the way of syncoid --create-bookmark. snap finds the test's
+	// bookmark neither in its index nor in a head list.
 	newest := w.snapshots(a)[len(w.snapshots(a))-1]
 	w.zfs("bookmark", a+"@"+newest, a+"#"+newest)
 	require.NotContains(t, had[1], newest)
@@ -431,7 +431,7 @@ func TestUnblock(t *testing.T) {
 	said, kib := w.sent(a, c)
 	assert.NotContains(t, said, "full")
 	assert.Less(t, kib, 600.0)
-	w.same(a, c)
+	w.assertSameBytes(a, c)
 
 	// No managed snapshot is older than the snapshot @first: after a rollback to @first, receivers
 	// would have no common snapshot.
@@ -473,5 +473,5 @@ func TestEncryptedRaw(t *testing.T) {
 	assert.Less(t, kib, 600.0)
 	assert.Equal(t, "unavailable\n", w.zfs("get", "-H", "-o", "value", "keystatus", c))
 	w.zfs("load-key", "-L", "file:///tmp/key", c)
-	w.same(a, c)
+	w.assertSameBytes(a, c)
 }

@@ -18,8 +18,8 @@ import (
 var pathHere = []string{"PATH=/usr/sbin", "PATH=" + site.BinDir + ":/usr/sbin"}
 
 // TestSceneCopyContainers: a copy of each running container has the data of one moment and the
-// container's configuration. After a copy, nothing of the copying remains on the node except the
-// snapshot. If a copy fails at any point, the next copy still succeeds.
+// container's configuration. After a copy, only the snapshot remains on the node. If a copy fails
+// at any point, the next copy still succeeds.
 func TestSceneCopyContainers(t *testing.T) {
 	w := newWorld(t)
 	shown := w.shown()
@@ -131,7 +131,7 @@ func TestSceneMove(t *testing.T) {
 	w.typed(w.a, shown.block(recipes, "ssh pve9", words...))
 	newest := w.snapshots(there)[len(w.snapshots(there))-1]
 	require.Contains(t, newest, "_stopped")
-	w.same(here, there)
+	w.assertSameBytes(here, there)
 	seen, err := w.a.ReadFile("/etc/snapwatch/seen")
 	require.NoError(t, err)
 	assert.Equal(t, "stopped\n", seen, "a stop waits for no other guest's hook")

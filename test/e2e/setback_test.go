@@ -26,13 +26,13 @@ func (w *world) failedOver(disks ...string) (good, lost string) {
 		w.send("ta/data/"+d, "tb/data/"+d)
 		w.send("ta/data/"+d, "tc/"+d)
 	}
-	good = w.last("ta/data/" + disks[0])
+	good = w.newestBookmark("ta/data/" + disks[0])
 	for _, d := range disks {
 		w.fill("ta/data/"+d, 300)
 	}
 	w.tomorrow()
 	w.snap(w.a, "f4")
-	lost = w.last("ta/data/" + disks[0])
+	lost = w.newestBookmark("ta/data/" + disks[0])
 	require.NotEqual(w.t, good, lost)
 	for _, d := range disks {
 		w.send("ta/data/"+d, "tc/"+d)
@@ -104,7 +104,7 @@ func TestDiscardedBookmarksGo(t *testing.T) {
 		require.Empty(t, w.common(a, c))
 		said, _ := w.sent(a, c)
 		assert.NotContains(t, said, "oldest full")
-		w.same("tb/data/"+d, a, c)
+		w.assertSameBytes("tb/data/"+d, a, c)
 	}
 }
 
@@ -167,7 +167,7 @@ func TestSetBackOtherwise(t *testing.T) {
 	w.fill(b, 50)
 	w.tomorrow()
 	w.snap(w.b, "f4")
-	onlyB := w.last(b)
+	onlyB := w.newestBookmark(b)
 	require.NoError(t, w.b.KillGuest(100))
 	require.NoError(t, w.b.MoveGuestTo(100, w.a))
 	w.start(w.a, 100)
@@ -178,5 +178,5 @@ func TestSetBackOtherwise(t *testing.T) {
 	w.run(w.b, "snap", "f4")
 	assert.NotContains(t, w.bookmarks(b), onlyB)
 	assert.Contains(t, w.bookmarks(b), good)
-	w.same(a, b)
+	w.assertSameBytes(a, b)
 }

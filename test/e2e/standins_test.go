@@ -55,9 +55,9 @@ func (s *standins) waitsInVain(wait time.Duration, path string, argv ...string) 
 	assert.GreaterOrEqual(s.t, time.Since(begun), wait, argv)
 }
 
-// held calls the function do; during the call, another process holds the lock of the guest's
+// whileLocked calls the function do; during the call, another process holds the lock of the guest's
 // configuration.
-func (s *standins) held(vmid int, do func()) {
+func (s *standins) whileLocked(vmid int, do func()) {
 	s.t.Helper()
 	release, err := s.a.HoldFlock(vmid)
 	require.NoError(s.t, err)
@@ -65,9 +65,9 @@ func (s *standins) held(vmid int, do func()) {
 	require.NoError(s.t, release())
 }
 
-// begun starts a call of a stand-in and returns when the call is in the given step. The call of the
-// stand-in remains in the given step until the test calls the method ended.
-func (s *standins) begun(step string, argv ...string) *site.Process {
+// startCall starts a call of a stand-in and returns when the call is in the given step. The call of
+// the stand-in remains in the given step until the test calls endCall.
+func (s *standins) startCall(step string, argv ...string) *site.Process {
 	s.t.Helper()
 	s.takes(step, "1h")
 	p, err := s.a.Start(s.ctx, argv...)
@@ -76,9 +76,8 @@ func (s *standins) begun(step string, argv ...string) *site.Process {
 	return p
 }
 
-// ended is called after begun: ended lets the step of the started call end, and waits for the end
-// of the call.
-func (s *standins) ended(step string, p *site.Process) {
+// endCall lets the step of a call that startCall started end, and waits for the end of the call.
+func (s *standins) endCall(step string, p *site.Process) {
 	s.t.Helper()
 	s.takes(step, "")
 	r := p.Wait()
@@ -107,7 +106,7 @@ const (
 func (s *standins) vms() {
 	t, disk := s.t, "ta/data/vm-100-disk-0"
 	s.vm(100, "vm-100-disk-0")
-	s.held(100, func() { s.waitsInVain(contract.ConfigWait, vmLock, "qm", "start", "100") })
+	s.whileLocked(100, func() { s.waitsInVain(contract.ConfigWait, vmLock, "qm", "start", "100") })
 	s.does("qm", "start", "100")
 	assert.True(t, s.running("qemu"))
 
@@ -119,7 +118,7 @@ func (s *standins) vms() {
 
 	// A rollback holds the lock of the guest's configuration from its first check until it has
 	// written the lock word rollback.
-	rollback := s.begun("stop", "qm", "rollback", "100", "before")
+	rollback := s.startCall("stop", "qm", "rollback", "100", "before")
 	assert.True(t, s.busy(100))
 	s.says(100, "lock:", false) // the rollback stops the guest before it writes the lock word
 	s.zfs("snapshot", disk+"@between")
@@ -156,22 +155,22 @@ func (s *standins) vms() {
 func (s *standins) containers() {
 	t, disk := s.t, "ta/data/subvol-200-disk-0"
 	s.container(200, "subvol-200-disk-0")
-	s.held(200, func() { s.waitsInVain(contract.ConfigWait, ctLock, "pct", "start", "200") })
+	s.whileLocked(200, func() { s.waitsInVain(contract.ConfigWait, ctLock, "pct", "start", "200") })
 	s.does("pct", "start", "200")
 	assert.True(t, s.running("lxc"))
 
 	// A reboot holds the lock of the container's configuration until the container runs again.
-	reboot := s.begun("stop", "pct", "reboot", "200")
+	reboot := s.startCall("stop", "pct", "reboot", "200")
 	assert.True(t, s.busy(200))
-	s.ended("stop", reboot)
+	s.endCall("stop", reboot)
 	assert.True(t, s.running("lxc"))
 
 	s.does("pct", "snapshot", "200", "before")
 	s.says(200, "lock:", false)
-	rollback := s.begun("stop", "pct", "rollback", "200", "before")
+	rollback := s.startCall("stop", "pct", "rollback", "200", "before")
 	assert.True(t, s.busy(200))
 	s.says(200, "lock:", false) // the rollback stops the container before it writes the lock word
-	s.ended("stop", rollback)
+	s.endCall("stop", rollback)
 	s.says(200, "parent: before\n", true)
 	assert.False(t, s.running("lxc"))
 	s.zfs("snapshot", disk+"@newer")
@@ -208,27 +207,27 @@ func (s *standins) disks() {
 	// While Proxmox copies a disk of a virtual machine, the configuration's lock is held and there
 	// is no lock word; for a container, there is a lock word and the lock is free.
 	s.does("qm", "start", "110")
-	move := s.begun("copy", "qm", "move-disk", "110", "scsi0", "more")
+	move := s.startCall("copy", "qm", "move-disk", "110", "scsi0", "more")
 	assert.True(t, s.busy(110))
 	s.says(110, "lock:", false)
-	s.ended("copy", move)
+	s.endCall("copy", move)
 	s.says(110, "scsi0: more:vm-110-disk-0", true)
 	s.says(110, "unused0: local-zfs:vm-110-disk-0\n", true)
 	s.does("qm", "stop", "110")
 	s.does("pct", "start", "210")
 	s.fails("cannot move volumes of a running container", "pct", "move-volume", "210", "rootfs", "more")
 	s.does("pct", "stop", "210")
-	move = s.begun("copy", "pct", "move-volume", "210", "rootfs", "more")
+	move = s.startCall("copy", "pct", "move-volume", "210", "rootfs", "more")
 	assert.False(t, s.busy(210))
 	s.says(210, "lock: disk\n", true)
-	s.ended("copy", move)
+	s.endCall("copy", move)
 	s.says(210, "rootfs: more:subvol-210-disk-0", true)
 
 	for program, of := range map[string][3]string{"qm": {"110", "111", "vm"}, "pct": {"210", "211", "subvol"}} {
 		id, clone, name := of[0], of[1], of[2]
-		full := s.begun("copy", program, "clone", id, clone)
+		full := s.startCall("copy", program, "clone", id, clone)
 		assert.Equal(t, program == "qm", s.busy(map[string]int{"qm": 110, "pct": 210}[program]), program)
-		s.ended("copy", full)
+		s.endCall("copy", full)
 		s.does(program, "destroy", clone)
 		s.does(program, "template", id)
 		s.fails("if it's a template", program, "start", id)
@@ -249,17 +248,17 @@ func (s *standins) away() {
 	s.container(220, "subvol-220-disk-0")
 
 	// A virtual machine that is off has a QEMU process during its backup.
-	backup := s.begun("copy", "vzdump", "120")
+	backup := s.startCall("copy", "vzdump", "120")
 	assert.False(t, s.busy(120))
 	s.says(120, "lock: backup\n", true)
 	assert.Contains(t, s.pve("pvesh", "get", "/nodes/localhost/qemu/120/status/current", "--output-format", "json").Stdout, `"qmpstatus":"prelaunch"`)
-	s.ended("copy", backup)
+	s.endCall("copy", backup)
 	assert.False(t, s.running("qemu"))
 	s.does("pct", "start", "220")
-	backup = s.begun("copy", "vzdump", "220")
+	backup = s.startCall("copy", "vzdump", "220")
 	s.says(220, "lock: backup\n", true)
 	assert.Equal(t, []string{"vzdump"}, s.snapshots("ta/data/subvol-220-disk-0"))
-	s.ended("copy", backup)
+	s.endCall("copy", backup)
 	s.says(220, "lock:", false)
 	assert.Empty(t, s.snapshots("ta/data/subvol-220-disk-0"))
 
@@ -268,14 +267,14 @@ func (s *standins) away() {
 	require.NoError(t, s.a.WriteFile("/run/standin/migrate.to", "tb/data"))
 	s.fails("running container can only be migrated in restart mode", "pct", "migrate", "220", "pve-b")
 	s.takes("copy", "1h")
-	migration := s.begun("stop", "pct", "migrate", "220", "pve-b", "--restart")
+	migration := s.startCall("stop", "pct", "migrate", "220", "pve-b", "--restart")
 	assert.True(t, s.busy(220))
 	s.says(220, "lock:", false)
 	s.takes("stop", "")
 	require.NoError(t, migration.WaitFor(s.ctx, "copy takes"))
 	assert.True(t, s.busy(220))
 	s.says(220, "lock: migrate\n", true)
-	s.ended("copy", migration)
+	s.endCall("copy", migration)
 	config, err := s.b.Configuration(220)
 	require.NoError(t, err)
 	assert.NotContains(t, config, "lock:")

@@ -30,8 +30,7 @@ var vmidInName = regexp.MustCompile(`subvol-(\d+)-disk`)
 
 // TestOnlyOwnProgramsUnderLocks: 40 guests have just failed over to A. On A, the disks of the 40
 // guests have 200 bookmarks of the discarded history. One further guest has stopped. While a run of
-// snap holds locks of guests, the run starts no programs except channel programs for the locked
-// guests.
+// snap holds locks of guests, the run starts only channel programs for the locked guests.
 func TestOnlyOwnProgramsUnderLocks(t *testing.T) {
 	const guests, lost = 40, 5
 	w := newWorld(t)
@@ -48,7 +47,7 @@ func TestOnlyOwnProgramsUnderLocks(t *testing.T) {
 		require.NoError(t, w.a.AddContainer(201+i, d))
 		w.start(w.a, 201+i)
 	}
-	require.Equal(t, guests*lost, w.left(lost))
+	require.Equal(t, guests*lost, w.bookmarksLeft(lost))
 	w.stop(w.a, 300)
 
 	for _, name := range []string{"/usr/sbin/zfs", "/usr/sbin/zpool", "/usr/bin/pvesh"} {
@@ -63,7 +62,7 @@ func TestOnlyOwnProgramsUnderLocks(t *testing.T) {
 	for _, d := range disks {
 		assert.Len(t, regexp.MustCompile(`ta/data/`+d+`@autosnap_.*_frequently`).FindAllString(snapshots, -1), 1, d)
 	}
-	assert.Zero(t, w.left(lost), "bookmarks of the history that A does not have any more")
+	assert.Zero(t, w.bookmarksLeft(lost), "bookmarks of the history that A does not have any more")
 	log, err := w.a.ReadFile("/run/started.log")
 	require.NoError(t, err)
 	under := map[string]int{}
@@ -83,8 +82,8 @@ func TestOnlyOwnProgramsUnderLocks(t *testing.T) {
 	assert.Len(t, under, guests+1, "each guest was locked, or this proves nothing")
 }
 
-// left returns the number of bookmarks of the discarded history that A still has.
-func (w *world) left(lost int) (n int) {
+// bookmarksLeft returns the number of bookmarks of the discarded history that A still has.
+func (w *world) bookmarksLeft(lost int) (n int) {
 	w.t.Helper()
 	bookmarks := w.zfs("list", "-H", "-r", "-t", "bookmark", "-o", "name", "ta/data")
 	for _, name := range lostNames(lost) {

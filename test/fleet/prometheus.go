@@ -93,12 +93,12 @@ func (p *server) measure(f fleet) error {
 	}
 	half := f.lasts / 2
 	time.Sleep(half)
-	before, err := p.own()
+	before, err := p.ownMetrics()
 	if err != nil {
 		return err
 	}
 	time.Sleep(f.lasts - half)
-	after, err := p.own()
+	after, err := p.ownMetrics()
 	if err != nil {
 		return err
 	}
@@ -131,8 +131,8 @@ func (p *server) measure(f fleet) error {
 	return nil
 }
 
-// own returns, by metric name, the sums of the metrics that Prometheus has about itself.
-func (p *server) own() (map[string]float64, error) {
+// ownMetrics returns, by metric name, the sums of the metrics that Prometheus has about itself.
+func (p *server) ownMetrics() (map[string]float64, error) {
 	text, err := p.get("/metrics")
 	if err != nil {
 		return nil, err

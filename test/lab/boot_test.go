@@ -25,8 +25,8 @@ type result struct {
 	code           int
 }
 
-// boot runs a shell script as the job of a machine. After 24 s without a sign of life,
-// test/lab/boot ends this machine; a healthy machine gives a sign of life every 10 s.
+// boot starts a virtual machine of the lab, which runs the given shell script. After 24 s without a
+// sign of life, test/lab/boot ends this machine; a healthy machine gives a sign of life every 10 s.
 func boot(t *testing.T, job string, options ...string) result {
 	t.Helper()
 	dir := t.TempDir()

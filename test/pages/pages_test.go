@@ -74,8 +74,8 @@ func TestConfigurationsOfPages(t *testing.T) {
 	}
 }
 
-// Each block of a page has a mark that names the test that plays the block, or that says why no
-// test plays it.
+// Each block of a page has a mark. The mark names the test that plays the block, or gives the
+// reason why no test plays the block.
 func TestEachBlockIsPlayedOrSaysWhyNot(t *testing.T) {
 	all, err := All()
 	require.NoError(t, err)

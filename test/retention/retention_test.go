@@ -209,10 +209,10 @@ func anyCopy(t *rapid.T, now time.Time) (snapper.Disk, map[string]int) {
 	return d, words
 }
 
-// always returns the snapshots that prune keeps with any retention: the newest 3 _stopped
+// alwaysKept returns the snapshots that prune keeps with any retention: the newest 3 _stopped
 // snapshots, and the first snapshot of each of the newest 3 days, by the day in the snapshot's
 // name. Snapshots from the future and _stopped snapshots do not count as the first of a day.
-func always(list []zfs.Snapshot, now time.Time) map[string]bool {
+func alwaysKept(list []zfs.Snapshot, now time.Time) map[string]bool {
 	stays := map[string]bool{}
 	var days, stopped []string // the names of _stopped snapshots and of the first snapshots of their days
 	seen := map[string]bool{}
@@ -256,7 +256,7 @@ func TestPruneNeverTakesMore(t *testing.T) {
 		}
 		for _, g := range slices.Concat(plan.Destroys, plan.Waiting) {
 			destroyed++
-			if g.Name == newest || always(d.Snapshots, now)[g.Name] || !strings.HasSuffix(g.Name, "_stopped") && !slices.Contains(may, g.Name) {
+			if g.Name == newest || alwaysKept(d.Snapshots, now)[g.Name] || !strings.HasSuffix(g.Name, "_stopped") && !slices.Contains(may, g.Name) {
 				t.Fatalf("%v: prune must not destroy %s of\n     %s", words, g.Name, said(d.Snapshots))
 			}
 		}

@@ -11,13 +11,13 @@ import (
 // dayKinds has the kinds of steps that the day of [LabDay] has and that random weeks do not have.
 var dayKinds = map[string]kind{
 	"resize": {"a disk of guest GUEST grows", true, true, func(w *World, g *guest, _ *node, _ Step) {
-		if d := w.source(g, g.disks[0]); d != nil && w.up(g) {
+		if d := w.source(g, g.disks[0]); d != nil && w.changeable(g) {
 			d.size++
 			w.write(d)
 		}
 	}},
 	"undo": {"guest GUEST is rolled back to a snapshot that Proxmox took a moment ago, for N runs", true, true, func(w *World, g *guest, _ *node, s Step) {
-		if !w.up(g) {
+		if !w.changeable(g) {
 			return
 		}
 		n := w.nodes[g.home]

@@ -38,15 +38,16 @@ func (w *World) shutdown(i, ticks int) {
 	// has no time to read the pool's history, so it does not change these disks and reports them.
 	switch clean := w.tick >= max(n.pveshBad, n.ignored, n.lacking) && n.skew == 0 && !n.disturbed; {
 	case err != nil:
-		w.broken("finalize on %s could not begin: %v", n.name, err)
+		w.recordBroken("finalize on %s could not begin: %v", n.name, err)
 	case clean && done.Success:
-		w.ended(i)
+		w.checkLabelled(i)
 	}
 	w.die(i, ticks)
 }
 
-// ended checks that finalize labelled the disks of every guest that was stopped with its node.
-func (w *World) ended(i int) {
+// checkLabelled checks that finalize labelled the disks of every guest that was stopped with its
+// node.
+func (w *World) checkLabelled(i int) {
 	n := w.nodes[i]
 	for _, vmid := range w.order {
 		g := w.guests[vmid]
@@ -59,7 +60,7 @@ func (w *World) ended(i int) {
 			if d == nil || d.token || d.seeding || d.running.Own() != n.name || w.tick < max(p.full, p.suspended, p.locked) {
 				continue
 			}
-			w.broken("finalize on %s left %s labelled %s", n.name, name, d.running.Own())
+			w.recordBroken("finalize on %s left %s labelled %s", n.name, name, d.running.Own())
 		}
 	}
 }
@@ -69,7 +70,7 @@ func (w *World) ended(i int) {
 func (w *World) unblock(g *guest, back int) {
 	n := w.nodes[g.home]
 	d := n.sets[g.disks[0]]
-	if d == nil || !w.up(g) || w.tick < n.pveshBad || len(d.snaps) <= back {
+	if d == nil || !w.changeable(g) || w.tick < n.pveshBad || len(d.snaps) <= back {
 		return
 	}
 	to := d.snaps[len(d.snaps)-1-back].Name
@@ -91,7 +92,7 @@ func (w *World) unblock(g *guest, back int) {
 		its := !refused && at >= 0 && slices.Contains(g.disks, name) && slices.ContainsFunc(u.Disks, func(k snapper.UnblockDisk) bool { return k.Dataset == name })
 		if !its {
 			if !slices.Equal(d.snaps, was.snaps) || !slices.Equal(d.marks, was.marks) {
-				w.broken("unblock of guest %d to %s changed %s (refused: %v %v)", g.vmid, to, name, refused, errors.Join(err))
+				w.recordBroken("unblock of guest %d to %s changed %s (refused: %v %v)", g.vmid, to, name, refused, errors.Join(err))
 			}
 			continue
 		}
@@ -100,11 +101,11 @@ func (w *World) unblock(g *guest, back int) {
 			return s.CreateTXG > was.snaps[at].CreateTXG && !strings.HasPrefix(s.Name, "__replicate_")
 		})
 		if !slices.Equal(d.snaps, remain) {
-			w.broken("unblock of guest %d to %s left %d snapshots of %s, not %d", g.vmid, to, len(d.snaps), name, len(remain))
+			w.recordBroken("unblock of guest %d to %s left %d snapshots of %s, not %d", g.vmid, to, len(d.snaps), name, len(remain))
 		}
 		for _, b := range d.marks {
 			if b.CreateTXG > was.snaps[at].CreateTXG {
-				w.broken("unblock of guest %d to %s left the bookmark %s#%s", g.vmid, to, name, b.Name)
+				w.recordBroken("unblock of guest %d to %s left the bookmark %s#%s", g.vmid, to, name, b.Name)
 			}
 		}
 		w.stats.Unblocked++

@@ -90,7 +90,7 @@ func (f *window) Freeze() map[pve.ID]string {
 		case g.owned != nil:
 			failed[id] = quiesce.ErrOurs.Error()
 		case f.holds[id.VMID] == 0:
-			f.w.broken("%s freezes guest %d without its lock", f.n.name, id.VMID)
+			f.w.recordBroken("%s freezes guest %d without its lock", f.n.name, id.VMID)
 		default:
 			now := f.w.now
 			g.owned, g.frozen = &now, f.chance.IntN(8) > 0
@@ -141,9 +141,9 @@ func (w *World) thawed(n *node, m *machine, done report.Run) {
 		case m.dead != nil:
 			g.runsFrozen = 0
 		case g.runsFrozen > 2:
-			w.broken("guest %d is frozen two runs after the run on %s that froze it", vmid, n.name)
+			w.recordBroken("guest %d is frozen two runs after the run on %s that froze it", vmid, n.name)
 		case !slices.Contains(done.LeftFrozen, vmid):
-			w.broken("guest %d is left frozen on %s, and no problem is reported", vmid, n.name)
+			w.recordBroken("guest %d is left frozen on %s, and no problem is reported", vmid, n.name)
 		}
 	}
 	for _, q := range done.Quiesced {
@@ -152,31 +152,31 @@ func (w *World) thawed(n *node, m *machine, done report.Run) {
 		}
 		w.stats.Consistent++
 		if slices.Contains(done.LeftFrozen, q.VMID) {
-			w.broken("%s calls the snapshot of guest %d consistent, and did not see it thawed", n.name, q.VMID)
+			w.recordBroken("%s calls the snapshot of guest %d consistent, and did not see it thawed", n.name, q.VMID)
 		}
 		for _, name := range w.guests[q.VMID].disks {
 			if was, made := m.whileFrozen[name+"@"+q.Snapshot]; made && !was {
-				w.broken("%s calls %s@%s consistent, but its guest was not frozen", n.name, name, q.Snapshot)
+				w.recordBroken("%s calls %s@%s consistent, but its guest was not frozen", n.name, name, q.Snapshot)
 			}
 		}
 	}
 }
 
-// kept checks that a channel program stores with a snapshot the configuration that the guest has at
-// the time of this program.
-func (p *machinePool) kept(dataset, snapshot, value string) {
+// checkKept checks that a channel program stores with a snapshot the configuration that the guest
+// has at the time of this program.
+func (p *machinePool) checkKept(dataset, snapshot, value string) {
 	g := p.w.guests[p.w.parse(dataset).vmid]
 	now := pve.Capture(pve.ID{VMID: g.vmid, Kind: g.kind}, p.n.name, g.text(), nil)
 	sum, refers := pve.ReadReference(value)
 	if !refers {
 		c, err := pve.ReadCaptured(value)
 		if err != nil {
-			p.w.broken("%s keeps with %s@%s a configuration that cannot be read: %v", p.n.name, dataset, snapshot, err)
+			p.w.recordBroken("%s keeps with %s@%s a configuration that cannot be read: %v", p.n.name, dataset, snapshot, err)
 		}
 		sum = c.Sum()
 	}
 	if sum != now.Sum() {
-		p.w.broken("%s keeps with %s@%s a configuration that is not in force", p.n.name, dataset, snapshot)
+		p.w.recordBroken("%s keeps with %s@%s a configuration that is not in force", p.n.name, dataset, snapshot)
 	}
 	p.w.stats.Configs++
 }

@@ -37,9 +37,9 @@ func (w *World) setBack(d *dataset, base uint64, received string) {
 	}
 }
 
-// kept returns the records of a history that ZFS has not overwritten: the newest records, at most
-// as many as [Setup.History] says.
-func (w *World) kept(list []event) []event {
+// keptRecords returns the records of a history that ZFS has not overwritten: the newest records, at
+// most as many as [Setup.History] says.
+func (w *World) keptRecords(list []event) []event {
 	if w.History == 0 {
 		return list
 	}
@@ -50,7 +50,7 @@ func (w *World) kept(list []event) []event {
 // ZFS has overwritten no record.
 func (w *World) reach(d *dataset) uint64 {
 	list := w.histories[historyOf(d)]
-	if kept := w.kept(list); len(kept) < len(list) {
+	if kept := w.keptRecords(list); len(kept) < len(list) {
 		return kept[0].txg
 	}
 	return 1
@@ -62,7 +62,7 @@ func (w *World) history(n *node, pool string, bookmarks []zfs.Snapshot) zfs.Hist
 	print := func(_ context.Context, _ command.Cmd, each func(string) error) error {
 		list := w.histories[n.name+":"+pool]
 		lines := []string{"History for '" + pool + "':", "2026-07-13.09:00:00 [txg:1] create pool version 5000", "2026-07-13.09:00:00 zpool create " + pool + " disk"}
-		kept := w.kept(list)
+		kept := w.keptRecords(list)
 		if len(kept) == len(list) {
 			lines = append(lines, "2026-07-13.09:00:00 [txg:1] create "+pool+" (21)")
 		}
@@ -113,7 +113,7 @@ func (w *World) abandoned(n *node, list []snapper.JudgedBookmark) {
 	for _, j := range list {
 		discarded, gone := w.unmarked[j.Dataset+"#"+j.Name]
 		if gone && !discarded {
-			w.broken("%s destroyed the good bookmark %s#%s: %s", n.name, j.Dataset, j.Name, j.Reason)
+			w.recordBroken("%s destroyed the good bookmark %s#%s: %s", n.name, j.Dataset, j.Name, j.Reason)
 		}
 		if gone {
 			w.stats.Abandoned++
@@ -121,7 +121,7 @@ func (w *World) abandoned(n *node, list []snapper.JudgedBookmark) {
 	}
 }
 
-// nothingLeft checks that a run leaves no bookmark of a discarded history on the disks that the run
+// nothingLeft checks that all bookmarks of a discarded history are gone from the disks that a run
 // looked at, except bookmarks that the run reports as unproven. The argument after is the state
 // that the run saved for the next run. After the disk has received a bookmark's snapshot again, the
 // bookmark belongs to the disk's history again.
@@ -141,7 +141,7 @@ func (w *World) nothingLeft(n *node, after report.State, done report.Run) {
 		for _, m := range d.marks {
 			unproven := func(u report.Unproven) bool { return u.GUID == m.GUID }
 			if _, ours := m.Class(); ours && d.discarded[m.CreateTXG] && !w.descends(d, m.GUID) && m.CreateTXG >= w.reach(d) && !slices.ContainsFunc(after.Checked[name].Unproven, unproven) {
-				w.broken("%s leaves %s#%s, which is of a discarded history", n.name, d.name, m.Name)
+				w.recordBroken("%s leaves %s#%s, which is of a discarded history", n.name, d.name, m.Name)
 			}
 		}
 	}

@@ -151,8 +151,8 @@ func (h heldNote) Leave() {
 	}
 }
 
-// Trusted implements [run.World]. A hook that is not trusted is not started, so each guest of the
-// node may get no snapshot in this run.
+// Trusted implements [run.World]. If a hook is not trusted, the run does not start the hook, and
+// perhaps none of the node's guests gets a snapshot in this run.
 func (m *machine) Trusted(config.Hook) error {
 	if m.chance.IntN(32) == 0 {
 		for _, g := range m.w.guests {
@@ -190,10 +190,10 @@ func (m *machine) Hook(_ context.Context, _ config.Hook, input string, _ []strin
 	h := &m.n.hooks
 	for i, g := range told.Guests {
 		if h.atWork[g.VMID] > 0 || m.w.tick < h.outlived[g.VMID] {
-			m.w.broken("%s starts %s of guest %d while another hook of the guest is at work", m.n.name, told.Hook, g.VMID)
+			m.w.recordBroken("%s starts %s of guest %d while another hook of the guest is at work", m.n.name, told.Hook, g.VMID)
 		}
 		if i > 0 && told.Guests[i-1].VMID >= g.VMID {
-			m.w.broken("%s tells %s of guests out of order", m.n.name, told.Hook)
+			m.w.recordBroken("%s tells %s of guests out of order", m.n.name, told.Hook)
 		}
 		switch h.atWork[g.VMID]++; told.Hook {
 		case "before_snapshot":
@@ -266,7 +266,7 @@ func (w *World) hooked(n *node) {
 		if aloud("after_snapshot", vmid) {
 			delete(n.hooks.prepared, vmid)
 		} else if n.hooks.prepared[vmid]++; n.hooks.prepared[vmid] > runs && w.tick >= n.hooks.outlived[vmid] {
-			w.broken("no hook has followed before_snapshot of guest %d on %s for %d runs", vmid, n.name, runs)
+			w.recordBroken("no hook has followed before_snapshot of guest %d on %s for %d runs", vmid, n.name, runs)
 		}
 	}
 	for vmid := range n.hooks.stopped {
@@ -286,7 +286,7 @@ func (w *World) hooked(n *node) {
 		if aloud("after_stop", vmid) {
 			delete(n.hooks.stopped, vmid)
 		} else if n.hooks.stopped[vmid]++; n.hooks.stopped[vmid] > limit && w.tick >= n.hooks.outlived[vmid] {
-			w.broken("after_stop of guest %d on %s has not run for %d runs", vmid, n.name, limit)
+			w.recordBroken("after_stop of guest %d on %s has not run for %d runs", vmid, n.name, limit)
 		}
 	}
 }

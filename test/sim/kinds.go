@@ -15,26 +15,26 @@ import (
 func stepKinds() map[string]kind {
 	return map[string]kind{
 		"start": {"guest GUEST is started", true, true, func(w *World, g *guest, _ *node, s Step) {
-			if s.Phase == betweenLooks && w.up(g) && !g.alive {
+			if s.Phase == betweenLooks && w.changeable(g) && !g.alive {
 				g.flocked, g.starting = true, true // the guest's start ends after this run
 				return
 			}
 			w.start(g)
 		}},
 		"stop": {"guest GUEST is shut down", true, true, func(w *World, g *guest, _ *node, _ Step) {
-			if w.up(g) && g.alive {
+			if w.changeable(g) && g.alive {
 				w.stop(g)
 				g.ha, g.autostart = false, false
 			}
 		}},
 		"blink": {"guest GUEST is stopped and started again", true, true, func(w *World, g *guest, _ *node, _ Step) {
-			if w.up(g) && g.alive {
+			if w.changeable(g) && g.alive {
 				w.stop(g)
 				w.start(g)
 			}
 		}},
 		"flash": {"guest GUEST is started and stopped again", true, true, func(w *World, g *guest, _ *node, _ Step) {
-			if w.up(g) && !g.alive {
+			if w.changeable(g) && !g.alive {
 				w.start(g)
 				w.stop(g)
 				g.autostart = false
@@ -42,7 +42,7 @@ func stepKinds() map[string]kind {
 		}},
 		"crash": {"guest GUEST crashes", true, false, func(w *World, g *guest, _ *node, _ Step) { w.stop(g) }},
 		"reboot": {"guest GUEST reboots, slowly", true, true, func(w *World, g *guest, _ *node, _ Step) {
-			if w.up(g) && g.alive {
+			if w.changeable(g) && g.alive {
 				w.stop(g)
 				g.rebooting = w.tick + 1
 			}
@@ -50,7 +50,7 @@ func stepKinds() map[string]kind {
 		"pause": {"guest GUEST is paused", true, true, func(w *World, g *guest, _ *node, _ Step) { g.paused = g.alive }},
 		"ha":    {"high availability wants guest GUEST started", true, false, func(_ *World, g *guest, _ *node, _ Step) { g.ha = !g.template }},
 		"migrate": {"guest GUEST migrates to the other node, for N runs", true, true, func(w *World, g *guest, _ *node, s Step) {
-			if w.up(g) && w.tick >= w.nodes[1-g.home].down {
+			if w.changeable(g) && w.tick >= w.nodes[1-g.home].down {
 				g.lock, g.lockEnd = "migrate", w.tick+s.N
 			}
 		}},
@@ -65,7 +65,7 @@ func stepKinds() map[string]kind {
 		"death":      {"NODE dies for N runs", false, false, func(w *World, _ *guest, _ *node, s Step) { w.die(s.Node, s.N) }},
 		"hostreboot": {"NODE reboots", false, false, func(w *World, _ *guest, n *node, s Step) { w.die(s.Node, 1) }},
 		"destroy": {"guest GUEST is destroyed", true, true, func(w *World, g *guest, _ *node, _ Step) {
-			if w.up(g) {
+			if w.changeable(g) {
 				w.stop(g)
 				for _, name := range g.disks {
 					delete(w.nodes[g.home].sets, name)
@@ -94,7 +94,7 @@ func stepKinds() map[string]kind {
 			if g.kind == pve.LXC {
 				name = strings.Replace(name, "vm-", "subvol-", 1)
 			}
-			if w.up(g) && len(g.disks) < 4 && w.nodes[g.home].sets[name] == nil {
+			if w.changeable(g) && len(g.disks) < 4 && w.nodes[g.home].sets[name] == nil {
 				w.create(w.nodes[g.home], name)
 				g.disks = append(slices.Clone(g.disks), name)
 			}
@@ -107,7 +107,7 @@ func stepKinds() map[string]kind {
 				name = "tank/data/" + base
 			}
 			n := w.nodes[g.home]
-			if !w.up(g) || n.sets[name] != nil || n.sets[old] == nil || w.nodes[1-g.home].sets[name] != nil || w.c.sets[vaultOf(name)] != nil {
+			if !w.changeable(g) || n.sets[name] != nil || n.sets[old] == nil || w.nodes[1-g.home].sets[name] != nil || w.c.sets[vaultOf(name)] != nil {
 				return
 			}
 			d := w.create(n, name)
@@ -116,7 +116,7 @@ func stepKinds() map[string]kind {
 			g.disks = append(slices.Clone(g.disks[:len(g.disks)-1]), name)
 		}},
 		"template": {"guest GUEST becomes a template", true, true, func(w *World, g *guest, _ *node, _ Step) {
-			if !w.up(g) || g.vmid != 102 {
+			if !w.changeable(g) || g.vmid != 102 {
 				return
 			}
 			w.stop(g)
@@ -134,19 +134,19 @@ func stepKinds() map[string]kind {
 			}
 		}},
 		"backup": {"guest GUEST is backed up for N runs", true, true, func(w *World, g *guest, _ *node, s Step) {
-			if w.up(g) && !g.template {
+			if w.changeable(g) && !g.template {
 				g.lock, g.lockEnd = "backup", w.tick+s.N
 				g.prelaunch = !g.alive && g.kind == pve.QEMU
 			}
 		}},
 		"rollback": {"guest GUEST is rolled back, for N runs", true, true, func(w *World, g *guest, _ *node, s Step) {
-			if w.up(g) {
+			if w.changeable(g) {
 				w.stop(g)
 				g.lock, g.lockEnd = "rollback", w.tick+s.N
 			}
 		}},
 		"hibernate": {"guest GUEST is hibernated", true, true, func(w *World, g *guest, _ *node, s Step) {
-			if w.up(g) && g.alive {
+			if w.changeable(g) && g.alive {
 				w.stop(g)
 				g.lock, g.lockEnd = "suspended", w.tick+8*s.N
 			}
@@ -214,7 +214,7 @@ func stepKinds() map[string]kind {
 			w.apart = w.tick + 16*s.N
 		}},
 		"by hand": {"somebody destroys all snapshots of a disk of guest GUEST, to get room", true, false, func(w *World, g *guest, _ *node, s Step) {
-			if d := w.source(g, g.disks[s.N%len(g.disks)]); d != nil && w.up(g) {
+			if d := w.source(g, g.disks[s.N%len(g.disks)]); d != nil && w.changeable(g) {
 				d.snaps = nil
 			}
 		}},
@@ -277,7 +277,7 @@ func stepKinds() map[string]kind {
 		}},
 		"foreign": {"somebody takes a snapshot of a disk of guest GUEST", true, false, func(w *World, g *guest, _ *node, s Step) {
 			for _, name := range g.disks {
-				if d := w.source(g, name); d != nil && w.up(g) && !d.has("manual"+fmt.Sprint(w.tick)) {
+				if d := w.source(g, name); d != nil && w.changeable(g) && !d.has("manual"+fmt.Sprint(w.tick)) {
 					w.snapshot(w.nodes[g.home], d, "manual"+fmt.Sprint(w.tick))
 				}
 			}

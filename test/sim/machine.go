@@ -86,11 +86,11 @@ var _ run.World = &machine{}
 // an error if the run is over.
 func (m *machine) call() error {
 	m.turn()
-	return m.alive()
+	return m.whyOver()
 }
 
-// alive returns the reason why the simulated run is over, nil if the run continues.
-func (m *machine) alive() error {
+// whyOver returns the reason why the simulated run is over, nil if the run continues.
+func (m *machine) whyOver() error {
 	if m.dead == nil && m.w.tick < m.n.down {
 		m.dead = errDown
 	}
@@ -108,7 +108,7 @@ func (m *machine) change() error {
 	if m.kill--; m.kill == 0 {
 		m.dead = errKilled
 	}
-	return m.alive()
+	return m.whyOver()
 }
 
 // planMade plays the steps of the week that happen between a run's plan and its first channel
@@ -134,7 +134,7 @@ func (m *machine) reach(phase int) {
 // was refused.
 func (m *machine) begins(what, dataset string) {
 	if vmid := m.w.parse(dataset).vmid; len(m.holds) > 0 && m.holds[vmid] == 0 && !m.refused[vmid] {
-		m.w.broken("%s begins a %s of %q while it holds the locks of the guests %v", m.n.name, what, dataset, slices.Sorted(maps.Keys(m.holds)))
+		m.w.recordBroken("%s begins a %s of %q while it holds the locks of the guests %v", m.n.name, what, dataset, slices.Sorted(maps.Keys(m.holds)))
 	}
 }
 
@@ -349,7 +349,7 @@ func (m *machine) LockGuest(id pve.ID) (release func(), err error) {
 		return nil, err
 	}
 	m.planMade()
-	if err := m.alive(); err != nil {
+	if err := m.whyOver(); err != nil {
 		return nil, err
 	}
 	if m.w.guests[id.VMID].flocked {
@@ -428,14 +428,14 @@ func (m *machine) SaveState(s report.State) error {
 		return err
 	}
 	m.n.report.state = s
-	m.noted(s)
+	m.recordNotes(s)
 	m.n.states = append(m.n.states, s)
 	return nil
 }
 
-// noted records, after a run has saved its state, whether the guest of each disk in this state is
-// on the other node.
-func (m *machine) noted(s report.State) {
+// recordNotes records, after a run has saved its state, whether the guest of each disk in this
+// state is on the other node.
+func (m *machine) recordNotes(s report.State) {
 	for name, d := range m.n.sets {
 		g := m.w.guests[m.w.parse(name).vmid]
 		if c := s.Checked[name]; g == nil || c.GUID != d.guid {
@@ -497,7 +497,7 @@ func (w *World) snap(n *node, between func(phase int)) {
 	m.ended = true
 	w.thawed(n, m, done)
 	if !maps.Equal(held, w.held) {
-		w.broken("the run on %s never released a guest's lock", n.name)
+		w.recordBroken("the run on %s never released a guest's lock", n.name)
 	}
 	w.abandoned(n, plan.Abandoned)
 	switch {
@@ -506,11 +506,11 @@ func (w *World) snap(n *node, between func(phase int)) {
 		w.disturbNode(n)
 	case m.dead != nil || w.tick < n.down:
 	case err != nil:
-		w.broken("the run on %s could not begin: %v", n.name, err)
+		w.recordBroken("the run on %s could not begin: %v", n.name, err)
 	default:
 		w.nothingLeft(n, n.report.state, done)
 		w.hooked(n)
-		w.idempotent(n, plan, complete(done), func() (snapper.Plan, error) { return w.again(n, before.state.SeenStopped) })
+		w.idempotent(n, plan, complete(done), func() (snapper.Plan, error) { return w.planAgain(n, before.state.SeenStopped) })
 	}
 }
 
@@ -519,8 +519,8 @@ func (w *World) machineOn(n *node) *machine {
 	return &machine{holds: map[int]int{}, refused: map[int]bool{}, crew: crew{chance: w.chance, late: w.tick < n.slow, idle: &w.idle}, w: w, n: n}
 }
 
-// again returns the plan of a dry run of snap that immediately follows a run.
-func (w *World) again(n *node, seenStopped []int) (snapper.Plan, error) {
+// planAgain returns the plan of a dry run of snap that immediately follows a run.
+func (w *World) planAgain(n *node, seenStopped []int) (snapper.Plan, error) {
 	m := w.machineOn(n)
 	m.looks, m.seenStopped, m.reached = true, seenStopped, AfterRun
 	options := w.options(n, m, w.Keep)

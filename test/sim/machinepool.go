@@ -249,7 +249,7 @@ func (p *machinePool) snapshots(g lua.Guest, outcomes map[string]lua.Outcome) bo
 			p.w.stopTaken(p.n, p.w.parse(k.Dataset).vmid, k.Dataset)
 			p.stopHooked(p.w.parse(k.Dataset).vmid)
 			if vmid := p.w.parse(k.Dataset).vmid; p.holds[vmid] == 0 && !p.refused[vmid] {
-				p.w.broken("%s took %s@%s without its guest's lock", p.n.name, k.Dataset, g.Snapshot)
+				p.w.recordBroken("%s took %s@%s without its guest's lock", p.n.name, k.Dataset, g.Snapshot)
 			}
 		}
 	}
@@ -297,7 +297,7 @@ func (p *machinePool) labels(g lua.Guest, outcomes map[string]lua.Outcome) {
 			o.Bookmark = &errno
 		}
 		if k.Config != "" && d != nil {
-			p.kept(k.Dataset, g.Snapshot, k.Config)
+			p.checkKept(k.Dataset, g.Snapshot, k.Config)
 			o.Config = new(syscall.Errno)
 		}
 		outcomes[k.Dataset] = o
@@ -383,7 +383,7 @@ func (p *machinePool) DestroyBookmark(_ context.Context, b zfs.Snapshot) error {
 		return missing(b.Dataset)
 	}
 	if d.discarded[b.CreateTXG] && p.snapped[d.name] && b.CreateTXG >= p.w.reach(d) && !p.w.descends(d, b.GUID) {
-		p.w.broken("%s destroyed the bookmark %s#%s of a discarded history only after it had snapshotted the disk", p.n.name, d.name, b.Name)
+		p.w.recordBroken("%s destroyed the bookmark %s#%s of a discarded history only after it had snapshotted the disk", p.n.name, d.name, b.Name)
 	}
 	p.w.unmark(d, b.Name)
 	return nil
@@ -399,7 +399,7 @@ func (p *machinePool) SetConsistent(_ context.Context, snapshots []string) error
 		dataset, _, _ := strings.Cut(name, "@")
 		p.begins("note", dataset)
 		if !p.whileFrozen[name] {
-			p.w.broken("%s notes that %s is consistent, but its guest was not frozen", p.n.name, name)
+			p.w.recordBroken("%s notes that %s is consistent, but its guest was not frozen", p.n.name, name)
 		}
 	}
 	return nil

@@ -17,9 +17,9 @@ func (w *World) stopTaken(n *node, vmid int, dataset string) {
 	g := w.guests[vmid]
 	switch {
 	case g.alive:
-		w.broken("%s took a _stopped snapshot of %s, whose guest %d runs on %s", n.name, dataset, vmid, w.nodes[g.home].name)
+		w.recordBroken("%s took a _stopped snapshot of %s, whose guest %d runs on %s", n.name, dataset, vmid, w.nodes[g.home].name)
 	case w.nodes[g.home] != n:
-		w.broken("%s took a _stopped snapshot of %s, whose guest %d is configured on %s", n.name, dataset, vmid, w.nodes[g.home].name)
+		w.recordBroken("%s took a _stopped snapshot of %s, whose guest %d is configured on %s", n.name, dataset, vmid, w.nodes[g.home].name)
 	}
 }
 
@@ -37,7 +37,7 @@ func (w *World) noBase(src, dst *dataset, site string) {
 		// is therefore older than the copy's last receive.
 		horizon := time.Duration(w.Bookmarks-2-w.jumps) * 24 * time.Hour
 		if w.now.Sub(p.last) < horizon && w.now.Sub(p.based) < horizon+24*time.Hour && !w.turnsOver() && !dst.blocked.After(p.last) {
-			w.broken("%s no longer has a common base with %s, which was away for %s", src.name, dst.name, away)
+			w.recordBroken("%s no longer has a common base with %s, which was away for %s", src.name, dst.name, away)
 		}
 	}
 	w.say("no common base for %s (away: %s): a person starts over", dst.name, away)
@@ -85,24 +85,24 @@ func (w *World) mayGo(n *node, d *dataset, name string) {
 	not := w.mustNotRotate(n, d)
 	switch {
 	case !ours:
-		w.broken("%s destroyed the unmanaged %s", n.name, s.FullName())
+		w.recordBroken("%s destroyed the unmanaged %s", n.name, s.FullName())
 	case s.GUID == newest.GUID:
-		w.broken("%s destroyed %s, the newest", n.name, s.FullName())
+		w.recordBroken("%s destroyed %s, the newest", n.name, s.FullName())
 	case not != "":
-		w.broken("%s destroyed %s while its guest %s", n.name, s.FullName(), not)
+		w.recordBroken("%s destroyed %s while its guest %s", n.name, s.FullName(), not)
 	case class == zfs.Stopped && w.Bookmarks > 0 && !hasGUID(d.marks, s.GUID) && w.hasRoom(d, s):
-		w.broken("%s destroyed %s, which has no bookmark", n.name, s.FullName())
+		w.recordBroken("%s destroyed %s, which has no bookmark", n.name, s.FullName())
 	case class == zfs.Stopped && !slices.ContainsFunc(w.before[d.name], func(o zfs.Snapshot) bool {
 		_, managed := o.Class()
 		return managed && o.CreateTXG > s.CreateTXG && now.Sub(o.Creation) > w.Grace
 	}):
-		w.broken("%s destroyed %s, but no newer snapshot is %s old", n.name, s.FullName(), w.Grace)
+		w.recordBroken("%s destroyed %s, but no newer snapshot is %s old", n.name, s.FullName(), w.Grace)
 	case class == zfs.Stopped:
 	case s.Creation.After(now.Add(5 * time.Minute)):
-		w.broken("%s destroyed %s of the future", n.name, s.FullName())
+		w.recordBroken("%s destroyed %s of the future", n.name, s.FullName())
 	default:
 		if keeper := w.keptBy(d, s, now); keeper != "" {
-			w.broken("%s destroyed %s, which %s keeps", n.name, s.FullName(), keeper)
+			w.recordBroken("%s destroyed %s, which %s keeps", n.name, s.FullName(), keeper)
 		}
 	}
 }
@@ -185,8 +185,8 @@ func (w *World) keptBy(d *dataset, s zfs.Snapshot, now time.Time) string {
 	return ""
 }
 
-// idempotent checks that a second run directly after a run would change nothing, except that it
-// takes the snapshot that every run takes.
+// idempotent checks that a second run directly after a run would only take the snapshot that every
+// run takes.
 func (w *World) idempotent(n *node, plan snapper.Plan, complete bool, plansAgain func() (snapper.Plan, error)) {
 	labels := len(plan.InheritReceived) > 0 || slices.ContainsFunc(plan.Guests, func(g snapper.GuestPlan) bool { return g.Class == zfs.Stopped })
 	if !complete || n.disturbed || !labels && w.tick%16 != 0 {
@@ -195,12 +195,12 @@ func (w *World) idempotent(n *node, plan snapper.Plan, complete bool, plansAgain
 	w.stats.Idempotent++
 	again, err := plansAgain()
 	if err != nil {
-		w.broken("a second run immediately afterwards on %s: %v", n.name, err)
+		w.recordBroken("a second run immediately afterwards on %s: %v", n.name, err)
 	}
 	for _, g := range again.Guests {
 		for _, d := range g.Disks {
 			if d.Label != "" || g.Class != zfs.Frequently {
-				w.broken("a second run immediately afterwards on %s would change %s: label %q, snapshot %s", n.name, d.Dataset, d.Label, g.Snapshot)
+				w.recordBroken("a second run immediately afterwards on %s would change %s: label %q, snapshot %s", n.name, d.Dataset, d.Label, g.Snapshot)
 			}
 		}
 	}
@@ -217,7 +217,7 @@ func (w *World) idempotent(n *node, plan snapper.Plan, complete bool, plansAgain
 		again.FullDestroys = nil
 	}
 	if len(again.InheritReceived)+len(again.FullDestroys)+len(again.CreateBookmarks)+len(again.Abandoned) > 0 {
-		w.broken("a second run immediately afterwards on %s would inherit received labels of %v, destroy %v, bookmark %v, and call %v abandoned", n.name, again.InheritReceived, again.FullDestroys, again.CreateBookmarks, again.Abandoned)
+		w.recordBroken("a second run immediately afterwards on %s would inherit received labels of %v, destroy %v, bookmark %v, and call %v abandoned", n.name, again.InheritReceived, again.FullDestroys, again.CreateBookmarks, again.Abandoned)
 	}
 }
 
@@ -258,7 +258,7 @@ func (w *World) labels() {
 			}
 			w.stats.Labels++
 			if label != want {
-				w.broken("two runs after the last event the label of %s on %s is %s, not %s", name, w.nodes[g.home].name, orDash(label), want)
+				w.recordBroken("two runs after the last event the label of %s on %s is %s, not %s", name, w.nodes[g.home].name, orDash(label), want)
 			}
 			w.announced(g, d)
 		}
@@ -273,15 +273,15 @@ func (w *World) announced(g *guest, d *dataset) {
 	class, _ := newest.Class()
 	switch {
 	case !any && g.alive:
-		w.broken("%s of the running guest %d has no snapshot", d.name, g.vmid)
+		w.recordBroken("%s of the running guest %d has no snapshot", d.name, g.vmid)
 	case g.alive && w.retention[zfs.Frequently] > 0 && w.olderThanStart(g, d):
-		w.broken("%s has no snapshot since its guest %d was started", d.name, g.vmid)
+		w.recordBroken("%s has no snapshot since its guest %d was started", d.name, g.vmid)
 	case g.alive && class == zfs.Stopped:
-		w.broken("the newest snapshot of %s is %s, but its guest runs", d.name, newest.Name)
+		w.recordBroken("the newest snapshot of %s is %s, but its guest runs", d.name, newest.Name)
 	case g.alive || g.template || d.running.Source == zfs.SourceReceived:
 	case class != zfs.Stopped:
-		w.broken("the newest snapshot of %s is %s, but its guest is off", d.name, newest.Name)
+		w.recordBroken("the newest snapshot of %s is %s, but its guest is off", d.name, newest.Name)
 	case w.taken[newest.GUID].content != d.content:
-		w.broken("%s was written after %s, but its guest is off", d.name, newest.Name)
+		w.recordBroken("%s was written after %s, but its guest is off", d.name, newest.Name)
 	}
 }

@@ -104,15 +104,15 @@ func (w *World) send(from *node, name string, to map[string]*dataset, as string,
 		}
 		dst.labelled = true
 	}
-	w.even(src, dst, sending)
+	w.recordCopy(src, dst, sending)
 	if w.SyncSnaps {
 		dropSyncs(src, site)
 		dropSyncs(dst, site)
 	}
 }
 
-// even makes the record of a copy that has received all snapshots of its source.
-func (w *World) even(src, dst *dataset, s Sending) {
+// recordCopy makes the record of a copy that has received all snapshots of its source.
+func (w *World) recordCopy(src, dst *dataset, s Sending) {
 	w.pairs[siteNames[s.To]+" "+s.As] = &pair{source: src.guid, target: dst.guid, last: w.now, based: w.bookmarked(src, dst)}
 }
 
@@ -147,13 +147,13 @@ func (w *World) increment(src, dst *dataset, sending Sending, breaks bool) bool 
 	}
 	w.stats.Based++
 	if !w.descends(src, base) && w.txgOf(src, base) >= w.reach(src) {
-		w.broken("%s was sent to %s from a bookmark of a history that the source has discarded: the copy is a mixture of two histories", src.name, dst.name)
+		w.recordBroken("%s was sent to %s from a bookmark of a history that the source has discarded: the copy is a mixture of two histories", src.name, dst.name)
 	}
 	at := slices.IndexFunc(dst.snaps, func(s zfs.Snapshot) bool { return s.GUID == base })
 	after := w.txgOf(src, base)
 	from := slices.IndexFunc(src.snaps, func(s zfs.Snapshot) bool { return s.CreateTXG > after })
 	if from < 0 {
-		w.even(src, dst, sending)
+		w.recordCopy(src, dst, sending)
 		return false
 	}
 	fresh := src.snaps[from:]

@@ -52,12 +52,12 @@ func (w *World) prune() {
 	options := w.options(c, m, w.VaultKeeps())
 	options.Config.Datasets = []string{"vault"}
 	if _, done, err := run.Prune(context.Background(), options); err != nil || !done.Success {
-		w.broken("prune on C failed: %v %v", err, done.Problems)
+		w.recordBroken("prune on C failed: %v %v", err, done.Problems)
 	}
 	m.ended = true
 	w.c.report = c.report
 	if len(c.hooks.notes) > 0 {
-		w.broken("prune on C leaves notes of hooks: %v", slices.Sorted(maps.Keys(c.hooks.notes)))
+		w.recordBroken("prune on C leaves notes of hooks: %v", slices.Sorted(maps.Keys(c.hooks.notes)))
 	}
 }
 
@@ -67,9 +67,9 @@ func (w *World) mayPrune(d *dataset, name string) {
 	s, any := d.newestManaged()
 	switch _, ours := zfs.ParseSnapshotName(name); {
 	case any && s.Name == name:
-		w.broken("prune destroyed %s, the newest", s.FullName())
+		w.recordBroken("prune destroyed %s, the newest", s.FullName())
 	case !ours:
-		w.broken("prune destroyed the unmanaged %s@%s", d.name, name)
+		w.recordBroken("prune destroyed the unmanaged %s@%s", d.name, name)
 	}
 }
 

@@ -62,9 +62,9 @@ func (r *record) set(tick int, name, labels string, value float64) {
 	r.series[key][tick] = value
 }
 
-// since returns a time in seconds since the start of the week, because the time of a promtool
+// secondsAt returns a time in seconds since the start of the week, because the time of a promtool
 // test begins at 0.
-func (r *record) since(t time.Time) float64 { return float64(t.Unix() - r.begin().Unix()) }
+func (r *record) secondsAt(t time.Time) float64 { return float64(t.Unix() - r.begin().Unix()) }
 
 func (r *record) begin() time.Time { return r.w.Start.Add(Tick + 10*time.Minute) }
 
@@ -77,7 +77,7 @@ func truth(b bool) float64 {
 
 // host adds the series that the exporter of one simulated host serves.
 func (r *record) host(tick int, target string, report checker.Report, owns func(vmid int) bool) {
-	r.set(tick, "snapwatch_time_seconds", target, r.since(report.Now))
+	r.set(tick, "snapwatch_time_seconds", target, r.secondsAt(report.Now))
 	for _, p := range report.Pools {
 		for _, row := range checker.PoolVerdicts() {
 			state, holds := p.Holds(row.Verdict)
@@ -88,13 +88,13 @@ func (r *record) host(tick int, target string, report checker.Report, owns func(
 	for _, d := range report.Disks {
 		labels := target + fmt.Sprintf(",pool=%q,dataset=%q,disk=%q,vmid=\"%d\"", zfs.Pool(d.Dataset), d.Dataset, d.Name(), d.VMID)
 		if d.Newest != nil {
-			r.set(tick, "snapwatch_disk_newest_snapshot_timestamp_seconds", labels, r.since(d.Newest.Creation))
+			r.set(tick, "snapwatch_disk_newest_snapshot_timestamp_seconds", labels, r.secondsAt(d.Newest.Creation))
 		}
 		for _, row := range checker.Verdicts() {
 			r.set(tick, "snapwatch_disk_state", labels+fmt.Sprintf(",state=%q", row.Name), truth(row.Verdict == d.Verdict))
 		}
 		r.set(tick, "snapwatch_disk_newest_snapshot_suffix", labels+`,suffix="stopped"`, truth(d.Suffix() == zfs.Stopped.String()))
-		r.set(tick, "snapwatch_disk_created_timestamp_seconds", labels, r.since(d.Created))
+		r.set(tick, "snapwatch_disk_created_timestamp_seconds", labels, r.secondsAt(d.Created))
 		r.set(tick, "snapwatch_disk_max_initial_receive_seconds", labels, r.w.policy.MaxInitialReceive.Range.End)
 		r.set(tick, "snapwatch_disk_max_stopped_age_seconds", labels, r.w.policy.MaxStoppedAge.Range.End)
 		r.set(tick, "snapwatch_disk_limit_seconds", labels+`,severity="warning"`, d.Warning.Range.End)
@@ -148,7 +148,7 @@ func (r *record) tick(report checker.Report) {
 			return g != nil && !g.gone && w.nodes[g.home] == n
 		})
 		r.set(tick, "snapwatch_run_expected", target, 1)
-		r.set(tick, "snapwatch_run_last_success_timestamp_seconds", target, r.since(n.report.last.LastSuccess))
+		r.set(tick, "snapwatch_run_last_success_timestamp_seconds", target, r.secondsAt(n.report.last.LastSuccess))
 	}
 	r.expect(tick, report)
 }
@@ -164,10 +164,10 @@ func (w *World) owned(d checker.Disk) *zfs.Snapshot {
 	return &newest
 }
 
-// seen reports whether Prometheus has had time to see that a copy lags for longer than the limit.
-// If the copy's newest snapshot is a _stopped one, Prometheus counts the lag from its first
+// lagSeen reports whether Prometheus has had time to see that a copy lags for longer than the
+// limit. If the copy's newest snapshot is a _stopped one, Prometheus counts the lag from its first
 // scrape of this snapshot.
-func (r *record) seen(tick int, d checker.Result) bool {
+func (r *record) lagSeen(tick int, d checker.Result) bool {
 	if d.Newest == nil {
 		return false
 	}
@@ -215,7 +215,7 @@ func (r *record) expect(tick int, report checker.Report) {
 		// difference in age between the owner's newest snapshot and the copy's newest snapshot, so
 		// the rules do not alarm for a guest that ran for only a few hours.
 		src := w.owned(d.Disk)
-		if d.Compared.Outcome == checker.Lagging && src != nil && src.Creation.Sub(d.Newest.Creation) > 6*time.Hour && r.seen(tick, d) {
+		if d.Compared.Outcome == checker.Lagging && src != nil && src.Creation.Sub(d.Newest.Creation) > 6*time.Hour && r.lagSeen(tick, d) {
 			r.ask(tick, fmt.Sprintf(`count by (severity) (ALERTS{alertname="SnapwatchLag",instance="c",%s,severity="warning"})`, dataset), []string{`severity="warning"`})
 			if d.Compared.State == checker.Critical {
 				r.ask(tick, fmt.Sprintf(`count by (severity) (ALERTS{alertname="SnapwatchLag",instance="c",%s,severity="critical"})`, dataset), []string{`severity="critical"`})

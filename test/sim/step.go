@@ -108,14 +108,14 @@ func orDash(s string) string {
 	return s
 }
 
-// up reports whether Proxmox can change a guest: the guest's host is running, and nobody else has
-// locked the guest.
-func (w *World) up(g *guest) bool {
+// changeable reports whether Proxmox can change a guest: the guest's host is running, and nobody
+// else has locked the guest.
+func (w *World) changeable(g *guest) bool {
 	return w.tick >= w.nodes[g.home].down && w.tick >= w.nodes[g.home].booting && g.lock == "" && !g.prelaunch
 }
 
 func (w *World) start(g *guest) {
-	if g.alive || g.template || !w.up(g) {
+	if g.alive || g.template || !w.changeable(g) {
 		return
 	}
 	for _, name := range g.disks {

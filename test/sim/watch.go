@@ -182,7 +182,7 @@ func (w *World) mustAlarm(g *guest, src, copied *dataset, r checker.Result) {
 	n := w.nodes[g.home]
 	node := w.tick < n.down || n.clock(w.now).Sub(n.report.last.LastSuccess) > runLate || n.skew.Abs() > maxSkew
 	if r.State == checker.OK && !node {
-		w.broken("guest %d runs since %s and its copy %s is older than the limit for %s, and nothing alarms: %s (%s; %s)",
+		w.recordBroken("guest %d runs since %s and its copy %s is older than the limit for %s, and nothing alarms: %s (%s; %s)",
 			g.vmid, g.since.In(zone).Format("Mon 15:04"), copied.name, over, r.Verdict, r.Reason, compared(r))
 	}
 }
@@ -211,6 +211,6 @@ func (w *World) mustBeSilent(g *guest, src, copied *dataset, r checker.Result) {
 		if g.alive {
 			is = "running"
 		}
-		w.broken("guest %d is %s and its last state is on C, but %s alarms: %s %s (%s; %s)", g.vmid, is, copied.name, r.State, r.Verdict, r.Reason, compared(r))
+		w.recordBroken("guest %d is %s and its last state is on C, but %s alarms: %s %s (%s; %s)", g.vmid, is, copied.name, r.State, r.Verdict, r.Reason, compared(r))
 	}
 }

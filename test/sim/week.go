@@ -40,7 +40,7 @@ func (w *World) play() {
 		g.disturbed = false
 	}
 	all := func(Step) bool { return true }
-	w.over()
+	w.endFaults()
 	w.steps(BeforeRun, all)
 	for _, vmid := range w.order {
 		if g := w.guests[vmid]; g.alive && !g.paused && !g.gone {
@@ -88,8 +88,8 @@ func (w *World) afterRun() {
 	}
 }
 
-// over removes each simulated fault and lock at the tick at which the fault or lock must end.
-func (w *World) over() {
+// endFaults removes each simulated fault and lock at the tick at which the fault or lock must end.
+func (w *World) endFaults() {
 	for i, n := range w.nodes {
 		if n.skew != 0 && w.tick >= n.skewEnd {
 			n.skew = 0

@@ -329,9 +329,9 @@ func (w *World) say(format string, args ...any) {
 	w.story = append(w.story, fmt.Sprintf("%s  %s", w.now.In(zone).Format("Mon 02.01. 15:04:05"), fmt.Sprintf(format, args...)))
 }
 
-// broken records a broken promise of docs/reliability.md. The method broken records only the first
-// broken promise.
-func (w *World) broken(format string, args ...any) {
+// recordBroken records a broken promise of docs/reliability.md. recordBroken records only the
+// first broken promise.
+func (w *World) recordBroken(format string, args ...any) {
 	if w.Fail == "" {
 		w.Fail = fmt.Sprintf(format, args...)
 		w.say("BROKEN: %s", w.Fail)

@@ -20,7 +20,7 @@ func (s *Site) Inside(do func() error) error {
 		return err
 	}
 	defer namespace.Close()
-	apart(func() {
+	inThread(func() {
 		if err = syscall.Unshare(syscall.CLONE_FS); err != nil {
 			err = os.NewSyscallError("unshare", err)
 			return
@@ -34,16 +34,16 @@ func (s *Site) Inside(do func() error) error {
 	return err
 }
 
-// apart calls the function do in a separate thread that ends afterwards, because do may change the
-// thread's namespaces. apart never uses the main thread: the main thread cannot end, and /proc
-// shows the main thread's state as the state of the whole process.
-func apart(do func()) {
+// inThread calls the function do in a separate thread that ends afterwards, because do may change
+// the thread's namespaces. inThread never uses the main thread: the main thread cannot end, and
+// /proc shows the main thread's state as the state of the whole process.
+func inThread(do func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		runtime.LockOSThread()
 		if syscall.Gettid() == syscall.Getpid() {
-			apart(do) // this is the main thread: use another one
+			inThread(do) // this is the main thread: use another one
 			runtime.UnlockOSThread()
 			return
 		}

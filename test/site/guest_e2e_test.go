@@ -29,7 +29,7 @@ type row struct {
 
 func pvesh(t *testing.T, s *site.Site, path string) []row {
 	t.Helper()
-	text := must[string](t)(s.Output(t.Context(), "pvesh", "get", path, "--output-format", "json"))
+	text := mustReturn[string](t)(s.Output(t.Context(), "pvesh", "get", path, "--output-format", "json"))
 	if strings.HasPrefix(text, "{") {
 		text = "[" + text + "]"
 	}
@@ -55,21 +55,21 @@ func testGuests(t *testing.T, ctx context.Context, l lab) {
 	vm := pvesh(t, l.a, "/nodes/localhost/qemu")[0]
 	equal(t, "VM", vm.Status, "running")
 	// A running guest holds its volume open, so ZFS refuses to destroy the volume.
-	held := must[site.Result](t)(l.a.Run(ctx, "zfs", "destroy", "ta/data/vm-100-disk-0"))
+	held := mustReturn[site.Result](t)(l.a.Run(ctx, "zfs", "destroy", "ta/data/vm-100-disk-0"))
 	if held.Code == 0 || !strings.Contains(held.Stderr, "busy") {
 		t.Errorf("destroying a running guest's disk: %+v", held)
 	}
 	ct := pvesh(t, l.a, "/nodes/localhost/lxc")[0]
 	equal(t, "container", ct.Status, "running")
 	pids := map[int]string{}
-	for _, p := range must[[]site.Running](t)(l.a.Processes()) {
+	for _, p := range mustReturn[[]site.Running](t)(l.a.Processes()) {
 		pids[p.PID] = p.Argv[0]
 	}
 	equal(t, "VM's process", pids[vm.PID], "/usr/bin/kvm")
 	equal(t, "container's process", pids[ct.PID], "/usr/bin/lxc-start")
 	// The container's command socket exists only in the network namespace of site A.
-	equal(t, "socket at A", must[site.Result](t)(l.a.Run(ctx, "grep", "-q", "@/var/lib/lxc/200/command", "/proc/net/unix")).Code, 0)
-	equal(t, "socket at B", must[site.Result](t)(l.b.Run(ctx, "grep", "-q", "@/var/lib/lxc/200/command", "/proc/net/unix")).Code, 1)
+	equal(t, "socket at A", mustReturn[site.Result](t)(l.a.Run(ctx, "grep", "-q", "@/var/lib/lxc/200/command", "/proc/net/unix")).Code, 0)
+	equal(t, "socket at B", mustReturn[site.Result](t)(l.b.Run(ctx, "grep", "-q", "@/var/lib/lxc/200/command", "/proc/net/unix")).Code, 1)
 
 	check(t, l.a.SetQMPStatus(100, "paused"))
 	current := pvesh(t, l.a, "/nodes/localhost/qemu/100/status/current")[0]
@@ -114,7 +114,7 @@ func testFaults(t *testing.T, ctx context.Context, l lab) {
 	check(t, l.a.AddContainer(200))
 	get := func(path string) site.Result {
 		t.Helper()
-		return must[site.Result](t)(l.a.Run(ctx, "pvesh", "get", path, "--output-format", "json"))
+		return mustReturn[site.Result](t)(l.a.Run(ctx, "pvesh", "get", path, "--output-format", "json"))
 	}
 	const qemu, lxc = "/nodes/localhost/qemu", "/nodes/localhost/lxc"
 
@@ -145,17 +145,17 @@ func testFaults(t *testing.T, ctx context.Context, l lab) {
 	sleeps := func(p site.Running) bool { return p.Argv[0] == "sleep" }
 	var left []site.Running
 	for !slices.ContainsFunc(left, sleeps) && ctx.Err() == nil {
-		left = must[[]site.Running](t)(l.a.Processes())
+		left = mustReturn[[]site.Running](t)(l.a.Processes())
 	}
 	r := hung.Kill()
 	equal(t, "exit status after a kill", r.Code, 137)
 	equal(t, "output held by the child", r.Held, true)
-	left = must[[]site.Running](t)(l.a.Processes())
+	left = mustReturn[[]site.Running](t)(l.a.Processes())
 	equal(t, "left behind", fmt.Sprint(len(left), left[0].Argv), "1 [sleep infinity]")
 
 	check(t, l.a.ClearPveshFault())
 
-	calls := must[[]string](t)(l.a.PveshCalls())
+	calls := mustReturn[[]string](t)(l.a.PveshCalls())
 	equal(t, "first call", calls[0], "get /nodes/localhost/qemu --output-format json")
 }
 
@@ -166,7 +166,7 @@ func testFlock(t *testing.T, ctx context.Context, l lab) {
 		release, err := l.a.HoldFlock(vmid)
 		check(t, err)
 		try := func() int {
-			return must[site.Result](t)(l.a.Run(ctx, "flock", "--shared", "--nonblock", path, "true")).Code
+			return mustReturn[site.Result](t)(l.a.Run(ctx, "flock", "--shared", "--nonblock", path, "true")).Code
 		}
 		equal(t, "held", try(), 1)
 		check(t, release())

@@ -51,7 +51,7 @@ func (s *Site) Output(ctx context.Context, argv ...string) (string, error) {
 // RunAs is like Run, but runs the command as another user, with the user's groups and no
 // capabilities.
 func (s *Site) RunAs(ctx context.Context, name string, argv ...string) (Result, error) {
-	as, err := s.as(name, argv)
+	as, err := s.asUser(name, argv)
 	if err != nil {
 		return Result{}, err
 	}
@@ -61,15 +61,15 @@ func (s *Site) RunAs(ctx context.Context, name string, argv ...string) (Result, 
 // StartAs is like Start, but starts the command as another user, with the user's groups and no
 // capabilities.
 func (s *Site) StartAs(ctx context.Context, name string, argv ...string) (*Process, error) {
-	as, err := s.as(name, argv)
+	as, err := s.asUser(name, argv)
 	if err != nil {
 		return nil, err
 	}
 	return s.Start(ctx, as...)
 }
 
-// as returns the command line that runs argv as the user with the given name.
-func (s *Site) as(name string, argv []string) ([]string, error) {
+// asUser returns the command line that runs argv as the user with the given name.
+func (s *Site) asUser(name string, argv []string) ([]string, error) {
 	u, err := user.Lookup(name)
 	if err != nil {
 		return nil, err

@@ -19,9 +19,9 @@ import (
 	"snapwatch/test/site"
 )
 
-// must returns a function that takes the results of a call, ends the test if the call returned an
-// error, and returns the call's value.
-func must[T any](t *testing.T) func(T, error) T {
+// mustReturn returns a function that takes the results of a call, ends the test if the call
+// returned an error, and returns the call's value.
+func mustReturn[T any](t *testing.T) func(T, error) T {
 	return func(v T, err error) T {
 		t.Helper()
 		check(t, err)
@@ -77,7 +77,7 @@ func TestSites(t *testing.T) {
 func testIdentity(t *testing.T, ctx context.Context, l lab) {
 	output := func(s *site.Site, argv ...string) string {
 		t.Helper()
-		return strings.TrimSpace(must[string](t)(s.Output(ctx, argv...)))
+		return strings.TrimSpace(mustReturn[string](t)(s.Output(ctx, argv...)))
 	}
 	equal(t, "A's name", output(l.a, "hostname"), "pve-a")
 	equal(t, "B's name", output(l.b, "hostname"), "pve-b.example.org")
@@ -87,8 +87,8 @@ func testIdentity(t *testing.T, ctx context.Context, l lab) {
 	equal(t, "A's node", output(l.a, "readlink", "/etc/pve/local"), "nodes/pve-a")
 	equal(t, "B's node", output(l.b, "readlink", "/etc/pve/local"), "nodes/pve-b")
 	equal(t, "A's nodes", output(l.a, "ls", "/etc/pve/nodes"), "pve-a\npve-b")
-	equal(t, "C's /etc/pve", must[site.Result](t)(l.c.Run(ctx, "test", "-e", "/etc/pve")).Code, 1)
-	equal(t, "C's pvesh", must[site.Result](t)(l.c.Run(ctx, "sh", "-c", "command -v pvesh")).Code, 127)
+	equal(t, "C's /etc/pve", mustReturn[site.Result](t)(l.c.Run(ctx, "test", "-e", "/etc/pve")).Code, 1)
+	equal(t, "C's pvesh", mustReturn[site.Result](t)(l.c.Run(ctx, "sh", "-c", "command -v pvesh")).Code, 127)
 
 	if _, err := os.Stat("/run/systemd/system"); err == nil {
 		equal(t, "cron", output(l.a, "systemctl", "show", "-p", "ActiveState", "cron.service"), "ActiveState=inactive")
@@ -96,7 +96,7 @@ func testIdentity(t *testing.T, ctx context.Context, l lab) {
 	up := func(s *site.Site) time.Duration {
 		t.Helper()
 		seconds, _, _ := strings.Cut(output(s, "cat", "/proc/uptime"), " ")
-		return must[time.Duration](t)(time.ParseDuration(seconds + "s")).Truncate(time.Hour)
+		return mustReturn[time.Duration](t)(time.ParseDuration(seconds + "s")).Truncate(time.Hour)
 	}
 	equal(t, "A's uptime", up(l.a), 24*time.Hour)
 	equal(t, "B's uptime", up(l.b), time.Hour)
@@ -106,7 +106,7 @@ func testIdentity(t *testing.T, ctx context.Context, l lab) {
 func testFiles(t *testing.T, ctx context.Context, l lab) {
 	for _, path := range []string{"/etc/snapwatch/config.yaml", "/etc/cron.d/snapwatch", "/run/lock/x", "/var/lib/snapwatch/x", "/run/qemu-server/1.pid", "/usr/bin/x"} {
 		check(t, l.a.WriteFile(path, "A's own\n"))
-		equal(t, path, must[string](t)(l.a.ReadFile(path)), "A's own\n")
+		equal(t, path, mustReturn[string](t)(l.a.ReadFile(path)), "A's own\n")
 		for _, other := range []*site.Site{l.b, l.c} {
 			if _, err := other.ReadFile(path); !os.IsNotExist(err) {
 				t.Errorf("%s of A is seen at %s: %v", path, other.Name, err)
@@ -120,14 +120,14 @@ func testFiles(t *testing.T, ctx context.Context, l lab) {
 }
 
 func testProcesses(t *testing.T, ctx context.Context, l lab) {
-	equal(t, "A's script", must[string](t)(l.a.Output(ctx, "greet", "you")), "hello you\n")
+	equal(t, "A's script", mustReturn[string](t)(l.a.Output(ctx, "greet", "you")), "hello you\n")
 	check(t, l.a.Install("zfs", "#!/bin/sh\necho no zfs today >&2\nexit 7\n"))
-	r := must[site.Result](t)(l.a.Run(ctx, "zfs", "version"))
-	equal(t, "B's zfs meanwhile", must[site.Result](t)(l.b.Run(ctx, "zfs", "version")).Code, 0)
+	r := mustReturn[site.Result](t)(l.a.Run(ctx, "zfs", "version"))
+	equal(t, "B's zfs meanwhile", mustReturn[site.Result](t)(l.b.Run(ctx, "zfs", "version")).Code, 0)
 	equal(t, "A's wrapper", r, site.Result{Stderr: "no zfs today\n", Code: 7})
 	check(t, l.a.Remove(site.BinDir+"/zfs"))
-	equal(t, "A's zfs", must[site.Result](t)(l.a.Run(ctx, "zfs", "version")).Code, 0)
-	equal(t, "nobody", succeeded(t, must[site.Result](t)(l.a.RunAs(ctx, "nobody", "id", "-un"))), "nobody")
+	equal(t, "A's zfs", mustReturn[site.Result](t)(l.a.Run(ctx, "zfs", "version")).Code, 0)
+	equal(t, "nobody", succeeded(t, mustReturn[site.Result](t)(l.a.RunAs(ctx, "nobody", "id", "-un"))), "nobody")
 }
 
 func succeeded(t *testing.T, r site.Result) string {
@@ -141,16 +141,16 @@ func succeeded(t *testing.T, r site.Result) string {
 func testNetwork(t *testing.T, ctx context.Context, l lab) {
 	// The test's HTTP server reads the request before it closes the connection: a close with unread
 	// input would reset the connection.
-	server := must[*site.Process](t)(l.a.Start(ctx, "perl", "-MIO::Socket::INET", "-e", `
+	server := mustReturn[*site.Process](t)(l.a.Start(ctx, "perl", "-MIO::Socket::INET", "-e", `
 		my $s = IO::Socket::INET->new(LocalPort => 9999, Listen => 1, ReuseAddr => 1) or die $!;
 		$| = 1; print "listening\n";
 		for (1..2) { my $c = $s->accept; 1 until <$c> =~ /^\r$/; print $c "HTTP/1.0 200 OK\r\n\r\nhello"; close $c }`))
 	defer server.Kill()
 	check(t, server.WaitFor(ctx, "listening"))
-	equal(t, "from C", must[string](t)(l.c.Output(ctx, "curl", "-s", "http://192.0.2.1:9999/")), "hello")
-	equal(t, "from itself", must[string](t)(l.a.Output(ctx, "curl", "-s", "http://127.0.0.1:9999/")), "hello")
+	equal(t, "from C", mustReturn[string](t)(l.c.Output(ctx, "curl", "-s", "http://192.0.2.1:9999/")), "hello")
+	equal(t, "from itself", mustReturn[string](t)(l.a.Output(ctx, "curl", "-s", "http://127.0.0.1:9999/")), "hello")
 	equal(t, "exit status", server.Wait().Code, 0)
-	equal(t, "C's loopback", must[site.Result](t)(l.c.Run(ctx, "curl", "-s", "http://127.0.0.1:9999/")).Code, 7)
+	equal(t, "C's loopback", mustReturn[site.Result](t)(l.c.Run(ctx, "curl", "-s", "http://127.0.0.1:9999/")).Code, 7)
 }
 
 func testPool(t *testing.T, ctx context.Context, l lab) {
@@ -160,10 +160,10 @@ func testPool(t *testing.T, ctx context.Context, l lab) {
 		{"zfs", "snapshot", disk + "@one"}, {"zfs", "snapshot", disk + "@two"},
 		{"zfs", "bookmark", disk + "@one", disk + "#one"}, {"zfs", "set", "label:running=pve-a", disk},
 	} {
-		must[string](t)(l.a.Output(ctx, argv...))
+		mustReturn[string](t)(l.a.Output(ctx, argv...))
 	}
-	snapshots := must[[]site.Snapshot](t)(site.Snapshots(ctx, disk))
-	bookmarks := must[[]site.Snapshot](t)(site.Bookmarks(ctx, disk))
+	snapshots := mustReturn[[]site.Snapshot](t)(site.Snapshots(ctx, disk))
+	bookmarks := mustReturn[[]site.Snapshot](t)(site.Bookmarks(ctx, disk))
 	if len(snapshots) != 2 || len(bookmarks) != 1 || snapshots[0] != bookmarks[0] || snapshots[1].Name != "two" ||
 		snapshots[1].CreateTXG <= snapshots[0].CreateTXG || time.Since(snapshots[1].Creation) > time.Minute {
 		t.Errorf("snapshots %v, bookmarks %v", snapshots, bookmarks)
@@ -172,7 +172,7 @@ func testPool(t *testing.T, ctx context.Context, l lab) {
 	check(t, err)
 	equal(t, "label", value+" "+source, "pve-a local")
 	// Any user of a site may list datasets.
-	r := must[site.Result](t)(l.a.RunAs(ctx, "nobody", "zfs", "list", "-H", "-o", "name", disk))
+	r := mustReturn[site.Result](t)(l.a.RunAs(ctx, "nobody", "zfs", "list", "-H", "-o", "name", disk))
 	equal(t, "nobody's list", succeeded(t, r), disk)
 }
 

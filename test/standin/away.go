@@ -43,7 +43,7 @@ func (l local) migrate(node string, restart bool) error {
 	if err := c.save(); err != nil {
 		return err
 	}
-	parent, sends := there()
+	parent, sends := migrationTarget()
 	if err = takes("copy"); err == nil && sends {
 		err = l.sendAll(disks, parent)
 	}
@@ -59,7 +59,7 @@ func (l local) migrate(node string, restart bool) error {
 	}
 	if sends {
 		for _, d := range disks {
-			if err := free(d.dataset); err != nil {
+			if err := destroyDisk(d.dataset); err != nil {
 				return err
 			}
 		}
@@ -71,10 +71,10 @@ func (l local) migrate(node string, restart bool) error {
 	return c.save()
 }
 
-// there returns the content of /run/standin/migrate.to: the dataset below which a migration must
-// create the guest's disks. If a test has not written the file migrate.to, the result sends is
-// false.
-func there() (parent string, sends bool) {
+// migrationTarget returns the content of /run/standin/migrate.to: the dataset below which a
+// migration must create the guest's disks. If a test has not written the file migrate.to, the
+// result sends is false.
+func migrationTarget() (parent string, sends bool) {
 	text, err := os.ReadFile(filepath.Join(faultDir, "migrate.to"))
 	return strings.TrimSpace(string(text)), err == nil
 }
@@ -123,11 +123,11 @@ func (l local) backUp() error {
 	runs := l.pid() != 0
 	switch {
 	case l.kind == "qemu" && !runs:
-		err = l.prelaunched(func() error { return takes("copy") })
+		err = l.whilePrelaunched(func() error { return takes("copy") })
 	case l.kind == "qemu":
-		err = errors.Join(l.frozen(func() error { return nil }), takes("copy"))
+		err = errors.Join(l.whileFrozen(func() error { return nil }), takes("copy"))
 	case runs:
-		err = l.held(func() error {
+		err = l.withLock(func() error {
 			inside := l
 			inside.has = true
 			return errors.Join(inside.removeLock(), inside.snapshot("vzdump"), inside.setLock("backup"))
@@ -140,26 +140,26 @@ func (l local) backUp() error {
 	}
 	err = errors.Join(err, l.removeLock())
 	if l.kind == "lxc" && runs && err == nil {
-		err = locked(migrateLock(l.id), contract.BackupWait, func() error { return l.deleteSnapshot("vzdump") })
+		err = withFileLock(migrateLock(l.id), contract.BackupWait, func() error { return l.deleteSnapshot("vzdump") })
 	}
 	return err
 }
 
-// prelaunched calls the function do while the virtual machine's process exists but its guest
+// whilePrelaunched calls the function do while the virtual machine's process exists but its guest
 // system does not run.
-func (l local) prelaunched(do func() error) error {
+func (l local) whilePrelaunched(do func() error) error {
 	state := "/run/qemu-server/" + l.id + ".qmpstatus"
 	if err := os.WriteFile(state, []byte("prelaunch"), 0o644); err != nil {
 		return err
 	}
-	err := l.held(func() error {
+	err := l.withLock(func() error {
 		c, err := openConfig(l.path())
 		return errors.Join(err, l.run(c))
 	})
 	if err == nil {
 		err = do()
 	}
-	return errors.Join(err, l.held(l.stop), os.Remove(state))
+	return errors.Join(err, l.withLock(l.stop), os.Remove(state))
 }
 
 // pvesr plays Proxmox's replication of a guest (pvesr ID): it takes the same locks, freezes the
@@ -172,7 +172,7 @@ func pvesr(args []string) error {
 	if err != nil {
 		return err
 	}
-	return locked(migrateLock(l.id), contract.ReplicateWait, func() error {
+	return withFileLock(migrateLock(l.id), contract.ReplicateWait, func() error {
 		c, err := openConfig(l.path())
 		if err != nil {
 			return err
@@ -182,7 +182,7 @@ func pvesr(args []string) error {
 			return err
 		}
 		name := fmt.Sprintf("__replicate_%s-0_%d__", l.id, time.Now().Unix())
-		err = l.frozen(func() (err error) {
+		err = l.whileFrozen(func() (err error) {
 			for _, d := range disks {
 				err = errors.Join(err, zfs("snapshot", d.dataset+"@"+name))
 			}

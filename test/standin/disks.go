@@ -68,7 +68,7 @@ func (l local) clone(id string) error {
 		how = syscall.LOCK_EX
 	}
 	return lockedAs(how, configLock(l.kind, l.id), contract.CloneWait, func() error {
-		return locked(configLock(l.kind, id), contract.CloneWait, func() error {
+		return withFileLock(configLock(l.kind, id), contract.CloneWait, func() error {
 			if _, err := l.checkLock(); err != nil {
 				return err
 			}
@@ -150,7 +150,7 @@ func allocate(like, dataset string) error {
 // the lock word disk in its configuration.
 func (l local) moveDisk(key, storage string) error {
 	if l.kind == "qemu" {
-		return l.held(func() error {
+		return l.withLock(func() error {
 			if _, err := l.checkLock(); err != nil {
 				return err
 			}
@@ -165,7 +165,7 @@ func (l local) moveDisk(key, storage string) error {
 		return err
 	}
 	made, err := l.copyDisk(key, storage)
-	return errors.Join(err, l.held(func() error { return l.use(made) }), l.removeLock())
+	return errors.Join(err, l.withLock(func() error { return l.use(made) }), l.removeLock())
 }
 
 // copyDisk creates the copy of a disk, without the data.
@@ -245,7 +245,7 @@ func (l local) destroy() error {
 		return err
 	}
 	for _, d := range disks {
-		if err := free(d.dataset); err != nil {
+		if err := destroyDisk(d.dataset); err != nil {
 			return err
 		}
 	}

@@ -34,7 +34,7 @@ func kvm(args []string) error {
 			defer disk.Close()
 		}
 	}
-	// The pid file must never exist without its content.
+	// As soon as the pid file exists, the file must have its content.
 	text := fmt.Sprintf("%d\n", os.Getpid())
 	if err := os.WriteFile(pidfile+".new", []byte(text), 0o644); err != nil {
 		return err
@@ -42,7 +42,7 @@ func kvm(args []string) error {
 	if err := os.Rename(pidfile+".new", pidfile); err != nil {
 		return err
 	}
-	if err := live(); err != nil {
+	if err := reportRunning(); err != nil {
 		return err
 	}
 	return os.Remove(pidfile)
@@ -60,5 +60,5 @@ func container(args []string) error {
 		return err
 	}
 	defer socket.Close()
-	return live()
+	return reportRunning()
 }

@@ -49,17 +49,17 @@ func (l local) path() string { return "/etc/pve/local/" + configDirs[l.kind] + "
 // word returns Proxmox's abbreviation for the guest's kind: VM or CT.
 func (l local) word() string { return map[string]string{"qemu": "VM", "lxc": "CT"}[l.kind] }
 
-// held calls the function do while it holds the lock of the guest's configuration.
-func (l local) held(do func() error) error {
+// withLock calls the function do while it holds the lock of the guest's configuration.
+func (l local) withLock(do func() error) error {
 	if l.has {
 		return do()
 	}
-	return locked(configLock(l.kind, l.id), contract.ConfigWait, do)
+	return withFileLock(configLock(l.kind, l.id), contract.ConfigWait, do)
 }
 
-// moving calls the function do while it holds the guest's migration lock.
-func (l local) moving(do func() error) error {
-	return locked(migrateLock(l.id), contract.MigrateWait, do)
+// whileMoving calls the function do while it holds the guest's migration lock.
+func (l local) whileMoving(do func() error) error {
+	return withFileLock(migrateLock(l.id), contract.MigrateWait, do)
 }
 
 // checkLock reads the guest's configuration again, because another process may have changed it
@@ -85,7 +85,7 @@ func (l local) change(do func(c *configFile) error) error {
 // setLock takes the lock of the guest's configuration, writes a lock word into the configuration,
 // and releases the lock. setLock fails if the configuration has a lock word already.
 func (l local) setLock(word string) error {
-	return l.held(func() error {
+	return l.withLock(func() error {
 		c, err := l.checkLock()
 		if err != nil {
 			return err
@@ -98,7 +98,7 @@ func (l local) setLock(word string) error {
 // removeLock removes the lock word from the guest's configuration while it holds the
 // configuration's lock.
 func (l local) removeLock() error {
-	return l.held(func() error {
+	return l.withLock(func() error {
 		return l.change(func(c *configFile) error {
 			c.set("lock", "")
 			return nil
@@ -132,7 +132,7 @@ func (l local) run(c *configFile) error {
 		argv = []string{"/usr/bin/kvm", "-id", l.id, "-name", l.name() + ",debug-threads=on", "-pidfile", "/var/run/qemu-server/" + l.id + ".pid"}
 		for _, d := range disks {
 			device := "/dev/zvol/" + d.dataset
-			if !within(30*time.Second, func() bool { return exists(device) }) {
+			if !waitReached(30*time.Second, func() bool { return exists(device) }) {
 				return fmt.Errorf("timeout: no zvol device link for '%s' found", d.base())
 			}
 			argv = append(argv, "-drive", "file="+device+",format=raw")
@@ -143,15 +143,15 @@ func (l local) run(c *configFile) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	if !within(10*time.Second, func() bool { return l.pid() != 0 }) {
+	if !waitReached(10*time.Second, func() bool { return l.pid() != 0 }) {
 		return fmt.Errorf("start of %s %s failed", l.word(), l.id)
 	}
 	return cmd.Process.Release()
 }
 
-// within waits until the function reached returns true, at most for the given time. within returns
-// false if this time has passed.
-func within(wait time.Duration, reached func() bool) bool {
+// waitReached waits until the function reached returns true, at most for the given time.
+// waitReached returns false if this time has passed.
+func waitReached(wait time.Duration, reached func() bool) bool {
 	for end := time.Now().Add(wait); !reached(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			return false
@@ -185,9 +185,9 @@ func (l local) stop() error {
 	return nil
 }
 
-// frozen freezes a guest that has an agent, calls the function do, and thaws the guest. frozen
+// whileFrozen freezes a guest that has an agent, calls the function do, and thaws the guest. frozen
 // thaws the guest even if the freeze failed or another program froze the guest.
-func (l local) frozen(do func() error) error {
+func (l local) whileFrozen(do func() error) error {
 	if l.pid() == 0 || !strings.HasPrefix(l.config["agent"], "1") {
 		return do()
 	}
@@ -209,9 +209,9 @@ func zfs(args ...string) error {
 	return nil
 }
 
-// free destroys a disk with its snapshots. If the disk is busy, free tries again, for five
-// seconds.
-func free(dataset string) (err error) {
+// destroyDisk destroys a disk with its snapshots. If the disk is busy, destroyDisk tries again, for
+// five seconds.
+func destroyDisk(dataset string) (err error) {
 	for range 6 {
 		err = zfs("destroy", "-r", dataset)
 		if err == nil || !strings.Contains(err.Error(), "dataset is busy") {

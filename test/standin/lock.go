@@ -50,8 +50,8 @@ func configLock(kind, id string) string {
 
 func migrateLock(id string) string { return "/var/lock/pve-manager/pve-migrate-" + id }
 
-// locked calls the function do while it holds an exclusive lock on the file at path.
-func locked(path string, wait time.Duration, do func() error) error {
+// withFileLock calls the function do while it holds an exclusive lock on the file at path.
+func withFileLock(path string, wait time.Duration, do func() error) error {
 	return lockedAs(syscall.LOCK_EX, path, wait, do)
 }
 
@@ -75,6 +75,6 @@ func takes(name string) error {
 	}
 	d, err := time.ParseDuration(string(text))
 	fmt.Fprintf(os.Stderr, "%s takes %s\n", name, d)
-	within(d, func() bool { return !exists(path) })
+	waitReached(d, func() bool { return !exists(path) })
 	return err
 }

@@ -69,9 +69,9 @@ func option(args []string, name string) string {
 	return ""
 }
 
-// live reports to the parent process that the guest is running, by printing "ready" and closing
-// standard output, and returns when a signal asks the guest to end.
-func live() error {
+// reportRunning reports to the parent process that the guest is running, by printing "ready" and
+// closing standard output, and returns when a signal asks the guest to end.
+func reportRunning() error {
 	end := make(chan os.Signal, 1)
 	signal.Notify(end, syscall.SIGTERM, syscall.SIGINT)
 	fmt.Println("ready")

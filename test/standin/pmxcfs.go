@@ -34,7 +34,7 @@ func pmxcfs(args []string) error {
 	}
 	asked := make(chan error, 1)
 	go func() { asked <- ignore(int(device.Fd())) }()
-	err = live()
+	err = reportRunning()
 	// All processes that wait for the hanging directory continue when the FUSE connection ends.
 	return errors.Join(err, syscall.Unmount(dir, syscall.MNT_DETACH|syscall.MNT_FORCE))
 }

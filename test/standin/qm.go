@@ -31,17 +31,17 @@ func change(kind, program string, args []string) error {
 		return err
 	}
 	prefix := map[string]string{"qemu": "qm", "lxc": "vz"}[kind]
-	return task(prefix+args[0], l.id, func() error { return l.do(program, args[0], args[2:]) })
+	return task(prefix+args[0], l.id, func() error { return l.carryOut(program, args[0], args[2:]) })
 }
 
-// do carries out a command of qm or pct on the guest.
-func (l local) do(program, word string, rest []string) error {
+// carryOut carries out a command of qm or pct on the guest.
+func (l local) carryOut(program, word string, rest []string) error {
 	switch word {
 	case "start":
-		return l.held(l.start)
+		return l.withLock(l.start)
 	case "stop", "shutdown", "reboot":
 		if l.kind == "lxc" {
-			return l.held(func() error { return l.end(word) })
+			return l.withLock(func() error { return l.end(word) })
 		}
 		return l.stopAndCleanUp(word == "reboot")
 	case "cleanup":
@@ -49,22 +49,22 @@ func (l local) do(program, word string, rest []string) error {
 	case "snapshot":
 		return l.snapshot(rest[0])
 	case "delsnapshot":
-		return l.moving(func() error { return l.deleteSnapshot(rest[0]) })
+		return l.whileMoving(func() error { return l.deleteSnapshot(rest[0]) })
 	case "rollback":
-		return l.moving(func() error { return l.rollback(rest[0]) })
+		return l.whileMoving(func() error { return l.rollback(rest[0]) })
 	case "migrate":
 		restart := rest[len(rest)-1] == "--restart"
-		return l.moving(func() error { return l.held(func() error { return l.migrate(rest[0], restart) }) })
+		return l.whileMoving(func() error { return l.withLock(func() error { return l.migrate(rest[0], restart) }) })
 	case "template":
-		return l.held(l.template)
+		return l.withLock(l.template)
 	case "clone":
 		return l.clone(rest[0])
 	case "move-disk", "move-volume":
 		return l.moveDisk(rest[0], rest[1])
 	case "resize":
-		return l.held(func() error { return l.resize(rest[0], rest[1]) })
+		return l.withLock(func() error { return l.resize(rest[0], rest[1]) })
 	case "destroy":
-		return l.held(l.destroy)
+		return l.withLock(l.destroy)
 	default:
 		return fmt.Errorf("unknown command '%s %s'", program, word)
 	}
@@ -99,7 +99,7 @@ func (l local) wish() string { return "/run/qemu-server/" + l.id + ".reboot" }
 
 // stopAndCleanUp stops a virtual machine and then does the work of Proxmox's daemon qmeventd.
 func (l local) stopAndCleanUp(again bool) error {
-	err := l.held(func() error {
+	err := l.withLock(func() error {
 		if _, err := l.checkLock(); err != nil && !again {
 			return err
 		}
@@ -118,7 +118,7 @@ func (l local) stopAndCleanUp(again bool) error {
 
 func (l local) cleanUp() error {
 	restart := false
-	err := locked(configLock(l.kind, l.id), contract.CleanupWait, func() error {
+	err := withFileLock(configLock(l.kind, l.id), contract.CleanupWait, func() error {
 		if l.pid() != 0 {
 			return errors.New("vm still running")
 		}
@@ -132,7 +132,7 @@ func (l local) cleanUp() error {
 		return nil
 	})
 	if err == nil && restart {
-		err = l.held(l.start)
+		err = l.withLock(l.start)
 	}
 	return err
 }

@@ -12,7 +12,7 @@ import (
 // not while it takes the snapshots of the disks.
 func (l local) snapshot(name string) error {
 	var disks []volume
-	err := l.held(func() error {
+	err := l.withLock(func() error {
 		c, err := l.checkLock()
 		if err != nil {
 			return err
@@ -33,7 +33,7 @@ func (l local) snapshot(name string) error {
 	if err != nil {
 		return err
 	}
-	err = l.frozen(func() (err error) {
+	err = l.whileFrozen(func() (err error) {
 		for _, d := range disks {
 			err = errors.Join(err, zfs("snapshot", d.dataset+"@"+name))
 		}
@@ -56,7 +56,7 @@ func (l local) deleteSnapshot(name string) error {
 	for _, d := range disks {
 		err = errors.Join(err, zfs("destroy", d.dataset+"@"+name))
 	}
-	return errors.Join(err, l.held(func() error {
+	return errors.Join(err, l.withLock(func() error {
 		return l.change(func(c *configFile) error {
 			c.removeSnapshot(name)
 			c.set("lock", "")
@@ -69,7 +69,7 @@ func (l local) deleteSnapshot(name string) error {
 // disk, then stops the guest, then writes the lock word rollback, and then rolls the disks back.
 func (l local) rollback(name string) error {
 	var disks []volume
-	err := l.held(func() (err error) {
+	err := l.withLock(func() (err error) {
 		c, err := openConfig(l.path())
 		if err != nil {
 			return err
@@ -106,7 +106,7 @@ func (l local) rollback(name string) error {
 			return err
 		}
 	}
-	return l.held(func() error {
+	return l.withLock(func() error {
 		return l.change(func(c *configFile) error {
 			lines, _ := c.snapshot(name)
 			c.current = append([]string{"parent: " + name + "\n"}, lines...)

@@ -34,7 +34,7 @@ func task(kind, id string, do func() error) error {
 
 // listTask replaces a task's line in Proxmox's list of tasks.
 func listTask(line string) error {
-	return locked(filepath.Dir(activeTasks)+"/.active.lock", 10*time.Second, func() error {
+	return withFileLock(filepath.Dir(activeTasks)+"/.active.lock", 10*time.Second, func() error {
 		text, err := os.ReadFile(activeTasks)
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
