@@ -9,8 +9,8 @@ import (
 	"snapwatch/internal/text"
 )
 
-// WithOwners compares every disk with the nodes' evidence about the disk. The argument said has the
-// evidence by dataset. The worse of two states counts: the state of the disk's verdict, or the
+// WithOwners compares every disk with the nodes' evidence about the disk. The argument `said` has
+// the evidence by dataset. The worse of two states counts: the state of the disk's verdict, or the
 // state of its comparison. There are three exceptions. A disk of which the owner takes no snapshots
 // becomes excluded. A stale disk that its owner does not use any more becomes orphaned. A stopped
 // disk whose guest is alive on the owner becomes fresh or stale. [Report.WithGuests] must be called

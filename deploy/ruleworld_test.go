@@ -133,11 +133,11 @@ func (p place) fires(name, severity string, more ...string) {
 // series.
 func hours(n float64) float64 { return -3600 * n }
 
-// disk is a disk of a simulated target. If the field ended is not set, the disk's newest snapshot
+// disk is a disk of a simulated target. If the field `ended` is not set, the disk's newest snapshot
 // is always new; otherwise the newest snapshot was made at the time ended.
 type disk struct {
 	pool, state string
-	// The field later is the disk's state from the scrape laterFrom on, "" if the state does not
+	// The field `later` is the disk's state from the scrape laterFrom on, "" if the state does not
 	// change.
 	later     string
 	laterFrom int
@@ -146,13 +146,13 @@ type disk struct {
 	ended  *float64
 	// none is true if the simulated disk has no snapshot.
 	none bool
-	// The field early is the scrape from which the disk's newest snapshot is always new again, 0
-	// for never. Before this scrape, the newest snapshot is from the time in the field ended.
+	// The field `early` is the scrape from which the disk's newest snapshot is always new again, 0
+	// for never. Before this scrape, the newest snapshot is from the time in the field `ended`.
 	early int
 	// ahead is true if the disk's newest snapshot is from the next year at one scrape, the first
 	// scrape after early.
 	ahead bool
-	// The field until is the scrape from which the exporter serves no series about the disk any
+	// The field `until` is the scrape from which the exporter serves no series about the disk any
 	// more.
 	until int
 }

@@ -18,7 +18,7 @@ import (
 	"snapwatch/checker"
 )
 
-// peakHeap returns, in MiB, the largest size of the heap during a call of the function do.
+// peakHeap returns, in MiB, the largest size of the heap during a call of the function `do`.
 func peakHeap(do func()) (peak uint64) {
 	done := make(chan struct{})
 	go func() { defer close(done); do() }()

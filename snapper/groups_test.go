@@ -25,8 +25,8 @@ var shop = config.Quiesced{
 	},
 }
 
-// guestDisk adds a disk of a running guest to the model w. If the argument due is empty, the newest
-// snapshot of the disk is one minute old, so that no class is due.
+// guestDisk adds a disk of a running guest to the model w. If the argument `due` is empty, the
+// newest snapshot of the disk is one minute old, so that no class is due.
 func guestDisk(w *world, name string, due string, keep Retention) {
 	d := runningDisk(name, keep)
 	d.VMID, _, _ = zfs.ParseDiskName(zfs.Base(name))

@@ -32,7 +32,7 @@ type PrunePolicy struct {
 	MaxDestroys  int
 }
 
-// PlanPrune decides which snapshots of copies may be destroyed. The argument interrupted of
+// PlanPrune decides which snapshots of copies may be destroyed. The argument `interrupted` of
 // PlanPrune has, by dataset, the time at which a run first found that a receive was interrupted.
 func PlanPrune(disks []Disk, policy PrunePolicy, interrupted map[string]report.Interrupted, now time.Time) Plan {
 	p := planner{policy: Policy{MaxDestroys: policy.MaxDestroys}, now: now, unnamed: map[zfs.Class]int{}}

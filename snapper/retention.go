@@ -63,7 +63,7 @@ func (m managed) counts(class zfs.Class) bool {
 // Due returns the longest class that is due. A class is due if the retention keeps at least one
 // snapshot of the class, and the current bucket of the class has neither a snapshot of the class
 // nor one of a longer class. The class frequently is due at every run. Buckets are in the time zone
-// of the argument now. If no class is due, the second result is false.
+// of the argument `now`. If no class is due, the second result is false.
 func (r Retention) Due(snapshots []zfs.Snapshot, now time.Time) (zfs.Class, bool) {
 	list := managedOf(snapshots, now)
 	for _, class := range zfs.Rotating() {

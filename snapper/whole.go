@@ -24,8 +24,9 @@ type Lack struct {
 // Lacks returns two kinds of a guest's disks: disks that got no snapshot, and disks to which
 // another guest may have written while the snapshots were taken. Lacks does not return disks that a
 // person excluded, nor directories and devices that are passed through on purpose. The argument
-// disks has the disks that the run read. The argument excluded reports whether a person excluded a
-// disk, taken reports whether a disk got a snapshot, and frozen reports whether a guest was frozen.
+// disks has the disks that the run read. The argument `excluded` reports whether a person excluded
+// a disk, taken reports whether a disk got a snapshot, and frozen reports whether a guest was
+// frozen.
 func (g NodeView) Lacks(vmid int, disks []Disk, excluded, taken func(dataset string) bool, frozen func(vmid int) bool) []Lack {
 	known := map[string]*Disk{}
 	read := map[string]bool{}

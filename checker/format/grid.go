@@ -9,8 +9,8 @@ import (
 type column struct {
 	head  string
 	cells []string
-	// The field from is the width, in characters, of the narrowest terminal in which the column is
-	// printed.
+	// The field `from` is the width, in characters, of the narrowest terminal in which the column
+	// is printed.
 	from int
 }
 

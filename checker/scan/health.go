@@ -77,7 +77,7 @@ func (s Scanner) Healths(ctx context.Context, f HealthFile, pools []string) map[
 }
 
 // Health returns the health of a pool. Health runs zpool, unless zpool was run within the last five
-// minutes. The argument last is the health that this process read before; if last is nil, Health
+// minutes. The argument `last` is the health that this process read before; if last is nil, Health
 // reads the file of an earlier process. zpool is not run for a suspended pool. Health returns nil
 // if nothing is known about the pool's health. Callers must not change the returned health.
 func (s Scanner) Health(ctx context.Context, f HealthFile, pool string, last *checker.Health) (h *checker.Health) {

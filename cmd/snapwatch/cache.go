@@ -153,8 +153,8 @@ func (m *memory) learn(pools []checker.Pool, now time.Time) {
 }
 
 // hear adds to this user's inventory the disks that other nodes reported of their own guests, and
-// saves the inventory. The argument left is the longest time for which hear waits for saving. hear
-// returns, by node, the disks that the node reported at earlier checks.
+// saves the inventory. The argument `left` is the longest time for which hear waits for saving.
+// hear returns, by node, the disks that the node reported at earlier checks.
 func (m *memory) hear(nodes []checker.NodeAnswer, left time.Duration) []checker.NodeAnswer {
 	m.heard = nodes
 	var changed bool
@@ -165,8 +165,8 @@ func (m *memory) hear(nodes []checker.NodeAnswer, left time.Duration) []checker.
 	return m.own.Former(nodes)
 }
 
-// save writes the cache and the inventory to their files. The argument left is the longest time for
-// which save waits.
+// save writes the cache and the inventory to their files. The argument `left` is the longest time
+// for which save waits.
 func (m *memory) save(left time.Duration) error {
 	switch {
 	case m.cachePath == "":

@@ -114,9 +114,9 @@ func (c *checkCmd) saveTold(told checker.Told) error {
 	return saveTold(path, told)
 }
 
-// inTime calls the function work, and returns the result of work. The argument left is the longest
-// time that work may take: after this time, but not before a tenth of a second, inTime returns an
-// error.
+// inTime calls the function work, and returns the result of work. The argument `left` is the
+// longest time that work may take: after this time, but not before a tenth of a second, inTime
+// returns an error.
 func inTime[T any](left time.Duration, work func() (T, error)) (T, error) {
 	const least = 100 * time.Millisecond
 	type answer struct {

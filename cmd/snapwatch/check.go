@@ -129,7 +129,7 @@ func (c *checkCmd) guarded(env *environment, pings *atomic.Pointer[[]config.Ping
 }
 
 // print prints the report of check, unless --quiet or --changes suppress it. Reading and writing
-// the record of printed changes takes at most the time that the function left returns.
+// the record of printed changes takes at most the time that the function `left` returns.
 func (c *checkCmd) print(w io.Writer, r checker.Report, left func() time.Duration) error {
 	switch {
 	case c.Changes:

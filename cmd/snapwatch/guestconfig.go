@@ -127,7 +127,7 @@ type diskConfigs struct {
 }
 
 // shares reports whether a snapshot of one disk and a snapshot of the other are the same in the
-// sense of the function same.
+// sense of the function `same`.
 func (d diskConfigs) shares(o diskConfigs, same func(a, b zfs.KeptConfig) bool) bool {
 	return slices.ContainsFunc(d.kept, func(a zfs.KeptConfig) bool {
 		return slices.ContainsFunc(o.kept, func(b zfs.KeptConfig) bool { return same(a, b) })

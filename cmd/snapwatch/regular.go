@@ -119,7 +119,7 @@ func (c *snapCmd) asRegistered(env *environment, r regularRun) {
 
 // agree makes a typed run use the flags of the job's regular run, so that a retention typed by
 // mistake does not destroy snapshots that the regular runs keep. If the retention of the regular
-// runs is unknown, agree returns an error. The argument always is the command line that would
+// runs is unknown, agree returns an error. The argument `always` is the command line that would
 // register the typed flags in cron for all runs, "" if this run itself registers the typed flags.
 func agree(env *environment, job cronJob, typed regularCmd, always string) error {
 	runs, unclear := regularRuns(env, job)

@@ -117,9 +117,9 @@ func Find(name string) (string, error) {
 }
 
 // Lines runs a command that only reads. As soon as a line of the output arrives, Lines passes the
-// line, without its newline, to the function each. Lines returns the first error of the function
+// line, without its newline, to the function `each`. Lines returns the first error of the function
 // each, of reading, or of the command. An error of the command is an [*Error]. If the last line has
-// no newline, Lines passes this line to the function each, too, and returns [ErrCut].
+// no newline, Lines passes this line to the function `each`, too, and returns [ErrCut].
 //
 // When ctx ends, Lines kills the command's process group and returns immediately, even if the
 // program hangs in the kernel, where no signal reaches the program (openzfs #5345).

@@ -9,8 +9,9 @@ import (
 	"sync"
 )
 
-// ReadLines passes each line of from, without its newline, to the function each. ReadLines returns
-// the first error of the function each or of reading, and [ErrCut] if the last line has no newline.
+// ReadLines passes each line of from, without its newline, to the function `each`. ReadLines
+// returns the first error of the function each or of reading, and [ErrCut] if the last line has no
+// newline.
 func ReadLines(from io.Reader, each func(string) error) error {
 	r := bufio.NewReaderSize(from, 64<<10)
 	var long []byte

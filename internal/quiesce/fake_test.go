@@ -26,7 +26,7 @@ type guest struct {
 	// If hangs is true, a call of Freeze waits until its timeout. If late is also true, the call of
 	// Freeze succeeds after its timeout.
 	hangs, late bool
-	// The field until is a channel. A call of Freeze waits until this channel is closed, even
+	// The field `until` is a channel. A call of Freeze waits until this channel is closed, even
 	// beyond the timeout of the call. If the channel is nil, Freeze does not wait.
 	until chan struct{}
 	// The field takes is the duration of a call of Freeze.

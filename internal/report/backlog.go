@@ -22,8 +22,8 @@ type Backlog struct {
 	Before    int `json:"before,omitempty"`
 }
 
-// With returns the backlog after one more run. The argument due is the number of due snapshots that
-// this run left.
+// With returns the backlog after one more run. The argument `due` is the number of due snapshots
+// that this run left.
 func (b Backlog) With(due int, now time.Time) Backlog {
 	const day = 24 * time.Hour
 	switch passed := now.Sub(b.Since); {
@@ -45,7 +45,7 @@ func (r *Run) BacklogsAt(now time.Time) map[string]Backlog {
 	return selectEntries(r.Backlogs, func(b Backlog) bool { return !b.At.After(now) && now.Sub(b.At) <= backlogFor })
 }
 
-// selectEntries returns a new map with the entries of the map in the argument all. An entry is
+// selectEntries returns a new map with the entries of the map in the argument `all`. An entry is
 // left out if the function in the argument counts returns false for its value.
 func selectEntries[V any](all map[string]V, counts func(V) bool) map[string]V {
 	counting := map[string]V{}

@@ -27,7 +27,7 @@ func (s Sighting) counts(now time.Time) bool {
 }
 
 // Again returns the Sighting that follows s after one more run found the pool locked, at the time
-// now. The result since is the time since which the lock has been held, as far as runs have seen.
+// now. The result `since` is the time since which the lock has been held, as far as runs have seen.
 func (s Sighting) Again(now time.Time) (next Sighting, since time.Time) {
 	if !s.counts(now) {
 		return Sighting{now, now}, now

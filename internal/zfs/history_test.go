@@ -14,7 +14,7 @@ import (
 	"snapwatch/internal/command"
 )
 
-// readHistory parses a text in the form that zpool history prints. The argument over has the
+// readHistory parses a text in the form that zpool history prints. The argument `over` has the
 // transaction groups of the given bookmarks.
 func readHistory(text string, over ...uint64) (History, error) {
 	var bookmarks []Snapshot

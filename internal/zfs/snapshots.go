@@ -50,14 +50,14 @@ func (r Reader) named(ctx context.Context, kind, mark string, fullNames []string
 	return found, cmp.Or(complaint, faults.orNil())
 }
 
-// Snapshots reads every snapshot of the datasets, and passes each snapshot to the function each.
+// Snapshots reads every snapshot of the datasets, and passes each snapshot to the function `each`.
 // Snapshots leaves out unreadable snapshots, and the error is then [Faults]. The more snapshots the
 // datasets have, the longer Snapshots takes.
 func (r Reader) Snapshots(ctx context.Context, datasets []string, each func(Snapshot) error) error {
 	return r.all(ctx, "snapshot", "@", datasets, each)
 }
 
-// Bookmarks reads every bookmark of the datasets, and passes each bookmark to the function each.
+// Bookmarks reads every bookmark of the datasets, and passes each bookmark to the function `each`.
 // The errors are those of [Reader.Snapshots].
 func (r Reader) Bookmarks(ctx context.Context, datasets []string, each func(Snapshot) error) error {
 	return r.all(ctx, "bookmark", "#", datasets, each)

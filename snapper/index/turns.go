@@ -13,8 +13,8 @@ import (
 // snapshots of a few disks. Each turn has a number instead of a time, because a clock may be wrong.
 type turn struct {
 	number uint64
-	// The field whole is true if one disk of the turn is too slow: prune spent the whole time of a
-	// run on this turn, and could not list all disks of the turn in this time.
+	// The field `whole` is true if one disk of the turn is too slow: prune spent the whole time of
+	// a run on this turn, and could not list all disks of the turn in this time.
 	whole bool
 }
 
@@ -42,8 +42,8 @@ func (x *Index) Turns(disks []*snapper.Disk, size int) [][]*snapper.Disk {
 	return turns
 }
 
-// Took records that prune tried to list the disks in one turn. The argument whole is true if prune
-// spent the whole time of a run on this turn, and the turn did not end.
+// Took records that prune tried to list the disks in one turn. The argument `whole` is true if
+// prune spent the whole time of a run on this turn, and the turn did not end.
 func (x *Index) Took(disks []*snapper.Disk, whole bool) {
 	number := uint64(0)
 	for _, t := range x.turns {

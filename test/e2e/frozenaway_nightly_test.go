@@ -13,7 +13,7 @@ import (
 	"snapwatch/test/site"
 )
 
-// whileFrozen starts a run of snap and calls the function do between the freeze and the channel
+// whileFrozen starts a run of snap and calls the function `do` between the freeze and the channel
 // program: the channel program waits for the end of do. whileFrozen returns after the run and the
 // channel program have ended; the channel program also ends if the run is killed.
 func (p proofs) whileFrozen(do func()) site.Result {

@@ -142,7 +142,7 @@ func TestGuestTorn(t *testing.T) {
 }
 
 // asker starts an exporter on C that asks the owners. The returned function metrics returns the
-// exporter's metrics. The returned function from returns the result of a check that uses the
+// exporter's metrics. The returned function `from` returns the result of a check that uses the
 // exporter.
 func (w *world) asker() (metrics func() string, from func() checkResult) {
 	w.t.Helper()

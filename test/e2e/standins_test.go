@@ -55,8 +55,8 @@ func (s *standins) waitsInVain(wait time.Duration, path string, argv ...string) 
 	assert.GreaterOrEqual(s.t, time.Since(begun), wait, argv)
 }
 
-// whileLocked calls the function do; during the call, another process holds the lock of the guest's
-// configuration.
+// whileLocked calls the function `do`; during the call, another process holds the lock of the
+// guest's configuration.
 func (s *standins) whileLocked(vmid int, do func()) {
 	s.t.Helper()
 	release, err := s.a.HoldFlock(vmid)

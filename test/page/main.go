@@ -165,7 +165,7 @@ var deeds = map[string]func(context.Context) error{
 }
 
 // table replaces the device-mapper table of the device below the pool frail. Afterwards table calls
-// the function in the argument then.
+// the function in the argument `then`.
 func table(ctx context.Context, to string, then func() error) error {
 	for _, argv := range [][]string{
 		{"dmsetup", "suspend", "--nolockfs", "--noflush", "frail"},

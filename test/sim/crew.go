@@ -94,7 +94,7 @@ func (c *crew) await(so func() bool) {
 	}
 }
 
-// start adds a task to the crew. The task calls the function do when the task is resumed for the
+// start adds a task to the crew. The task calls the function `do` when the task is resumed for the
 // first time.
 func (c *crew) start(do func()) *task {
 	t := &task{do: do}

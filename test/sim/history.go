@@ -122,7 +122,7 @@ func (w *World) abandoned(n *node, list []snapper.JudgedBookmark) {
 }
 
 // nothingLeft checks that all bookmarks of a discarded history are gone from the disks that a run
-// looked at, except bookmarks that the run reports as unproven. The argument after is the state
+// looked at, except bookmarks that the run reports as unproven. The argument `after` is the state
 // that the run saved for the next run. After the disk has received a bookmark's snapshot again, the
 // bookmark belongs to the disk's history again.
 func (w *World) nothingLeft(n *node, after report.State, done report.Run) {

@@ -12,7 +12,7 @@ import (
 // define.
 const setns = 308
 
-// Inside calls the function do with the site's root file system. do must not start goroutines,
+// Inside calls the function `do` with the site's root file system. do must not start goroutines,
 // because goroutines would not see the site's files.
 func (s *Site) Inside(do func() error) error {
 	namespace, err := os.Open(s.namespace("mount"))
@@ -34,7 +34,7 @@ func (s *Site) Inside(do func() error) error {
 	return err
 }
 
-// inThread calls the function do in a separate thread that ends afterwards, because do may change
+// inThread calls the function `do` in a separate thread that ends afterwards, because do may change
 // the thread's namespaces. inThread never uses the main thread: the main thread cannot end, and
 // /proc shows the main thread's state as the state of the whole process.
 func inThread(do func()) {

@@ -145,7 +145,7 @@ func (l local) backUp() error {
 	return err
 }
 
-// whilePrelaunched calls the function do while the virtual machine's process exists but its guest
+// whilePrelaunched calls the function `do` while the virtual machine's process exists but its guest
 // system does not run.
 func (l local) whilePrelaunched(do func() error) error {
 	state := "/run/qemu-server/" + l.id + ".qmpstatus"

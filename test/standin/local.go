@@ -20,8 +20,8 @@ import (
 type local struct {
 	guest
 	id string
-	// The field has is true while this process holds the lock of the guest's configuration, so that
-	// nested calls do not take the lock again.
+	// The field `has` is true while this process holds the lock of the guest's configuration, so
+	// that nested calls do not take the lock again.
 	has bool
 }
 
@@ -49,7 +49,7 @@ func (l local) path() string { return "/etc/pve/local/" + configDirs[l.kind] + "
 // word returns Proxmox's abbreviation for the guest's kind: VM or CT.
 func (l local) word() string { return map[string]string{"qemu": "VM", "lxc": "CT"}[l.kind] }
 
-// withLock calls the function do while it holds the lock of the guest's configuration.
+// withLock calls the function `do` while it holds the lock of the guest's configuration.
 func (l local) withLock(do func() error) error {
 	if l.has {
 		return do()
@@ -57,7 +57,7 @@ func (l local) withLock(do func() error) error {
 	return withFileLock(configLock(l.kind, l.id), contract.ConfigWait, do)
 }
 
-// whileMoving calls the function do while it holds the guest's migration lock.
+// whileMoving calls the function `do` while it holds the guest's migration lock.
 func (l local) whileMoving(do func() error) error {
 	return withFileLock(migrateLock(l.id), contract.MigrateWait, do)
 }
@@ -185,8 +185,8 @@ func (l local) stop() error {
 	return nil
 }
 
-// whileFrozen freezes a guest that has an agent, calls the function do, and thaws the guest. frozen
-// thaws the guest even if the freeze failed or another program froze the guest.
+// whileFrozen freezes a guest that has an agent, calls the function `do`, and thaws the guest.
+// whileFrozen thaws the guest even if the freeze failed or another program froze the guest.
 func (l local) whileFrozen(do func() error) error {
 	if l.pid() == 0 || !strings.HasPrefix(l.config["agent"], "1") {
 		return do()

@@ -50,7 +50,7 @@ func configLock(kind, id string) string {
 
 func migrateLock(id string) string { return "/var/lock/pve-manager/pve-migrate-" + id }
 
-// withFileLock calls the function do while it holds an exclusive lock on the file at path.
+// withFileLock calls the function `do` while it holds an exclusive lock on the file at path.
 func withFileLock(path string, wait time.Duration, do func() error) error {
 	return lockedAs(syscall.LOCK_EX, path, wait, do)
 }
