@@ -189,7 +189,7 @@ func TestTornByATimeThatCameTwice(t *testing.T) {
 	c := guestEvaluation{guestDisks: &guestDisks{serving: []*Result{{Disk: one}, {Disk: two}}}, now: now}
 	c.look()
 	require.NotNil(t, c.found)
-	assert.Equal(t, 7*hour, c.apart())
+	assert.Equal(t, 7*hour, c.timeApart())
 }
 
 func TestTheLimitsOfAGuestAreThoseOfAllItsDisks(t *testing.T) {

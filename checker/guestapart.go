@@ -13,7 +13,7 @@ func (c *guestEvaluation) apartLevel() (limitLevel, Limit) {
 	if !c.snapshots || c.agreed || c.firstWith(Stale) != nil || c.firstWith(Future) != nil {
 		return Within, Limit{}
 	}
-	return c.level(c.apart())
+	return c.level(c.timeApart())
 }
 
 // torn applies to a guest whose disks have been apart for longer than a limit.
@@ -26,15 +26,15 @@ func (c *guestEvaluation) torn() (match, bool) {
 		return match{level: BeyondCritical, limit: limit, reason: "its disks have no snapshot in common: " + c.newest()}, true
 	}
 	return match{level, limit, fmt.Sprintf("its disks have nothing newer in common than %s, %s old, and have been apart for %s (%s): %s",
-		c.found.Time, text.Age(c.age), text.Age(c.apart()), limit, c.newest())}, true
+		c.found.Time, text.Age(c.age), text.Age(c.timeApart()), limit, c.newest())}, true
 }
 
-// apart returns the time for which a guest's disks have had no newer snapshot in common although
-// one of the disks had newer snapshots. A guest that was off for a week is not torn immediately
-// when the first of its disks gets a new snapshot. If the disks have no snapshot in common, apart
-// is the time for which all disks have existed here. If the duration is unknown, apart returns the
-// longest possible duration.
-func (c *guestEvaluation) apart() time.Duration {
+// timeApart returns the time for which a guest's disks have had no newer snapshot in common
+// although one of the disks had newer snapshots. A guest that was off for a week is not torn
+// immediately when the first of its disks gets a new snapshot. If the disks have no snapshot in
+// common, timeApart returns the time for which all disks have existed here. If the duration is
+// unknown, timeApart returns the longest possible duration.
+func (c *guestEvaluation) timeApart() time.Duration {
 	if c.found == nil {
 		last := c.serving[0].Created
 		for _, d := range c.serving {

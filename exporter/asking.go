@@ -27,9 +27,9 @@ type asking struct {
 	// busy is true while the nodes are asked. begun is the time of the last request.
 	busy  bool
 	begun time.Time
-	// said has, by node, the node's last answer, and the failure of a later request if there was
-	// one.
-	said map[string]nodeSaid
+	// lastAnswers has, by node, the node's last answer, and the failure of a later request if there
+	// was one.
+	lastAnswers map[string]nodeSaid
 	// order lists the nodes in the order in which they were asked.
 	order []string
 }
@@ -79,15 +79,15 @@ func (a *asking) learn(r checker.Report, said map[string][]checker.Evidence, nod
 			newest[d.Dataset] = d.Newest
 		}
 	}
-	if a.said == nil {
-		a.said = map[string]nodeSaid{}
+	if a.lastAnswers == nil {
+		a.lastAnswers = map[string]nodeSaid{}
 	}
 	a.order = nil
 	for _, n := range nodes {
 		a.order = append(a.order, n.Node)
-		if last := a.said[n.Node]; n.Failure != "" && !last.At.IsZero() {
+		if last := a.lastAnswers[n.Node]; n.Failure != "" && !last.At.IsZero() {
 			last.Failure = n.Failure
-			a.said[n.Node] = last
+			a.lastAnswers[n.Node] = last
 			continue
 		}
 		now := nodeSaid{n, map[string]checker.Evidence{}}
@@ -98,7 +98,7 @@ func (a *asking) learn(r checker.Report, said map[string][]checker.Evidence, nod
 				now.of[dataset] = e
 			}
 		}
-		a.said[n.Node] = now
+		a.lastAnswers[n.Node] = now
 	}
 }
 
@@ -109,7 +109,7 @@ func (a *asking) answers(now time.Time, maxAge time.Duration) (said map[string][
 	defer a.mu.Unlock()
 	said = map[string][]checker.Evidence{}
 	for _, name := range a.order {
-		n := a.said[name]
+		n := a.lastAnswers[name]
 		node := n.NodeAnswer
 		age := max(0, now.Sub(node.At))
 		tooOld := node.TooOld(now, maxAge)

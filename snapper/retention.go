@@ -137,7 +137,7 @@ func newestPast(list []managed) int {
 	return -1
 }
 
-// kept is the set of a disk's snapshots that one class of the retention keeps.
+// keptSet is the set of a disk's snapshots that one class of the retention keeps.
 type keptSet struct {
 	// The slices index and candidate have an element for each snapshot of the disk. An element of
 	// index is true if the class keeps the snapshot, and an element of candidate is true if the

@@ -67,7 +67,7 @@ func (c *checkCmd) Run(env *environment) error {
 	listened := *env
 	listened.Stdout = io.MultiWriter(env.Stdout, said)
 	err := c.run(&listened, &pings, begun)
-	if all := pings.Load(); all != nil && c.whole() {
+	if all := pings.Load(); all != nil && c.coversAll() {
 		const least = 500 * time.Millisecond
 		left := time.Duration(c.Timeout) - time.Since(begun)
 		sendEnd(env, pingsOf(*all, "check"), said, err, min(max(left, least), pingTime))
@@ -75,10 +75,10 @@ func (c *checkCmd) Run(env *environment) error {
 	return err
 }
 
-// whole reports whether the check covers all disks, and uses only the limits in the configuration.
-// If a check covers only some disks, or has limits from the command line, it can be OK although a
-// disk has a fault, so such a check sends no pings.
-func (c *checkCmd) whole() bool {
+// coversAll reports whether the check covers all disks, and uses only the limits in the
+// configuration. If a check covers only some disks, or has limits from the command line, it can be
+// OK although a disk has a fault, so such a check sends no pings.
+func (c *checkCmd) coversAll() bool {
 	q := query{filterFlags: c.filterFlags}
 	return q.filter().None() && len(c.Guest) == 0 && c.Warning == nil && c.Critical == nil
 }

@@ -18,7 +18,7 @@ import (
 // until these programs have ended.
 const killTime = 200 * time.Millisecond
 
-// told is the error of a command that a signal ended.
+// signalError is the error of a command that a signal ended.
 type signalError struct{ signal syscall.Signal }
 
 func (t signalError) Error() string { return fmt.Sprintf("interrupted by a signal (%s)", t.signal) }

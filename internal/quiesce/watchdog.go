@@ -67,7 +67,7 @@ type Watchdog struct {
 	out io.Writer
 }
 
-// held is a guest that this watchdog, or the watchdog of an earlier run, began to freeze.
+// heldGuest is a guest that this watchdog, or the watchdog of an earlier run, began to freeze.
 type heldGuest struct {
 	id    pve.ID
 	note  *note.Note

@@ -72,7 +72,7 @@ func launch(words []string) (*exporter, error) {
 
 // outlive moves the clock forward until the exporter reads the pools again: for some seconds after
 // a scrape, the exporter answers other requests from the same data.
-func outlive() error { return later(5100 * time.Millisecond) }
+func outlive() error { return advanceClock(5100 * time.Millisecond) }
 
 func (e *exporter) scrape() error {
 	request, err := http.NewRequest(http.MethodGet, "http://"+address+"/metrics", nil)

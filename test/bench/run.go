@@ -87,7 +87,7 @@ func (r *rig) runs(disks, snapshots int) error {
 		}
 		return err
 	}
-	steady := &contender{name: "`snapwatch snap`, steady", run: snap, before: func() error { return later(15 * time.Minute) }}
+	steady := &contender{name: "`snapwatch snap`, steady", run: snap, before: func() error { return advanceClock(15 * time.Minute) }}
 	changed := &contender{name: "`snapwatch snap`, after sanoid changed every disk", run: snap, before: steady.before}
 	cron := sanoid("`sanoid --cron`", "--cron")
 	cron.before = steady.before
@@ -117,7 +117,7 @@ func (r *rig) zfsPrograms(node *site.Site, snap func() error) (int, error) {
 	if err := node.Install("zfs", "#!/bin/sh\necho 'execve( = 0' >>/run/zfs-calls\nexec /usr/sbin/zfs \"$@\"\n"); err != nil {
 		return 0, err
 	}
-	if err := later(15 * time.Minute); err != nil {
+	if err := advanceClock(15 * time.Minute); err != nil {
 		return 0, err
 	}
 	if err := snap(); err != nil {
@@ -131,8 +131,8 @@ func (r *rig) zfsPrograms(node *site.Site, snap func() error) (int, error) {
 	return n, err
 }
 
-// later moves the machine's clock forward by d.
-func later(d time.Duration) error {
+// advanceClock moves the machine's clock forward by d.
+func advanceClock(d time.Duration) error {
 	to := syscall.NsecToTimeval(time.Now().Add(d).UnixNano())
 	return syscall.Settimeofday(&to)
 }

@@ -119,7 +119,7 @@ func (s *stage) stopped() {
 	s.root(s.a, 0, "zfs get -H -o property,value,source label:running "+diskA)
 	s.root(s.c, 0, "syncoid --no-sync-snap --quiet "+diskA+" "+diskC)
 	say("A day later (the clock is set forward) the check on C does not alarm, because the guest was stopped.")
-	s.later(24 * time.Hour)
+	s.advanceClock(24 * time.Hour)
 	s.root(s.a, 0, "snapwatch snap f48 h24 d30")
 	s.user(s.c, 0, "snapwatch check -v")
 }
@@ -134,10 +134,10 @@ func (s *stage) started() {
 
 func (s *stage) broken() {
 	say("Replication breaks. A continues to take snapshots, but C receives none. The check first warns, then becomes critical.")
-	s.later(3 * time.Hour)
+	s.advanceClock(3 * time.Hour)
 	s.root(s.a, 0, "snapwatch snap f48 h24 d30")
 	s.user(s.c, 1, "snapwatch check -v")
-	s.later(4 * time.Hour)
+	s.advanceClock(4 * time.Hour)
 	s.user(s.c, 2, "snapwatch check -v")
 	s.metrics()
 	say("Replication works again.")
@@ -226,8 +226,8 @@ func indent(text string) string {
 	return "   " + strings.ReplaceAll(text, "\n", "\n   ") + "\n"
 }
 
-// later moves the clock of the lab's machine forward.
-func (s *stage) later(d time.Duration) {
+// advanceClock moves the clock of the lab's machine forward.
+func (s *stage) advanceClock(d time.Duration) {
 	to := syscall.NsecToTimeval(time.Now().Add(d).UnixNano())
 	s.do(syscall.Settimeofday(&to))
 }

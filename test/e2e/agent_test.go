@@ -46,7 +46,7 @@ done`)
 	require.NoError(t, writer.Start())
 	t.Cleanup(func() { _ = syscall.Kill(-writer.Process.Pid, syscall.SIGKILL); _ = writer.Wait() })
 	written := func() int { return w.entries("/tmp/vm-102/db") }
-	w.until(func() bool { return written() > 2 })
+	w.waitUntil(func() bool { return written() > 2 })
 
 	// In a snapshot that was taken without a freeze, the file system has a journal to replay.
 	w.snap(w.a, "f9")
@@ -74,7 +74,7 @@ done`)
 	t.Logf("%d orders, %d in the ledger", entries[0], entries[1])
 	assert.Contains(t, []int{0, 1}, entries[0]-entries[1], "the ledger matches the shop")
 	assert.Positive(t, entries[1])
-	w.until(func() bool { return written() > at }) // the program writes to both databases again
+	w.waitUntil(func() bool { return written() > at }) // the program writes to both databases again
 	w.nobodyThaws()
 }
 

@@ -125,10 +125,10 @@ func TestRefreshStopped(t *testing.T) {
 	require.NoError(t, w.a.WriteFile("/etc/snapwatch/config.yaml", quick+"refresh_stopped: 24h\n"))
 	disk := w.stopped(100, "vm-100-disk-0")
 	w.final(t, disk)
-	w.later(23 * time.Hour)
+	w.advanceClock(23 * time.Hour)
 	w.untouched(t, disk)
 	for range 2 {
-		w.later(25 * time.Hour)
+		w.advanceClock(25 * time.Hour)
 		w.snap(w.a, "f100")
 	}
 	names := w.snapshots(disk)

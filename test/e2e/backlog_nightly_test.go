@@ -62,8 +62,8 @@ func TestPruneForLonger(t *testing.T) {
 			if i > 0 {
 				to = at.Add(10 * 24 * time.Hour)
 			}
-			w.later(to.Sub(at))
-			t.Cleanup(func() { w.later(at.Sub(to)) })
+			w.advanceClock(to.Sub(at))
+			t.Cleanup(func() { w.advanceClock(at.Sub(to)) })
 			name := zfs.FormatSnapshotName(to, zfs.Daily)
 			w.zfs("snapshot", a+"@"+name)
 			if i == 0 {

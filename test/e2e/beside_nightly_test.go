@@ -26,10 +26,10 @@ const slowPrograms = "#!/bin/sh\n[ \"$1\" != program ] || sleep 0.5\nexec /usr/s
 // a call of Proxmox's programs.
 const longestFreezeHere = 6 * time.Second
 
-// beside is a cluster of two nodes. snap runs on its nodes in turn, again and again, while the test
-// calls Proxmox's programs. Guest 100 is a virtual machine with an agent, guest 200 a container;
-// snap on A freezes both guests for their snapshots.
-type beside struct {
+// nodePair is a cluster of two nodes. snap runs on its nodes in turn, again and again, while the
+// test calls Proxmox's programs. Guest 100 is a virtual machine with an agent, guest 200 a
+// container; snap on A freezes both guests for their snapshots.
+type nodePair struct {
 	*standins
 	met  int // number of calls of Proxmox that waited for a lock
 	mu   sync.Mutex
@@ -37,8 +37,8 @@ type beside struct {
 	more chan struct{}
 }
 
-func newBeside(t *testing.T) *beside {
-	b := &beside{standins: &standins{newWorld(t)}, more: make(chan struct{})}
+func newBeside(t *testing.T) *nodePair {
+	b := &nodePair{standins: &standins{newWorld(t)}, more: make(chan struct{})}
 	b.configure(quick + fmt.Sprintf("max_freeze: %s\nquiesce: [{vmid: 100, how: agent}, {vmid: 200, how: cgroup}]\n", longestFreezeHere))
 	b.vm(100, "vm-100-disk-0")
 	require.NoError(t, b.a.SetOption(100, "agent", "1"))
@@ -65,7 +65,7 @@ func newBeside(t *testing.T) *beside {
 }
 
 // runAgain runs snap in turn on A and on B until ctx ends.
-func (b *beside) runAgain(ctx context.Context, t *testing.T) {
+func (b *nodePair) runAgain(ctx context.Context, t *testing.T) {
 	for ctx.Err() == nil {
 		for _, s := range []*site.Site{b.a, b.b} {
 			r, err := s.Run(b.ctx, program(t), "snap", "f100")
@@ -87,7 +87,7 @@ func (b *beside) runAgain(ctx context.Context, t *testing.T) {
 }
 
 // next waits for the end of the next run of snap on A or B.
-func (b *beside) next() {
+func (b *nodePair) next() {
 	b.t.Helper()
 	b.mu.Lock()
 	more := b.more
@@ -109,7 +109,7 @@ func lockOf(vmid int) string {
 
 // ours reports whether a run of snap on A holds the lock of the guest's configuration: only snap
 // takes this lock shared.
-func (b *beside) ours(vmid int) bool {
+func (b *nodePair) ours(vmid int) bool {
 	b.t.Helper()
 	var inode uint64
 	err := b.a.Inside(func() error {
@@ -136,14 +136,14 @@ func (b *beside) ours(vmid int) bool {
 
 // meets waits until a run of snap holds the guest's lock, and then calls a program of Proxmox; the
 // call must succeed.
-func (b *beside) meets(vmid int, argv ...string) {
+func (b *nodePair) meets(vmid int, argv ...string) {
 	b.t.Helper()
-	b.until(func() bool { return b.ours(vmid) })
+	b.waitUntil(func() bool { return b.ours(vmid) })
 	b.does(argv...)
 }
 
 // onB runs a command on B.
-func (b *beside) onB(argv ...string) {
+func (b *nodePair) onB(argv ...string) {
 	b.t.Helper()
 	r, err := b.b.Run(b.ctx, argv...)
 	require.NoError(b.t, err)
@@ -152,7 +152,7 @@ func (b *beside) onB(argv ...string) {
 
 // waited asserts that since the last call of waited, no program of Proxmox has waited for a lock
 // longer than the argument most allows.
-func (b *beside) waited(most time.Duration) {
+func (b *nodePair) waited(most time.Duration) {
 	b.t.Helper()
 	const log = "/run/standin/waits.log"
 	for _, s := range []*site.Site{b.a, b.b} {
@@ -196,15 +196,15 @@ func TestBesideProxmox(t *testing.T) {
 	b := newBeside(t)
 	for _, story := range []struct {
 		name string
-		play func(*beside)
+		play func(*nodePair)
 		met  bool // true if at least one call of Proxmox must wait for a run of snap
 	}{
-		{"start", (*beside).starts, true},
-		{"stop", (*beside).stops, true},
-		{"pvesr", (*beside).replicates, true},
-		{"backup", (*beside).backsUp, true},
-		{"rollback", (*beside).rollsBack, false},
-		{"migration", (*beside).migrates, true},
+		{"start", (*nodePair).starts, true},
+		{"stop", (*nodePair).stops, true},
+		{"pvesr", (*nodePair).replicates, true},
+		{"backup", (*nodePair).backsUp, true},
+		{"rollback", (*nodePair).rollsBack, false},
+		{"migration", (*nodePair).migrates, true},
 	} {
 		t.Run(story.name, func(t *testing.T) {
 			b.t, b.met = t, 0
@@ -212,7 +212,7 @@ func TestBesideProxmox(t *testing.T) {
 			b.waited(mostFrozen)
 			assert.True(t, b.met > 0 || !story.met, "no call met a run")
 			for _, disk := range disks {
-				b.until(func() bool { return b.label(disk) == "pve-a" })
+				b.waitUntil(func() bool { return b.label(disk) == "pve-a" })
 			}
 			b.mu.Lock()
 			defer b.mu.Unlock()
@@ -229,12 +229,12 @@ func TestBesideProxmox(t *testing.T) {
 
 // starts is the part of the test that starts guests while a run of snap takes the guests' last
 // snapshots, or just after the run has taken these snapshots.
-func (b *beside) starts() {
+func (b *nodePair) starts() {
 	for range 2 {
 		for vmid, program := range kinds {
 			b.does(program, "stop", fmt.Sprint(vmid))
 			b.waited(mostFrozen)
-			b.until(func() bool { return b.ours(vmid) || b.label(disks[vmid]) == "stopped" })
+			b.waitUntil(func() bool { return b.ours(vmid) || b.label(disks[vmid]) == "stopped" })
 			b.does(program, "start", fmt.Sprint(vmid))
 			b.waited(most)
 		}
@@ -243,7 +243,7 @@ func (b *beside) starts() {
 
 // stops is the part of the test that stops and reboots guests while a run of snap takes the guests'
 // snapshots.
-func (b *beside) stops() {
+func (b *nodePair) stops() {
 	for vmid, program := range kinds {
 		for _, word := range []string{"stop", "shutdown"} {
 			b.meets(vmid, program, word, fmt.Sprint(vmid))
@@ -255,7 +255,7 @@ func (b *beside) stops() {
 
 // replicates replicates guests by pvesr while a run of snap takes snapshots of these guests, or has
 // frozen them.
-func (b *beside) replicates() {
+func (b *nodePair) replicates() {
 	for range 3 {
 		for vmid := range kinds {
 			b.meets(vmid, "pvesr", fmt.Sprint(vmid))
@@ -269,14 +269,14 @@ func (b *beside) replicates() {
 }
 
 // backsUp backs up running guests, and a machine that is off and must remain off.
-func (b *beside) backsUp() {
+func (b *nodePair) backsUp() {
 	disk := disks[100]
 	b.takes("copy", "8s")
 	for vmid := range kinds {
 		b.meets(vmid, "vzdump", fmt.Sprint(vmid))
 	}
 	b.does("qm", "stop", "100")
-	b.until(func() bool { return b.label(disk) == "stopped" })
+	b.waitUntil(func() bool { return b.label(disk) == "stopped" })
 	was := b.snapshots(disk)
 	b.does("vzdump", "100")
 	b.next()
@@ -289,7 +289,7 @@ func (b *beside) backsUp() {
 // rollsBack rolls back a machine whose QEMU takes a minute to end, and a container that takes some
 // seconds. If a run of snap takes a snapshot just before the rollback, Proxmox refuses the rollback
 // and changes nothing.
-func (b *beside) rollsBack() {
+func (b *nodePair) rollsBack() {
 	for vmid, takes := range map[int]string{100: "1m", 200: "8s"} {
 		program := kinds[vmid]
 		for n := 0; ; n++ {
@@ -312,14 +312,14 @@ func (b *beside) rollsBack() {
 }
 
 // migrates is the part of the test that migrates the guests to B and back.
-func (b *beside) migrates() {
+func (b *nodePair) migrates() {
 	b.takes("copy", "8s")
 	b.meets(100, "qm", "migrate", "100", "pve-b")
 	b.onB("qm", "start", "100")
 	b.meets(200, "pct", "migrate", "200", "pve-b", "--restart")
 	b.onB("pct", "start", "200")
 	for _, disk := range []string{"tb/data/vm-100-disk-0", "tb/data/subvol-200-disk-0"} {
-		b.until(func() bool { return b.label(disk) == "pve-b" })
+		b.waitUntil(func() bool { return b.label(disk) == "pve-b" })
 	}
 	b.onB("qm", "migrate", "100", "pve-a")
 	b.does("qm", "start", "100")
@@ -338,7 +338,7 @@ func TestLongMigration(t *testing.T) {
 	s.snap(s.a, "f100")
 	migration := s.startCall("copy", "qm", "migrate", "100", "pve-b")
 	for n := range runs {
-		s.later(15 * time.Minute)
+		s.advanceClock(15 * time.Minute)
 		require.Zero(t, s.run(s.a, "snap", "f100").Code)
 		assert.Len(t, s.snapshots(disk), n+2)
 	}

@@ -70,7 +70,7 @@ func TestAwayWhileAGuestIsOff(t *testing.T) {
 	first := w.snapshots(c)
 	require.Equal(t, []string{"stopped"}, w.classes(c))
 	for range 12 { // all of this happens on one day
-		w.later(time.Hour)
+		w.advanceClock(time.Hour)
 		w.zfs("snapshot", a+"@"+zfs.FormatSnapshotName(time.Now(), zfs.Hourly))
 		w.snap(w.a, "f2")
 	}

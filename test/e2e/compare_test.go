@@ -18,8 +18,8 @@ import (
 	"snapwatch/test/sim"
 )
 
-// near is the greatest allowed difference between the lab's clock and the model's clock: the
-// model's clock does not advance while commands run in the lab.
+// maxClockDifference is the greatest allowed difference between the lab's clock and the model's
+// clock: the model's clock does not advance while commands run in the lab.
 const maxClockDifference = 5 * time.Minute
 
 // onPool has the parts of a dataset that the test compares with the model: label, snapshots and

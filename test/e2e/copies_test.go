@@ -240,7 +240,7 @@ func TestCameBackWhileOff(t *testing.T) {
 	w.snap(w.a, "f4")
 	assert.Equal(t, append(w.classes(diskB), "stopped"), w.classes(diskA), "it ran between two runs")
 	w.send(diskA, diskC)
-	w.later(10 * time.Hour)
+	w.advanceClock(10 * time.Hour)
 	w.snap(w.a, "f4")
 	assert.Zero(t, w.check().Code)
 }

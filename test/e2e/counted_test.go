@@ -26,9 +26,9 @@ func TestCountedFreeze(t *testing.T) {
 	// which the freeze begins within a transaction group.
 	var ones, tens []float64
 	for range 5 {
-		w.later(15 * time.Minute)
+		w.advanceClock(15 * time.Minute)
 		ones = append(ones, w.holdGroup(201, 201))
-		w.later(15 * time.Minute)
+		w.advanceClock(15 * time.Minute)
 		tens = append(tens, w.holdGroup(201, 210))
 	}
 	slices.Sort(ones)

@@ -33,7 +33,7 @@ func TestCountedScrape(t *testing.T) {
 	}
 	for round := range 5 {
 		for i, p := range programs {
-			w.later(time.Minute) // the exporter answers from its last scan for some seconds
+			w.advanceClock(time.Minute) // the exporter answers from its last scan for some seconds
 			out, err := w.c.Output(w.ctx, "curl", "-sf", "-H", "X-Prometheus-Scrape-Timeout-Seconds: 60", "-w", "took %{time_total}", fmt.Sprintf("http://127.0.0.1:1020%d/metrics", i))
 			require.NoError(t, err)
 			assert.Equal(t, 600, strings.Count(out, "\nsnapwatch_disk_info{"))

@@ -57,7 +57,7 @@ func TestCron(t *testing.T) {
 	require.NoError(t, err)
 	defer cron.Stop()
 	now := time.Now()
-	w.later(now.Truncate(15 * time.Minute).Add(15*time.Minute - 3*time.Second).Sub(now))
+	w.advanceClock(now.Truncate(15 * time.Minute).Add(15*time.Minute - 3*time.Second).Sub(now))
 	quarter := time.Now().Add(3 * time.Second).Format("2006-01-02_15:04")
 	require.NoError(t, events.WaitFor(w.ctx, "vm-100-disk-0@autosnap_"+quarter))
 	assert.Len(t, w.snapshots("ta/data/vm-100-disk-0"), 5)

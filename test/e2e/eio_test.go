@@ -50,12 +50,12 @@ func TestSnapOnAFailingDevice(t *testing.T) {
 			gate.Kill()
 			// In /proc, OpenZFS 2.1 does not report the suspension of a pool with
 			// failmode=continue.
-			w.until(func() bool {
+			w.waitUntil(func() bool {
 				asked, err := w.a.Run(w.ctx, "zfs", "list", "ts")
 				require.NoError(t, err)
 				return strings.Contains(asked.Stderr, "suspended")
 			})
-			w.until(func() bool { return len(w.snapshots(well)) > 0 && w.newest(well) != before[len(before)-1] })
+			w.waitUntil(func() bool { return len(w.snapshots(well)) > 0 && w.newest(well) != before[len(before)-1] })
 
 			r := w.run(w.a, "snap", "f2", "d2", "-v")
 			if failmode == "continue" && !w.tellsChanges(well) {

@@ -42,7 +42,7 @@ func TestExporter(t *testing.T) {
 	w.stop(w.a, 100)
 	w.snap(w.a, "f4")
 	w.replicate("vm-100-disk-0")
-	w.later(time.Minute) // for some seconds the exporter answers from its last scan
+	w.advanceClock(time.Minute) // for some seconds the exporter answers from its last scan
 	metrics = scrape()
 	assert.Contains(t, metrics, "snapwatch_disk_newest_snapshot_suffix"+disk+`suffix="stopped",vmid="100"} 1`)
 	assert.Contains(t, metrics, "snapwatch_disk_state"+disk+`state="stopped",vmid="100"} 1`)

@@ -210,7 +210,7 @@ func TestFaultsOfCheck(t *testing.T) {
 		}
 		f.set("never", "")
 		require.Equal(t, truth, w.check().Code)
-		w.later(7 * time.Hour)
+		w.advanceClock(7 * time.Hour)
 	}
 	assert.Equal(t, 2, w.check().Code)
 }

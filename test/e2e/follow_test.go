@@ -27,10 +27,10 @@ func (w *world) backToday() {
 	})
 }
 
-// going is a command in the lab that may run at the same time as other commands of its kind. The
-// fields are the kind of the command, the dataset that is read, the dataset that is written, the
-// process of the command, and a function that checks the command's result.
-type going struct {
+// runningCommand is a command in the lab that may run at the same time as other commands of its
+// kind. The fields are the kind of the command, the dataset that is read, the dataset that is
+// written, the process of the command, and a function that checks the command's result.
+type runningCommand struct {
 	what, reads, writes string
 	process             *site.Process
 	then                func(site.Result)
@@ -39,7 +39,7 @@ type going struct {
 // goOn starts a command in the lab. If two commands for each processor are already running, goOn
 // first waits for the end of one of these: a command mostly waits for ZFS's transaction groups and
 // uses little processor time.
-func (r *replay) goOn(g going, on *site.Site, argv ...string) {
+func (r *replay) goOn(g runningCommand, on *site.Site, argv ...string) {
 	r.t.Helper()
 	if len(r.going) >= 2*runtime.NumCPU() {
 		r.ends(0)
@@ -61,10 +61,10 @@ func (r *replay) prepareFor(kind string) {
 	}
 }
 
-func all(going) bool { return true }
+func all(runningCommand) bool { return true }
 
 // settle waits for the end of the running commands for which inTheWay returns true.
-func (r *replay) settle(inTheWay func(going) bool) {
+func (r *replay) settle(inTheWay func(runningCommand) bool) {
 	r.t.Helper()
 	for i := 0; i < len(r.going); {
 		if inTheWay(r.going[i]) {
@@ -94,7 +94,7 @@ func (r *replay) follow() {
 	r.settle(all)
 	defer r.took("following")()
 	if ahead := time.Until(r.model.Now()); ahead > 0 {
-		r.later(ahead)
+		r.advanceClock(ahead)
 	}
 	guests := r.model.Guests()
 	for _, g := range guests {

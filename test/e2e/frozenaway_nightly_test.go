@@ -21,12 +21,12 @@ func (p proofs) whileFrozen(do func()) site.Result {
 	p.beforeProgram(p.a, "guest", "touch /run/held; while [ -e /run/held ]; do sleep 0.05; done")
 	run, err := p.a.Start(p.ctx, program(p.t), "snap", "f48")
 	require.NoError(p.t, err)
-	p.until(func() bool { _, err := p.a.ReadFile("/run/held"); return err == nil })
+	p.waitUntil(func() bool { _, err := p.a.ReadFile("/run/held"); return err == nil })
 	do()
 	require.NoError(p.t, p.a.Remove("/run/held"))
 	r := run.Wait()
 	p.t.Logf("%s-> %d", r.Stderr, r.Code)
-	p.until(func() bool {
+	p.waitUntil(func() bool {
 		running, err := p.a.Processes()
 		require.NoError(p.t, err)
 		return !strings.Contains(strings.Join(argvs(running), "\n"), "/zfs program")

@@ -164,7 +164,7 @@ func TestFreezeProven(t *testing.T) {
 // untilFrozenOr waits until the container is frozen or the run has ended.
 func (p proofs) untilFrozenOr(run *site.Process) {
 	p.t.Helper()
-	p.until(func() bool { return p.frozen() || syscall.Kill(run.PID(), 0) != nil })
+	p.waitUntil(func() bool { return p.frozen() || syscall.Kill(run.PID(), 0) != nil })
 }
 
 // kill kills all processes of A whose command lines contain one of the words.

@@ -35,7 +35,7 @@ func (w *world) endReceive(disk string) {
 	w.t.Helper()
 	_, err := w.c.Run(w.ctx, "pkill", "-9", "-x", "sleep")
 	require.NoError(w.t, err)
-	w.until(func() bool {
+	w.waitUntil(func() bool {
 		r, err := w.c.Run(w.ctx, "zfs", "list", disk+"/%recv")
 		require.NoError(w.t, err)
 		return r.Code != 0

@@ -34,7 +34,7 @@ func TestGuestNames(t *testing.T) {
 	w.send("ta/data/vm-100-disk-0", "tc/hdd/vm-100-disk-0")
 	w.send("ta/data/vm-100-disk-0", "tc/old/vm-100-disk-0")
 	w.send("ta/ssd/vm-100-disk-0", "tc/ssd/vm-100-disk-0")
-	w.later(73 * time.Hour)
+	w.advanceClock(73 * time.Hour)
 	snapBoth()
 	w.send("ta/data/vm-100-disk-0", "tc/hdd/vm-100-disk-0")
 	w.send("ta/ssd/vm-100-disk-0", "tc/ssd/vm-100-disk-0")
@@ -42,7 +42,7 @@ func TestGuestNames(t *testing.T) {
 	assert.Equal(t, "whole", g.Verdict, g.Reason)
 	slices.Sort(g.Disks)
 	assert.Equal(t, []string{"tc/hdd/vm-100-disk-0", "tc/ssd/vm-100-disk-0"}, g.Disks)
-	w.later(7 * time.Hour)
+	w.advanceClock(7 * time.Hour)
 	snapBoth()
 	w.send("ta/data/vm-100-disk-0", "tc/hdd/vm-100-disk-0")
 	g = w.guests(w.judged().Result)[100]
@@ -64,18 +64,18 @@ func TestGuestStartsWhileReplicationIsDead(t *testing.T) {
 	w.replicate("vm-100-disk-0")
 	metrics, from := w.asker()
 	const disk = `{dataset="tc/vm-100-disk-0",disk="vm-100-disk-0",`
-	w.until(func() bool {
+	w.waitUntil(func() bool {
 		return strings.Contains(metrics(), "snapwatch_disk_comparison"+disk+`outcome="in sync",pool="tc",vmid="100"} 1`)
 	})
 	assert.Zero(t, from().Code)
 
-	w.later(24 * time.Hour)
+	w.advanceClock(24 * time.Hour)
 	w.start(w.a, 100)
 	w.snap(w.a, "f4")
-	w.later(7 * time.Hour)
+	w.advanceClock(7 * time.Hour)
 	w.snap(w.a, "f4")
 	assert.Zero(t, w.judged().Code, "the replica alone is blind")
-	w.until(func() bool {
+	w.waitUntil(func() bool {
 		return strings.Contains(metrics(), "snapwatch_disk_comparison"+disk+`outcome="lagging",pool="tc",vmid="100"} 1`)
 	})
 	told := from()
@@ -87,7 +87,7 @@ func TestGuestStartsWhileReplicationIsDead(t *testing.T) {
 		require.NoError(t, syscall.Kill(n.PID(), syscall.SIGSTOP))
 		defer func() { _ = syscall.Kill(n.PID(), syscall.SIGCONT) }()
 	}
-	w.later(2 * time.Minute)
+	w.advanceClock(2 * time.Minute)
 	began := time.Now()
 	for range 3 {
 		assert.Contains(t, metrics(), "snapwatch_disk_comparison"+disk+`outcome="lagging",pool="tc",vmid="100"} 1`)

@@ -81,7 +81,7 @@ func TestGuestTorn(t *testing.T) {
 	assert.Equal(t, "whole", whole.Verdict, whole.Reason)
 	common := newest()
 	for n := 2; n <= 5; n++ {
-		w.later(time.Hour)
+		w.advanceClock(time.Hour)
 		w.counter(n, disks...)
 		w.snap(w.a, "f100")
 		if n%2 == 0 {
@@ -167,7 +167,7 @@ func TestGuestAbsent(t *testing.T) {
 	w.snap(w.a, "f4")
 	w.replicate("vm-100-disk-0")
 	assert.Zero(t, w.compared().Code, "a new guest has the limit as its grace")
-	w.later(3 * time.Hour)
+	w.advanceClock(3 * time.Hour)
 	w.snap(w.a, "f4")
 	w.replicate("vm-100-disk-0")
 	told := w.compared()
@@ -178,7 +178,7 @@ func TestGuestAbsent(t *testing.T) {
 	assert.Contains(t, g.Reason, "ignore: [vm-101-disk-0]")
 
 	metrics, from := w.asker()
-	w.until(func() bool { return strings.Contains(metrics(), `snapwatch_absent_disks{severity="warning"} 1`) })
+	w.waitUntil(func() bool { return strings.Contains(metrics(), `snapwatch_absent_disks{severity="warning"} 1`) })
 	assert.Equal(t, "incomplete", w.guests(from().Result)[101].Verdict)
 
 	config, err := w.c.ReadFile("/etc/snapwatch/compare.yaml")

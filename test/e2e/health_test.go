@@ -238,7 +238,7 @@ func (w *world) loseADevice() {
 	// snapwatch does not run zpool for a suspended pool, and does not wait for such a pool.
 	single.fail()
 	w.pipe("timeout -s KILL 60 zfs set test:written=1 ts >/dev/null 2>&1 </dev/null & :")
-	w.until(func() bool { return w.poolState("ts") == "SUSPENDED" })
+	w.waitUntil(func() bool { return w.poolState("ts") == "SUSPENDED" })
 	w.pipe(": >/tmp/asked/log")
 	begun := time.Now()
 	pools, _ = w.pools()
@@ -253,7 +253,7 @@ func (w *world) loseADevice() {
 	require.ErrorContains(t, err, "pool ts is suspended")
 	single.mend()
 	w.pipe("zpool clear ts")
-	w.until(func() bool { return w.poolState("ts") == "ONLINE" })
+	w.waitUntil(func() bool { return w.poolState("ts") == "ONLINE" })
 }
 
 func (w *world) poolState(pool string) string {
@@ -264,7 +264,7 @@ func (w *world) poolState(pool string) string {
 
 // waitForAScrub checks the verdict on a pool whose last scrub was 50 days ago.
 func (w *world) waitForAScrub() {
-	w.later(50 * 24 * time.Hour)
+	w.advanceClock(50 * 24 * time.Hour)
 	pools, _ := w.pools()
 	assert.Equal(w.t, []string{"scrub", "WARNING"}, []string{pools["tc"].Verdict, pools["tc"].State})
 	assert.Contains(w.t, pools["tc"].Reason, "its last scrub ended 50d ago (limit 45d, limits.max_scrub_age): zpool scrub tc")

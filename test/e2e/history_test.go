@@ -104,9 +104,9 @@ func TestGoodBookmarksStay(t *testing.T) {
 	}
 	assert.Equal(t, 1, w.histories(func() { w.snap(w.a, "f2") }), "it is read where it is needed")
 	stay("snapshots destroyed by hand", had)
-	w.later(900e9)
+	w.advanceClock(900e9)
 	w.snap(w.a, "f2") // state.json cannot prove anything about a disk without snapshots, so this run may read the history again
-	w.later(900e9)
+	w.advanceClock(900e9)
 	assert.Zero(t, w.histories(func() { w.snap(w.a, "f2") }), "and then no more")
 	stay("the runs after", had)
 
@@ -123,7 +123,7 @@ func TestGoodBookmarksStay(t *testing.T) {
 		w.sh("rm " + file + " && mkdir " + file)
 	}
 	for range 4 {
-		w.later(900e9)
+		w.advanceClock(900e9)
 		r := w.run(w.a, "snap", "f2")
 		require.Equal(t, 1, r.Code)
 		require.Contains(t, r.Stderr, "could not be saved")
@@ -189,7 +189,7 @@ func TestGoodBookmarksOfARelayStay(t *testing.T) {
 		w.zfs("destroy", "ta/data/"+disks[0]+"@"+s)
 	}
 	w.snap(w.a, "f2")
-	w.later(900e9)
+	w.advanceClock(900e9)
 	w.snap(w.a, "f2")
 	for _, d := range disks {
 		a, b, c := "ta/data/"+d, "tb/data/"+d, "tc/"+d

@@ -339,7 +339,7 @@ func TestNoTimeForLists(t *testing.T) {
 	assert.Contains(t, r.Stdout, "it may be younger: reading pool tc took too long")
 	require.NotEmpty(t, w.slowCalls("list -Hp -d 1 -t snapshot"))
 
-	w.later(3 * time.Hour)
+	w.advanceClock(3 * time.Hour)
 	assert.Equal(t, 3, w.check("-t", "8s", cache).Code, "what came since may be young, or not")
 	w.slow("0.2")
 	assert.Equal(t, 1, w.check("-t", "60s", cache).Code)

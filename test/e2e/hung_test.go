@@ -64,7 +64,7 @@ seq 100 | xargs -P 4 -I N sh -c '%s check -t 1s >/tmp/check-N; test $? = 3 || ex
 	right(hanging, 3, scrape("12"))
 
 	failing.fail()
-	w.until(func() bool {
+	w.waitUntil(func() bool {
 		state, err := os.ReadFile("/proc/spl/kstat/zfs/ts/state")
 		require.NoError(t, err)
 		return string(state) == "SUSPENDED\n"
@@ -77,9 +77,9 @@ seq 100 | xargs -P 4 -I N sh -c '%s check -t 1s >/tmp/check-N; test $? = 3 || ex
 	failing.mend()
 	w.pipe("zpool clear ts")
 	require.NoError(t, w.c.Remove(site.BinDir+"/zfs"))
-	w.until(func() bool { return w.hungInKernel() == 0 })
+	w.waitUntil(func() bool { return w.hungInKernel() == 0 })
 	assert.Zero(t, w.judged().Code)
-	w.until(func() bool { return strings.Contains(scrape("60"), `snapwatch_pool_scrape_success{pool="ts"} 1`) })
+	w.waitUntil(func() bool { return strings.Contains(scrape("60"), `snapwatch_pool_scrape_success{pool="ts"} 1`) })
 }
 
 // hungInKernel counts the zfs processes that wait in the kernel for pool ts.

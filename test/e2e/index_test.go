@@ -80,7 +80,7 @@ func TestIndex(t *testing.T) {
 	w.counted()
 	run := func() []string {
 		t.Helper()
-		w.later(15 * time.Minute)
+		w.advanceClock(15 * time.Minute)
 		return w.calls(keep...)
 	}
 	for range 4 {
@@ -109,7 +109,7 @@ func TestIndex(t *testing.T) {
 		},
 	}
 	for what, do := range others {
-		w.later(2 * time.Second) // snap cannot notice a change that happens in the same second as snap's last change
+		w.advanceClock(2 * time.Second) // snap cannot notice a change that happens in the same second as snap's last change
 		do()
 		w.sameWithout(keep...)
 		assert.Equal(t, 2, listings(run()), "%s: what changed is listed", what)
@@ -120,11 +120,11 @@ func TestIndex(t *testing.T) {
 	// snap ignores an index file that snap cannot have written. When the index is a day old, snap
 	// lists all snapshots again.
 	require.NoError(t, w.a.WriteFile("/var/lib/snapwatch/index-ta", "nonsense"))
-	w.later(15 * time.Minute)
+	w.advanceClock(15 * time.Minute)
 	r := w.run(w.a, append([]string{"snap"}, keep...)...)
 	assert.Contains(t, r.Stderr, "index /var/lib/snapwatch/index-ta discarded")
 	assert.Zero(t, listings(run()))
-	w.later(24 * time.Hour)
+	w.advanceClock(24 * time.Hour)
 	assert.Equal(t, 2, listings(w.calls(keep...)))
 	assert.Zero(t, listings(run()))
 }

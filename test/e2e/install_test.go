@@ -76,12 +76,12 @@ func (w *world) boot(hosts ...*installed) {
 			"--private-network", "--bind=/dev/zfs", "--capability=all", "--boot")
 	}
 	for _, h := range hosts {
-		w.until(func() bool {
+		w.waitUntil(func() bool {
 			out, err := w.tryHost("machinectl", "show", "--value", "-p", "Leader", h.name)
 			h.leader = strings.TrimSpace(out)
 			return err == nil && h.leader != ""
 		})
-		w.until(func() bool {
+		w.waitUntil(func() bool {
 			out, _ := h.try("systemctl is-system-running")
 			return strings.HasPrefix(out, "running") || strings.HasPrefix(out, "degraded")
 		})
@@ -201,7 +201,7 @@ func TestSystemdInstall(t *testing.T) {
 	for _, h := range hosts[1:] {
 		h.follows("sudo systemctl enable --now snapwatch-exporter")
 		assert.Contains(t, h.follows("snapwatch check"), "OK")
-		w.until(func() bool {
+		w.waitUntil(func() bool {
 			metrics, _ := h.try("curl -s http://127.0.0.1:10191/metrics")
 			return strings.Contains(metrics, `disk="`+disk+`"`) && strings.Contains(metrics, `state="fresh",vmid="101"} 1`)
 		})

@@ -102,13 +102,13 @@ func TestExporterUnderLoad(t *testing.T) {
 	f.set("never", "")
 	_, err := w.c.Run(w.ctx, "pkill", "-9", "-x", "sleep")
 	require.NoError(t, err)
-	w.until(func() bool {
+	w.waitUntil(func() bool {
 		text, err := w.c.Output(w.ctx, "curl", "-sf", exporterURL+"/metrics")
 		require.NoError(t, err)
 		return strings.Contains(text, `snapwatch_pool_scrape_success{pool="tc"} 1`)
 	})
 	w.bounded(before, 5)
-	w.until(func() bool { return w.children() == 0 })
+	w.waitUntil(func() bool { return w.children() == 0 })
 }
 
 // bounded waits until the exporter has few goroutines and few open files again. The argument
@@ -116,7 +116,7 @@ func TestExporterUnderLoad(t *testing.T) {
 func (w *world) bounded(before gauges, more float64) {
 	w.t.Helper()
 	var now gauges
-	w.until(func() bool {
+	w.waitUntil(func() bool {
 		now = w.gauges()
 		return now.goroutines <= before.goroutines+more && now.fds <= before.fds+more
 	})

@@ -43,7 +43,7 @@ func TestTwoCopiesOnOneHost(t *testing.T) {
 	w.zfs("rename", "ta/data/"+other, "ta/fast/"+other)
 	w.zfs("rename", "ta/data/"+gone, "ta/data/base-106-disk-0")
 	require.NoError(t, w.a.SetTemplate(106))
-	w.later(73 * time.Hour)
+	w.advanceClock(73 * time.Hour)
 	w.snap(w.a, "f400")
 	w.send("ta/data/"+disk, "tc/new/"+disk)
 
@@ -102,7 +102,7 @@ func TestSnapThatIsNotRegistered(t *testing.T) {
 	assert.True(t, off.disks[c].Compared.Proven)
 	require.Equal(t, 0, off.Code, "nothing is registered here, but somebody starts snap: it ran just now")
 
-	w.later(3 * time.Hour)
+	w.advanceClock(3 * time.Hour)
 	w.start(w.a, 100)
 	now := w.compared()
 	assert.Equal(t, 1, now.Code)
@@ -113,7 +113,7 @@ func TestSnapThatIsNotRegistered(t *testing.T) {
 	require.NoError(t, err)
 	assert.Contains(t, metrics, "\nsnapwatch_run_unregistered 1\n")
 
-	w.later(7 * time.Hour)
+	w.advanceClock(7 * time.Hour)
 	assert.Equal(t, "stopped", w.judged().disks[c].Verdict, "C alone cannot know")
 	late := w.compared()
 	assert.Equal(t, 2, late.Code)

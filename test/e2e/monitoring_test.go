@@ -186,7 +186,7 @@ func (w *world) nrpe() (check func() (string, int)) {
 	w.pipe("install -m 755 " + program(w.t) + " /usr/bin/snapwatch && mkdir -p /run/nagios && chown nagios /run/nagios")
 	_, err = w.c.Start(w.ctx, "/usr/sbin/nrpe", "-c", "/etc/nagios/nrpe.cfg", "-f")
 	require.NoError(w.t, err)
-	w.until(func() bool {
+	w.waitUntil(func() bool {
 		r, err := w.b.Run(w.ctx, "/usr/lib/nagios/plugins/check_nrpe", "-H", "192.0.2.3")
 		require.NoError(w.t, err)
 		return r.Code == 0
@@ -221,7 +221,7 @@ func TestMonitoring(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "nagios\n", owner, "it ran as NRPE's user")
 
-	w.later(3 * time.Hour)
+	w.advanceClock(3 * time.Hour)
 	w.snap(w.a, "f4")
 	text, code = check()
 	assert.Equal(t, 1, code)
@@ -246,12 +246,12 @@ func TestMonitoring(t *testing.T) {
 	// In Prometheus, the alert about the stale copy fires, too, but Alertmanager sends no second
 	// message about the guest.
 	var fire []string
-	w.until(func() bool { fire = w.firing(); return len(fire) >= 2 })
+	w.waitUntil(func() bool { fire = w.firing(); return len(fire) >= 2 })
 	assert.ElementsMatch(t, []string{"SnapwatchLag tc/vm-100-disk-0 warning", "SnapwatchStale tc/vm-100-disk-0 warning"}, fire)
 
 	w.replicate("vm-100-disk-0")
 	came = append(came, w.awaitNotice(notices, lag("resolved"))...)
-	w.until(func() bool { return len(w.firing()) == 0 })
+	w.waitUntil(func() bool { return len(w.firing()) == 0 })
 	watched := false
 	for _, n := range came {
 		watched = watched || n.Labels["alertname"] == "SnapwatchWatchdog" && n.Receiver == "watchdog"

@@ -43,7 +43,7 @@ owners:
 	return exporters
 }
 
-// said is the result of a check: pools by name, disks by dataset.
+// checkResult is the result of a check: pools by name, disks by dataset.
 type checkResult struct {
 	site.Result
 	pools map[string]checker.PoolDocument
@@ -121,11 +121,11 @@ func TestOwnerAfterFailover(t *testing.T) {
 	// prove that replication fails. The owner has destroyed the newest snapshot that C has, but
 	// kept the snapshot's bookmark: the bookmark also proves that C has the owner's last state.
 	w.zfs("destroy", a+"@"+w.snapshots(a)[1])
-	w.later(7 * time.Hour)
+	w.advanceClock(7 * time.Hour)
 	w.start(w.a, 100)
 	w.snap(w.a, "f4")
 	assert.Zero(t, w.compared().Code, "the replica is behind since a moment ago")
-	w.later(7 * time.Hour)
+	w.advanceClock(7 * time.Hour)
 	w.snap(w.a, "f4")
 	assert.Zero(t, w.judged().Code, "the replica alone is blind")
 	lagging := w.compared()
@@ -150,7 +150,7 @@ func TestOwnerAfterFailover(t *testing.T) {
 
 	w.start(w.b, 100)
 	w.snap(w.b, "f4")
-	w.later(7 * time.Hour)
+	w.advanceClock(7 * time.Hour)
 	w.snap(w.b, "f4")
 	assert.Equal(t, w.snapshots(a)[len(w.snapshots(a))-1], w.snapshots(c)[len(w.snapshots(c))-1], "A has no more than C")
 	assert.Zero(t, w.judged().Code)

@@ -106,7 +106,7 @@ func TestPages(t *testing.T) {
 	}
 	w.snap(w.a, words...)
 	w.replicate("vm-101-disk-0")
-	w.later(7 * time.Hour)
+	w.advanceClock(7 * time.Hour)
 	require.Equal(t, 2, w.check("--disk", "vm-101-disk-0").Code, "left alone, C alarms")
 	adopt := shown.block("docs/migrating.md", "snapwatch snap f48 h24 d30 --adopt")
 	list, take, _ := strings.Cut(adopt, "\n")

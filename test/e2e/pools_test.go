@@ -301,7 +301,7 @@ func TestHungPool(t *testing.T) {
 	require.NoError(t, w.a.Install("zfs", "#!/bin/sh\ncase \"$*\" in *tb/data*) exec sleep infinity;; esac\nexec /usr/sbin/zfs \"$@\"\n"))
 	run, err := w.a.Start(w.ctx, program(t), "snap", "f4")
 	require.NoError(t, err)
-	w.until(func() bool { return len(w.snapshots("ta/data/vm-100-disk-0")) == 1 })
+	w.waitUntil(func() bool { return len(w.snapshots("ta/data/vm-100-disk-0")) == 1 })
 	run.Kill()
 	assert.Empty(t, w.snapshots("tb/data/vm-101-disk-0"))
 	r := w.run(w.a, "snap", "f4", "-v")

@@ -73,7 +73,7 @@ func TestPmxcfsHangs(t *testing.T) {
 	assert.Contains(t, r.Stdout, "ok       pool           ta")
 
 	pmxcfs.Stop()
-	w.until(func() bool {
+	w.waitUntil(func() bool {
 		running, err := w.a.Processes()
 		require.NoError(t, err)
 		return !strings.Contains(strings.Join(argvs(running), "\n"), "read-pve")

@@ -46,7 +46,7 @@ func TestContainersHeldStill(t *testing.T) {
 		_, err := fmt.Sscan(out, &a, &b)
 		require.NoError(t, err, out)
 		assert.Contains(t, []int{0, 1}, a-b, "guest %d: %d lines in a, %d in b", vmid, a, b)
-		w.until(func() bool {
+		w.waitUntil(func() bool {
 			text, err := os.ReadFile(fmt.Sprintf("/tmp/ct-%d/a", vmid))
 			require.NoError(t, err)
 			return strings.Count(string(text), "\n") > a
@@ -107,7 +107,7 @@ func TestKilledWhileFrozen(t *testing.T) {
 		require.NoError(t, err)
 		wait := rand.N(usual)
 		if i%2 == 0 {
-			w.until(anyFrozen)
+			w.waitUntil(anyFrozen)
 			wait = rand.N(300 * time.Millisecond)
 		}
 		time.Sleep(wait)

@@ -104,7 +104,7 @@ func (w *world) configure(text string) {
 // nobodyThaws waits until no process on A can still freeze or thaw a guest, or holds a pool's lock.
 func (w *world) nobodyThaws() {
 	w.t.Helper()
-	w.until(func() bool {
+	w.waitUntil(func() bool {
 		running, err := w.a.Processes()
 		require.NoError(w.t, err)
 		for _, p := range running {

@@ -52,7 +52,7 @@ func playInLab(t *testing.T, setup sim.Setup, plan []sim.Step, ticks int) {
 	w.secondStorage()
 	setup.RollsBack = !w.laterSyncoid()
 	w.backToday()
-	w.later(time.Until(setup.Start))
+	w.advanceClock(time.Until(setup.Start))
 	// In the model, a guest that is off does not start again during a run, so a short confirm_stop
 	// is enough.
 	settings := fmt.Sprintf("confirm_stop: 100ms\nbookmarks: %d\nstopped_grace: %s\nadopt_peer_labels: true\n", setup.Bookmarks, setup.Grace)
@@ -100,7 +100,7 @@ type replay struct {
 	names map[string]string
 	begun time.Time
 	// going has the commands that are running on the real sites.
-	going []going
+	going []runningCommand
 	// spent has, by kind of work, the total time that the test waited for this work.
 	spent map[string]time.Duration
 }
@@ -143,7 +143,7 @@ func (r *replay) Run(node int) {
 	s := r.sites[node]
 	r.prepareFor("runs")
 	args := append([]string{"snap"}, strings.Fields(r.setup.Keep)...)
-	r.goOn(going{what: "runs", then: func(said site.Result) { r.tell(s, args, said) }}, s, append([]string{program(r.t)}, args...)...)
+	r.goOn(runningCommand{what: "runs", then: func(said site.Result) { r.tell(s, args, said) }}, s, append([]string{program(r.t)}, args...)...)
 }
 
 // Killed repeats on a real node a run of snap that is killed just before the first zfs command that
@@ -164,14 +164,14 @@ func (r *replay) TimePasses() { r.follow() }
 func (r *replay) Send(s sim.Sending) {
 	from, to := labName(s.From, s.Name), labName(s.To, s.As)
 	r.prepareFor("syncoid")
-	r.settle(func(g going) bool { return g.writes == from || g.writes == to || g.reads == to })
+	r.settle(func(g runningCommand) bool { return g.writes == from || g.writes == to || g.reads == to })
 	r.written(r.model.Guests()) // a migration snapshots the guest's disks one after the other
 	_, there := r.sets[s.To][s.As]
 	if s.Anew {
 		require.NoError(r.t, site.DestroyDataset(r.ctx, to))
 	}
 	if s.Proxmox {
-		r.goOn(going{what: "syncoid", reads: from, writes: to, then: func(result site.Result) {
+		r.goOn(runningCommand{what: "syncoid", reads: from, writes: to, then: func(result site.Result) {
 			require.Zero(r.t, result.Code, "%s to %s: %s", from, to, result.Stderr)
 		}}, r.c, "sh", "-c", r.pvesr(s))
 		return
@@ -180,7 +180,7 @@ func (r *replay) Send(s sim.Sending) {
 	if r.setup.Properties {
 		argv = append(argv, "--sendoptions=p")
 	}
-	r.goOn(going{what: "syncoid", reads: from, writes: to, then: func(result site.Result) {
+	r.goOn(runningCommand{what: "syncoid", reads: from, writes: to, then: func(result site.Result) {
 		said := result.Stdout + result.Stderr
 		require.Zero(r.t, result.Code, "%s to %s: %s", from, to, said)
 		require.Equal(r.t, !there || s.Anew, strings.Contains(said, "Sending oldest full snapshot"), "%s to %s: %s", from, to, said)
@@ -223,12 +223,12 @@ func (r *replay) Prune() {
 
 // Rotated repeats on a receiving site of the lab the destroys of another program's rotation.
 func (r *replay) Rotated(at int, name string, snapshots []string) {
-	r.settle(func(g going) bool { return g.what != "rotation" })
+	r.settle(func(g runningCommand) bool { return g.what != "rotation" })
 	for i, s := range snapshots {
 		snapshots[i] = cmp.Or(r.names[path.Base(name)+"@"+s], s) // unmanaged snapshots have the same names in the model and the lab
 	}
 	if len(snapshots) > 0 {
-		r.goOn(going{what: "rotation", writes: labName(at, name), then: func(said site.Result) {
+		r.goOn(runningCommand{what: "rotation", writes: labName(at, name), then: func(said site.Result) {
 			require.Zero(r.t, said.Code, said.Stderr)
 		}}, r.c, "zfs", "destroy", labName(at, name)+"@"+strings.Join(snapshots, ","))
 	}

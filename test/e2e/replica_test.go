@@ -51,7 +51,7 @@ func TestReplicaVerdicts(t *testing.T) {
 	first := w.snapshots("ta/data/" + seeded)[0]
 	receiving, err := w.c.Start(w.ctx, "sh", "-c", "{ zfs send ta/data/"+seeded+"@"+first+" | head -c 100000; cat /run/gate; } | zfs receive -s tc/"+seeded)
 	require.NoError(t, err)
-	w.until(func() bool {
+	w.waitUntil(func() bool {
 		r, err := w.c.Run(w.ctx, "zfs", "get", "-Hp", "-o", "value", "inconsistent", "tc/"+seeded)
 		require.NoError(t, err)
 		return r.Code == 0 && r.Stdout != "0\n"
@@ -72,7 +72,7 @@ func TestReplicaVerdicts(t *testing.T) {
 	w.vm(103, reused)
 	w.start(w.a, 103)
 	w.snap(w.a, "f100")
-	w.later(7 * time.Hour)
+	w.advanceClock(7 * time.Hour)
 	w.snap(w.a, "f100")
 	w.send("ta/data/"+moved, "tc/new/"+moved)
 	w.pipe("true >/run/gate") // the first receive breaks off

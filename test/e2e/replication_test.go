@@ -103,7 +103,7 @@ func (w *world) days(s *site.Site, days, runs int, words ...string) {
 		w.tomorrow()
 		for i := range runs {
 			if i > 0 {
-				w.later(time.Hour)
+				w.advanceClock(time.Hour)
 			}
 			w.snap(s, words...)
 		}
@@ -114,7 +114,7 @@ func (w *world) days(s *site.Site, days, runs int, words ...string) {
 func (w *world) tomorrow() {
 	w.t.Helper()
 	now := time.Now().UTC()
-	w.later(time.Date(now.Year(), now.Month(), now.Day()+1, 8, 0, 0, 0, time.UTC).Sub(now))
+	w.advanceClock(time.Date(now.Year(), now.Month(), now.Day()+1, 8, 0, 0, 0, time.UTC).Sub(now))
 }
 
 // laterSyncoid reports whether syncoid is 2.2 or later: such a syncoid has --preserve-properties,
@@ -295,7 +295,7 @@ func TestPruneOnAReplica(t *testing.T) {
 	r = w.run(w.c, "prune", "f1", "-v")
 	require.Zero(t, r.Code)
 	require.Contains(t, r.Stdout, third+": untouched: a receive is running, or was interrupted and waits to be resumed")
-	w.later(25 * time.Hour)
+	w.advanceClock(25 * time.Hour)
 	r = w.run(w.c, "prune", "f1")
 	require.Equal(t, 1, r.Code)
 	require.Contains(t, r.Stderr, third+": a receive is running, or was interrupted and waits to be resumed since")

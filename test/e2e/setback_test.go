@@ -94,7 +94,7 @@ func TestDiscardedBookmarksGo(t *testing.T) {
 				assert.Contains(t, w.bookmarks("ta/data/"+other), lost, "%s: %s was not set back", state.name, other)
 			}
 		}
-		w.later(900e9)
+		w.advanceClock(900e9)
 	}
 	for _, d := range disks {
 		a, c := "ta/data/"+d, "tc/"+d

@@ -23,7 +23,7 @@ func (w *world) killMachineGuest(vmid int) {
 	_, err = fmt.Sscan(string(text), &pid)
 	require.NoError(w.t, err)
 	require.NoError(w.t, syscall.Kill(pid, syscall.SIGKILL))
-	w.until(func() bool { return syscall.Kill(pid, 0) != nil })
+	w.waitUntil(func() bool { return syscall.Kill(pid, 0) != nil })
 }
 
 // TestSystemdStopSoon: when guests stop, snapwatch's hookscript requests one run of snap for all
@@ -61,13 +61,13 @@ func TestSystemdStopSoon(t *testing.T) {
 	assert.Equal(t, []string{"frequently"}, w.classes(first))
 	assert.Empty(t, hook(101, "post-stop"))
 	assert.Equal(t, "inactive", w.unit("is-active", "snapwatch-soon-again.timer"), "one run for both")
-	w.until(func() bool { return w.label(first) == "stopped" && w.label(second) == "stopped" })
+	w.waitUntil(func() bool { return w.label(first) == "stopped" && w.label(second) == "stopped" })
 	t.Logf("from the stop to the label: %s", time.Since(stopped).Round(time.Second))
 	for _, disk := range []string{first, second} {
 		classes := w.classes(disk)
 		assert.Equal(t, "stopped", classes[len(classes)-1])
 	}
-	w.until(func() bool { return strings.HasPrefix(w.unit("is-active", "snapwatch-soon.service"), "inactive") })
+	w.waitUntil(func() bool { return strings.HasPrefix(w.unit("is-active", "snapwatch-soon.service"), "inactive") })
 	log := w.host("journalctl", "-u", "snapwatch-soon.service", "--no-pager", "-o", "cat")
 	assert.Equal(t, 1, strings.Count(log, "Finished "), log)
 	assert.Empty(t, w.host("systemctl", "list-units", "--all", "--plain", "--no-legend", "snapwatch-soon*"), "nothing is left")
@@ -78,13 +78,13 @@ func TestSystemdStopSoon(t *testing.T) {
 	w.host("snapwatch", "snap", "f4")
 	require.NoError(t, os.WriteFile("/run/pvesh.slow", nil, 0o644))
 	assert.Empty(t, hook(101, "post-stop"))
-	w.until(func() bool { return w.unit("is-active", "snapwatch-soon.service") == "activating" })
+	w.waitUntil(func() bool { return w.unit("is-active", "snapwatch-soon.service") == "activating" })
 	w.killMachineGuest(100)
 	assert.Empty(t, hook(100, "post-stop"))
 	assert.Equal(t, "active", w.unit("is-active", "snapwatch-soon-again.timer"))
 	require.NoError(t, os.Remove("/run/pvesh.slow"))
-	w.until(func() bool { return w.label(first) == "stopped" })
-	w.until(func() bool {
+	w.waitUntil(func() bool { return w.label(first) == "stopped" })
+	w.waitUntil(func() bool {
 		return w.host("systemctl", "list-units", "--all", "--plain", "--no-legend", "snapwatch-soon*") == ""
 	})
 }

@@ -51,7 +51,7 @@ func TestStory(t *testing.T) {
 	// The stopped guest's copy grows old on C without an alarm; an old copy of the running
 	// container would alarm.
 	w.replicate(all...)
-	w.later(5 * time.Hour)
+	w.advanceClock(5 * time.Hour)
 	w.snap(w.a, "f4", "h2", "d2")
 	w.replicate(all...)
 	require.Equal(t, before, w.snapshots("ta/data/vm-100-disk-0"))
@@ -69,12 +69,12 @@ func TestStory(t *testing.T) {
 	assert.Zero(t, w.check().Code)
 
 	// Replication breaks: A continues to take snapshots, and C alarms.
-	w.later(3 * time.Hour)
+	w.advanceClock(3 * time.Hour)
 	w.snap(w.a, "f4", "h2", "d2")
 	late := w.check()
 	assert.Equal(t, 1, late.Code)
 	assert.Contains(t, late.Stdout, "WARNING")
-	w.later(4 * time.Hour)
+	w.advanceClock(4 * time.Hour)
 	dead := w.check()
 	assert.Equal(t, 2, dead.Code)
 	assert.Contains(t, dead.Stdout, "CRITICAL")

@@ -179,7 +179,7 @@ func TestTwoSites(t *testing.T) {
 	t.Log("8")
 	w.typed(w.c, w.next("mv /etc/cron.d"))
 	for _, after := range []time.Duration{25 * time.Minute, 20 * time.Minute} {
-		w.later(after)
+		w.advanceClock(after)
 		w.snap(w.a, "f48", "h24", "d30")
 		mail := w.cron("snapwatch-check")
 		if after == 25*time.Minute {

@@ -87,7 +87,7 @@ func (w *world) morning() {
 	now := time.Now().UTC()
 	if now.Hour() >= late {
 		tomorrow := time.Date(now.Year(), now.Month(), now.Day()+1, early, 0, 0, 0, time.UTC)
-		w.later(tomorrow.Sub(now))
+		w.advanceClock(tomorrow.Sub(now))
 	}
 }
 
@@ -285,8 +285,8 @@ func (w *world) zfs(args ...string) string {
 	return out
 }
 
-// later sets the machine's clock forward, so that all snapshots get older.
-func (w *world) later(d time.Duration) {
+// advanceClock sets the machine's clock forward, so that all snapshots get older.
+func (w *world) advanceClock(d time.Duration) {
 	w.t.Helper()
 	to := syscall.NsecToTimeval(time.Now().Add(d).UnixNano())
 	require.NoError(w.t, syscall.Settimeofday(&to))
@@ -308,9 +308,9 @@ func (w *world) pipe(line string) {
 	require.NoError(w.t, err)
 }
 
-// until waits for a state that no event announces: it polls the function in the argument reached
-// until this function returns true.
-func (w *world) until(reached func() bool) {
+// waitUntil waits for a state that no event announces: it polls the function in the argument
+// reached until this function returns true.
+func (w *world) waitUntil(reached func() bool) {
 	w.t.Helper()
 	for !reached() {
 		require.NoError(w.t, w.ctx.Err())

@@ -57,7 +57,7 @@ func newServer(t *testing.T) *server {
 		t.Log("the server has ended:", <-ended)
 	})
 	s := &server{t: t, ctx: ctx, api: fmt.Sprintf("http://127.0.0.1:%d/api_jsonrpc.php", port)}
-	s.until("login", func() bool {
+	s.waitUntil("login", func() bool {
 		select {
 		case err := <-ended:
 			ended <- err
@@ -79,9 +79,9 @@ func freePort(t *testing.T) int {
 	return listener.Addr().(*net.TCPAddr).Port
 }
 
-// until polls the function in the argument reached until this function returns true, because no
+// waitUntil polls the function in the argument reached until this function returns true, because no
 // event announces when Zabbix has done its work.
-func (s *server) until(what string, reached func() bool) {
+func (s *server) waitUntil(what string, reached func() bool) {
 	s.t.Helper()
 	for !reached() {
 		require.NoError(s.t, s.ctx.Err(), what)
@@ -245,7 +245,7 @@ func TestTemplate(t *testing.T) {
 			assert.Empty(t, i.Error, i.Name)
 		}
 	}
-	s.until("all disks", func() bool {
+	s.waitUntil("all disks", func() bool {
 		s.must("item.get", map[string]any{"output": []string{"name", "error"}, "host": "c", "search": map[string]string{"key_": "snapwatch.disk.state"}}, &items)
 		return len(items) == 4
 	})
@@ -266,19 +266,19 @@ func TestTemplate(t *testing.T) {
 	}
 	var open []string
 	defer func() { t.Logf("raised %q", open) }()
-	s.until("an event for each fault", func() bool {
+	s.waitUntil("an event for each fault", func() bool {
 		open = s.problems()
 		return !slices.ContainsFunc(faults, func(fault string) bool { return !slices.Contains(open, fault) })
 	})
 	mended.Store(true)
-	s.until("the end of the event", func() bool { return !strings.Contains(strings.Join(s.problems(), "\n"), stale) })
+	s.waitUntil("the end of the event", func() bool { return !strings.Contains(strings.Join(s.problems(), "\n"), stale) })
 	t.Logf("still open %q", s.problems())
 	var made any
 	s.must("usermacro.create", map[string]any{"hostid": host, "macro": `{$SNAPWATCH.UNREADABLE:"tank/b/vm-102-disk-0"}`, "value": "1m"}, &made)
-	s.until("the critical event of a disk that cannot be read", func() bool {
+	s.waitUntil("the critical event of a disk that cannot be read", func() bool {
 		return slices.Contains(s.problems(), "Snapwatch: tank/b/vm-102-disk-0 cannot be read")
 	})
-	s.until("the removal of an owner", func() bool {
+	s.waitUntil("the removal of an owner", func() bool {
 		s.must("item.get", map[string]any{"output": []string{"name"}, "host": "c", "search": map[string]string{"key_": "snapwatch.owner.answers"}, "selectItemDiscovery": []string{"ts_delete"}}, &items)
 		return len(items) == 0 || items[0].Discovery.Lost != "0"
 	})
