@@ -13,10 +13,10 @@ import (
 	"snapwatch/snapper"
 )
 
-// restTimeout limits the time for which a pool that has its new snapshots waits for the new
-// snapshots on the other pools, before the run destroys old snapshots on the pool. The run waits
-// because it holds guests' locks while it takes snapshots, and destroys nothing while it holds a
-// guest's lock.
+// restTimeout limits a pool's wait after its new snapshots were taken: the run waits for the new
+// snapshots on the other pools, and then destroys old snapshots on this pool. The run waits because
+// it holds guests' locks while it takes snapshots, and destroys nothing while it holds a guest's
+// lock.
 const restTimeout = 30 * time.Second
 
 // One channel program snapshots at most maxTogether disks of living guests. The run holds the
@@ -44,7 +44,7 @@ const maxTogether = 50
 //     max_destroys, are destroyed last, in place of snapshots that ZFS refused to destroy.
 func (r *run) carryOut(ctx context.Context, view snapper.NodeView, pools []*pool, plan snapper.Plan, read []snapper.Disk) map[string]snapper.Outcome {
 	pools = readable(pools)
-	r.captures.round(plan, planned(pools))
+	r.captures.round(plan, plannedDisks(pools))
 
 	eachPool(r.World, pools, func(p *pool) { p.destroyAbandoned(ctx, plan.ForPool(p.name).AbandonedOfStops) })
 	r.hooks.settle(func(o owedHook) string { return stopUndone(o, view, read, plan) })
@@ -53,7 +53,7 @@ func (r *run) carryOut(ctx context.Context, view snapper.NodeView, pools []*pool
 	r.hooks.followStops(plan, outcomes, stopping, read)
 	eachPool(r.World, pools, func(p *pool) { p.destroyAbandoned(ctx, plan.ForPool(p.name).Abandoned) })
 
-	failed, owed := r.hooks.before(ctx, r.hooks.due(plan))
+	failed, owed := r.hooks.startBefore(ctx, r.hooks.dueHooks(plan))
 	ready, refused := plan.Without(failed)
 	maps.Copy(outcomes, refused)
 	r.hooks.oweAll(afterSnapshot, dueFor(ready), owed)
@@ -226,7 +226,7 @@ func syncPools(world Time, pools []*pool, plans []snapper.GuestPlan) {
 
 // stopDisks returns the names of the disks in the plan for one guest that stopped.
 func stopDisks(pools []*pool, s snapper.Stop) []snapper.Disk {
-	return slices.DeleteFunc(planned(pools), func(d snapper.Disk) bool {
+	return slices.DeleteFunc(plannedDisks(pools), func(d snapper.Disk) bool {
 		return !slices.ContainsFunc(s.Plans, func(g snapper.GuestPlan) bool {
 			return slices.ContainsFunc(g.Disks, func(k snapper.DiskPlan) bool { return k.Dataset == d.Name })
 		})

@@ -137,7 +137,7 @@ func TestDoomed(t *testing.T) {
 	}, got)
 }
 
-// snap never destroys a bookmark that is not managed, whatever the plan says.
+// snap destroys only managed bookmarks, whatever the plan says.
 func TestUnmarkRefuses(t *testing.T) {
 	p := testPool()
 	for _, b := range []zfs.Snapshot{{Dataset: disk0, Name: "zrepl_1"}, {Dataset: disk0 + "@a", Name: zfs.FormatSnapshotName(time.Unix(0, 0), zfs.Daily)}} {

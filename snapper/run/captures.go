@@ -47,7 +47,7 @@ func (c *captures) round(plan snapper.Plan, disks []snapper.Disk) {
 // fill adds to the plans of one channel program the configurations that their snapshots must keep.
 // fill reads the configurations from the guests' files, while the guests are locked. The snapshot
 // of each disk of a guest gets the configuration, because a receiver may have only some of the
-// guest's disks. A configuration that could not be read is not stored in a snapshot.
+// guest's disks. Only a configuration that could be read is stored in a snapshot.
 func (c *captures) fill(plans []snapper.GuestPlan, view snapper.NodeView, looks map[int]snapper.LastLook) []snapper.GuestPlan {
 	if !c.on {
 		return plans
@@ -70,7 +70,7 @@ func (c *captures) fill(plans []snapper.GuestPlan, view snapper.NodeView, looks 
 				p = newPacking(look.Config, c.node, view.Cluster.Storages)
 				packed[config.VMID] = p
 			}
-			d.Config = c.due(*guest, *d, p)
+			d.Config = c.dueConfig(*guest, *d, p)
 			if d.Config == nil || d.Config.Value == last {
 				continue
 			}
@@ -83,8 +83,8 @@ func (c *captures) fill(plans []snapper.GuestPlan, view snapper.NodeView, looks 
 	return plans
 }
 
-// due returns the configuration that a disk's new snapshot must keep, nil for none.
-func (c *captures) due(guest snapper.GuestPlan, d snapper.DiskPlan, p *packing) *snapper.Capture {
+// dueConfig returns the configuration that a disk's new snapshot must keep, nil for none.
+func (c *captures) dueConfig(guest snapper.GuestPlan, d snapper.DiskPlan, p *packing) *snapper.Capture {
 	before := c.before[d.Dataset]
 	if !snapper.CaptureDue(before, p.sum, guest.Snapshot, guest.Class, c.stays(d.Dataset, before.Snapshot)) {
 		return p.reference()
@@ -124,9 +124,10 @@ func (p *packing) reference() *snapper.Capture {
 	return &snapper.Capture{Sum: p.sum, Value: p.captured.Reference(), Reference: true}
 }
 
-// kept returns, by dataset, the record of the configuration that a snapshot keeps after this run.
-// kept includes the saved records of other runs, except the records of disks that are gone.
-func (c *captures) kept(saved map[string]report.Kept, outcomes map[string]snapper.Outcome, pools []*pool) map[string]report.Kept {
+// keptRecords returns, by dataset, the record of the configuration that a snapshot keeps after this
+// run. keptRecords includes the saved records of other runs, except the records of disks that are
+// gone.
+func (c *captures) keptRecords(saved map[string]report.Kept, outcomes map[string]snapper.Outcome, pools []*pool) map[string]report.Kept {
 	kept := maps.Clone(c.now)
 	for dataset, o := range outcomes {
 		if o.Config != nil && !o.Config.Reference {

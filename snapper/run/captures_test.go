@@ -72,7 +72,7 @@ func TestCaptureTooLong(t *testing.T) {
 	assert.Nil(t, plans[0].Disks[0].Config)
 	require.Len(t, c.report.Problems, 1)
 	assert.Contains(t, c.report.Problems[0].Text, "the configuration of guest 100 is not kept with its snapshots")
-	kept := c.kept(c.before, nil, nil)[disk0]
+	kept := c.keptRecords(c.before, nil, nil)[disk0]
 	kept.Snapshot = "autosnap_2026-07-15_11:00:00_hourly"
 	c, _ = captureRun("#"+strings.Repeat(long.String(), 7)+"\n", kept)
 	assert.Empty(t, c.report.Problems, "told today")
@@ -153,9 +153,9 @@ func TestCaptureKept(t *testing.T) {
 	c := newCaptures(o, testJournal(), "pve1", map[string]report.Kept{disk0: kept, disk1: kept, "tank/other/vm-1-disk-0": kept, "ssd/vm-1-disk-0": kept})
 	read := &pool{name: "tank", parents: []string{"tank/data"}, disks: []snapper.Disk{{Dataset: zfs.Dataset{Name: disk0}}}}
 	unread := &pool{name: "ssd", err: errTest}
-	assert.Equal(t, map[string]report.Kept{disk0: kept, "tank/other/vm-1-disk-0": kept, "ssd/vm-1-disk-0": kept}, c.kept(c.before, nil, []*pool{read, unread}))
+	assert.Equal(t, map[string]report.Kept{disk0: kept, "tank/other/vm-1-disk-0": kept, "ssd/vm-1-disk-0": kept}, c.keptRecords(c.before, nil, []*pool{read, unread}))
 	made := map[string]snapper.Outcome{disk0: {Snapshot: "b", Config: &snapper.Capture{Sum: "2"}}}
-	assert.Equal(t, report.Kept{Sum: "2", Snapshot: "b"}, c.kept(c.before, made, []*pool{read})[disk0])
+	assert.Equal(t, report.Kept{Sum: "2", Snapshot: "b"}, c.keptRecords(c.before, made, []*pool{read})[disk0])
 	made[disk0].Config.Reference = true
-	assert.Equal(t, kept, c.kept(c.before, made, []*pool{read})[disk0])
+	assert.Equal(t, kept, c.keptRecords(c.before, made, []*pool{read})[disk0])
 }

@@ -217,8 +217,8 @@ func appendNew(list, more []string) []string {
 	return list
 }
 
-// gone adds a snapshot to the pool's list of destroyed snapshots.
-func (p *pool) gone(d snapper.Destroy) {
+// addDestroyed adds a snapshot to the pool's list of destroyed snapshots.
+func (p *pool) addDestroyed(d snapper.Destroy) {
 	p.count(report.DidDestroy)
 	p.destroyed = append(p.destroyed, zfs.Snapshot{Dataset: d.Dataset, Name: d.Name})
 }
@@ -273,7 +273,7 @@ func (p *pool) recordDestroys(batch []snapper.Destroy, results map[string]lua.De
 		case got.Missing != "":
 			once(d.Dataset, "%s@%s is gone, although it had to be kept: no snapshot of the disk is destroyed, the next run checks again", d.Dataset, got.Missing)
 		case done && errno == 0:
-			p.gone(d)
+			p.addDestroyed(d)
 		case errno == syscall.EBUSY, errno == syscall.EEXIST:
 			if p.kept == nil {
 				p.kept = map[pin][]string{}

@@ -129,7 +129,7 @@ func (f *freezer) takeFrozen(ctx context.Context, plans []snapper.GuestPlan, res
 }
 
 // ask finds out, for each guest of the list, whether the guest can be frozen now. ask returns the
-// list, in which each guest that cannot be frozen has the reason.
+// list, with the reason for each guest that cannot be frozen.
 func (f *freezer) ask(ctx context.Context, list []snapper.Frozen) []snapper.Frozen {
 	list = slices.Clone(list)
 	lanes := f.World.Lanes(f.World.FreezesAtOnce())
@@ -165,7 +165,7 @@ func (f *freezer) ask(ctx context.Context, list []snapper.Frozen) []snapper.Froz
 // lacks returns those disks of a guest that got no snapshot while the guest was frozen.
 func (f *freezer) lacks(vmid int, taken func(dataset string) bool, frozen func(vmid int) bool) []snapper.Lack {
 	excluded := func(dataset string) bool { return f.Config.IgnoredFor(dataset, vmid) != "" }
-	return f.view.Lacks(vmid, planned(f.pools), excluded, taken, frozen)
+	return f.view.Lacks(vmid, plannedDisks(f.pools), excluded, taken, frozen)
 }
 
 // errWrongHow means that the configuration demands a way of freezing that does not exist for this

@@ -66,7 +66,7 @@ func (o Options) askRunStates(ctx context.Context, view snapper.NodeView, pools 
 	var mu sync.Mutex
 	lanes := o.World.Lanes(runStatesAtOnce)
 	view.Evidence = maps.Clone(view.Evidence)
-	for _, vmid := range view.Unclear(planned(pools), names) {
+	for _, vmid := range view.Unclear(plannedDisks(pools), names) {
 		asked = append(asked, lanes.Go(func() {
 			state, err := o.World.RunState(ctx, vmid)
 			mu.Lock()

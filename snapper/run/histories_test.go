@@ -29,8 +29,8 @@ echo "2026-07-15.00:00:00 [txg:35] destroy tank/data/vm-100-disk-0/%recv (7) (bp
 echo x >>"$0.calls"
 `
 
-// bookmarked returns a run and a pool with one disk, which has a bookmark of transaction group 20
-// that may belong to a discarded history.
+// bookmarked returns a run and a pool with one disk. The disk has a bookmark of transaction group
+// 20, which may belong to a discarded history.
 func bookmarked(t *testing.T, zpool string) (*run, *pool, *snapper.Disk) {
 	t.Helper()
 	dir := t.TempDir()

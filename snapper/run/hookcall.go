@@ -99,9 +99,9 @@ func takenOf(p snapper.Plan, outcomes map[string]snapper.Outcome) (live, stopped
 	return sorted(lives), sorted(stops)
 }
 
-// losing returns the guests that lose snapshots in this run: the run has destroyed snapshots of
-// their disks on the pools, or is about to destroy the snapshots in the argument next.
-func losing(pools []*pool, next []snapper.Destroy) []hookGuest {
+// losingGuests returns the guests that lose snapshots in this run: the run has destroyed snapshots
+// of their disks on the pools, or is about to destroy the snapshots in the argument `next`.
+func losingGuests(pools []*pool, next []snapper.Destroy) []hookGuest {
 	guests := map[int]*hookGuest{}
 	lose := func(dataset, name string) {
 		class, _ := zfs.Snapshot{Name: name}.Class()
@@ -165,7 +165,7 @@ func (c hookCall) says(what string) string {
 	return fmt.Sprintf("hook %s: %s (%s)", c, what, strings.Join(c.Argv, " "))
 }
 
-// calls returns the starts of an event's hooks. The result once has the starts for all guests
+// calls returns the starts of an event's hooks. The result `once` has the starts for all guests
 // together, and the map each has, by VMID, the starts for one guest.
 func calls(hooks []config.Hook, on hookEvent, node string, guests []hookGuest) (once []hookCall, each map[int][]hookCall) {
 	each = map[int][]hookCall{}

@@ -18,8 +18,8 @@ import (
 // turnPause whether these hooks have ended.
 const turnPause = time.Second
 
-// The same hook of one guest has at most maxSameOwed notes, which rounds and runs that work at the
-// same time may leave.
+// The same hook of one guest has at most maxSameOwed notes. Rounds and runs that work at the same
+// time may each leave such a note.
 const maxSameOwed = 20
 
 // turn is the time in which hooks run for one guest: from the start of the first hook before the
@@ -30,7 +30,7 @@ type turn struct {
 	// While lock is held, no other round or run starts hooks for the guest. The hooks inherit the
 	// lock, so the lock is held as long as the hooks live, even if this run is killed.
 	lock Note
-	// The note in the field owed names the hooks that must still run after the snapshots: if this
+	// The note in the field `owed` names the hooks that must still run after the snapshots: if this
 	// run is killed, the next run starts these hooks. This note may exist while another run holds
 	// the lock of the guest's hooks.
 	owed  Note
@@ -188,9 +188,9 @@ type turns struct {
 	taken map[int]*turn
 }
 
-// begin waits until the hooks that other runs started for the guest have ended, and begins the
+// beginTurn waits until the hooks that other runs started for the guest have ended, and begins the
 // guest's turn.
-func (s *turns) begin(ctx context.Context, g hookGuest) error {
+func (s *turns) beginTurn(ctx context.Context, g hookGuest) error {
 	t := s.of(g.VMID)
 	if t.stuck {
 		t.late = true

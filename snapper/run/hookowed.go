@@ -64,7 +64,7 @@ func (h *hooks) settle(undone func(owedHook) string) {
 	}
 	for _, on := range slices.Sorted(maps.Keys(ready)) {
 		slices.SortFunc(ready[on], func(a, b hookGuest) int { return a.VMID - b.VMID })
-		h.after(on, ready[on], noted[on])
+		h.startAfter(on, ready[on], noted[on])
 	}
 }
 
@@ -209,7 +209,7 @@ func (h *hooks) oweStops(plan snapper.Plan) map[int]*turn {
 }
 
 // followStops starts the after_stop hooks of each guest whose disks have all their _stopped
-// snapshots, from this run and earlier runs, and the label "stopped". The argument noted has the
+// snapshots, from this run and earlier runs, and the label "stopped". The argument `noted` has the
 // turns that oweStops returned, and disks has the disks that this run read. If a disk of a guest
 // lacks its _stopped snapshot or the label, the guest's after_stop remains owed. If this run left
 // the guest to the next run, and the guest has no _stopped snapshot at all, no hook is owed: the
@@ -233,5 +233,5 @@ func (h *hooks) followStops(plan snapper.Plan, outcomes map[string]snapper.Outco
 			delete(noted, g.VMID)
 		}
 	}
-	h.after(afterStop, ready, noted)
+	h.startAfter(afterStop, ready, noted)
 }

@@ -43,8 +43,8 @@ type hooks struct {
 // end waits until all hooks that the run started have ended.
 func (h *hooks) end() { waitAll(h.running) }
 
-// due returns the hooks that must end before the snapshots of living guests are taken.
-func (h *hooks) due(plan snapper.Plan) hookWork { return h.callsFor(beforeSnapshot, dueFor(plan)) }
+// dueHooks returns the hooks that must end before the snapshots of living guests are taken.
+func (h *hooks) dueHooks(plan snapper.Plan) hookWork { return h.callsFor(beforeSnapshot, dueFor(plan)) }
 
 // follow starts the after_snapshot hooks of living guests, once the snapshots exist. The argument
 // noted has, by VMID, the turns of two kinds of guests: guests whose before_snapshot was started,
@@ -59,16 +59,16 @@ func (h *hooks) follow(plan snapper.Plan, outcomes map[string]snapper.Outcome, n
 		}
 	}
 	slices.SortFunc(live, func(a, b hookGuest) int { return a.VMID - b.VMID })
-	h.after(afterSnapshot, live, noted)
+	h.startAfter(afterSnapshot, live, noted)
 }
 
-// after starts hooks of the events after_snapshot, after_stop and after_prune. The run waits for
-// the started hooks only at its end. Each guest's hooks run in its turn, which ends after the last
-// hook. Hooks after snapshots are not killed when the run must end, because they may undo what an
-// earlier hook did. All after_snapshot hooks of a guest are started, even after one of these hooks
-// failed, because each hook may undo what a before_snapshot hook did. If a guest has a turn in the
-// argument noted but no hook of the event, the note of the turn is removed.
-func (h *hooks) after(on hookEvent, guests []hookGuest, noted map[int]*turn) {
+// startAfter starts hooks of the events after_snapshot, after_stop and after_prune. The run waits
+// for the started hooks only at its end. Each guest's hooks run in its turn, which ends after the
+// last hook. Hooks after snapshots are not killed when the run must end, because they may undo what
+// an earlier hook did. All after_snapshot hooks of a guest are started, even after one of these
+// hooks failed, because each hook may undo what a before_snapshot hook did. If a guest has a turn
+// in the argument noted but no hook of the event, the note of the turn is removed.
+func (h *hooks) startAfter(on hookEvent, guests []hookGuest, noted map[int]*turn) {
 	work := h.callsFor(on, guests)
 	for vmid, t := range noted {
 		if !slices.Contains(work.guests(), vmid) {
@@ -98,7 +98,7 @@ func (h *hooks) after(on hookEvent, guests []hookGuest, noted map[int]*turn) {
 		})
 		for _, c := range work.once {
 			c.guests = slices.DeleteFunc(slices.Clone(c.guests), func(g hookGuest) bool {
-				err := turns.begin(ctx, g)
+				err := turns.beginTurn(ctx, g)
 				if err != nil && failed[g.VMID] == nil {
 					h.note(report.ProblemOf(report.Warning, c.failed(err, nil)))
 				}
@@ -117,17 +117,17 @@ func (h *hooks) after(on hookEvent, guests []hookGuest, noted map[int]*turn) {
 	}))
 }
 
-// before starts the before_snapshot hooks, and waits until they have ended. The map failed has, by
-// VMID, the reason why a guest must get no snapshot. The map begun has, by VMID, the turn of each
-// guest for which a hook was started, so that its after_snapshot must run.
-func (h *hooks) before(ctx context.Context, work hookWork) (failed map[int]error, begun map[int]*turn) {
+// startBefore starts the before_snapshot hooks, and waits until they have ended. The map failed
+// has, by VMID, the reason why a guest must get no snapshot. The map begun has, by VMID, the turn
+// of each guest for which a hook was started, so that its after_snapshot must run.
+func (h *hooks) startBefore(ctx context.Context, work hookWork) (failed map[int]error, begun map[int]*turn) {
 	ctx, cancel := h.World.Timeout(ctx, beforeTimeout)
 	defer cancel()
 	turns := &turns{hooks: h, on: afterSnapshot, taken: map[int]*turn{}}
 	failed = map[int]error{}
 	for _, c := range work.once {
 		c.guests = slices.DeleteFunc(c.guests, func(g hookGuest) bool {
-			if err := turns.begin(ctx, g); err != nil && failed[g.VMID] == nil {
+			if err := turns.beginTurn(ctx, g); err != nil && failed[g.VMID] == nil {
 				failed[g.VMID] = c.failed(err, nil)
 			}
 			return failed[g.VMID] != nil
@@ -180,7 +180,7 @@ func (h *hooks) eachGuest(ctx context.Context, each map[int][]hookCall, turns *t
 
 func (h *hooks) oneGuest(ctx context.Context, calls []hookCall, turns *turns) (errs []error) {
 	for i, c := range calls {
-		if err := turns.begin(ctx, c.guests[0]); err != nil {
+		if err := turns.beginTurn(ctx, c.guests[0]); err != nil {
 			return append(errs, c.failed(err, nil))
 		}
 		started, err := h.startHook(ctx, c, turns)

@@ -109,7 +109,7 @@ func TestBeforeHooks(t *testing.T) {
 		{Argv: script(t, "exec sleep 600"), VMID: hangs, Timeout: config.Duration(100 * time.Millisecond)},
 		{Argv: script(t, `printf 'a\033[31mb\n'`), VMID: ends},
 	}
-	failed, begun := h.before(t.Context(), h.due(hookPlan()))
+	failed, begun := h.startBefore(t.Context(), h.dueHooks(hookPlan()))
 	assert.Len(t, begun, 2, "it is owed to both that after_snapshot follows")
 	h.follow(snapper.Plan{}, nil, begun)
 	assert.Len(t, failed, 1)
@@ -121,7 +121,7 @@ func TestBeforeHooks(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	failed, begun = h.before(ctx, h.due(hookPlan()))
+	failed, begun = h.startBefore(ctx, h.dueHooks(hookPlan()))
 	assert.Empty(t, begun, "none was started")
 	assert.ErrorContains(t, failed[100], "not started: context canceled")
 	assert.Len(t, failed, 2)
@@ -136,7 +136,7 @@ func TestBeforeHookOnce(t *testing.T) {
 	h.Config.Hooks.BeforeSnapshot = []config.Hook{
 		{Argv: script(t, "exit 1"), Per: "run", VMID: one}, {Argv: script(t, "echo $SNAPWATCH_VMID")},
 	}
-	failed, _ := h.before(t.Context(), h.due(hookPlan()))
+	failed, _ := h.startBefore(t.Context(), h.dueHooks(hookPlan()))
 	assert.Len(t, failed, 1)
 	assert.ErrorContains(t, failed[100], "once: exit status 1")
 	h.end()
@@ -165,11 +165,11 @@ func TestHookOutlivesTheRun(t *testing.T) {
 	h.Config.Hooks.BeforeSnapshot = []config.Hook{{Argv: script(t, "echo >"+dir+"/begun; read x <"+dir+"/end"), Per: "run"}}
 	turns := &turns{hooks: h, on: afterSnapshot, taken: map[int]*turn{}}
 	for _, g := range dueFor(hookPlan()) {
-		require.NoError(t, turns.begin(t.Context(), g))
+		require.NoError(t, turns.beginTurn(t.Context(), g))
 	}
 	ended := make(chan error)
 	go func() {
-		_, err := h.startHook(t.Context(), h.due(hookPlan()).once[0], turns)
+		_, err := h.startHook(t.Context(), h.dueHooks(hookPlan()).once[0], turns)
 		ended <- err
 	}()
 	_, err := os.ReadFile(filepath.Join(dir, "begun"))
@@ -195,7 +195,7 @@ func TestHookOutlivesTheRun(t *testing.T) {
 func TestHookLeavesSomething(t *testing.T) {
 	h := testHooks(t)
 	h.Config.Hooks.BeforeSnapshot = []config.Hook{{Argv: script(t, "sleep 600 & echo $!")}}
-	_, begun := h.before(t.Context(), h.due(hookPlan()))
+	_, begun := h.startBefore(t.Context(), h.dueHooks(hookPlan()))
 	h.follow(snapper.Plan{}, nil, begun)
 	h.end()
 	for _, p := range h.report.Problems {

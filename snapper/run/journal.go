@@ -14,7 +14,7 @@ type journal struct {
 	report report.Run
 	// incomplete is true if the run could not read the state of all guests.
 	incomplete bool
-	// The first problems of the report, as many as the field said counts, were already passed to
+	// The first problems of the report, as many as the field `said` counts, were already passed to
 	// the function listener, which may be nil. The mutex telling is locked while the listener is
 	// called.
 	said     int
@@ -23,8 +23,9 @@ type journal struct {
 }
 
 // tell passes the new problems to the listener, which prints them. If a file says to later runs
-// that the problems were printed, this file must be written after the call of tell: a run that is
-// killed between the call and the file prints the problems twice, but never not at all.
+// that the problems were printed, this file must be written after the call of tell: if a run is
+// killed between the call and the writing of the file, the problems are printed twice instead of
+// never.
 func (j *journal) tell() {
 	j.telling.Lock()
 	defer j.telling.Unlock()
@@ -75,7 +76,7 @@ func gather(world Time, work ...func()) {
 	waitAll(started)
 }
 
-// eachPool calls the function do once for each pool, with all calls side by side.
+// eachPool calls the function `do` once for each pool, with all calls side by side.
 func eachPool(world Time, pools []*pool, do func(*pool)) {
 	var work []func()
 	for _, p := range pools {

@@ -47,11 +47,11 @@ type locks struct {
 	looked      map[int]bool
 }
 
-// next returns, by VMID, the number of runs in succession that skipped a living guest, to be saved
-// for the next run. If this run did not try to take a guest's lock, the number of skipping runs
-// stays as it is in the argument saved, because a run of another cron line may skip or snapshot this
-// guest.
-func (l *locks) next(saved map[int]int, view snapper.NodeView) map[int]int {
+// skippedRuns returns, by VMID, the number of runs in succession that skipped a living guest, to be
+// saved for the next run. If this run did not try to take a guest's lock, the number of skipping
+// runs stays as it is in the argument saved, because a run of another cron line may skip or
+// snapshot this guest.
+func (l *locks) skippedRuns(saved map[int]int, view snapper.NodeView) map[int]int {
 	next := maps.Clone(l.now)
 	for vmid, runs := range saved {
 		if !l.looked[vmid] && view.Evidence[vmid].Alive() {
@@ -71,9 +71,9 @@ type lease struct {
 // locks are held.
 func (l *lease) held() bool { return !l.over.Load() }
 
-// newLease returns a lease of guests' locks. The argument taken has a function for each lock, which
-// releases the lock. If the locks are still held after the time limit, the lease calls the argument
-// late and then releases the locks.
+// newLease returns a lease of guests' locks. The argument `taken` has a function for each lock,
+// which releases the lock. If the locks are still held after the time limit, the lease calls the
+// argument late and then releases the locks.
 func newLease(world Time, limit time.Duration, taken []func(), late func()) *lease {
 	l := &lease{}
 	release := sync.OnceFunc(func() {

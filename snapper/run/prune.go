@@ -75,10 +75,10 @@ func (r *run) prune(ctx context.Context) (snapper.Plan, error) {
 			Node: node && r.Config.Role != "replica", Bookmarks: r.Config.Bookmarks,
 			StoppedGrace: r.Config.StoppedGrace.Std(), MaxDestroys: r.mayDestroy(whole),
 		}
-		plan := snapper.PlanPrune(planned(some), policy, r.report.Interrupted, r.start)
+		plan := snapper.PlanPrune(plannedDisks(some), policy, r.report.Interrupted, r.start)
 		whole.Add(plan)
 		if !r.DryRun {
-			owe := func(next []snapper.Destroy) { r.hooks.oweAll(afterPrune, losing(pools, next), owed) }
+			owe := func(next []snapper.Destroy) { r.hooks.oweAll(afterPrune, losingGuests(pools, next), owed) }
 			owe(plan.Destroys)
 			eachPool(r.World, readable(some), func(p *pool) { p.finishPlan(ctx, plan.ForPool(p.name), nil) })
 			r.destroyMore(ctx, readable(some), owe)
@@ -99,7 +99,7 @@ func (r *run) prune(ctx context.Context) (snapper.Plan, error) {
 			d.Error = unlisted
 		}
 	}
-	r.hooks.after(afterPrune, losing(pools, nil), owed)
+	r.hooks.startAfter(afterPrune, losingGuests(pools, nil), owed)
 	reportKept(pools)
 	r.tell()
 	r.record(func(latest report.Run, _ report.State) {

@@ -160,8 +160,8 @@ type freezeResult struct {
 	freezes []snapper.Freeze
 	view    snapper.NodeView
 	// lacks returns the disks of a guest of which no snapshot was taken while the guest was frozen.
-	// The argument taken of lacks is a function that reports whether a disk got a snapshot, and the
-	// argument frozen is a function that reports whether a guest was frozen.
+	// The argument `taken` of lacks is a function that reports whether a disk got a snapshot, and
+	// the argument frozen is a function that reports whether a guest was frozen.
 	lacks func(vmid int, taken func(dataset string) bool, frozen func(vmid int) bool) []snapper.Lack
 	// failed has, by VMID, the reason why a guest could not be frozen.
 	failed map[pve.ID]string
@@ -205,18 +205,18 @@ func (f freezeResult) guest(freeze snapper.Freeze, u snapper.Frozen, outcomes ma
 	case f.ended.Early != "":
 		fault, q.Reason = "early", "it continued before the snapshot was made: "+f.ended.Early
 	default:
-		passing = f.whole(&q, u, outcomes)
+		passing = f.recordConsistency(&q, u, outcomes)
 		return q, passing || freeze.Passing
 	}
 	q.Faults = []string{fault}
 	return q, freeze.Passing
 }
 
-// whole records whether the snapshots of a guest that remained frozen are consistent, or torn
-// because the snapshot of a disk is missing. The result is true if the retention explains each
-// missing snapshot: the disk's retention has no class that is due, while the retention of another
-// disk of the guest has one.
-func (f freezeResult) whole(q *report.Quiesced, u snapper.Frozen, outcomes map[string]snapper.Outcome) (byChoice bool) {
+// recordConsistency records whether the snapshots of a guest that remained frozen are consistent,
+// or torn because the snapshot of a disk is missing. The result is true if the retention explains
+// each missing snapshot: the disk's retention has no class that is due, while the retention of
+// another disk of the guest has one.
+func (f freezeResult) recordConsistency(q *report.Quiesced, u snapper.Frozen, outcomes map[string]snapper.Outcome) (byChoice bool) {
 	lacks := f.lacks(q.VMID, func(dataset string) bool { return outcomes[dataset].Snapshot != "" }, f.frozen)
 	if len(lacks) == 0 {
 		q.Consistent = report.Application

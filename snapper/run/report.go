@@ -34,8 +34,8 @@ func (j *journal) reportPool(p *pool, start time.Time) report.Pool {
 	return entry
 }
 
-// reportLate reports, after a failed round for late pools, that these pools answered too late or
-// never, and that their guests got no snapshots.
+// reportLate reports the late pools after their round has failed: these pools answered too late or
+// never, and their guests got no snapshots.
 func (j *journal) reportLate(parents map[string][]string, done []*pool, err error) {
 	j.problem(report.Warning, "pools that answered late are left to the next run: %v", err)
 	served := func(name string) bool { return slices.ContainsFunc(done, func(p *pool) bool { return p.name == name }) }
@@ -70,7 +70,7 @@ func (j *journal) reportGuests(g snapper.NodeView, atWork func(pve.ID) bool, poo
 		}
 	}
 	known := map[string]bool{}
-	for _, d := range planned(pools) {
+	for _, d := range plannedDisks(pools) {
 		known[d.Name] = true
 	}
 	unread := map[string]bool{} // the error of a pool that could not be read was already reported

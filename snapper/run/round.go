@@ -63,7 +63,7 @@ func (r *run) rounds(ctx context.Context, view snapper.NodeView, parents map[str
 		}
 		view = seen
 		if !r.DryRun {
-			maps.Copy(outcomes, r.carryOut(ctx, view, pools, plan, planned(all)))
+			maps.Copy(outcomes, r.carryOut(ctx, view, pools, plan, plannedDisks(all)))
 		}
 		for _, p := range pools {
 			p.carriedOut = true
@@ -97,9 +97,9 @@ func (r *run) finish(ctx context.Context, view snapper.NodeView, pools []*pool, 
 		r.state.Checked = nextChecked(saved.Checked, pools, outcomes, plan.AbandonedLater, r.start)
 		r.state.Signs = nextSigns(saved.Signs, pools, r.Adopt)
 		r.state.SlowHistory = nextSlow(saved.SlowHistory, pools)
-		r.state.Busy = r.locks.next(saved.Busy, view)
+		r.state.Busy = r.locks.skippedRuns(saved.Busy, view)
 		r.state.SeenStopped = view.SeenStopped()
-		r.state.Configs = r.captures.kept(saved.Configs, outcomes, pools)
+		r.state.Configs = r.captures.keptRecords(saved.Configs, outcomes, pools)
 		r.succeeded(r.World.Now())
 	})
 }
@@ -130,9 +130,9 @@ func nextSigns(before map[string]string, pools []*pool, adopted []string) map[st
 	return next
 }
 
-// openPools begins to read the pools side by side, and returns the function next. Each call of next
-// returns the pools that the run has read since the call before. A call of next waits until all
-// pools are read, but after roundTimeout the call waits only until at least one pool is read.
+// openPools begins to read the pools side by side, and returns the function `next`. Each call of
+// next returns the pools that the run has read since the call before. A call of next waits until
+// all pools are read, but after roundTimeout the call waits only until at least one pool is read.
 func (r *run) openPools(ctx context.Context, byPool map[string][]string, read func(context.Context, *pool) error) (next func() []*pool) {
 	var work []func()
 	pools := make([]*pool, len(byPool))
@@ -198,8 +198,8 @@ func (p *pool) readIndexed(ctx context.Context, list func(Pool, context.Context,
 }
 
 // plan makes a plan for the pools, and finds the answers to the questions that the plan asks. The
-// first result is the view of the guests that follows from the answers. The argument before is the
-// plan of the earlier rounds of this run.
+// first result is the view of the guests that follows from the answers. The argument `before` is
+// the plan of the earlier rounds of this run.
 func (r *run) plan(ctx context.Context, view snapper.NodeView, pools []*pool, before snapper.Plan) (snapper.NodeView, snapper.Plan, error) {
 	policy := policy(r.Options, view.Cluster)
 	policy.MaxDestroys = r.mayDestroy(before)
@@ -212,7 +212,7 @@ func (r *run) plan(ctx context.Context, view snapper.NodeView, pools []*pool, be
 		for _, p := range pools {
 			view.Assign(p.disks, r.Config.Replicas)
 		}
-		plan := snapper.MakePlan(planned(pools), policy, r.World.Now())
+		plan := snapper.MakePlan(plannedDisks(pools), policy, r.World.Now())
 		switch {
 		case plan.Ask.None() && view.ListErr != nil:
 			return view, plan.ToldOnce(), nil
@@ -256,9 +256,9 @@ func (r *run) answer(ctx context.Context, view snapper.NodeView, pools []*pool, 
 	return r.askRunStates(ctx, second, pools, names)
 }
 
-// unanswered records, for each disk in the questions, that the facts about the disk could not be
-// read. A run calls the function unanswered if the plan still asks questions after all attempts to
-// answer them.
+// unanswered records, for each disk in the questions, that the run could not read the facts about
+// the disk. A run calls the function unanswered if the plan still asks questions after all attempts
+// to answer them.
 func unanswered(pools []*pool, ask snapper.Questions) {
 	const why = "it still could not be read after three tries"
 	for _, p := range pools {

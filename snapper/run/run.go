@@ -228,8 +228,8 @@ func policy(o Options, c pve.Cluster) snapper.Policy {
 	}
 }
 
-// planned returns the disks of all pools that could be read.
-func planned(pools []*pool) []snapper.Disk {
+// plannedDisks returns the disks of all pools that could be read.
+func plannedDisks(pools []*pool) []snapper.Disk {
 	disks := make([]snapper.Disk, 0, count(pools))
 	for _, p := range readable(pools) {
 		disks = append(disks, p.disks...)

@@ -52,7 +52,7 @@ func Unblock(ctx context.Context, o Options, request UnblockRequest) (snapper.Un
 	if err != nil {
 		return snapper.Unblocking{}, r.report, err
 	}
-	u := snapper.PlanUnblock(planned(pools), request.Snapshot)
+	u := snapper.PlanUnblock(plannedDisks(pools), request.Snapshot)
 	guest := cluster.Guests[request.VMID]
 	u.Kind = guest.Kind
 	for _, p := range pools {

@@ -26,7 +26,7 @@ func (w *virtualWorld) beside(t *testing.T, meanwhile func()) {
 	w.pool("ssd").slowList = 20 * time.Second
 	done := make(chan error)
 	go func() {
-		_, _, err := Run(t.Context(), w.options(only("ssd"), freezing("100-101")))
+		_, _, err := Run(t.Context(), w.options(only("ssd"), freezeGuests("100-101")))
 		done <- err
 	}()
 	time.Sleep(time.Second)
@@ -47,12 +47,12 @@ func TestRunsBesideKeepEachOthersRecords(t *testing.T) {
 		w.guest(102, true, "tank").busy = true
 		p := w.pool("tank")
 		p.addDisk(d, 7777)
-		p.older(d, 9, 20*time.Hour)
+		p.addOlderSnapshots(d, 9, 20*time.Hour)
 		p.head(d).Creation = time.Now() // the disk came from elsewhere
 		w.state.SlowHistory = map[string]time.Time{"tank": time.Now().Add(-time.Hour)}
 		w.last.Sightings = map[string]report.Sighting{"tank": {First: time.Now(), Last: time.Now()}}
 		w.beside(t, func() {
-			w.run(t, only("tank", d), freezing("100-101"), func(o *Options) { o.Config.MaxDestroys = new(1) })
+			w.run(t, only("tank", d), freezeGuests("100-101"), func(o *Options) { o.Config.MaxDestroys = new(1) })
 		})
 		assert.Contains(t, w.state.Signs, "7777", "the person adopted it")
 		assert.Contains(t, w.state.Checked, d)
@@ -96,7 +96,7 @@ func TestStateIsReadUnderThePoolsLock(t *testing.T) {
 			w.guest(100, true, "tank")
 			p := w.pool("tank")
 			p.addDisk(d, 7777)
-			p.older(d, 9, 20*time.Hour)
+			p.addOlderSnapshots(d, 9, 20*time.Hour)
 			p.head(d).Creation = time.Now() // the disk came from elsewhere
 			if adopted {
 				p.onLock = func() { w.state.Signs = map[string]string{"7777": ""} }
@@ -127,7 +127,7 @@ func TestRecordsAreSavedUnderTheirLock(t *testing.T) {
 		w.last, w.state = report.Run{}, report.State{}
 		w.recordsErr = errors.New("records.lock is locked by process 7")
 		r := w.run(t)
-		assert.Len(t, told(r, report.Warning, "records.lock is locked by process 7"), 1)
+		assert.Len(t, problemTexts(r, report.Warning, "records.lock is locked by process 7"), 1)
 		assert.True(t, r.Success)
 		assert.Zero(t, w.last.Start)
 		assert.Empty(t, w.state.Checked)
@@ -149,7 +149,7 @@ func TestLatePoolWithoutAPlan(t *testing.T) {
 		w.last.Rooms = map[string]report.Room{"ssd": {Short: "no room", At: start.Add(-15 * time.Minute)}}
 		time.AfterFunc(45*time.Second, func() { w.clusterErr = errors.New("pmxcfs hangs") })
 		r := w.run(t)
-		assert.Empty(t, w.happened("ssd: snapshot"))
+		assert.Empty(t, w.eventsWith("ssd: snapshot"))
 		assert.Equal(t, due, r.Backlogs["ssd/data"])
 		assert.Equal(t, "no room", r.Rooms["ssd"].Short)
 		assert.Contains(t, fmt.Sprint(r.Problems), "900 snapshots are due and not destroyed, and more from day to day")

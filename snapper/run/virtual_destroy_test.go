@@ -22,16 +22,16 @@ func destroying(most int) func(*Options) {
 	return func(o *Options) { o.Config.MaxDestroys = &most }
 }
 
-// older adds n snapshots to a guest's disk, a minute apart. The argument ago is the age of the
-// newest of the added snapshots.
-func (p *virtualPool) older(dataset string, n int, ago time.Duration) {
+// addOlderSnapshots adds n snapshots to a guest's disk, a minute apart. The argument ago is the age
+// of the newest of the added snapshots.
+func (p *virtualPool) addOlderSnapshots(dataset string, n int, ago time.Duration) {
 	for i := range n {
 		p.addOlder(virtualSnapshot(dataset, ago+time.Duration(i)*time.Minute, zfs.Frequently, uint64(800-i)))
 	}
 }
 
 // destroyed returns the number of snapshots that runs destroyed on a simulated pool.
-func (w *virtualWorld) destroyed(pool string) int { return len(w.happened(pool + ": destroy ")) }
+func (w *virtualWorld) destroyed(pool string) int { return len(w.eventsWith(pool + ": destroy ")) }
 
 // A run destroys the oldest expired snapshots of all pools first, up to the number that one run may
 // destroy. The run reports the number of expired snapshots that are left. The run is a success,
@@ -41,8 +41,8 @@ func TestDestroysOverPools(t *testing.T) {
 		w := newVirtualWorld(t)
 		w.guest(100, true, "ssd")
 		w.guest(101, true, "tank")
-		w.pool("ssd").older("ssd/data/vm-100-disk-0", 30, 40*time.Hour)
-		w.pool("tank").older("tank/data/vm-101-disk-0", 30, 20*time.Hour)
+		w.pool("ssd").addOlderSnapshots("ssd/data/vm-100-disk-0", 30, 40*time.Hour)
+		w.pool("tank").addOlderSnapshots("tank/data/vm-101-disk-0", 30, 20*time.Hour)
 		done := w.run(t, destroying(20))
 		assert.Equal(t, []int{20, 0}, []int{w.destroyed("ssd"), w.destroyed("tank")})
 		assert.True(t, done.Success)
@@ -50,7 +50,7 @@ func TestDestroysOverPools(t *testing.T) {
 		assert.False(t, done.Failed())
 
 		time.Sleep(15 * time.Minute)
-		w.pool("ssd").older("ssd/data/vm-100-disk-0", 20, 70*time.Hour)
+		w.pool("ssd").addOlderSnapshots("ssd/data/vm-100-disk-0", 20, 70*time.Hour)
 		done = w.run(t, destroying(10))
 		assert.Positive(t, done.Backlogs["ssd/data"].Due)
 		assert.True(t, done.Success, "many came at once")
@@ -73,9 +73,9 @@ func TestHeldSnapshotsStopNobodyElse(t *testing.T) {
 		w.guest(100, true, "ssd")
 		w.guest(101, true, "ssd")
 		w.guest(102, true, "tank")
-		w.pool("ssd").older("ssd/data/vm-100-disk-0", 300, 90*time.Hour)
-		w.pool("ssd").older("ssd/data/vm-101-disk-0", 30, 20*time.Hour)
-		w.pool("tank").older("tank/data/vm-102-disk-0", 30, 20*time.Hour)
+		w.pool("ssd").addOlderSnapshots("ssd/data/vm-100-disk-0", 300, 90*time.Hour)
+		w.pool("ssd").addOlderSnapshots("ssd/data/vm-101-disk-0", 30, 20*time.Hour)
+		w.pool("tank").addOlderSnapshots("tank/data/vm-102-disk-0", 30, 20*time.Hour)
 		w.pool("ssd").hold("ssd/data/vm-100-disk-0", 0)
 		done := w.run(t, destroying(20))
 		assert.Equal(t, 20, done.Counts[report.DidDestroy], "what was done counts")
@@ -101,9 +101,9 @@ func TestManyHeldSnapshotsStopNobodyElse(t *testing.T) {
 		w.guest(100, true, "ssd")
 		w.guest(101, true, "ssd")
 		w.guest(102, true, "tank")
-		w.pool("ssd").older("ssd/data/vm-100-disk-0", 700, 90*time.Hour)
-		w.pool("ssd").older("ssd/data/vm-101-disk-0", 9, 20*time.Hour)
-		w.pool("tank").older("tank/data/vm-102-disk-0", 9, 20*time.Hour)
+		w.pool("ssd").addOlderSnapshots("ssd/data/vm-100-disk-0", 700, 90*time.Hour)
+		w.pool("ssd").addOlderSnapshots("ssd/data/vm-101-disk-0", 9, 20*time.Hour)
+		w.pool("tank").addOlderSnapshots("tank/data/vm-102-disk-0", 9, 20*time.Hour)
 		w.pool("ssd").hold("ssd/data/vm-100-disk-0", 250*time.Millisecond)
 		done := w.run(t, destroying(20))
 		assert.Equal(t, []int{7, 7}, []int{w.destroyed("ssd"), w.destroyed("tank")})
@@ -126,12 +126,12 @@ func TestADiskThatIsReceivedStopsNobodyElse(t *testing.T) {
 		w := newVirtualWorld(t)
 		w.guest(100, true, "ssd")
 		w.guest(101, true, "ssd")
-		w.pool("ssd").older("ssd/data/vm-100-disk-0", 300, 90*time.Hour)
-		w.pool("ssd").older("ssd/data/vm-101-disk-0", 30, 20*time.Hour)
+		w.pool("ssd").addOlderSnapshots("ssd/data/vm-100-disk-0", 300, 90*time.Hour)
+		w.pool("ssd").addOlderSnapshots("ssd/data/vm-101-disk-0", 30, 20*time.Hour)
 		w.pool("ssd").receiving = []string{"ssd/data/vm-100-disk-0"}
 		done := w.run(t, destroying(20))
 		assert.Equal(t, 20, w.destroyed("ssd"))
-		assert.Len(t, w.happened("is being received"), 1)
+		assert.Len(t, w.eventsWith("is being received"), 1)
 		assert.Equal(t, 8, done.Backlogs["ssd/data"].Due)
 		said := 0
 		for _, p := range done.Problems {
@@ -148,8 +148,8 @@ func TestDestroyFails(t *testing.T) {
 		w := newVirtualWorld(t)
 		w.guest(100, true, "ssd")
 		w.guest(101, true, "tank")
-		w.pool("ssd").older("ssd/data/vm-100-disk-0", 70, 40*time.Hour)
-		w.pool("tank").older("tank/data/vm-101-disk-0", 70, 20*time.Hour)
+		w.pool("ssd").addOlderSnapshots("ssd/data/vm-100-disk-0", 70, 40*time.Hour)
+		w.pool("tank").addOlderSnapshots("tank/data/vm-101-disk-0", 70, 20*time.Hour)
 		w.pool("ssd").failDestroy = fmt.Errorf("zfs: exit 1")
 		done := w.run(t, destroying(100))
 		assert.Equal(t, []int{0, 68}, []int{w.destroyed("ssd"), w.destroyed("tank")}, "they take over what it could not do")
@@ -167,7 +167,7 @@ func TestBacklogIsShared(t *testing.T) {
 		for i := range disks {
 			pool := []string{"ssd", "tank", "tank"}[i%3]
 			w.guest(100+i, true, pool)
-			w.pool(pool).older(fmt.Sprintf("%s/data/vm-%d-disk-0", pool, 100+i), had+4-1-1, time.Hour)
+			w.pool(pool).addOlderSnapshots(fmt.Sprintf("%s/data/vm-%d-disk-0", pool, 100+i), had+4-1-1, time.Hour)
 		}
 		left := 0
 		for run := range runs {

@@ -36,7 +36,7 @@ func hooking(o *Options) {
 // the snapshots.
 func (w *virtualWorld) steps() string {
 	var steps []string
-	for _, e := range w.happened("") {
+	for _, e := range w.eventsWith("") {
 		words := strings.Fields(e.what)
 		switch words[1] {
 		case "snapshot":
@@ -96,7 +96,7 @@ func TestHooksNeverOverlap(t *testing.T) {
 			ended := w.runWithSlowAfter(t)
 			r := w.run(t, hooking)
 			assert.False(t, r.Success)
-			assert.Len(t, told(r, report.Warning, "not started: hooks of guest 100 that were started earlier are still running"), 1)
+			assert.Len(t, problemTexts(r, report.Warning, "not started: hooks of guest 100 that were started earlier are still running"), 1)
 			<-ended
 			assert.Equal(t, wholeTurn, w.steps(), "no snapshot is made that was not prepared")
 			time.Sleep(8 * time.Minute)
@@ -122,7 +122,7 @@ func TestOwedAfterKill(t *testing.T) {
 		killed.owed.Leave()
 		w.run(t, hooking)
 		assert.Equal(t, "after begins, after ends, "+wholeTurn, w.steps())
-		assert.Contains(t, w.happened("after begins")[0].what, "an earlier run ended before this hook had run to its end")
+		assert.Contains(t, w.eventsWith("after begins")[0].what, "an earlier run ended before this hook had run to its end")
 		w.nothingOwed(t)
 	})
 }
@@ -166,7 +166,7 @@ func TestAfterStopIsOwed(t *testing.T) {
 					w.run(t, hooking)
 					time.Sleep(15 * time.Minute)
 				}
-				assert.Len(t, w.happened("stop begins"), 1)
+				assert.Len(t, w.eventsWith("stop begins"), 1)
 				w.nothingOwed(t)
 			})
 		})
@@ -186,8 +186,8 @@ func TestAfterStopIsGivenUp(t *testing.T) {
 		g.alive = true
 		time.Sleep(15 * time.Minute)
 		r := w.run(t, hooking)
-		assert.Len(t, told(r, report.Warning, "hook after_stop, for guest 100: owed since"), 1)
-		assert.Empty(t, w.happened("stop begins"))
+		assert.Len(t, problemTexts(r, report.Warning, "hook after_stop, for guest 100: owed since"), 1)
+		assert.Empty(t, w.eventsWith("stop begins"))
 		w.nothingOwed(t)
 	})
 }
@@ -281,7 +281,7 @@ func TestOwedBeforeTheSnapshot(t *testing.T) {
 			return "", nil
 		}
 		w.run(t, sendsAfter("after"))
-		assert.Len(t, w.happened("after begins"), n)
+		assert.Len(t, w.eventsWith("after begins"), n)
 		w.nothingOwed(t)
 	})
 }
@@ -361,14 +361,14 @@ func TestOwedIsGivenUp(t *testing.T) {
 					if n == test.runs-1 {
 						last = 1
 					}
-					require.Len(t, told(r, report.Warning, "hook "+string(test.on)+", for guest 100: owed since"), last, "%d: %v", n, r.Problems)
+					require.Len(t, problemTexts(r, report.Warning, "hook "+string(test.on)+", for guest 100: owed since"), last, "%d: %v", n, r.Problems)
 					if last == 1 {
-						assert.Len(t, told(r, report.Warning, "and given up: "+test.why), 1, "%v", r.Problems)
+						assert.Len(t, problemTexts(r, report.Warning, "and given up: "+test.why), 1, "%v", r.Problems)
 					}
 					time.Sleep(time.Hour)
 				}
 				assert.Empty(t, w.owed(t))
-				assert.Empty(t, told(w.run(t, hooking, test.change), report.Warning, ""), "once")
+				assert.Empty(t, problemTexts(w.run(t, hooking, test.change), report.Warning, ""), "once")
 			})
 		})
 	}
@@ -388,7 +388,7 @@ func TestPruneSettles(t *testing.T) {
 		}
 		_, r, err := Prune(t.Context(), h.Options)
 		require.NoError(t, err)
-		assert.Empty(t, told(r, report.Warning, ""))
+		assert.Empty(t, problemTexts(r, report.Warning, ""))
 		assert.Equal(t, "after begins, after ends", w.steps())
 		assert.Equal(t, []string{"100.after_stop.0"}, w.owed(t))
 	})
@@ -414,7 +414,7 @@ func TestPruneIsOwed(t *testing.T) {
 			o.Config.Hooks.AfterPrune = []config.Hook{{Argv: []string{"pruned"}}}
 		}))
 		require.NoError(t, err)
-		assert.Len(t, w.happened("pruned begins"), 1)
+		assert.Len(t, w.eventsWith("pruned begins"), 1)
 		w.nothingOwed(t)
 	})
 }
@@ -427,9 +427,9 @@ func TestPruneInPlaceOfHeldIsOwed(t *testing.T) {
 		w.plain = true
 		p := w.pool("tank")
 		p.addDisk("tank/data/vm-100-disk-0", 1)
-		p.older("tank/data/vm-100-disk-0", 300, 90*time.Hour)
+		p.addOlderSnapshots("tank/data/vm-100-disk-0", 300, 90*time.Hour)
 		p.addDisk("tank/data/vm-101-disk-0", 2)
-		p.older("tank/data/vm-101-disk-0", 30, 20*time.Hour)
+		p.addOlderSnapshots("tank/data/vm-101-disk-0", 30, 20*time.Hour)
 		p.onDestroy = func(dataset, name string) syscall.Errno {
 			if dataset == "tank/data/vm-100-disk-0" {
 				return syscall.EBUSY
@@ -443,7 +443,7 @@ func TestPruneInPlaceOfHeldIsOwed(t *testing.T) {
 			o.Config.Hooks.AfterPrune = []config.Hook{{Argv: []string{"pruned"}}}
 		})
 		assert.Equal(t, 20, r.Counts[report.DidDestroy])
-		assert.Contains(t, w.once(t, "pruned begins").what, `"vmid":101`)
+		assert.Contains(t, w.onlyEvent(t, "pruned begins").what, `"vmid":101`)
 		w.nothingOwed(t)
 	})
 }
@@ -464,7 +464,7 @@ func TestAfterAFailedHook(t *testing.T) {
 		before := func(o *Options) { o.Config.Hooks.BeforeSnapshot = []config.Hook{{Argv: []string{"before"}}} }
 		r := w.run(t, before, sendsAfter("undo1", "undo2"))
 		assert.Equal(t, "before begins, before ends, undo1 begins, undo1 ends, undo2 begins, undo2 ends", w.steps())
-		assert.Len(t, told(r, report.Warning, "hook after_snapshot, for guest 100"), 1)
+		assert.Len(t, problemTexts(r, report.Warning, "hook after_snapshot, for guest 100"), 1)
 		w.nothingOwed(t)
 
 		w.onHook = func(context.Context, string, string) (string, error) { return "", command.ErrNotStarted }
@@ -522,7 +522,7 @@ func TestHookGuestsInOrder(t *testing.T) {
 		}
 		h.follow(hookPlan(), map[string]snapper.Outcome{"tank/vm-101-disk-0": {Snapshot: "a"}}, begun)
 		h.end()
-		text := w.once(t, "after begins").what
+		text := w.onlyEvent(t, "after begins").what
 		at := -1
 		for vmid := 100; vmid < 120; vmid++ {
 			next := strings.Index(text, fmt.Sprintf(`"vmid":%d,`, vmid))

@@ -28,13 +28,13 @@ func TestHungPoolDelaysOthers(t *testing.T) {
 				w.guest(101, !test.final, "tank")
 				w.pool("ssd").hangs()
 				w.run(t, func(o *Options) { o.Final = test.final })
-				made := w.happened("tank: snapshot")
+				made := w.eventsWith("tank: snapshot")
 				require.Len(t, made, 2)
 				assert.Less(t, made[1].at, time.Minute)
 				if test.final {
 					assert.Less(t, time.Since(w.begin), time.Minute)
 				}
-				for _, e := range w.happened("99: lock released") {
+				for _, e := range w.eventsWith("99: lock released") {
 					assert.Less(t, e.at, time.Minute)
 				}
 			})
@@ -52,10 +52,10 @@ func TestHungPoolFrozen(t *testing.T) {
 		w.guest(200, true, "tank")
 		w.pool("ssd").hangs()
 		w.pool("ssd").onSync = nil
-		w.run(t, freezing("100"))
-		assert.Less(t, w.once(t, "100: lock released").at, 10*time.Second)
-		assert.Less(t, w.once(t, "100: migration lock released").at, 2*time.Second)
-		assert.Less(t, w.once(t, "tank: snapshot").at, time.Minute)
+		w.run(t, freezeGuests("100"))
+		assert.Less(t, w.onlyEvent(t, "100: lock released").at, 10*time.Second)
+		assert.Less(t, w.onlyEvent(t, "100: migration lock released").at, 2*time.Second)
+		assert.Less(t, w.onlyEvent(t, "tank: snapshot").at, time.Minute)
 	})
 }
 
@@ -80,6 +80,6 @@ func TestHangsWhenAsked(t *testing.T) {
 		_, _, err := Run(ctx, w.options())
 		require.NoError(t, err)
 		assert.True(t, asked)
-		assert.LessOrEqual(t, w.once(t, "tank: snapshot").at, time.Minute)
+		assert.LessOrEqual(t, w.onlyEvent(t, "tank: snapshot").at, time.Minute)
 	})
 }

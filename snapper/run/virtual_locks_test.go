@@ -38,7 +38,7 @@ func TestStopRetriedWithoutLock(t *testing.T) {
 			return busyDisk(guests)
 		}
 		r := w.run(t)
-		assert.Equal(t, []int{100}, w.once(t, "tank: snapshot").held)
+		assert.Equal(t, []int{100}, w.onlyEvent(t, "tank: snapshot").held)
 		require.Len(t, r.Disks, 1)
 		assert.Contains(t, r.Disks[0].Reason, "left to the next run: its lock had to be released")
 	})
@@ -95,7 +95,7 @@ func TestStartedBehindTheLock(t *testing.T) {
 					}
 				}
 				if !test.final {
-					assert.Len(t, w.happened("stop begins"), test.hook)
+					assert.Len(t, w.eventsWith("stop begins"), test.hook)
 				}
 				g.processErr, w.shutdown = nil, false
 				time.Sleep(15 * time.Minute)
@@ -104,7 +104,7 @@ func TestStartedBehindTheLock(t *testing.T) {
 				assert.False(t, r.Failed(), "%+v", r.Problems)
 				assert.Equal(t, g.alive, !strings.HasSuffix(p.heads[0].NewestSnapshot, "_stopped"))
 				if !g.alive {
-					assert.Len(t, w.happened("stop begins"), 1)
+					assert.Len(t, w.eventsWith("stop begins"), 1)
 				}
 				w.nothingOwed(t)
 			})
@@ -123,7 +123,7 @@ func TestLivingRetriedWithoutLock(t *testing.T) {
 			return busyDisk(guests)
 		}
 		r := w.run(t)
-		assert.Equal(t, []int{100}, w.once(t, "tank: snapshot").held)
+		assert.Equal(t, []int{100}, w.onlyEvent(t, "tank: snapshot").held)
 		require.Len(t, r.Disks, 1)
 		assert.Contains(t, r.Disks[0].Reason, "left to the next run: its lock had to be released")
 	})
@@ -137,8 +137,8 @@ func TestRollbackConfigUnread(t *testing.T) {
 		g := w.guest(100, true, "tank")
 		g.unread, g.rolling = true, true
 		r := w.run(t)
-		assert.Empty(t, w.happened("tank: snapshot"))
-		assert.Equal(t, time.Second, w.once(t, "100: lock released").at)
+		assert.Empty(t, w.eventsWith("tank: snapshot"))
+		assert.Equal(t, time.Second, w.onlyEvent(t, "100: lock released").at)
 		require.Len(t, r.Disks, 1)
 		assert.Contains(t, r.Disks[0].Reason, "it is being rolled back")
 	})
@@ -166,7 +166,7 @@ func TestThroughTheLook(t *testing.T) {
 					return nil
 				}
 				w.run(t)
-				assert.Equal(t, name == "nothing", len(w.happened("_stopped")) == 1)
+				assert.Equal(t, name == "nothing", len(w.eventsWith("_stopped")) == 1)
 			})
 		})
 	}
@@ -179,14 +179,14 @@ func TestSyncBeforeLocks(t *testing.T) {
 		"stopped": func(w *virtualWorld) []func(*Options) { w.guest(100, false, "tank"); return nil },
 		"frozen": func(w *virtualWorld) []func(*Options) {
 			w.guest(100, true, "tank")
-			return []func(*Options){freezing("100")}
+			return []func(*Options){freezeGuests("100")}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newVirtualWorld(t)
 				w.run(t, change(w)...)
-				steps := w.happened("tank: ")
+				steps := w.eventsWith("tank: ")
 				require.GreaterOrEqual(t, len(steps), 2)
 				assert.Equal(t, "tank: sync", steps[0].what)
 				assert.Empty(t, steps[0].held)
@@ -205,7 +205,7 @@ func TestBusyRunsAreCounted(t *testing.T) {
 		w.guest(100, true, "tank").busy = true
 		for n := range 3 {
 			w.run(t)
-			assert.Equal(t, n == 2, len(w.happened("tank: snapshot")) == 1, "run %d", n+1)
+			assert.Equal(t, n == 2, len(w.eventsWith("tank: snapshot")) == 1, "run %d", n+1)
 			time.Sleep(15 * time.Minute)
 		}
 	})
@@ -231,7 +231,7 @@ func TestFewDisksTogether(t *testing.T) {
 			}
 		}
 		assert.Equal(t, 180, disks)
-		for _, e := range w.happened("tank: snapshot") {
+		for _, e := range w.eventsWith("tank: snapshot") {
 			assert.LessOrEqual(t, len(e.held), 50)
 			for _, vmid := range e.held {
 				assert.Contains(t, e.what, fmt.Sprintf("/vm-%d-disk-0@", vmid), "locked, but not for its own program")
@@ -250,10 +250,10 @@ func TestMigrationLockReleased(t *testing.T) {
 			time.Sleep(time.Second)
 			return nil, nil
 		}
-		r := w.run(t, freezing("100"))
-		assert.Equal(t, time.Duration(0), w.once(t, "100: migration lock taken").at)
-		assert.Equal(t, time.Second, w.once(t, "thaw").at)
-		assert.Equal(t, time.Second, w.once(t, "100: migration lock released").at)
+		r := w.run(t, freezeGuests("100"))
+		assert.Equal(t, time.Duration(0), w.onlyEvent(t, "100: migration lock taken").at)
+		assert.Equal(t, time.Second, w.onlyEvent(t, "thaw").at)
+		assert.Equal(t, time.Second, w.onlyEvent(t, "100: migration lock released").at)
 		require.Len(t, r.Quiesced, 1)
 		assert.Equal(t, report.Application, r.Quiesced[0].Consistent)
 	})
@@ -270,10 +270,10 @@ func TestLocksOfFrozenEndInTime(t *testing.T) {
 			time.Sleep(20 * time.Second)
 			return nil, nil
 		}
-		w.run(t, freezing("100"))
-		assert.Less(t, w.once(t, "100: migration lock released").at, 2*time.Second)
-		assert.Less(t, w.once(t, "100: lock released").at, 10*time.Second)
-		assert.Equal(t, 20*time.Second, w.once(t, "thaw").at)
+		w.run(t, freezeGuests("100"))
+		assert.Less(t, w.onlyEvent(t, "100: migration lock released").at, 2*time.Second)
+		assert.Less(t, w.onlyEvent(t, "100: lock released").at, 10*time.Second)
+		assert.Equal(t, 20*time.Second, w.onlyEvent(t, "thaw").at)
 	})
 }
 
@@ -282,9 +282,9 @@ func TestNoFreezeWhileMigrating(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
 		w.guest(100, true, "tank").moving = true
-		r := w.run(t, freezing("100"))
-		assert.Empty(t, w.happened("freeze"))
-		w.once(t, "tank: snapshot")
+		r := w.run(t, freezeGuests("100"))
+		assert.Empty(t, w.eventsWith("freeze"))
+		w.onlyEvent(t, "tank: snapshot")
 		require.Len(t, r.Quiesced, 1)
 		assert.Equal(t, report.Crash, r.Quiesced[0].Consistent)
 		assert.Contains(t, r.Quiesced[0].Reason, "Proxmox works on it")
@@ -296,8 +296,8 @@ func TestFrozenLeftIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
 		w.guest(100, true, "tank").busy = true
-		r := w.run(t, freezing("100"))
-		assert.Empty(t, w.happened("tank: snapshot"))
+		r := w.run(t, freezeGuests("100"))
+		assert.Empty(t, w.eventsWith("tank: snapshot"))
 		require.Len(t, r.Disks, 1)
 		assert.Contains(t, r.Disks[0].Reason, "guest 100: left to the next run: Proxmox works on it")
 	})

@@ -46,12 +46,12 @@ func TestAfterStopWaitsForAllPools(t *testing.T) {
 		}
 		w.run(t, hooking)
 		assert.Len(t, w.pool("ssd").snapshots["ssd/data/vm-100-disk-0"], 2)
-		assert.Empty(t, w.happened("stop begins"))
+		assert.Empty(t, w.eventsWith("stop begins"))
 		assert.Len(t, w.owed(t), 1)
 		w.pool("tank").onSnapshot = nil
 		time.Sleep(15 * time.Minute)
 		w.run(t, hooking)
-		stop := w.once(t, "stop begins").what
+		stop := w.onlyEvent(t, "stop begins").what
 		assert.Contains(t, stop, "ssd/data/vm-100-disk-0")
 		assert.Contains(t, stop, "tank/data/vm-100-disk-1")
 		w.nothingOwed(t)
@@ -98,13 +98,13 @@ func TestStopIsOwedOnce(t *testing.T) {
 				w := newVirtualWorld(t)
 				g := w.guest(100, false, "tank")
 				begin(t, w)
-				assert.Empty(t, told(w.run(t, hooking), report.Warning, ""))
-				assert.Contains(t, w.once(t, "stop begins").what, w.pool("tank").heads[0].NewestSnapshot)
+				assert.Empty(t, problemTexts(w.run(t, hooking), report.Warning, ""))
+				assert.Contains(t, w.onlyEvent(t, "stop begins").what, w.pool("tank").heads[0].NewestSnapshot)
 				w.nothingOwed(t)
 				time.Sleep(25 * time.Hour)
 				g.alive = true
-				assert.Empty(t, told(w.run(t, hooking), report.Warning, ""))
-				assert.Len(t, w.happened("stop begins"), 1)
+				assert.Empty(t, problemTexts(w.run(t, hooking), report.Warning, ""))
+				assert.Len(t, w.eventsWith("stop begins"), 1)
 			})
 		})
 	}
@@ -115,7 +115,7 @@ func TestStopIsOwedOnce(t *testing.T) {
 func (w *virtualWorld) failStops(t *testing.T, errno syscall.Errno, n int) {
 	w.pool("tank").onSnapshot = failing(errno)
 	for range n {
-		assert.Empty(t, told(w.run(t, hooking), report.Warning, "hook"))
+		assert.Empty(t, problemTexts(w.run(t, hooking), report.Warning, "hook"))
 		assert.Len(t, w.owed(t), 1)
 		time.Sleep(15 * time.Minute)
 	}
@@ -144,7 +144,7 @@ func TestStopOwedForPoolsOfTwoRounds(t *testing.T) {
 		w.pool("tank").slowList = time.Minute
 		time.Sleep(15 * time.Minute)
 		w.run(t, hooking)
-		assert.Contains(t, w.once(t, "stop begins").what, "ssd/data/vm-100-disk-0")
+		assert.Contains(t, w.onlyEvent(t, "stop begins").what, "ssd/data/vm-100-disk-0")
 		w.nothingOwed(t)
 	})
 }
@@ -191,10 +191,10 @@ func TestStuckHookIsStillAtWork(t *testing.T) {
 				stuck := func(o *Options) { o.World = stuckWorld{w, []string{test.stuck}, &kept} }
 				r := w.run(t, hooks, stuck)
 				assert.Equal(t, test.first, w.steps())
-				assert.NotEmpty(t, told(r, report.Warning, "hook"))
+				assert.NotEmpty(t, problemTexts(r, report.Warning, "hook"))
 				for range 2 {
 					time.Sleep(15 * time.Minute)
-					assert.NotEmpty(t, told(w.run(t, hooks), report.Warning, "still running"))
+					assert.NotEmpty(t, problemTexts(w.run(t, hooks), report.Warning, "still running"))
 				}
 				assert.Equal(t, test.first, w.steps())
 				for _, lock := range kept {
@@ -202,7 +202,7 @@ func TestStuckHookIsStillAtWork(t *testing.T) {
 				}
 				w.events = nil
 				time.Sleep(15 * time.Minute)
-				assert.Empty(t, told(w.run(t, hooks), report.Warning, ""))
+				assert.Empty(t, problemTexts(w.run(t, hooks), report.Warning, ""))
 				assert.Equal(t, test.last+"before begins, before ends, snapshot, after begins, after ends, after2 begins, after2 ends", w.steps())
 				w.nothingOwed(t)
 			})
@@ -231,7 +231,7 @@ func TestPerRunHookIsOwedOnce(t *testing.T) {
 		}
 		w.run(t, once)
 		assert.Equal(t, "after begins, after ends, after begins, after ends", strings.Replace(w.steps(), "snapshot, ", "", 1), "for the killed run, and for this run")
-		assert.Regexp(t, `"vmid":100,.*"vmid":101,.*"vmid":1000,`, w.happened("after begins")[0].what)
+		assert.Regexp(t, `"vmid":100,.*"vmid":101,.*"vmid":1000,`, w.eventsWith("after begins")[0].what)
 		w.nothingOwed(t)
 	})
 }
@@ -260,9 +260,9 @@ func TestOwedIsRunWithoutProxmox(t *testing.T) {
 				assert.Empty(t, w.steps(), "the run was told to end")
 				_, r, err := run(t.Context(), h.Options)
 				assert.ErrorIs(t, err, errTest)
-				assert.Empty(t, told(r, report.Warning, ""))
+				assert.Empty(t, problemTexts(r, report.Warning, ""))
 				assert.Equal(t, "after begins, after ends", w.steps())
-				assert.Contains(t, w.once(t, "after begins").what, `"node":"pve1"`)
+				assert.Contains(t, w.onlyEvent(t, "after begins").what, `"node":"pve1"`)
 				assert.Equal(t, []string{"100.after_stop.0"}, w.owed(t))
 			})
 		})

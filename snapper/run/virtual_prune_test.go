@@ -69,9 +69,9 @@ func TestPruneListsWhatChanged(t *testing.T) {
 	})
 }
 
-// late counts the copies of a pool that have more snapshots than prune keeps by the retention f4.
-// prune keeps the newest four snapshots and the first snapshot of the day.
-func (p *virtualPool) late() (n int) {
+// countLate counts the copies of a pool that have more snapshots than prune keeps by the retention
+// f4. prune keeps the newest four snapshots and the first snapshot of the day.
+func (p *virtualPool) countLate() (n int) {
 	for _, list := range p.snapshots {
 		if len(list) > 5 {
 			n++
@@ -103,7 +103,7 @@ func TestPruneListsInTurns(t *testing.T) {
 					time.Sleep(time.Hour)
 					w.prune(t)
 				}
-				assert.Equal(t, 1, p.late())
+				assert.Equal(t, 1, p.countLate())
 			})
 		})
 	}

@@ -40,7 +40,7 @@ func TestBookmarksUnread(t *testing.T) {
 					p.onBookmarks = func() error { return err }
 				}
 				w.run(t)
-				assert.Equal(t, err == nil, len(w.happened("tank: destroy")) > 0)
+				assert.Equal(t, err == nil, len(w.eventsWith("tank: destroy")) > 0)
 			})
 		})
 	}
@@ -63,13 +63,13 @@ func TestDiscardedForgotten(t *testing.T) {
 		w.onWait = end
 		_, _, err := Run(ctx, w.options())
 		require.NoError(t, err)
-		w.once(t, "tank: history")
-		require.Empty(t, w.happened("tank: destroy"))
+		w.onlyEvent(t, "tank: history")
+		require.Empty(t, w.eventsWith("tank: destroy"))
 
 		w.onWait = nil
 		time.Sleep(15 * time.Minute)
 		w.run(t)
-		w.once(t, "tank: destroy "+disk0+"#"+discarded.Name)
+		w.onlyEvent(t, "tank: destroy "+disk0+"#"+discarded.Name)
 	})
 }
 
@@ -84,10 +84,10 @@ func TestSecondLookFails(t *testing.T) {
 			w.clusterErr = errors.New("pmxcfs is away")
 		}
 		r := w.run(t)
-		w.once(t, "looks again")
+		w.onlyEvent(t, "looks again")
 		require.Len(t, r.Problems, 1)
 		assert.Contains(t, r.Problems[0].Text, "so no guest counts as stopped: pmxcfs is away")
-		assert.Empty(t, w.happened("_stopped"))
+		assert.Empty(t, w.eventsWith("_stopped"))
 	})
 }
 
@@ -104,11 +104,11 @@ func TestDiscardedGoesBeforeTheStop(t *testing.T) {
 		p.history = zfs.History{Since: 1, SetBacks: []zfs.SetBack{{Dataset: disk0, Base: 900, TXG: 980}}}
 		w.run(t)
 		var order []string
-		for _, e := range slices.Concat(w.happened("tank: destroy "), w.happened("_stopped")) {
+		for _, e := range slices.Concat(w.eventsWith("tank: destroy "), w.eventsWith("_stopped")) {
 			order = append(order, e.what)
 		}
 		require.Len(t, order, 2)
-		all := w.happened("tank: ")
+		all := w.eventsWith("tank: ")
 		at := func(text string) int {
 			return slices.IndexFunc(all, func(e virtualEvent) bool { return e.what == text })
 		}
@@ -124,7 +124,7 @@ func TestRunningLockedForEver(t *testing.T) {
 		g := w.guest(100, true, "tank")
 		g.cfg.Lock, g.cfg.Changed = "rollback", time.Now().Add(-72*time.Hour)
 		r := w.run(t)
-		assert.Empty(t, w.happened("tank: snapshot"))
+		assert.Empty(t, w.eventsWith("tank: snapshot"))
 		require.Len(t, r.Problems, 1)
 		assert.Equal(t, report.Warning, r.Problems[0].Severity)
 		assert.Contains(t, r.Problems[0].Text, "guest 100 runs and is locked (rollback)")
@@ -132,7 +132,7 @@ func TestRunningLockedForEver(t *testing.T) {
 }
 
 // If the configuration of one guest cannot be read, guests with a readable configuration get their
-// snapshots, but the run is not a success. snap leaves alone the guest of the unreadable
+// snapshots, but the run counts as failed. snap leaves alone the guest of the unreadable
 // configuration. snap also leaves alone each disk of a stopped guest, if the unreadable
 // configuration may name this disk.
 func TestUnreadConfiguration(t *testing.T) {
@@ -203,7 +203,7 @@ func TestOneLookIsNotEnough(t *testing.T) {
 				g.cfg.Lock = c.lock
 				w.onWait = func() { g.alive, g.cfg.Lock = false, "" }
 				w.run(t)
-				stops := w.happened("_stopped")
+				stops := w.eventsWith("_stopped")
 				require.Len(t, stops, 1)
 				assert.Contains(t, stops[0].what, "vm-100-disk-0")
 				assert.NotContains(t, stops[0].what, "vm-101-disk-0")

@@ -26,16 +26,16 @@ func TestHalfReport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
 		w.guest(100, true, "tank").lapses = "reset"
-		r := w.run(t, freezing("100"))
-		require.Len(t, told(r, report.Warning, "reset"), 1)
+		r := w.run(t, freezeGuests("100"))
+		require.Len(t, problemTexts(r, report.Warning, "reset"), 1)
 		dir := t.TempDir()
 		require.NoError(t, os.WriteFile(filepath.Join(dir, report.Name), []byte(`{"last_success":"1999-06-01T00:00:00Z","locked":{"of":3},"quiesced":[{"vmid":100,"consistent":"crash","fault":"it may have continued before the snapshot was made: reset"}]}`), 0o644))
 		time.Sleep(15 * time.Minute)
-		o := w.options(freezing("100"))
+		o := w.options(freezeGuests("100"))
 		o.World = reportWorld{w, dir}
 		_, r, err := Run(t.Context(), o)
 		require.NoError(t, err)
-		assert.Len(t, told(r, report.Warning, "reset"), 1, "the last report is not used, so the fault is told")
+		assert.Len(t, problemTexts(r, report.Warning, "reset"), 1, "the last report is not used, so the fault is told")
 	})
 }
 
@@ -81,27 +81,27 @@ func TestRoomIsToldOnce(t *testing.T) {
 			return w.last
 		}
 		r := again()
-		assert.Len(t, told(r, report.Notice, "pool tank: 85% of it is taken (limit 80%"), 1, "from cron, check tells it")
-		assert.Empty(t, told(r, report.Warning, "%"))
+		assert.Len(t, problemTexts(r, report.Notice, "pool tank: 85% of it is taken (limit 80%"), 1, "from cron, check tells it")
+		assert.Empty(t, problemTexts(r, report.Warning, "%"))
 		assert.Less(t, r.End.Sub(r.Start), 10*time.Second)
-		assert.Len(t, told(r, report.Notice, "pool vault: its fill level is unknown"), 1)
+		assert.Len(t, problemTexts(r, report.Notice, "pool vault: its fill level is unknown"), 1)
 		assert.Equal(t, uint64(850), r.Rooms["tank"].Allocated)
 
 		tank.allocated = 910
 		r = again()
-		assert.Len(t, told(r, report.Warning, "pool tank: 91% of it is taken (limit 90%"), 1, "a mail when it begins")
+		assert.Len(t, problemTexts(r, report.Warning, "pool tank: 91% of it is taken (limit 90%"), 1, "a mail when it begins")
 		r = again()
-		assert.Empty(t, told(r, report.Warning, "%"))
-		assert.Len(t, told(r, report.Notice, "pool tank: 91% of it is taken"), 1)
+		assert.Empty(t, problemTexts(r, report.Warning, "%"))
+		assert.Len(t, problemTexts(r, report.Notice, "pool tank: 91% of it is taken"), 1)
 
 		tank.heads[0].RefReservation, tank.heads[0].Written, tank.heads[0].Available = 64<<30, 8<<30, 9<<30
 		r = again()
-		assert.Len(t, told(r, report.Warning, "pool tank: the snapshot of 1 thick volume reserves 8.0G now"), 1)
+		assert.Len(t, problemTexts(r, report.Warning, "pool tank: the snapshot of 1 thick volume reserves 8.0G now"), 1)
 		assert.NotEmpty(t, r.Rooms["tank"].Short)
 		tank.heads[0].Written = 8 << 30 // the guest writes the same number of bytes a second time
 		r = again()
-		assert.Empty(t, told(r, report.Warning, "thick"))
-		assert.Len(t, told(r, report.Notice, "thick"), 1)
+		assert.Empty(t, problemTexts(r, report.Warning, "thick"))
+		assert.Len(t, problemTexts(r, report.Notice, "thick"), 1)
 
 		// A run that cannot lock the pool copies the earlier report about the pool's free space
 		// into its own report, so that the next run does not warn again.
@@ -112,12 +112,12 @@ func TestRoomIsToldOnce(t *testing.T) {
 		tank.busy = false
 		tank.heads[0].Written = 8 << 30
 		r = again()
-		assert.Empty(t, told(r, report.Warning, "tank"), "that is not news")
+		assert.Empty(t, problemTexts(r, report.Warning, "tank"), "that is not news")
 		assert.Empty(t, (&report.Run{Rooms: r.Rooms}).RoomsAt(time.Now().Add(9*24*time.Hour)), "what nobody looks at any more ends")
 
 		tank.heads[0].Available, tank.allocated = 900<<30, 100
 		r = again()
-		assert.Empty(t, told(r, report.Notice, "tank"))
+		assert.Empty(t, problemTexts(r, report.Notice, "tank"))
 		assert.Empty(t, r.Rooms["tank"].Short)
 	})
 }

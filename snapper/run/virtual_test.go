@@ -157,8 +157,8 @@ func (w *virtualWorld) run(t *testing.T, change ...func(*Options)) report.Run {
 	return r
 }
 
-// freezing configures the given guests to be frozen for their snapshots.
-func freezing(vmids string) func(*Options) {
+// freezeGuests configures the given guests to be frozen for their snapshots.
+func freezeGuests(vmids string) func(*Options) {
 	return func(o *Options) {
 		var v config.VMIDs
 		if err := v.UnmarshalText([]byte(vmids)); err != nil {
@@ -177,18 +177,18 @@ func (w *virtualWorld) log(format string, args ...any) {
 	w.events = append(w.events, virtualEvent{time.Since(w.begin), slices.Sorted(maps.Keys(w.held)), fmt.Sprintf(format, args...)})
 }
 
-// happened returns the recorded events whose text contains the given text, in order.
-func (w *virtualWorld) happened(text string) []virtualEvent {
+// eventsWith returns the recorded events whose text contains the given text, in order.
+func (w *virtualWorld) eventsWith(text string) []virtualEvent {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(w.events), func(e virtualEvent) bool { return !strings.Contains(e.what, text) })
 }
 
-// once returns the recorded event whose text contains the given text. The test fails if no event or
-// more than one event contains the text.
-func (w *virtualWorld) once(t *testing.T, text string) virtualEvent {
+// onlyEvent returns the recorded event whose text contains the given text. The test fails if no
+// event or more than one event contains the text.
+func (w *virtualWorld) onlyEvent(t *testing.T, text string) virtualEvent {
 	t.Helper()
-	list := w.happened(text)
+	list := w.eventsWith(text)
 	require.Len(t, list, 1, text)
 	return list[0]
 }

@@ -62,7 +62,7 @@ func blocked(t *testing.T, remove bool) (w *virtualWorld, request UnblockRequest
 	w = newVirtualWorld(t)
 	w.guest(100, false, "ssd")
 	w.guest(101, true, "tank")
-	w.pool("ssd").older("ssd/data/vm-100-disk-0", 3, 20*time.Hour)
+	w.pool("ssd").addOlderSnapshots("ssd/data/vm-100-disk-0", 3, 20*time.Hour)
 	w.pool("tank").slowList = 20 * time.Second
 	oldest := w.pool("ssd").snapshots["ssd/data/vm-100-disk-0"][0].Name
 	return w, UnblockRequest{VMID: 100, Snapshot: oldest, Remove: remove}
@@ -75,7 +75,7 @@ type changing struct {
 }
 
 func (w changing) LockGuest(id pve.ID) (func(), error) {
-	if len(w.happened("lock released")) > 0 { // the first lock was taken before the pools were read
+	if len(w.eventsWith("lock released")) > 0 { // the first lock was taken before the pools were read
 		w.change()
 	}
 	return w.virtualWorld.LockGuest(id)
@@ -97,7 +97,7 @@ func TestUnblockOfAGuestThatChanges(t *testing.T) {
 				change := func() { test.change(w.guests[100]) }
 				_, _, err := Unblock(t.Context(), w.options(func(o *Options) { o.World = changing{w, change} }), request)
 				assert.ErrorContains(t, err, test.err)
-				assert.Empty(t, w.happened("destroy"))
+				assert.Empty(t, w.eventsWith("destroy"))
 				assert.Empty(t, w.held)
 			})
 		})
@@ -135,7 +135,7 @@ func TestUnblockStopsAtTheFirstRefusal(t *testing.T) {
 				w.guest(100, false, "ssd", "tank")
 				for pool, disk := range map[string]string{"ssd": ssd, "tank": tank} {
 					p := w.pool(pool)
-					p.older(disk, 2, 20*time.Hour)
+					p.addOlderSnapshots(disk, 2, 20*time.Hour)
 					mark := p.snapshots[disk][len(p.snapshots[disk])-1]
 					mark.GUID++
 					mark.Name = zfs.FormatSnapshotName(mark.Creation.Add(-time.Second), zfs.Frequently)
@@ -152,7 +152,7 @@ func TestUnblockStopsAtTheFirstRefusal(t *testing.T) {
 						warnings = append(warnings, p.Text)
 					}
 				}
-				for _, e := range w.happened(": destroy ") {
+				for _, e := range w.eventsWith(": destroy ") {
 					events = append(events, e.what[:strings.IndexAny(e.what, "@#")+1])
 				}
 				assert.Equal(t, test.events, events)

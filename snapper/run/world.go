@@ -41,7 +41,8 @@ type World interface {
 	Hook(ctx context.Context, h config.Hook, input string, env []string, locks []Note) (string, error)
 }
 
-// Notes has the methods of [note.Dir], the directory with the notes about hooks, that a run needs.
+// Notes has the methods of [note.Dir] that a run needs. [note.Dir] is the directory with the notes
+// about hooks.
 type Notes interface {
 	Take(name string) (Note, error)
 	Find(name string) (Note, error)
@@ -49,8 +50,8 @@ type Notes interface {
 	Names() ([]string, error)
 }
 
-// Note has the methods of [note.Note], a locked file about work that must be ended, that a run
-// needs.
+// Note has the methods of [note.Note] that a run needs. [note.Note] is a locked file about work
+// that must be ended.
 type Note interface {
 	// Left reports whether the note was left by a process that is gone.
 	Left() bool
@@ -68,7 +69,7 @@ type Time interface {
 	Wait(ctx context.Context, d time.Duration) error
 	// Timeout returns a context that ends after d, or when ctx ends.
 	Timeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc)
-	// After waits for the time d and then calls the function do, side by side with the caller. If
+	// After waits for the time d and then calls the function `do`, side by side with the caller. If
 	// the function cancel is called before d has passed, do is not called.
 	After(d time.Duration, do func()) (cancel func())
 	// Lanes returns lanes in which at most n functions run at the same time. If n is 0, any number
@@ -84,8 +85,8 @@ type Time interface {
 
 // Lanes runs functions side by side, a limited number at the same time.
 type Lanes interface {
-	// Go starts the function do, side by side with the caller, as soon as the limit on running
-	// functions allows the start. The returned function wait returns when the function do has
+	// Go starts the function `do`, side by side with the caller, as soon as the limit on running
+	// functions allows the start. The returned function wait returns when the function `do` has
 	// ended.
 	Go(do func()) (wait func())
 }
@@ -200,8 +201,8 @@ type Pool interface {
 	// InheritReceived replaces a dataset's local label by the received label, by a command: the
 	// inherit of a channel program would lose the received value for good (zfs-program(8)).
 	InheritReceived(ctx context.Context, dataset string) error
-	// SetConsistent marks snapshots, given by their full names, with a property which says that
-	// their guests were frozen until the snapshots were taken. Only after it has taken the
+	// SetConsistent marks snapshots, given by their full names, with a property. The property says
+	// that the guests were frozen until the snapshots were taken. Only after it has taken the
 	// snapshots does a run know whether the guests remained frozen until the snapshots existed.
 	SetConsistent(ctx context.Context, snapshots []string) error
 	// Sync makes the pool write its pending data, and waits until the data are written
