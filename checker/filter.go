@@ -36,10 +36,10 @@ func (f Filter) Apply(r Report) Report {
 		kept.Notes = slices.DeleteFunc(kept.Notes, func(n Note) bool { return n.whole })
 	}
 	var unknown []string
-	f, unknown = f.named(r)
+	f, unknown = f.resolveNames(r)
 	kept.filter, kept.Nodes, kept.absent, kept.owners, kept.proofProblem = f, r.Nodes, r.absent, r.owners, r.proofProblem
-	kept.Notes = slices.DeleteFunc(kept.Notes, func(n Note) bool { return n.proofOf != 0 && (!f.whole() || !f.guest(n.proofOf)) })
-	if f.whole() {
+	kept.Notes = slices.DeleteFunc(kept.Notes, func(n Note) bool { return n.proofOf != 0 && (!f.onlyGuests() || !f.guest(n.proofOf)) })
+	if f.onlyGuests() {
 		kept.Guests = slices.DeleteFunc(slices.Clone(r.Guests), func(g Guest) bool { return !f.guest(g.VMID) })
 	}
 	for _, d := range r.Disks {
@@ -75,17 +75,17 @@ func (f Filter) Selects(d Disk) bool {
 		(len(f.Disks) == 0 || slices.ContainsFunc(f.Disks, func(pattern string) bool { return matchesDisk(pattern, d) }))
 }
 
-// whole reports whether the filter selects guests only as a whole, and not by pool or disk.
-func (f Filter) whole() bool { return len(f.Pools)+len(f.Disks) == 0 }
+// onlyGuests reports whether the filter selects guests only as a whole, and not by pool or disk.
+func (f Filter) onlyGuests() bool { return len(f.Pools)+len(f.Disks) == 0 }
 
 func (f Filter) guest(vmid int) bool {
 	return len(f.VMIDs) == 0 || slices.Contains(f.VMIDs, vmid)
 }
 
-// named returns the filter with the VMIDs of the guests selected by number or name, and the words
-// of the filter that name no guest. For each unknown guest the VMID -1 is added, which no guest
-// has, so that a filter of unknown names does not select all disks.
-func (f Filter) named(r Report) (numbered Filter, unknown []string) {
+// resolveNames returns the filter with the VMIDs of the guests selected by number or name, and the
+// words of the filter that name no guest. For each unknown guest the VMID -1 is added, which no
+// guest has, so that a filter of unknown names does not select all disks.
+func (f Filter) resolveNames(r Report) (numbered Filter, unknown []string) {
 	if len(f.Guests) == 0 {
 		return f, nil
 	}

@@ -44,8 +44,8 @@ func (p *guestPage) proofs() {
 	defer func() { p.guests = all }()
 	p.guests = slices.DeleteFunc(slices.Clone(all), func(g guestSeries) bool { return g.Proof == nil || g.Proof.Good() == nil })
 	if len(p.guests) > 0 {
-		p.each(proofDuration, func(g *guestSeries) { p.guest(proofDuration, "", g, "", "", g.Proof.Good().Seconds) })
-		p.each(proofTime, func(g *guestSeries) { p.guest(proofTime, "", g, "", "", seconds(g.Proof.Good().At)) })
+		p.printGuests(proofDuration, func(g *guestSeries) { p.guest(proofDuration, "", g, "", "", g.Proof.Good().Seconds) })
+		p.printGuests(proofTime, func(g *guestSeries) { p.guest(proofTime, "", g, "", "", seconds(g.Proof.Good().At)) })
 	}
 	p.guests = slices.DeleteFunc(slices.Clone(all), func(g guestSeries) bool { return g.Proof == nil })
 	if len(p.guests) == 0 {
@@ -53,7 +53,7 @@ func (p *guestPage) proofs() {
 	}
 	rows := checker.ProofVerdicts()
 	slices.SortFunc(rows, func(a, b checker.ProofRow) int { return strings.Compare(a.Name, b.Name) })
-	p.each(proofState, func(g *guestSeries) {
+	p.printGuests(proofState, func(g *guestSeries) {
 		for i := range rows {
 			p.guest(proofState, "", g, `,state="`, rows[i].Name, boolValue(rows[i].Verdict == g.Proof.Verdict))
 		}

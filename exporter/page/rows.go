@@ -30,12 +30,12 @@ type row struct {
 	// Sites has, by column of an asked node, the cells of the row.
 	Sites [][]cell
 	// About contains the explanation of an open guest, nil in all other rows.
-	About *about
+	About *explanation
 }
 
 // about is the explanation that the page shows below the row of an open guest, in addition to its
 // disks.
-type about struct {
+type explanation struct {
 	Words []string
 	// Broken names the hosts between which the snapshots of the guest's worst disk do not arrive,
 	// and Next the steps to repair this; both are empty if the guest does not alarm.
@@ -59,7 +59,7 @@ func folded(guests []guest, q query) ([]guest, *fold) {
 		return guests, nil
 	}
 	var rest []guest
-	f := &fold{Shown: q.Well, Link: q.with(func(q *query) { q.Well = !q.Well })}
+	f := &fold{Shown: q.Well, Link: q.changedURL(func(q *query) { q.Well = !q.Well })}
 	counts := map[string]int{}
 	for _, g := range guests {
 		if g.well() {
@@ -117,7 +117,7 @@ func (r *row) fill(f Facts) {
 	case r.Lacking != "":
 		cells = r.Guest.lackingCells(r.Lacking, f.Report)
 	default:
-		r.Why, cells = f.why(r.Guest), r.Guest.cells(f.Report)
+		r.Why, cells = f.explainState(r.Guest), r.Guest.cells(f.Report)
 		if r.Guest.proofState() != checker.OK {
 			r.Why = strings.TrimPrefix(r.Why+"; "+r.Guest.proofWords(), "; ")
 		}
@@ -128,9 +128,9 @@ func (r *row) fill(f Facts) {
 	r.Sites = columns(cells)
 }
 
-func aboutOf(g guest, f Facts) *about {
+func aboutOf(g guest, f Facts) *explanation {
 	own := len(g.Here) > 0 && f.own(g.Here[0].Disk)
-	a := &about{Words: checker.ExplainGuest(f.Report, g.Guest, own, checker.Volumes{}).Words}
+	a := &explanation{Words: checker.ExplainGuest(f.Report, g.Guest, own, checker.Volumes{}).Words}
 	if d := g.cause(); d != nil && g.State != checker.OK {
 		why := f.explain(*d)
 		a.Broken, a.Next = why.Broken, why.Next

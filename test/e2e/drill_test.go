@@ -56,9 +56,9 @@ printf 'ID=lab\nPRETTY_NAME="Lab Linux 7"\n' >/tmp/ct-200/usr/lib/os-release; he
 	w.start(w.a, 200)
 	// The second snapshot shows that A keeps a snapshot for an hour and more, because it is not the
 	// first of its hour.
-	w.later(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour + time.Minute)))
+	w.advanceClock(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour + time.Minute)))
 	for i, after := range []time.Duration{0, 20 * time.Minute, 100 * time.Minute} {
-		w.later(after)
+		w.advanceClock(after)
 		w.fill("ta/data/vm-100-disk-0", 200*(i+1))
 		w.snap(w.a, "f100")
 	}
@@ -80,7 +80,7 @@ func (w drills) looking(guests ...string) *site.Process {
 	require.NoError(w.t, os.WriteFile("/tmp/drill/log", nil, 0o644))
 	p, err := w.c.Start(w.ctx, append([]string{program(w.t), "drill"}, guests...)...)
 	require.NoError(w.t, err)
-	w.until(func() bool { return strings.Contains(w.fished(), "fsck ext4") })
+	w.waitUntil(func() bool { return strings.Contains(w.fished(), "fsck ext4") })
 	return p
 }
 

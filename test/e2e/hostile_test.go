@@ -268,7 +268,7 @@ func spoilOnlyThemselves(t *testing.T, kinds ...hostileKind) {
 		kind.make(w)
 	}
 	for _, kind := range kinds {
-		w.until(func() bool { return strings.Contains(scrape(), kind.disk) }) // the exporter has read it
+		w.waitUntil(func() bool { return strings.Contains(scrape(), kind.disk) }) // the exporter has read it
 	}
 	assert.Equal(t, before, look())
 }

@@ -310,7 +310,7 @@ func TestPruneOnAReplica(t *testing.T) {
 	for _, code := range []int{0, 1} {
 		r = w.run(w.c, "prune", "f1")
 		require.Equal(t, code, r.Code, r.Stderr)
-		w.later(25 * time.Hour)
+		w.advanceClock(25 * time.Hour)
 		require.Equal(t, more, strings.TrimSpace(w.zfs("get", "-H", "-o", "value", "receive_resume_token", third)), "as long as nothing arrives")
 	}
 
