@@ -38,8 +38,8 @@ func (f Filter) Apply(r Report) Report {
 	var unknown []string
 	f, unknown = f.resolveNames(r)
 	kept.filter, kept.Nodes, kept.absent, kept.owners, kept.proofProblem = f, r.Nodes, r.absent, r.owners, r.proofProblem
-	kept.Notes = slices.DeleteFunc(kept.Notes, func(n Note) bool { return n.proofOf != 0 && (!f.onlyGuests() || !f.guest(n.proofOf)) })
-	if f.onlyGuests() {
+	kept.Notes = slices.DeleteFunc(kept.Notes, func(n Note) bool { return n.proofOf != 0 && (!f.whole() || !f.guest(n.proofOf)) })
+	if f.whole() {
 		kept.Guests = slices.DeleteFunc(slices.Clone(r.Guests), func(g Guest) bool { return !f.guest(g.VMID) })
 	}
 	for _, d := range r.Disks {
@@ -75,8 +75,8 @@ func (f Filter) Selects(d Disk) bool {
 		(len(f.Disks) == 0 || slices.ContainsFunc(f.Disks, func(pattern string) bool { return matchesDisk(pattern, d) }))
 }
 
-// onlyGuests reports whether the filter selects guests only as a whole, and not by pool or disk.
-func (f Filter) onlyGuests() bool { return len(f.Pools)+len(f.Disks) == 0 }
+// whole reports whether the filter selects guests only as a whole, and not by pool or disk.
+func (f Filter) whole() bool { return len(f.Pools)+len(f.Disks) == 0 }
 
 func (f Filter) guest(vmid int) bool {
 	return len(f.VMIDs) == 0 || slices.Contains(f.VMIDs, vmid)

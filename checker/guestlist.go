@@ -16,7 +16,7 @@ import (
 // the verdicts more exact. If the report is filtered by pool or disk, there are no verdicts on
 // guests, because the filter may hide a part of a guest's disks.
 func (r Report) WithGuests(policy Policy) Report {
-	if !r.filter.onlyGuests() {
+	if !r.filter.whole() {
 		return r
 	}
 	p := &policy

@@ -45,13 +45,13 @@ func (r Report) WithOwners(p Policy, said map[string][]Evidence, nodes ...NodeAn
 		d.Compared, d.State, d.Evidence = &c, Worst(d.State, c.State), said[d.Dataset]
 	}
 	r.Nodes = nodes
-	if r.filter.onlyGuests() {
+	if r.filter.whole() {
 		r.absent = absences(r.Disks, &p, nodes, clusters, r.Now, r.filter.guest)
 	}
 	r.owners = ownersOf(nodes, &p, clusters, r.Now)
 	r.Notes = append(r.matchedNotes(), noteUnregistered(r.Disks, said)...)
 	r.Notes = append(r.Notes, unanswered(nodes, r.Now)...)
-	if r.filter.onlyGuests() {
+	if r.filter.whole() {
 		r.Notes = append(r.Notes, p.former(nodes, r.filter.guest, r.Now)...)
 	}
 	r.sort()

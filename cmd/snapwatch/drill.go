@@ -81,7 +81,7 @@ func (c *drillCmd) Run(env *environment) error {
 	if err != nil {
 		return &exit{2, err}
 	}
-	return changing(env, func(ctx context.Context) error { return c.drill(ctx, env, cfg) })
+	return runChanging(env, func(ctx context.Context) error { return c.drill(ctx, env, cfg) })
 }
 
 // drilled is what is printed about one guest.

@@ -46,7 +46,7 @@ func (e *environment) boot(ctx context.Context, cfg config.Config, g drill.Guest
 		disks = append(disks, diskConfigs{d.Dataset, g.Cluster, kept})
 	}
 	configs := newGuestConfigs(g.VMID, disks, func(s zfs.KeptConfig, err error) { complain(s.FullName(), err) })
-	if known, err := configs.at(g.Disks[0].At.FullName(), e.Now()); err == nil {
+	if known, err := configs.configAt(g.Disks[0].At.FullName(), e.Now()); err == nil {
 		b.Config = known.text
 	}
 	return b
@@ -80,7 +80,7 @@ func (e *environment) prunes(cfg config.Config, f *drill.Facts) func(g drill.Gue
 	}
 	runs, unclear := regularRuns(e, pruneJob)
 	if len(unclear) > 0 {
-		doubt(errors.New(shown(unclear)))
+		doubt(errors.New(linesText(unclear)))
 	}
 	for _, r := range runs {
 		of, keep, err := r.settings(e)
