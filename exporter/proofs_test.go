@@ -45,7 +45,7 @@ func TestProofsOfGuests(t *testing.T) {
 	assert.Equal(t, "90.5", line(metrics, `snapwatch_guest_proof_duration_seconds{origin_cluster="east",vmid="100"}`))
 	assert.Equal(t, "1.7747751e+09", line(metrics, `snapwatch_guest_proof_timestamp_seconds{origin_cluster="east",vmid="100"}`))
 	assert.NotContains(t, metrics, `snapwatch_guest_proof_duration_seconds{origin_cluster="east",vmid="101"}`)
-	assert.Contains(t, r.shown(t, "/?guest=100"), "<p>proof fresh: checked ")
+	assert.Contains(t, r.waitPage(t, "/?guest=100"), "<p>proof fresh: checked ")
 
 	require.NoError(t, os.WriteFile(path, []byte(broken), 0o600))
 	metrics = r.scrape()
@@ -53,7 +53,7 @@ func TestProofsOfGuests(t *testing.T) {
 	assert.Equal(t, "0", state(metrics, "100", "fresh"))
 	assert.Equal(t, "90.5", line(metrics, `snapwatch_guest_proof_duration_seconds{origin_cluster="east",vmid="100"}`), "the last good one")
 	assert.Equal(t, "1", line(metrics, `snapwatch_guest_state{origin_cluster="east",state="whole",vmid="100"}`), "the guest has its own verdict")
-	page := r.shown(t, "/")
+	page := r.waitPage(t, "/")
 	assert.Contains(t, page, `<span class="said">proof failed: the drill of 2026-03-29 10:00:00 failed, `)
 	assert.Contains(t, page, "checking /dev/sda1 &lt;ext4&gt;: faults")
 	assert.Contains(t, page, "1 guest failed in a drill")
@@ -70,7 +70,7 @@ func TestProofsOfGuests(t *testing.T) {
 	require.NoError(t, os.WriteFile(path, []byte(broken[:100]), 0o600))
 	metrics = r.scrape()
 	assert.Equal(t, "1", state(metrics, "100", "failed"))
-	assert.Contains(t, r.shown(t, "/"), "the record of drills cannot be read: "+path)
+	assert.Contains(t, r.waitPage(t, "/"), "the record of drills cannot be read: "+path)
 	require.NoError(t, os.Remove(path))
 	assert.NotContains(t, r.scrape(), "snapwatch_guest_proof_", "root removed the record")
 }
@@ -80,7 +80,7 @@ func TestProofsAreDemanded(t *testing.T) {
 	r := newRig(t, world(), func(s *Settings) { s.Config.Limits.MaxProofAge = config.Duration(time.Hour) })
 	metrics := r.scrape()
 	assert.Equal(t, "1", line(metrics, `snapwatch_guest_proof_state{origin_cluster="east",state="old",vmid="100"}`))
-	page := r.shown(t, "/")
+	page := r.waitPage(t, "/")
 	assert.Contains(t, page, "proof old: no drill has proved it since it arrived here")
 	assert.Equal(t, 1, strings.Count(page, "without a recent proof"))
 }
