@@ -22,7 +22,7 @@ func TestKeepOfAnOverride(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
 		w.guest(100, true, "tank")
-		w.pool("tank").older(disk0, 9, time.Hour)
+		w.pool("tank").addOlderSnapshots(disk0, 9, time.Hour)
 		keep, err := config.ParseKeep([]string{"f99"})
 		require.NoError(t, err)
 		w.run(t, func(o *Options) {
@@ -51,7 +51,7 @@ func TestUnknownResultDestroysNothing(t *testing.T) {
 				w := newVirtualWorld(t)
 				w.guest(100, true, "tank")
 				p := w.pool("tank")
-				p.older(disk0, 9, 20*time.Hour)
+				p.addOlderSnapshots(disk0, 9, 20*time.Hour)
 				p.onSnapshot = func(_ context.Context, guests []lua.Guest) (map[string]lua.Outcome, error) {
 					return test.result(guests)
 				}
@@ -70,7 +70,7 @@ func TestPruneOfACopyThatMayBeInUse(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newVirtualWorld(t)
 				w.guest(100, false, "tank").processErr = unknown
-				w.pool("tank").older(disk0, 9, time.Hour)
+				w.pool("tank").addOlderSnapshots(disk0, 9, time.Hour)
 				w.prune(t, func(o *Options) { o.Config.Replicas = []string{"tank/data"} })
 				assert.Equal(t, unknown == nil, w.destroyed("tank") > 0)
 			})
@@ -172,7 +172,7 @@ func TestUnreadableGuestWaitsForTwoRuns(t *testing.T) {
 		w.guest(100, true, "tank").unread = true
 		for n := range 3 {
 			w.run(t)
-			assert.Equal(t, n == 2, len(w.happened("tank: snapshot")) == 1, "run %d", n+1)
+			assert.Equal(t, n == 2, len(w.eventsWith("tank: snapshot")) == 1, "run %d", n+1)
 			time.Sleep(15 * time.Minute)
 		}
 	})
