@@ -60,8 +60,8 @@ const (
 	forgottenFor = 90 * 24 * time.Hour
 )
 
-// After the loss of an inventory, Notes warns for a day: disks that disappeared before the loss are
-// not reported.
+// Notes warns for a day after the loss of an inventory, because disks that disappeared before the
+// loss are not reported.
 func (s Inventory) Notes(now time.Time) []checker.Note {
 	if s.Lost == nil || now.Sub(s.Lost.At) > toldFor {
 		return nil
