@@ -174,10 +174,13 @@ func TestHookOutlivesTheRun(t *testing.T) {
 	}()
 	_, err := os.ReadFile(filepath.Join(dir, "begun"))
 	require.NoError(t, err)
+	other, err := os.Open(dir)
+	require.NoError(t, err)
+	defer func() { _ = other.Close() }()
 	for _, vmid := range []int{100, 101} {
-		// When a process dies, the kernel closes the files of the process. The test closes the file
-		// of the note, as if the process of the run had died.
-		require.NoError(t, turns.taken[vmid].lock.(*note.Note).File().Close())
+		// When a process dies, the kernel closes the files of the process. The test puts another file
+		// in the place of the file of the note, as if the process of the run had died.
+		require.NoError(t, syscall.Dup3(int(other.Fd()), int(turns.taken[vmid].lock.(*note.Note).File().Fd()), syscall.O_CLOEXEC))
 		_, err := h.World.HookNotes().Take(strconv.Itoa(vmid))
 		assert.True(t, isBusy(err), "%d: %v", vmid, err)
 	}

@@ -70,7 +70,7 @@ func TestStartedBehindTheLock(t *testing.T) {
 				p := w.pool("tank")
 				p.onSnapshot = func(context.Context, []lua.Guest) (map[string]lua.Outcome, error) {
 					time.Sleep(3 * time.Second)
-					assert.Empty(t, w.held, "Proxmox waits ten seconds for the lock, and has it now")
+					assert.Zero(t, w.locked(), "Proxmox waits ten seconds for the lock, and has it now")
 					test.change(g)
 					time.Sleep(2 * time.Second)
 					p.onSnapshot = nil

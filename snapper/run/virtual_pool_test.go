@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -32,7 +33,7 @@ type virtualPool struct {
 	// takes the lock.
 	busy     bool
 	onLock   func()
-	unlocked int // the number of times that a run released the lock
+	unlocked atomic.Int64 // the number of times that a run released the lock
 	slowList time.Duration
 	// failList is the error of listing the disks, besides the disks that were listed.
 	failList error
@@ -116,7 +117,7 @@ func (p *virtualPool) TryLock(now time.Time) error {
 }
 
 func (p *virtualPool) WaitLock(context.Context, time.Time) error { return nil }
-func (p *virtualPool) Unlock()                                   { p.unlocked++ }
+func (p *virtualPool) Unlock()                                   { p.unlocked.Add(1) }
 func (p *virtualPool) Check() error                              { return nil }
 func (p *virtualPool) TXG() uint64                               { return p.txg }
 

@@ -37,7 +37,9 @@ type virtualWorld struct {
 	state           report.State
 	stateErr        error
 	clusterErr      error
-	last            report.Run
+	// clusterEnds is the time from which the cluster's files cannot be read, zero for never.
+	clusterEnds time.Time
+	last        report.Run
 	// records is the lock of the state and the reports. recordsErr is the error of taking it.
 	records    sync.Mutex
 	recordsErr error
@@ -211,6 +213,9 @@ func (w *virtualWorld) Cluster(context.Context) (pve.Cluster, error) {
 	if w.clusterErr != nil {
 		return pve.Cluster{}, w.clusterErr
 	}
+	if ends := w.clusterEnds; !ends.IsZero() && !time.Now().Before(ends) {
+		return pve.Cluster{}, errors.New("pmxcfs hangs")
+	}
 	c := pve.Cluster{ReplicatedHere: w.replicated, Elsewhere: w.elsewhere, Node: "pve1", Nodes: []string{"pve1", "pve2"}, Guests: map[int]pve.Config{}, HAStarted: map[int]bool{}}
 	for _, name := range slices.Sorted(maps.Keys(w.pools)) {
 		c.Storages = append(c.Storages, pve.Storage{Name: name, Dataset: name + "/data"})
@@ -281,6 +286,13 @@ func (w *virtualWorld) LockGuest(id pve.ID) (func(), error) {
 		w.hold(id.VMID, -1)
 		w.log("%d: lock released", id.VMID)
 	}, nil
+}
+
+// locked returns the number of guests whose locks the run holds.
+func (w *virtualWorld) locked() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.held)
 }
 
 func (w *virtualWorld) hold(vmid, n int) {
