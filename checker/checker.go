@@ -14,8 +14,8 @@
 // # Owners
 //
 // If the nodes that own the guests were asked, compare.go compares their answers with the copies.
-// An owner's answer can make the state of a copy worse. The state becomes better only if the owner
-// says that the owner's disk is gone or excluded.
+// An owner's answer can make the state of a copy worse. It makes the state better in one case: if
+// the owner says that its own disk is gone or excluded.
 package checker
 
 import (

@@ -98,8 +98,8 @@ func Default() Config {
 	}
 }
 
-// Load reads the configuration file at path. If the file is missing, Load returns an error, and
-// [LoadDefault] returns none.
+// Load reads the configuration file at path. If the file is missing, Load returns an error. For the
+// default file use [LoadDefault], which needs no file.
 func Load(path string) (Config, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {

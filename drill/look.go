@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// FileSystem is a file system, or another content, on a device of libguestfs' appliance.
+// FileSystem describes the content of a device in libguestfs' appliance: a file system, swap, LVM or
+// unknown data.
 type FileSystem struct{ Device, Kind string }
 
 // Listing is what libguestfs found on the clones of a guest.

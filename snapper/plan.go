@@ -122,8 +122,8 @@ type Policy struct {
 type Plan struct {
 	Guests []GuestPlan
 	// Destroys has at most max_destroys snapshots to destroy, sorted over all disks with the oldest
-	// first. Waiting has the remaining snapshots that the retention drops. For each snapshot in
-	// Destroys that ZFS refuses to destroy, the run destroys a snapshot in Waiting.
+	// first. Waiting has the remaining snapshots that the retention drops. If ZFS
+	// refuses to destroy a snapshot in Destroys, the run destroys a snapshot in Waiting instead.
 	Destroys, Waiting []Destroy
 	// FullDestroys has, for each disk, the snapshots to destroy if the disk's new snapshot fails
 	// for lack of space.

@@ -111,7 +111,7 @@ func inspectFiles(dir string, part *drill.Part) (found drill.Inspection, err err
 	return found, nil
 }
 
-// regularFiles calls each for all regular files below dir, always in the same order.
+// regularFiles calls a function for each regular file below dir, always in the same order.
 func regularFiles(dir string, each func(path string, info fs.FileInfo) error) error {
 	return filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.Type().IsRegular() {

@@ -63,8 +63,8 @@ func (e Entry) Never() string {
 type Search struct {
 	// Names reports whether a file with the base name base may be the wanted program.
 	Names func(base string) bool
-	// Job returns the work that the program does with the arguments args, "" if the search ignores
-	// this work. problem is the fault in these arguments, "" if they have no fault.
+	// Job returns the work that the program does with the given arguments, "" if the search ignores
+	// this work. The second result, problem, is the fault in the arguments, "" if there is no fault.
 	Job func(args []string) (job, problem string)
 }
 

@@ -9,9 +9,9 @@ import (
 
 func TestBacklog(t *testing.T) {
 	start := time.Date(2026, 7, 15, 12, 0, 0, 0, time.UTC)
-	// due has the number of expired snapshots that each run left; the runs are six hours apart.
-	// from is the index of the first run after which the backlog counts as growing, -1 if there is
-	// no such run.
+	// The field due has the number of expired snapshots that each run left. The runs are six hours
+	// apart. The field from is the index of the first run whose backlog counts as growing, -1 if
+	// there is no such run.
 	for _, test := range []struct {
 		name string
 		due  []int

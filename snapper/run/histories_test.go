@@ -47,7 +47,7 @@ func bookmarked(t *testing.T, zpool string) (*run, *pool, *snapper.Disk) {
 	return &run{Options: p.Options, journal: p.journal, start: noon}, p, &p.disks[0]
 }
 
-// planFor makes the run's plan for a pool whose guest runs.
+// planFor makes the run's plan for a pool with the disks of one running guest.
 func planFor(t *testing.T, r *run, p *pool) {
 	t.Helper()
 	config := pve.Config{ID: pve.ID{VMID: 100, Kind: pve.QEMU}}

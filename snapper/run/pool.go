@@ -43,8 +43,8 @@ type pool struct {
 	// slowHistory is the time of the last run in which reading the pool's history exceeded
 	// historyTimeout, zero if there was no such run.
 	slowHistory time.Time
-	// carriedOut is true if the run has made a plan for the pool, and has carried out the plan,
-	// except in a dry run.
+	// carriedOut is true if the run has made a plan for the pool, and has carried out the plan. In a
+	// dry run the plan alone is enough.
 	carriedOut bool
 	// unfinished has the disks on which a bookmark of a discarded history could not be destroyed.
 	unfinished map[string]bool

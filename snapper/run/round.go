@@ -257,8 +257,7 @@ func (r *run) answer(ctx context.Context, view snapper.NodeView, pools []*pool, 
 }
 
 // unanswered records, for each disk in the questions, that the run could not read the facts about
-// the disk. A run calls the function unanswered if the plan still asks questions after all attempts
-// to answer them.
+// the disk. This happens if the plan still asks questions after all attempts to answer them.
 func unanswered(pools []*pool, ask snapper.Questions) {
 	const why = "it still could not be read after three tries"
 	for _, p := range pools {

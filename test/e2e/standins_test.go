@@ -65,8 +65,8 @@ func (s *standins) whileLocked(vmid int, do func()) {
 	require.NoError(s.t, release())
 }
 
-// startCall starts a call of a stand-in and returns when the call is in the given step. The call of
-// the stand-in remains in the given step until the test calls endCall.
+// startCall starts a program of Proxmox's stand-ins and returns when the program is in the given
+// step. The program waits in this step until the test calls endCall.
 func (s *standins) startCall(step string, argv ...string) *site.Process {
 	s.t.Helper()
 	s.takes(step, "1h")
