@@ -5,16 +5,20 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
+	"snapwatch/config"
 	"snapwatch/internal/zfs"
 	"snapwatch/snapper/run"
+	"snapwatch/test/retention"
 )
 
 // rotated plays another program's rotation on a receiving site and returns the names of the
 // destroyed snapshots. On a node, the other program's rotation keeps the newest snapshots and the
 // first snapshot of each day. On all sites, the rotation destroys the snapshots that syncoid made
-// for sending to other sites.
-func rotated(d *dataset, to int) (gone []string) {
+// for sending to other sites. The rotation keeps the base, on top of which the next increment is
+// received.
+func rotated(d *dataset, to int, base uint64) (gone []string) {
 	const newest = 6
 	days := map[string]bool{}
 	ours := 0
@@ -34,7 +38,7 @@ func rotated(d *dataset, to int) (gone []string) {
 		return to != SiteC && !first && ours >= newest
 	}
 	d.snaps = slices.DeleteFunc(d.snaps, func(s zfs.Snapshot) bool {
-		if !goes(s) {
+		if !goes(s) || s.GUID == base {
 			return false
 		}
 		gone = append(gone, s.Name)
