@@ -77,7 +77,7 @@ func (m *machine) watched(d *dataset, watch bool, do func()) (change lua.ListCha
 // sameWithoutIndex checks that a run that uses the index of snapshots makes the same plan as a
 // run without an index.
 func (w *World) sameWithoutIndex(n *node) {
-	if !w.Index || w.tick%8 != 3 {
+	if !w.Index || w.tick%8 != 3 || w.tick < n.unreadable {
 		return
 	}
 	planned := func(unindexed bool) snapper.Plan {
