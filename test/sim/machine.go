@@ -639,9 +639,9 @@ func (w *World) machineOn(n *node) *machine {
 
 // planAgain returns the plan of a dry run of snap that immediately follows a run.
 func (w *World) planAgain(n *node, seenStopped []int) (snapper.Plan, error) {
+	w.now = w.now.Add(1) // no two runs begin at the same time
 	m := w.machineOn(n)
 	m.looks, m.seenStopped, m.reached = true, seenStopped, AfterRun
-	w.now = w.now.Add(1) // no two runs begin at the same time
 	options := w.options(n, m, w.Keep)
 	options.DryRun = true
 	plan, _, err := run.Run(context.Background(), options)
