@@ -49,7 +49,7 @@ func (m *machine) TakeOver(_ context.Context, tell func(pve.ID, quiesce.TakenOve
 	}
 	for _, vmid := range m.w.order {
 		g := m.w.guests[vmid]
-		if g.owned == nil || m.w.nodes[g.home] != m.n {
+		if g.owned == nil || m.w.nodes[g.home] != m.n || g.frozenBy.runs() {
 			continue
 		}
 		t := quiesce.TakenOver{Since: *g.owned, Thawed: g.frozen}
@@ -65,7 +65,13 @@ func (m *machine) TakeOver(_ context.Context, tell func(pve.ID, quiesce.TakenOve
 }
 
 // thaw thaws the guest and removes the note of its freeze.
-func (g *guest) thaw() { g.frozen, g.owned, g.refuses, g.runsFrozen = false, nil, 0, 0 }
+func (g *guest) thaw() {
+	g.frozen, g.owned, g.frozenBy, g.refuses, g.runsFrozen = false, nil, nil, 0, 0
+}
+
+// runs reports whether the run of the machine m has neither ended nor been killed. While it runs, it
+// has the notes about its freezes locked, so that no other run takes these freezes over.
+func (m *machine) runs() bool { return m != nil && m.dead == nil && !m.ended }
 
 // OpenWindow implements [run.Quiesce].
 func (m *machine) OpenWindow(guests []pve.ID, budget time.Duration) (run.Window, error) {
@@ -97,7 +103,7 @@ func (f *window) Freeze() map[pve.ID]string {
 			f.w.recordBroken("%s freezes guest %d without its locks", f.n.name, id.VMID)
 		default:
 			now := f.w.now
-			g.owned, g.frozen = &now, f.chance.IntN(8) > 0
+			g.owned, g.frozen, g.frozenBy = &now, f.chance.IntN(8) > 0, f.machine
 		}
 	}
 	f.cancel = f.After(f.budget, func() {
@@ -155,7 +161,7 @@ func (f *window) Thaw() quiesce.Ended {
 func (w *World) thawed(n *node, m *machine, done report.Run) {
 	for _, vmid := range w.order {
 		g := w.guests[vmid]
-		if g.owned == nil || w.nodes[g.home] != n {
+		if g.owned == nil || w.nodes[g.home] != n || g.frozenBy.runs() {
 			continue
 		}
 		switch g.runsFrozen++; {

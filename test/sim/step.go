@@ -88,7 +88,10 @@ func (w *World) step(s Step) {
 	// reads the guests' states only once, the run has already made its plan when the steps of the
 	// phase betweenLooks happen.
 	clock := (s.Kind == "clock" || s.Kind == "skew") && (s.Phase == beforeProgram || s.Phase == duringProgram || s.Phase == betweenLooks && !w.planned.IsZero())
-	if clock || k.locks && (w.held[g.vmid] > 0 || g.flocked) {
+	// The model plays no whole run during a channel program, because the clock would move on by the
+	// time of this run, and the limits of the run under way would not end.
+	second := s.Phase == duringProgram && (s.Kind == "twice" || s.Kind == "shutdown" || s.Kind == "unblock")
+	if clock || second || k.locks && (w.held[g.vmid] > 0 || g.flocked) {
 		w.later = append(w.later, s)
 		return
 	}

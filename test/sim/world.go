@@ -150,7 +150,9 @@ type guest struct {
 	// owned is the time of a run's note about the guest's freeze, nil if there is no note. refuses
 	// is the number of thaws that the guest's agent will still refuse. runsFrozen counts the runs
 	// that have left the guest frozen.
-	owned      *time.Time
+	owned *time.Time
+	// frozenBy is the run that froze the guest, nil if there is no note.
+	frozenBy   *machine
 	refuses    int
 	runsFrozen int
 	memory     int // the memory size in the guest's configuration
