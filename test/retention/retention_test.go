@@ -1,10 +1,7 @@
-// Package retention compares snapwatch's rotation with a second implementation of the rules in
-// docs/replication.md. The code of the second implementation is independent of snapwatch's code.
 package retention
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -17,100 +14,6 @@ import (
 	"snapwatch/internal/zfs"
 	"snapwatch/snapper"
 )
-
-// lengths lists the classes from the shortest to the longest, as the page orders them.
-var lengths = []string{"frequently", "hourly", "daily", "weekly", "monthly", "yearly"}
-
-var ours = regexp.MustCompile(`^autosnap_\d{4}-\d\d-\d\d_\d\d:\d\d:\d\d_([a-z]+)$`)
-
-// classOf returns the index of a snapshot's class in the list lengths, -1 if the snapshot has no
-// class of the list.
-func classOf(s zfs.Snapshot) int {
-	name := ours.FindStringSubmatch(s.Name)
-	if name == nil {
-		return -1
-	}
-	return slices.Index(lengths, name[1])
-}
-
-// period returns a name for the hour, day, week, month or year that contains the time t.
-func period(class int, t time.Time) string {
-	switch lengths[class] {
-	case "hourly":
-		return t.Format("2006-01-02 15 MST")
-	case "daily":
-		return t.Format(time.DateOnly)
-	case "weekly":
-		year, week := t.ISOWeek()
-		return fmt.Sprint(year, " week ", week)
-	case "monthly":
-		return t.Format("2006-01")
-	}
-	return t.Format("2006")
-}
-
-// goes returns the names of the snapshots that must be destroyed by the retention, oldest first.
-func goes(words map[string]int, list []zfs.Snapshot, now time.Time) (names []string) {
-	var counted []zfs.Snapshot // managed snapshots, except _stopped ones and ones from the future
-	newest := ""
-	for _, s := range list {
-		if ours.MatchString(s.Name) {
-			newest = s.Name
-		}
-		if classOf(s) >= 0 && !s.Creation.After(now.Add(5*time.Minute)) {
-			counted = append(counted, s)
-		}
-	}
-	newestPast := ""
-	for _, s := range list {
-		if ours.MatchString(s.Name) && !s.Creation.After(now.Add(5*time.Minute)) {
-			newestPast = s.Name
-		}
-	}
-	for i, s := range counted {
-		_, named := words[lengths[classOf(s)]]
-		if !named || s.Name == newest || s.Name == newestPast {
-			continue
-		}
-		stays := len(counted)-1-i < words["frequently"]
-		for class := 1; class < len(lengths); class++ {
-			stays = stays || keeps(class, words[lengths[class]], s, counted, now.Location())
-		}
-		if !stays {
-			names = append(names, s.Name)
-		}
-	}
-	return names
-}
-
-// keeps reports whether the retention keeps the snapshot s for the given class. The argument n is
-// the number of snapshots that the retention keeps of the class.
-func keeps(class, n int, s zfs.Snapshot, counted []zfs.Snapshot, zone *time.Location) bool {
-	mine := period(class, s.Creation.In(zone))
-	var first, firstLong *zfs.Snapshot // the first snapshots in the period of s
-	any, long := map[string]bool{}, map[string]bool{}
-	for i := range counted {
-		o := &counted[i]
-		p := period(class, o.Creation.In(zone))
-		if p == mine && first == nil {
-			first = o
-		}
-		if p == mine && firstLong == nil && classOf(*o) >= class {
-			firstLong = o
-		}
-		if p == mine || o.Creation.Before(s.Creation) {
-			continue
-		}
-		any[p] = true // p is a newer period than that of s
-		if classOf(*o) >= class {
-			long[p] = true
-		}
-	}
-	if firstLong != nil {
-		return firstLong.Name == s.Name && (len(any) < n || len(long) < n)
-	}
-	return first.Name == s.Name && len(any) < n
-}
 
 // anyWords draws a retention.
 func anyWords(t *rapid.T) (config.Keep, map[string]int) {
@@ -173,7 +76,7 @@ func TestRotationIsWhatThePageSays(t *testing.T) {
 			if rapid.IntRange(0, 2).Draw(t, "rotates") > 0 {
 				continue
 			}
-			want := goes(words, list, now)
+			want := Drops(words, list, now)
 			var got []string
 			for _, e := range r.Expire(list, now) {
 				got = append(got, e.Snapshot.Name)
@@ -209,32 +112,6 @@ func anyCopy(t *rapid.T, now time.Time) (snapper.Disk, map[string]int) {
 	return d, words
 }
 
-// alwaysKept returns the snapshots that prune keeps with any retention: the newest 3 _stopped
-// snapshots, and the first snapshot of each of the newest 3 days, by the day in the snapshot's
-// name. Snapshots from the future and _stopped snapshots do not count as the first of a day.
-func alwaysKept(list []zfs.Snapshot, now time.Time) map[string]bool {
-	stays := map[string]bool{}
-	var days, stopped []string // the names of _stopped snapshots and of the first snapshots of their days
-	seen := map[string]bool{}
-	for _, s := range list {
-		day := strings.TrimPrefix(s.Name, "autosnap_")
-		switch {
-		case !ours.MatchString(s.Name), s.Creation.After(now.Add(5 * time.Minute)):
-		case strings.HasSuffix(s.Name, "_stopped"):
-			stopped = append(stopped, s.Name)
-		case !seen[day[:10]]:
-			seen[day[:10]] = true
-			days = append(days, s.Name)
-		}
-	}
-	for _, names := range [][]string{days, stopped} {
-		for _, name := range names[max(0, len(names)-3):] {
-			stays[name] = true
-		}
-	}
-	return stays
-}
-
 // TestPruneNeverTakesMore: prune destroys no snapshot that docs/replication.md promises to keep,
 // and never the newest snapshot of a copy.
 func TestPruneNeverTakesMore(t *testing.T) {
@@ -244,7 +121,7 @@ func TestPruneNeverTakesMore(t *testing.T) {
 		d, words := anyCopy(t, now)
 		policy := snapper.PrunePolicy{Bookmarks: rapid.IntRange(0, 40).Draw(t, "bookmarks"), StoppedGrace: 24 * time.Hour, MaxDestroys: rapid.SampledFrom([]int{3, 1000}).Draw(t, "most")}
 		plan := snapper.PlanPrune([]snapper.Disk{d}, policy, nil, now)
-		may := goes(words, d.Snapshots, now)
+		may := Drops(words, d.Snapshots, now)
 		newest := ""
 		for _, s := range d.Snapshots {
 			if ours.MatchString(s.Name) {
@@ -256,7 +133,7 @@ func TestPruneNeverTakesMore(t *testing.T) {
 		}
 		for _, g := range slices.Concat(plan.Destroys, plan.Waiting) {
 			destroyed++
-			if g.Name == newest || alwaysKept(d.Snapshots, now)[g.Name] || !strings.HasSuffix(g.Name, "_stopped") && !slices.Contains(may, g.Name) {
+			if g.Name == newest || Always(d.Snapshots, now)[g.Name] || !strings.HasSuffix(g.Name, "_stopped") && !slices.Contains(may, g.Name) {
 				t.Fatalf("%v: prune must not destroy %s of\n     %s", words, g.Name, said(d.Snapshots))
 			}
 		}

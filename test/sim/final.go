@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"snapwatch/config"
 	"snapwatch/internal/zfs"
@@ -28,6 +29,9 @@ func (w *World) shutdown(i, ticks int) {
 	}
 	m := w.machineOn(n)
 	m.late, m.reached, m.final = false, AfterRun, true
+	if m.chance.IntN(4) == 0 {
+		m.otherUntil = w.now.Add(10 * time.Second) // a run of cron ends soon
+	}
 	options := w.options(n, m, w.Keep)
 	options.Keep, options.Final = config.Keep{}, true
 	other := w.underway
@@ -36,11 +40,14 @@ func (w *World) shutdown(i, ticks int) {
 	w.underway = other
 	// After a run was killed, only the pool's history proves which disks this run changed. finalize
 	// has no time to read the pool's history, so it does not change these disks and reports them.
-	switch clean := w.tick >= max(n.pveshBad, n.ignored, n.lacking) && n.skew == 0 && !n.disturbed; {
+	switch clean := w.tick >= max(n.pveshBad, n.ignored, n.lacking, n.unreadable) && n.skew == 0 && !n.disturbed; {
+	case err != nil && w.tick < n.unreadable:
 	case err != nil:
 		w.recordBroken("finalize on %s could not begin: %v", n.name, err)
 	case clean && done.Success:
 		w.checkLabelled(i)
+	case clean:
+		w.excused(n, m, done)
 	}
 	w.die(i, ticks)
 }
@@ -70,7 +77,7 @@ func (w *World) checkLabelled(i int) {
 func (w *World) unblock(g *guest, back int) {
 	n := w.nodes[g.home]
 	d := n.sets[g.disks[0]]
-	if d == nil || !w.changeable(g) || w.tick < n.pveshBad || len(d.snaps) <= back {
+	if d == nil || !w.changeable(g) || w.tick < max(n.pveshBad, n.unreadable) || len(d.snaps) <= back {
 		return
 	}
 	to := d.snaps[len(d.snaps)-1-back].Name
@@ -81,6 +88,7 @@ func (w *World) unblock(g *guest, back int) {
 	}
 	m := w.machineOn(n)
 	m.late, m.reached, m.unblocks = false, AfterRun, true
+	m.send = []string{"", "", "tank", "ssd"}[m.chance.IntN(4)]
 	other := w.underway
 	w.underway = underway{planned: n.clock(w.now), before: map[string][]zfs.Snapshot{}}
 	u, _, err := run.Unblock(context.Background(), w.options(n, m, w.Keep), run.UnblockRequest{VMID: g.vmid, Snapshot: to, Remove: true})
@@ -93,6 +101,12 @@ func (w *World) unblock(g *guest, back int) {
 		if !its {
 			if !slices.Equal(d.snaps, was.snaps) || !slices.Equal(d.marks, was.marks) {
 				w.recordBroken("unblock of guest %d to %s changed %s (refused: %v %v)", g.vmid, to, name, refused, errors.Join(err))
+			}
+			continue
+		}
+		if m.sent { // the rollback remains impossible, so unblock must not go on
+			if later := m.send < zfs.Pool(name); !slices.Equal(d.marks, was.marks) || later && !slices.Equal(d.snaps, was.snaps) {
+				w.recordBroken("unblock of guest %d to %s could not destroy the snapshots on %s, and went on with %s", g.vmid, to, m.send, name)
 			}
 			continue
 		}

@@ -30,7 +30,7 @@ func (s Setup) quiesced() config.Quiesced {
 		}
 		q.Quiesce = append(q.Quiesce, config.Quiesce{VMID: vmid, How: how})
 	}
-	q.MaxFreeze = config.Duration(2 * time.Second)
+	q.MaxFreeze = config.Duration(maxFreeze)
 	return q
 }
 
@@ -49,7 +49,7 @@ func (m *machine) TakeOver(_ context.Context, tell func(pve.ID, quiesce.TakenOve
 	}
 	for _, vmid := range m.w.order {
 		g := m.w.guests[vmid]
-		if g.owned == nil || m.w.nodes[g.home] != m.n {
+		if g.owned == nil || m.w.nodes[g.home] != m.n || g.frozenBy.runs() {
 			continue
 		}
 		t := quiesce.TakenOver{Since: *g.owned, Thawed: g.frozen}
@@ -65,17 +65,27 @@ func (m *machine) TakeOver(_ context.Context, tell func(pve.ID, quiesce.TakenOve
 }
 
 // thaw thaws the guest and removes the note of its freeze.
-func (g *guest) thaw() { g.frozen, g.owned, g.refuses, g.runsFrozen = false, nil, 0, 0 }
+func (g *guest) thaw() {
+	g.frozen, g.owned, g.frozenBy, g.refuses, g.runsFrozen = false, nil, nil, 0, 0
+}
+
+// runs reports whether the run of the machine m has neither ended nor been killed. While it runs, it
+// has the notes about its freezes locked, so that no other run takes these freezes over.
+func (m *machine) runs() bool { return m != nil && m.dead == nil && !m.ended }
 
 // OpenWindow implements [run.Quiesce].
-func (m *machine) OpenWindow(guests []pve.ID, _ time.Duration) (run.Window, error) {
-	return &window{m, guests}, m.call()
+func (m *machine) OpenWindow(guests []pve.ID, budget time.Duration) (run.Window, error) {
+	return &window{machine: m, guests: guests, budget: budget}, m.call()
 }
 
 // window implements [run.Window] for the guests that one simulated run freezes together.
 type window struct {
 	*machine
 	guests []pve.ID
+	// budget is the time after which the window's watchdog thaws the guests. cancel ends the
+	// watchdog.
+	budget time.Duration
+	cancel func()
 }
 
 // Freeze implements [run.Window]. A guest that is off has no agent. Sometimes another program thaws
@@ -89,19 +99,37 @@ func (f *window) Freeze() map[pve.ID]string {
 			failed[id] = "no answer"
 		case g.owned != nil:
 			failed[id] = quiesce.ErrOurs.Error()
-		case f.holds[id.VMID] == 0:
-			f.w.recordBroken("%s freezes guest %d without its lock", f.n.name, id.VMID)
+		case f.holds[id.VMID] == 0 || !f.apart[id.VMID]:
+			f.w.recordBroken("%s freezes guest %d without its locks", f.n.name, id.VMID)
 		default:
 			now := f.w.now
-			g.owned, g.frozen = &now, f.chance.IntN(8) > 0
+			g.owned, g.frozen, g.frozenBy = &now, f.chance.IntN(8) > 0, f.machine
 		}
 	}
+	f.cancel = f.After(f.budget, func() {
+		for _, id := range f.guests {
+			if g := f.w.guests[id.VMID]; g.owned != nil && g.runsFrozen == 0 && failed[id] == "" {
+				f.w.frozenFor(g)
+				g.frozen = false
+			}
+		}
+	})
 	return failed
+}
+
+// frozenFor checks the time for which a guest was frozen.
+func (w *World) frozenFor(g *guest) {
+	if since := w.now.Sub(*g.owned); g.frozen && since > maxFreeze {
+		w.recordBroken("guest %d was frozen for %s, longer than %s", g.vmid, since, maxFreeze)
+	}
 }
 
 // Thaw implements [run.Window]. Sometimes the thaw of a guest fails. If the run was killed, the
 // run's watchdog may have been killed, too.
 func (f *window) Thaw() quiesce.Ended {
+	if f.cancel != nil {
+		f.cancel()
+	}
 	ended := quiesce.Ended{Frozen: map[pve.ID]time.Duration{}, Left: map[pve.ID]string{}, Lapsed: map[pve.ID]string{}}
 	for _, id := range f.guests {
 		g := f.w.guests[id.VMID]
@@ -117,6 +145,7 @@ func (f *window) Thaw() quiesce.Ended {
 			ended.Left[id] = "no answer"
 			g.refuses = 1
 		default:
+			f.w.frozenFor(g)
 			ended.Frozen[id] = time.Second
 			g.thaw()
 		}
@@ -132,7 +161,7 @@ func (f *window) Thaw() quiesce.Ended {
 func (w *World) thawed(n *node, m *machine, done report.Run) {
 	for _, vmid := range w.order {
 		g := w.guests[vmid]
-		if g.owned == nil || w.nodes[g.home] != n {
+		if g.owned == nil || w.nodes[g.home] != n || g.frozenBy.runs() {
 			continue
 		}
 		switch g.runsFrozen++; {

@@ -91,6 +91,7 @@ func (s notes) Find(name string) (run.Note, error) {
 		if g := s.w.guests[vmidIn(name)]; g != nil {
 			g.disturb() // the guest may get no snapshot in this run
 		}
+		s.hinder("hook at work")
 		return nil, &note.Busy{Path: name}
 	}
 	n.holder = s.machine
@@ -155,6 +156,7 @@ func (h heldNote) Leave() {
 // perhaps none of the node's guests gets a snapshot in this run.
 func (m *machine) Trusted(config.Hook) error {
 	if m.chance.IntN(32) == 0 {
+		m.hinder("hook not trusted")
 		for _, g := range m.w.guests {
 			if m.w.nodes[g.home] == m.n {
 				g.disturb()
@@ -237,6 +239,7 @@ func (m *machine) Hook(_ context.Context, _ config.Hook, input string, _ []strin
 // disturbs records that the given guests may get no snapshot in this run, because a hook failed
 // or was slow.
 func (m *machine) disturbs(guests []struct{ VMID int }) {
+	m.hinder("hook failed")
 	for _, g := range guests {
 		if g := m.w.guests[g.VMID]; g != nil {
 			g.disturb()

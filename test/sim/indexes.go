@@ -77,9 +77,10 @@ func (m *machine) watched(d *dataset, watch bool, do func()) (change lua.ListCha
 // sameWithoutIndex checks that a run that uses the index of snapshots makes the same plan as a
 // run without an index.
 func (w *World) sameWithoutIndex(n *node) {
-	if !w.Index || w.tick%8 != 3 {
+	if !w.Index || w.tick%8 != 3 || w.tick < n.unreadable {
 		return
 	}
+	w.now = w.now.Add(1) // no two runs begin at the same time
 	planned := func(unindexed bool) snapper.Plan {
 		m := w.machineOn(n)
 		m.looks, m.seenStopped, m.reached, m.unindexed = true, n.report.state.SeenStopped, AfterRun, unindexed

@@ -163,6 +163,14 @@ func stepKinds() map[string]kind {
 			n.unread = w.tick + s.N
 			w.disturbNode(n)
 		}},
+		"unreadable": {"files cannot be read on NODE, for N runs", false, false, func(w *World, _ *guest, n *node, s Step) {
+			n.unreadable, n.unreadableFile = w.tick+s.N, []string{"state", "report", "configuration", "process"}[s.N%4]
+			w.disturbNode(n)
+		}},
+		"lost": {"the results of channel programs on NODE are lost, for N runs", false, false, func(w *World, _ *guest, n *node, s Step) {
+			n.lost = w.tick + s.N
+			w.disturbNode(n)
+		}},
 		"inherited": {"somebody types zfs inherit for the labels of guest GUEST's copies", true, false, func(w *World, g *guest, _ *node, _ Step) {
 			for _, name := range g.disks {
 				if d := w.nodes[1-g.home].sets[name]; d != nil {

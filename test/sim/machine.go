@@ -59,10 +59,14 @@ type machine struct {
 	// of snapshots.
 	ended, unindexed bool
 	// holds has, by VMID, the number of locks that the run holds on the guest. refused is true, by
-	// VMID, if the run snapshots the guest without the guest's lock: either another program holds
-	// the lock, or the run released the lock because the guest's channel programs took long.
+	// VMID, if another program held the guest's lock when the run last tried to take it; then the
+	// run may snapshot the living guest without the lock.
 	holds   map[int]int
 	refused map[int]bool
+	// apart has the VMIDs of the guests whose migration the run locks out. overtaken has the VMIDs
+	// of the guests that were started before their _stopped snapshots existed, because a channel
+	// program took long and the run had to release the guests' locks.
+	apart, overtaken map[int]bool
 	// replica is true on C, because C is not a Proxmox node.
 	replica bool
 	// looks is true for a dry run: the run changes nothing, and no step happens during the run.
@@ -74,6 +78,21 @@ type machine struct {
 	final, unblocks bool
 	// timers has the functions that the machine must call at a later time.
 	timers []*timer
+	// began is the true time of the run's beginning, beganAt the number of the newest object in the
+	// model at that time, and stepsBefore the number of steps that had happened.
+	began       time.Time
+	beganAt     uint64
+	stepsBefore int
+	// hindered is the first fault that this run met, "" if it met none. did counts the changes that
+	// the run made. unclear has the datasets for which the result of a channel program was lost.
+	hindered string
+	did      map[report.Event]int
+	unclear  map[string]bool
+	// send is the pool on which a send of the guest's snapshots begins while unblock works, "" for
+	// none; sent is true if the send prevented a destroy. otherUntil is the time until which another run has the locks of the pools.
+	send       string
+	sent       bool
+	otherUntil time.Time
 	// snapped is true, by dataset, if this run has snapshotted the dataset. whileFrozen has, by
 	// full snapshot name, an entry for each snapshot of this run: true if the snapshot's guest was
 	// frozen.
@@ -86,6 +105,9 @@ var _ run.World = &machine{}
 // an error if the run is over.
 func (m *machine) call() error {
 	m.turn()
+	if !m.looks {
+		m.w.unwait()
+	}
 	return m.whyOver()
 }
 
@@ -102,6 +124,9 @@ func (m *machine) whyOver() error {
 func (m *machine) change() error {
 	if err := m.call(); err != nil {
 		return err
+	}
+	if m.looks {
+		m.w.recordBroken("a run at %s that must change nothing changes something", m.n.name)
 	}
 	m.planMade()
 	m.w.planned = m.n.clock(m.w.now) // each round of the run makes its own plan
@@ -173,19 +198,33 @@ type timer struct {
 func (m *machine) After(d time.Duration, do func()) (cancel func()) {
 	t := &timer{m.w.now.Add(d), do}
 	m.timers = append(m.timers, t)
-	return func() { t.do = func() {} }
+	return func() { t.do = nil }
 }
 
-// pass moves the model's clock forward and calls the timers that are due.
+// pass moves the model's clock forward. At its time, pass calls each timer that is due, and plays
+// the steps that waited for a lock which the timer released.
 func (m *machine) pass(d time.Duration) {
-	m.w.now = m.w.now.Add(d)
+	until := m.w.now.Add(d)
+	for t := m.due(until); t != nil; t = m.due(until) {
+		m.w.now = later(m.w.now, t.at)
+		do := t.do
+		t.do = nil
+		do()
+		m.w.unwait()
+	}
+	m.w.now = until
+}
+
+// due returns the first timer that is due at the given time, nil if there is none.
+func (m *machine) due(at time.Time) *timer {
+	m.timers = slices.DeleteFunc(m.timers, func(t *timer) bool { return t.do == nil })
+	var first *timer
 	for _, t := range m.timers {
-		if !t.at.After(m.w.now) {
-			do := t.do
-			t.do = func() {}
-			do()
+		if !t.at.After(at) && (first == nil || t.at.Before(first.at)) {
+			first = t
 		}
 	}
+	return first
 }
 
 // slowAnswer is the duration of a pvesh call on a slow node.
@@ -218,7 +257,20 @@ func (m *machine) Cluster(context.Context) (pve.Cluster, error) {
 	if m.replica {
 		return pve.Cluster{}, pve.ErrNotPVE
 	}
+	if m.unreadable("configuration") {
+		return pve.Cluster{}, errFailed
+	}
 	return m.w.cluster(m.n), m.call()
+}
+
+// unreadable reports whether a file of the given kind cannot be read on the node, because of a
+// simulated fault.
+func (m *machine) unreadable(file string) bool {
+	bad := m.w.tick < m.n.unreadable && m.n.unreadableFile == file && !m.replica
+	if bad {
+		m.hinder(file + " unreadable")
+	}
+	return bad
 }
 
 func (w *World) cluster(n *node) pve.Cluster {
@@ -248,6 +300,7 @@ func (m *machine) List(context.Context) (map[pve.ID]pve.Listed, error) {
 	bad := ""
 	if m.w.tick < m.n.pveshBad {
 		bad = m.n.pvesh
+		m.hinder("pvesh " + bad)
 	}
 	switch bad {
 	case "fails":
@@ -295,6 +348,9 @@ func (m *machine) RunState(_ context.Context, vmid int) (string, error) {
 // Process implements [run.Proxmox].
 func (m *machine) Process(id pve.ID) (bool, error) {
 	k := m.w.guests[id.VMID]
+	if m.unreadable("process") {
+		return false, errFailed
+	}
 	return k.alive || k.prelaunch, m.call()
 }
 
@@ -318,10 +374,20 @@ func (m *machine) RollingBack(id pve.ID) bool { return m.w.guests[id.VMID].lock 
 
 // LockMigration implements [run.Proxmox].
 func (m *machine) LockMigration(id pve.ID) (release func(), err error) {
+	if err := m.call(); err != nil {
+		return nil, err
+	}
 	if m.w.guests[id.VMID].lock == "migrate" {
 		return nil, &lock.Busy{Path: fmt.Sprintf("pve-migrate-%d", id.VMID)}
 	}
-	return func() {}, m.call()
+	m.apart[id.VMID] = true
+	locked := m.w.now
+	return func() {
+		if m.w.now.Sub(locked) > migrationPatience {
+			m.w.recordBroken("%s holds the migration lock of guest %d for %s", m.n.name, id.VMID, m.w.now.Sub(locked))
+		}
+		delete(m.apart, id.VMID)
+	}, nil
 }
 
 // Uptime implements [run.Proxmox].
@@ -343,6 +409,13 @@ func (m *machine) Shutdown(context.Context) snapper.Shutdown {
 	return snapper.Shutdown{System: "stopping", Guests: "inactive", HA: "inactive"}
 }
 
+// lockPatience is the time for which Proxmox waits for a guest's lock, and migrationPatience the
+// time for which its replication and migration wait for their lock.
+const (
+	lockPatience      = 10 * time.Second
+	migrationPatience = 2 * time.Second
+)
+
 // LockGuest implements [run.Proxmox].
 func (m *machine) LockGuest(id pve.ID) (release func(), err error) {
 	if err := m.call(); err != nil {
@@ -354,17 +427,20 @@ func (m *machine) LockGuest(id pve.ID) (release func(), err error) {
 	}
 	if m.w.guests[id.VMID].flocked {
 		m.refused[id.VMID] = true
+		m.hinder("a guest's lock is busy")
 		return nil, &lock.Busy{Path: fmt.Sprintf("lock-%d.conf", id.VMID)}
 	}
 	if m.w.held[id.VMID] == 0 && m.chance.IntN(8) == 0 {
 		m.w.guests[id.VMID].memory++ // somebody changes the configuration just before the run locks the guest
 	}
+	m.justBefore(m.w.guests[id.VMID])
 	m.holds[id.VMID]++
 	m.w.held[id.VMID]++
+	delete(m.refused, id.VMID)
 	locked := m.w.now
 	return func() {
-		if m.w.now.Sub(locked) >= 2*time.Second {
-			m.refused[id.VMID] = true // the guest's programs take long and continue without the lock
+		if m.w.now.Sub(locked) > lockPatience {
+			m.w.recordBroken("%s holds the lock of guest %d for %s", m.n.name, id.VMID, m.w.now.Sub(locked))
 		}
 		if m.holds[id.VMID]--; m.holds[id.VMID] == 0 {
 			delete(m.holds, id.VMID)
@@ -373,6 +449,26 @@ func (m *machine) LockGuest(id pve.ID) (release func(), err error) {
 			delete(m.w.held, id.VMID)
 		}
 	}, nil
+}
+
+// justBefore plays that somebody starts a guest just before the run locks the guest. Some of these
+// guests reboot immediately.
+func (m *machine) justBefore(g *guest) {
+	if g.alive || m.w.held[g.vmid] > 0 || m.looks || m.final || m.unblocks || m.chance.IntN(16) > 0 {
+		return
+	}
+	m.w.start(g)
+	if !g.alive {
+		return
+	}
+	m.w.say("guest %d is started just before the run locks it", g.vmid)
+	m.w.stepped++
+	m.n.disturbed = true
+	if m.chance.IntN(2) == 0 {
+		m.w.say("guest %d reboots", g.vmid)
+		m.w.stop(g)
+		g.rebooting = m.w.tick + 1
+	}
 }
 
 // Hostname implements [run.World].
@@ -386,6 +482,9 @@ func (m *machine) Pool(name string) run.Pool { return &machinePool{machine: m, n
 
 // LastReport implements [run.Records].
 func (m *machine) LastReport(string) (report.Run, error) {
+	if m.unreadable("report") {
+		return report.Run{}, errFailed
+	}
 	return m.n.report.last, m.call()
 }
 
@@ -395,6 +494,9 @@ func (m *machine) SaveReport(_ string, r *report.Run) error {
 		return err
 	}
 	m.n.report.last = *r
+	if m.w.tick%32 == 5 { // seldom, because this takes long
+		m.n.report.last = throughJSON(*r)
+	}
 	return nil
 }
 
@@ -411,6 +513,10 @@ func (m *machine) save() error {
 
 // LoadState implements [run.Records].
 func (m *machine) LoadState() (report.State, error) {
+	if m.unreadable("state") {
+		m.n.forgets()
+		return report.State{}, errFailed
+	}
 	s := m.n.report.state
 	if m.looks {
 		s.SeenStopped = m.seenStopped
@@ -426,6 +532,9 @@ func (m *machine) LockRecords(context.Context) (func(), error) { return func() {
 func (m *machine) SaveState(s report.State) error {
 	if err := m.save(); err != nil {
 		return err
+	}
+	if m.w.tick%32 == 5 {
+		s = throughJSON(s)
 	}
 	m.n.report.state = s
 	m.recordNotes(s)
@@ -494,9 +603,10 @@ func (w *World) snap(n *node, between func(phase int)) {
 	}
 	plan, done, err := run.Run(context.Background(), options)
 	m.planMade()
+	m.reach(duringProgram)
 	m.ended = true
 	w.thawed(n, m, done)
-	if !maps.Equal(held, w.held) {
+	if !maps.Equal(held, w.held) || len(m.apart) > 0 {
 		w.recordBroken("the run on %s never released a guest's lock", n.name)
 	}
 	w.abandoned(n, plan.Abandoned)
@@ -505,9 +615,14 @@ func (w *World) snap(n *node, between func(phase int)) {
 		w.say("%s: the run was killed", n.name)
 		w.disturbNode(n)
 	case m.dead != nil || w.tick < n.down:
+	case err != nil && m.hindered == "configuration unreadable":
+		if len(m.did) > 0 {
+			w.recordBroken("the run on %s could not begin, and changed something: %v", n.name, m.did)
+		}
 	case err != nil:
 		w.recordBroken("the run on %s could not begin: %v", n.name, err)
 	default:
+		w.truthful(n, m, done)
 		w.nothingLeft(n, n.report.state, done)
 		w.hooked(n)
 		w.idempotent(n, plan, complete(done), func() (snapper.Plan, error) { return w.planAgain(n, before.state.SeenStopped) })
@@ -516,11 +631,15 @@ func (w *World) snap(n *node, between func(phase int)) {
 
 // machineOn returns a simulated machine for one run on a host.
 func (w *World) machineOn(n *node) *machine {
-	return &machine{holds: map[int]int{}, refused: map[int]bool{}, crew: crew{chance: w.chance, late: w.tick < n.slow, idle: &w.idle}, w: w, n: n}
+	return &machine{
+		crew: crew{chance: w.chance, late: w.tick < n.slow, idle: &w.idle}, w: w, n: n, began: w.now, beganAt: w.serial, stepsBefore: w.stepped,
+		holds: map[int]int{}, refused: map[int]bool{}, apart: map[int]bool{}, overtaken: map[int]bool{}, did: map[report.Event]int{}, unclear: map[string]bool{},
+	}
 }
 
 // planAgain returns the plan of a dry run of snap that immediately follows a run.
 func (w *World) planAgain(n *node, seenStopped []int) (snapper.Plan, error) {
+	w.now = w.now.Add(1) // no two runs begin at the same time
 	m := w.machineOn(n)
 	m.looks, m.seenStopped, m.reached = true, seenStopped, AfterRun
 	options := w.options(n, m, w.Keep)

@@ -10,6 +10,7 @@ import (
 
 	"snapwatch/internal/command"
 	"snapwatch/internal/lock"
+	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
 	"snapwatch/lua"
 )
@@ -31,6 +32,7 @@ func (p *machinePool) read() error {
 		return err
 	}
 	if p.w.tick < p.state().suspended {
+		p.hinder("suspended")
 		return fmt.Errorf("pool %s is suspended", p.name)
 	}
 	return nil
@@ -42,13 +44,22 @@ func (p *machinePool) TryLock(now time.Time) error {
 		return err
 	}
 	if p.w.tick < p.state().locked || p.w.busy[p.key()] {
+		p.hinder("pool locked")
+		return &lock.Busy{Path: p.name, PID: 1, Since: now}
+	}
+	if p.w.now.Before(p.otherUntil) {
 		return &lock.Busy{Path: p.name, PID: 1, Since: now}
 	}
 	p.locked, p.w.busy[p.key()] = true, true
 	return nil
 }
 
-func (p *machinePool) WaitLock(_ context.Context, now time.Time) error { return p.TryLock(now) }
+func (p *machinePool) WaitLock(ctx context.Context, now time.Time) error {
+	if until, limited := ctx.Value(deadline{}).(time.Time); p.w.now.Before(p.otherUntil) && (!limited || p.otherUntil.Before(until)) {
+		p.pass(p.otherUntil.Sub(p.w.now))
+	}
+	return p.TryLock(now)
+}
 
 func (p *machinePool) key() string { return p.n.name + ":" + p.name }
 
@@ -65,12 +76,17 @@ func (p *machinePool) write() error {
 		return err
 	}
 	if p.w.tick < p.state().suspended {
+		p.hinder("suspended")
 		return fmt.Errorf("pool %s is suspended: %w", p.name, command.ErrStillRunning)
 	}
+	if len(p.holds) > 0 {
+		p.reach(duringProgram)
+	}
 	if p.w.tick < p.n.slowPrograms {
+		p.hinder("slow")
 		p.pass(3 * time.Second)
 	}
-	return nil
+	return p.whyOver()
 }
 
 func (p *machinePool) Check() error               { return p.read() }
@@ -160,6 +176,7 @@ func (p *machinePool) Received(_ context.Context, datasets []string) (map[string
 		return nil, err
 	}
 	if p.w.tick < p.n.unread {
+		p.hinder("received labels unread")
 		return nil, errFailed
 	}
 	all := map[string]zfs.ReceivedLabels{}
@@ -192,26 +209,40 @@ func (p *machinePool) History(_ context.Context, bookmarks []zfs.Snapshot) (zfs.
 
 // Snapshot has the effect of the channel program snapshot.lua on the simulated pool.
 func (p *machinePool) Snapshot(_ context.Context, guests []lua.Guest, bookmarks []lua.Bookmark) (map[string]lua.Outcome, error) {
+	for _, g := range guests {
+		for _, k := range g.Disks {
+			p.begins("program", k.Dataset)
+			if k.Snapshot && strings.HasSuffix(g.Snapshot, "_stopped") {
+				p.beginsStop(k.Dataset)
+			}
+		}
+	}
+	if len(bookmarks) > 0 {
+		p.begins("bookmark", "")
+	}
 	if err := p.write(); err != nil {
 		return nil, err
 	}
 	outcomes := map[string]lua.Outcome{}
 	for _, g := range guests {
-		for _, k := range g.Disks {
-			p.begins("program", k.Dataset)
-		}
 		if p.snapshots(g, outcomes) {
 			p.labels(g, outcomes)
 		}
 	}
 	for _, m := range bookmarks {
-		p.begins("bookmark", "")
 		o := outcomes[m.Dataset]
 		if o.Bookmarks == nil {
 			o.Bookmarks = map[string]syscall.Errno{}
 		}
 		o.Bookmarks[m.Name] = p.bookmark(m.Dataset, m.Name)
 		outcomes[m.Dataset] = o
+	}
+	if p.w.tick < p.n.lost && p.chance.IntN(2) == 0 {
+		p.hinder("result lost")
+		for name := range outcomes {
+			p.unclear[name] = true
+		}
+		return nil, errFailed
 	}
 	return outcomes, nil
 }
@@ -237,20 +268,20 @@ func (p *machinePool) snapshots(g lua.Guest, outcomes map[string]lua.Outcome) bo
 			made = append(made, k)
 			continue
 		}
+		p.hinder(errno.Error())
 		for _, k := range made {
 			p.n.sets[k.Dataset].destroy(g.Snapshot)
+			delete(p.snapped, k.Dataset)
+			delete(p.whileFrozen, k.Dataset+"@"+g.Snapshot)
 			outcomes[k.Dataset] = lua.Outcome{Snapshot: new(syscall.Errno), Undone: new(syscall.Errno)}
 		}
 		return false
 	}
 	for _, k := range made {
+		p.did[report.DidSnapshot]++
 		if strings.HasSuffix(g.Snapshot, "_stopped") {
 			p.w.say("%s: %s@%s", p.n.name, k.Dataset, g.Snapshot)
-			p.w.stopTaken(p.n, p.w.parse(k.Dataset).vmid, k.Dataset)
-			p.stopHooked(p.w.parse(k.Dataset).vmid)
-			if vmid := p.w.parse(k.Dataset).vmid; p.holds[vmid] == 0 && !p.refused[vmid] {
-				p.w.recordBroken("%s took %s@%s without its guest's lock", p.n.name, k.Dataset, g.Snapshot)
-			}
+			p.stopTaken(k.Dataset)
 		}
 	}
 	return true
@@ -286,7 +317,9 @@ func (p *machinePool) labels(g lua.Guest, outcomes map[string]lua.Outcome) {
 			var errno syscall.Errno
 			if d == nil {
 				errno = syscall.ENOENT
+				p.hinder("a dataset is gone")
 			} else {
+				p.did[report.DidLabel]++
 				p.w.say("%s: label of %s is %s now, was %s", p.n.name, k.Dataset, k.Label, orDash(d.running.Own()))
 				d.running = zfs.Property{Value: k.Label, Received: d.running.Received, Source: zfs.SourceLocal}
 			}
@@ -357,7 +390,13 @@ func (p *machinePool) destroy(k lua.DestroyRequest) lua.Destroyed {
 			continue
 		}
 		switch {
+		case p.unblocks && p.send == p.name:
+			p.sent = true
+			got.Gone[name] = syscall.EBUSY
+			continue
 		case p.unblocks:
+		case p.unclear[k.Dataset]:
+			p.w.recordBroken("%s destroyed %s@%s, although it is unknown whether the disk has its new snapshot", p.n.name, k.Dataset, name)
 		case p.replica:
 			p.w.mayPrune(d, name)
 			d.changed = p.Now()
@@ -366,6 +405,7 @@ func (p *machinePool) destroy(k lua.DestroyRequest) lua.Destroyed {
 			p.w.stats.Destroyed++
 		}
 		d.destroy(name)
+		p.did[report.DidDestroy]++
 		got.Gone[name] = 0
 	}
 	return got
@@ -415,5 +455,6 @@ func (p *machinePool) InheritReceived(_ context.Context, dataset string) error {
 		return missing(dataset)
 	}
 	d.running = zfs.Property{Value: d.running.Received, Received: d.running.Received, Source: zfs.SourceReceived}
+	p.did[report.DidLabel]++
 	return nil
 }

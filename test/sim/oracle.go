@@ -10,16 +10,35 @@ import (
 	"snapwatch/snapper"
 )
 
-// stopTaken checks each _stopped snapshot that a run takes: the disk's guest must be off. A wrong
-// _stopped snapshot would silence the alarms about a running guest.
-func (w *World) stopTaken(n *node, vmid int, dataset string) {
-	w.stats.Stops++
-	g := w.guests[vmid]
+// beginsStop checks the beginning of each channel program that takes a _stopped snapshot: the run
+// must hold the lock of the disk's guest, and the guest must be off. A wrong _stopped snapshot would
+// silence the alarms about a running guest.
+func (m *machine) beginsStop(dataset string) {
+	g := m.w.guests[m.w.parse(dataset).vmid]
 	switch {
+	case m.holds[g.vmid] == 0:
+		m.w.recordBroken("%s begins a _stopped snapshot of %s without the lock of guest %d", m.n.name, dataset, g.vmid)
 	case g.alive:
-		w.recordBroken("%s took a _stopped snapshot of %s, whose guest %d runs on %s", n.name, dataset, vmid, w.nodes[g.home].name)
-	case w.nodes[g.home] != n:
-		w.recordBroken("%s took a _stopped snapshot of %s, whose guest %d is configured on %s", n.name, dataset, vmid, w.nodes[g.home].name)
+		m.w.recordBroken("%s begins a _stopped snapshot of %s, whose guest %d runs", m.n.name, dataset, g.vmid)
+	case m.w.tick < g.rebooting:
+		m.w.recordBroken("%s begins a _stopped snapshot of %s, whose guest %d reboots", m.n.name, dataset, g.vmid)
+	}
+}
+
+// stopTaken checks each _stopped snapshot that a run has taken. Only if the channel program took so
+// long that the run had to release the guest's lock may the guest run now.
+func (m *machine) stopTaken(dataset string) {
+	m.w.stats.Stops++
+	g := m.w.guests[m.w.parse(dataset).vmid]
+	switch {
+	case m.w.nodes[g.home] != m.n:
+		m.w.recordBroken("%s took a _stopped snapshot of %s, whose guest %d is configured on %s", m.n.name, dataset, g.vmid, m.w.nodes[g.home].name)
+	case g.alive && m.holds[g.vmid] > 0:
+		m.w.recordBroken("%s took a _stopped snapshot of %s, whose guest %d runs", m.n.name, dataset, g.vmid)
+	case g.alive:
+		m.overtaken[g.vmid] = true
+	default:
+		m.stopHooked(g.vmid)
 	}
 }
 

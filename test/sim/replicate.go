@@ -171,7 +171,7 @@ func (w *World) increment(src, dst *dataset, sending Sending, breaks bool) bool 
 		dst.dropped = w.serial + 1
 	}
 	if w.tick%4 == 0 && !sending.Proxmox {
-		w.lab.Rotated(sending.To, dst.name, rotated(dst, sending.To))
+		w.lab.Rotated(sending.To, dst.name, rotated(dst, sending.To, base))
 	}
 	whole := w.receive(dst, fresh) && !breaks
 	if (w.Whole || sending.Proxmox) && whole {

@@ -56,7 +56,7 @@ func anySteps(t *rapid.T) []Step {
 		return Step{
 			Kind:  rapid.SampledFrom(kinds).Draw(t, "kind"),
 			Tick:  rapid.SampledFrom(gaps).Draw(t, "gap"),
-			Phase: rapid.SampledFrom([]int{0, 1, 2, 3, 4}).Draw(t, "phase"),
+			Phase: rapid.SampledFrom([]int{BeforeRun, betweenLooks, beforeProgram, duringProgram, AfterRun, AfterReplication}).Draw(t, "phase"),
 			Guest: rapid.SampledFrom([]int{0, 1, 2}).Draw(t, "guest"), Node: rapid.SampledFrom([]int{0, 1}).Draw(t, "node"),
 			N: rapid.SampledFrom([]int{1, 2, 3, 4, 5, 6, 8, 12}).Draw(t, "n"),
 		}
@@ -138,4 +138,6 @@ func (s *Stats) add(o Stats) {
 	s.Unblocked += o.Unblocked
 	s.Hooks += o.Hooks
 	s.Indexed += o.Indexed
+	s.Reports += o.Reports
+	s.Overtaken += o.Overtaken
 }

@@ -15,12 +15,13 @@ const (
 	BeforeRun = iota
 	betweenLooks
 	beforeProgram
+	duringProgram
 	AfterRun
 	AfterReplication
 	phases
 )
 
-var phaseNames = [phases]string{"before the run", "between the two looks", "before the program", "after the run", "after replication"}
+var phaseNames = [phases]string{"before the run", "between the two looks", "before the program", "during a program", "after the run", "after replication"}
 
 // Step is one event in a simulated week, such as a guest's stop.
 type Step struct {
@@ -86,18 +87,42 @@ func (w *World) step(s Step) {
 	// The model plays no clock jump between a run's plan and the run's channel program. If a run
 	// reads the guests' states only once, the run has already made its plan when the steps of the
 	// phase betweenLooks happen.
-	clock := (s.Kind == "clock" || s.Kind == "skew") && (s.Phase == beforeProgram || s.Phase == betweenLooks && !w.planned.IsZero())
-	if clock || k.locks && (w.held[g.vmid] > 0 || g.flocked) {
+	clock := (s.Kind == "clock" || s.Kind == "skew") && (s.Phase == beforeProgram || s.Phase == duringProgram || s.Phase == betweenLooks && !w.planned.IsZero())
+	// The model plays no whole run during a channel program, because the clock would move on by the
+	// time of this run, and the limits of the run under way would not end.
+	second := s.Phase == duringProgram && (s.Kind == "twice" || s.Kind == "shutdown" || s.Kind == "unblock")
+	if clock || second || k.locks && (w.held[g.vmid] > 0 || g.flocked) {
 		w.later = append(w.later, s)
 		return
 	}
-	if k.guest && (s.Phase == betweenLooks || s.Phase == beforeProgram) {
+	if k.guest && s.Phase > BeforeRun && s.Phase < AfterRun {
 		w.nodes[g.home].disturbed = true
 	}
 	w.say("%s", strings.NewReplacer("GUEST", fmt.Sprint(100+s.Guest), "NODE", nodeNames[s.Node], "N", fmt.Sprint(s.N)).Replace(k.words))
+	w.stepped++
 	k.do(w, g, w.nodes[s.Node], s)
 	if k.guest {
 		g.disturb()
+	}
+}
+
+// unwait plays the steps that waited for a guest's lock which is free now. Proxmox waits for the
+// lock and continues as soon as the run has released the lock, while the run continues.
+func (w *World) unwait() {
+	if len(w.later) == 0 {
+		return
+	}
+	waited := w.later
+	w.later = nil
+	for _, s := range waited {
+		g := w.guests[100+s.Guest]
+		if kinds[s.Kind].locks && w.held[g.vmid] == 0 && !g.flocked {
+			s.Phase = AfterRun
+			w.nodes[g.home].disturbed = true
+			w.step(s)
+		} else {
+			w.later = append(w.later, s)
+		}
 	}
 }
 

@@ -132,6 +132,15 @@ func TestPromisesAreAsked(t *testing.T) {
 	assert.Greater(t, w.stats.Based, 1000)
 }
 
+// Proxmox's start of a guest waits for the guest's lock, and continues as soon as the run has
+// released the lock, even if the guest's _stopped snapshots do not exist yet.
+func TestAGuestIsStartedBehindTheLock(t *testing.T) {
+	w := NewWorld(plain())
+	w.Play(day, []Step{{Kind: "stop", Tick: 5, Guest: 1}, {Kind: "slow programs", Tick: 5, N: 2}, {Kind: "start", Tick: 5, Phase: duringProgram, Guest: 1}})
+	assert.Empty(t, w.Fail, "%s", w.Story())
+	assert.Equal(t, 1, w.stats.Overtaken)
+}
+
 // Every kind of step can happen in a simulated week, and the description of the week names the
 // step in words.
 func TestEveryStepHappens(t *testing.T) {

@@ -151,7 +151,7 @@ func (w *World) settle() {
 		// program of the guest's second pool begins, or before the second attempt of a channel
 		// program that a busy ZFS refused.
 		busy := g.disturbed || n.disturbed || g.lock != "" || g.flocked || w.tick < g.rebooting ||
-			w.tick < max(n.down, n.booting, n.cronOff, n.pveshBad, n.ignored, n.unsaved, n.lacking, n.unread, n.slowPrograms) || w.now.Sub(n.booted) < 5*time.Minute
+			w.tick < max(n.down, n.booting, n.cronOff, n.pveshBad, n.ignored, n.unsaved, n.lacking, n.unread, n.slowPrograms, n.unreadable, n.lost) || w.now.Sub(n.booted) < 5*time.Minute
 		for _, p := range n.pools {
 			busy = busy || w.tick < max(p.full, p.suspended, p.locked)
 		}

@@ -108,14 +108,16 @@ type node struct {
 	ignored int
 	// Each field in the next line stands for one kind of fault: the field's value is the tick until
 	// which the node has the fault.
-	down, booting, cronOff, cut, pveshBad, unsaved, lacking, slow, slowPrograms, unread int
+	down, booting, cronOff, cut, pveshBad, unsaved, lacking, slow, slowPrograms, unread, unreadable, lost int
 
-	lacks     int    // number of the disk that no listing has
-	pvesh     string // the present fault of pvesh
-	kill      int    // the point at which the next run is killed, 0 for never
-	skewEnd   int
-	killHook  int  // number of the hook during which a run is killed, 0 for none
-	disturbed bool // true if something happened to the node in this tick
+	lacks int    // number of the disk that no listing has
+	pvesh string // the present fault of pvesh
+	// unreadableFile is the kind of files that cannot be read at present.
+	unreadableFile string
+	kill           int // the point at which the next run is killed, 0 for never
+	skewEnd        int
+	killHook       int  // number of the hook during which a run is killed, 0 for none
+	disturbed      bool // true if something happened to the node in this tick
 }
 
 // recorded contains the files that a node's runs saved: the last report, the state for the next
@@ -148,7 +150,9 @@ type guest struct {
 	// owned is the time of a run's note about the guest's freeze, nil if there is no note. refuses
 	// is the number of thaws that the guest's agent will still refuse. runsFrozen counts the runs
 	// that have left the guest frozen.
-	owned      *time.Time
+	owned *time.Time
+	// frozenBy is the run that froze the guest, nil if there is no note.
+	frozenBy   *machine
 	refuses    int
 	runsFrozen int
 	memory     int // the memory size in the guest's configuration
@@ -192,6 +196,7 @@ type World struct {
 	chance, aside         *rand.Rand
 	plan                  []Step
 	later                 []Step // steps that wait for a guest's lock
+	stepped               int    // number of steps that have happened
 	underway                     // the model's knowledge of the current run
 	jumps                 int    // number of jumps of the nodes' clocks; each may add a day
 	pairs                 map[string]*pair
@@ -209,8 +214,8 @@ type World struct {
 // Stats counts how often the model checked each promise of docs/reliability.md, to show that the
 // model really checks all promises.
 type Stats struct {
-	Histories, Abandoned                                                                                                                       int
-	Runs, Stops, Starts, Destroyed, Pruned, MustAlarm, MustBeSilent, Based, Labels, Idempotent, Consistent, Configs, Unblocked, Hooks, Indexed int
+	Histories, Abandoned                                                                                                                                           int
+	Runs, Stops, Starts, Destroyed, Pruned, MustAlarm, MustBeSilent, Based, Labels, Idempotent, Consistent, Configs, Unblocked, Hooks, Indexed, Reports, Overtaken int
 }
 
 // underway contains the model's records about a running run of snap.
@@ -223,6 +228,10 @@ type underway struct {
 	// unmarked has, by DATASET#NAME, the bookmarks that the run destroyed; the value is true for a
 	// bookmark of a discarded history.
 	unmarked map[string]bool
+	// drops has, by copy, the snapshots that this run of prune may destroy. pruneBegan is the time
+	// of the run's beginning, by C's clock.
+	drops      map[string]map[string]bool
+	pruneBegan time.Time
 }
 
 // vault is the simulated site C, which has only copies.

@@ -1,0 +1,145 @@
+// Package retention compares snapwatch's rotation with a second implementation of the rules in
+// docs/replication.md. The code of the second implementation is independent of snapwatch's code.
+package retention
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"snapwatch/internal/zfs"
+)
+
+// lengths lists the classes from the shortest to the longest, as the page orders them.
+var lengths = []string{"frequently", "hourly", "daily", "weekly", "monthly", "yearly"}
+
+var ours = regexp.MustCompile(`^autosnap_\d{4}-\d\d-\d\d_\d\d:\d\d:\d\d_([a-z]+)$`)
+
+// classOf returns the index of a snapshot's class in the list lengths, -1 if the snapshot has no
+// class of the list.
+func classOf(s zfs.Snapshot) int {
+	name := ours.FindStringSubmatch(s.Name)
+	if name == nil {
+		return -1
+	}
+	return slices.Index(lengths, name[1])
+}
+
+// period returns a name for the hour, day, week, month or year that contains the time t.
+func period(class int, t time.Time) string {
+	switch lengths[class] {
+	case "hourly":
+		return t.Format("2006-01-02 15 MST")
+	case "daily":
+		return t.Format(time.DateOnly)
+	case "weekly":
+		year, week := t.ISOWeek()
+		return fmt.Sprint(year, " week ", week)
+	case "monthly":
+		return t.Format("2006-01")
+	}
+	return t.Format("2006")
+}
+
+// counted is a managed snapshot that the retention counts, with the index of its class.
+type counted struct {
+	zfs.Snapshot
+	class int
+}
+
+// Drops returns the names of the snapshots that must be destroyed by the retention, oldest first.
+func Drops(words map[string]int, list []zfs.Snapshot, now time.Time) (names []string) {
+	var all []counted // managed snapshots, except _stopped ones and ones from the future
+	newest, newestPast := "", ""
+	for _, s := range list {
+		class, past := classOf(s), !s.Creation.After(now.Add(5*time.Minute))
+		if class < 0 && !ours.MatchString(s.Name) {
+			continue
+		}
+		newest = s.Name
+		if past {
+			newestPast = s.Name
+		}
+		if class >= 0 && past {
+			all = append(all, counted{s, class})
+		}
+	}
+	stays := make([]bool, len(all))
+	for i := range all {
+		stays[i] = len(all)-1-i < words["frequently"]
+	}
+	for class := 1; class < len(lengths); class++ {
+		if n := words[lengths[class]]; n > 0 {
+			keep(class, n, all, now.Location(), stays)
+		}
+	}
+	for i, s := range all {
+		if _, named := words[lengths[s.class]]; named && !stays[i] && s.Name != newest && s.Name != newestPast {
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}
+
+// keep sets an element of stays for each snapshot that the retention keeps for the given class
+// (not frequently). The argument n is the number of snapshots that the retention keeps of the class.
+func keep(class, n int, all []counted, zone *time.Location, stays []bool) {
+	periods := make([]string, len(all))
+	for i, s := range all {
+		periods[i] = period(class, s.Creation.In(zone))
+	}
+	for i, s := range all {
+		mine := periods[i]
+		first, firstLong := -1, -1 // the first snapshots in the period of s
+		any, long := map[string]bool{}, map[string]bool{}
+		for j, o := range all {
+			p := periods[j]
+			if p == mine && first < 0 {
+				first = j
+			}
+			if p == mine && firstLong < 0 && o.class >= class {
+				firstLong = j
+			}
+			if p == mine || o.Creation.Before(s.Creation) {
+				continue
+			}
+			any[p] = true // p is a newer period than that of s
+			if o.class >= class {
+				long[p] = true
+			}
+		}
+		if firstLong >= 0 {
+			stays[i] = stays[i] || firstLong == i && (len(any) < n || len(long) < n)
+		} else {
+			stays[i] = stays[i] || first == i && len(any) < n
+		}
+	}
+}
+
+// Always returns the snapshots that prune keeps with any retention: the newest 3 _stopped
+// snapshots, and the first snapshot of each of the newest 3 days, by the day in the snapshot's
+// name. Snapshots from the future and _stopped snapshots do not count as the first of a day.
+func Always(list []zfs.Snapshot, now time.Time) map[string]bool {
+	stays := map[string]bool{}
+	var days, stopped []string // the names of _stopped snapshots and of the first snapshots of their days
+	seen := map[string]bool{}
+	for _, s := range list {
+		day := strings.TrimPrefix(s.Name, "autosnap_")
+		switch {
+		case !ours.MatchString(s.Name), s.Creation.After(now.Add(5 * time.Minute)):
+		case strings.HasSuffix(s.Name, "_stopped"):
+			stopped = append(stopped, s.Name)
+		case !seen[day[:10]]:
+			seen[day[:10]] = true
+			days = append(days, s.Name)
+		}
+	}
+	for _, names := range [][]string{days, stopped} {
+		for _, name := range names[max(0, len(names)-3):] {
+			stays[name] = true
+		}
+	}
+	return stays
+}
