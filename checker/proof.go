@@ -9,46 +9,6 @@ import (
 	"snapwatch/internal/text"
 )
 
-// Drill is the result of one drill of a guest: its copies were cloned, and somebody looked at the
-// clones.
-type Drill struct {
-	// Point is the time of the restore point, as written in the names of its snapshots.
-	Point string    `json:"point"`
-	At    time.Time `json:"at"`
-	// Reach says how far the drill came: nothing, cloned, read, checked or booted.
-	Reach string `json:"reach"`
-	// Seconds is the duration of the drill.
-	Seconds float64 `json:"seconds"`
-	// ReadBytes is the size of the blocks that the drill read, 0 if it was not asked to read any.
-	ReadBytes uint64 `json:"read_bytes,omitempty"`
-	// Wrong has the faults of the copy. A drill that found a fault has failed.
-	Wrong []string `json:"wrong,omitempty"`
-	// Remarks has further results, such as the name of the operating system.
-	Remarks []string `json:"remarks,omitempty"`
-}
-
-// reachedNothing is the Reach of a drill that did not look at the copy because a key was not loaded.
-const reachedNothing = "nothing"
-
-// Proof is the record of a guest's drills on this host.
-type Proof struct {
-	Cluster string `json:"cluster,omitempty"`
-	VMID    int    `json:"vmid"`
-	// Last is the last drill. Good is the last drill that looked at the copy and found no fault, nil
-	// if there was none. Failed is the last drill that found a fault, nil if a later drill is good.
-	Last   Drill  `json:"last"`
-	Good   *Drill `json:"good,omitempty"`
-	Failed *Drill `json:"failed,omitempty"`
-}
-
-// Proofs are the records of all guests' drills on this host.
-type Proofs struct {
-	Guests []Proof
-	// Problem says why the records could not be read, "" if they were read. Then Guests has the
-	// records that were read before.
-	Problem string
-}
-
 // ProofVerdict is the verdict on the proof that a guest's copies can be used. It never changes the
 // verdict on the guest. The first verdict that applies counts.
 type ProofVerdict int
@@ -125,7 +85,7 @@ func judgeProof(record *Proof, limit Limit, arrived, now time.Time) *GuestProof 
 	default:
 		g.become(ProofNone, "no drill has proved it")
 	}
-	if record != nil && record.Last.Reach == reachedNothing {
+	if record != nil && record.Last.Reach == ReachedNothing {
 		g.Reason += fmt.Sprintf("; the last drill, %s, could not look: %s", when(age(record.Last.At)), strings.Join(record.Last.Remarks, "; "))
 	}
 	return g
@@ -140,34 +100,6 @@ func when(age time.Duration) string {
 		return "at an unknown time, because a clock was ahead by " + text.Age(-age)
 	}
 	return text.Age(age) + " ago"
-}
-
-func (p *Proof) failed() *Drill {
-	switch {
-	case p == nil:
-		return nil
-	case len(p.Last.Wrong) > 0:
-		return &p.Last
-	}
-	return p.Failed
-}
-
-func (p *Proof) good() *Drill {
-	if p == nil {
-		return nil
-	}
-	return p.Good
-}
-
-func (d Drill) pointWords() string { return Point{Time: d.Point}.Words() }
-
-// work returns the duration of the drill, and how much it read.
-func (d Drill) work() string {
-	words := time.Duration(d.Seconds * float64(time.Second)).Round(100 * time.Millisecond).String()
-	if d.ReadBytes > 0 {
-		words += ", " + text.Bytes(d.ReadBytes) + " read"
-	}
-	return words
 }
 
 // WithProofs returns the report with the verdicts on the proofs of its guests. Each proof that

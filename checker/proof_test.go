@@ -32,7 +32,7 @@ func badDrill(age time.Duration) *Drill {
 }
 
 func lockedDrill(age time.Duration) Drill {
-	return Drill{Point: "2026-03-29_01:00:00", At: ago(age), Reach: reachedNothing, Remarks: []string{"encrypted, not looked at: the key of tank is not loaded"}}
+	return Drill{Point: "2026-03-29_01:00:00", At: ago(age), Reach: ReachedNothing, Remarks: []string{"encrypted, not looked at: the key of tank is not loaded"}}
 }
 
 func TestJudgeProof(t *testing.T) {

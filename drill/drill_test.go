@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"snapwatch/checker"
 	"snapwatch/config"
 	"snapwatch/internal/zfs"
 	"snapwatch/snapper"
@@ -188,9 +189,9 @@ func TestLeft(t *testing.T) {
 
 func TestRecords(t *testing.T) {
 	a, b, c := Guest{VMID: 100}, Guest{VMID: 101}, Guest{VMID: 100, Cluster: "other"}
-	good := Proof{Point: "2026-07-15_12:00:00", At: now.Add(-48 * time.Hour), Reach: Checked, Seconds: 12.34}
-	bad := Proof{At: now.Add(-time.Hour), Reach: Cloned, Wrong: []string{"checking /dev/sda1 (ext4): the checker found faults"}}
-	locked := Proof{At: now, Reach: Nothing, Remarks: []string{"encrypted, not looked at"}}
+	good := Proof{Drill: checker.Drill{Point: "2026-07-15_12:00:00", At: now.Add(-48 * time.Hour), Reach: Checked, Seconds: 12.34}}
+	bad := Proof{Drill: checker.Drill{At: now.Add(-time.Hour), Reach: Cloned, Wrong: []string{"checking /dev/sda1 (ext4): the checker found faults"}}}
+	locked := Proof{Drill: checker.Drill{At: now, Reach: Nothing, Remarks: []string{"encrypted, not looked at"}}}
 	var r Records
 	r = r.With(b, locked).With(a, good)
 	before := r
@@ -223,7 +224,7 @@ func TestRecords(t *testing.T) {
 	record, _ = r.With(a, locked).With(a, good).Of(a)
 	assert.Nil(t, record.Failed)
 
-	unbootable := Proof{At: now, Reach: Checked, Wrong: []string{"it did not start"}}
+	unbootable := Proof{Drill: checker.Drill{At: now, Reach: Checked, Wrong: []string{"it did not start"}}}
 	record, _ = r.With(a, unbootable).With(a, good).Of(a)
 	assert.Equal(t, &unbootable, record.Failed, "a guest that did not start must start")
 	booted := good

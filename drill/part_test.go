@@ -5,6 +5,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"snapwatch/checker"
 )
 
 func TestParseShare(t *testing.T) {
@@ -31,7 +33,7 @@ func TestPartsCoverADisk(t *testing.T) {
 				from, to := p.Range(size)
 				require.Equal(t, at, from, "part %d of %d of %d", i, of, size)
 				at = to
-				r = r.With(g, Proof{Part: &p, Reach: Read})
+				r = r.With(g, Proof{Drill: checker.Drill{Reach: Read}, Part: &p})
 			}
 			assert.Equal(t, size, at, "%d parts of %d", of, size)
 			assert.Zero(t, r.NextPart(g, 0.5).From)
@@ -43,15 +45,15 @@ func TestPartsCoverADisk(t *testing.T) {
 // place in the record begins again.
 func TestNextPartAfterAFault(t *testing.T) {
 	g := guest()
-	r := Records{}.With(g, Proof{Part: &Part{0, 0.25}, Reach: Read})
+	r := Records{}.With(g, Proof{Drill: checker.Drill{Reach: Read}, Part: &Part{0, 0.25}})
 	next := Part{0.25, 0.5}
 	assert.Equal(t, next, r.NextPart(g, 0.25))
-	r = r.With(g, Proof{Part: &next, Wrong: []string{"a block"}})
+	r = r.With(g, Proof{Drill: checker.Drill{Wrong: []string{"a block"}}, Part: &next})
 	assert.Equal(t, next, r.NextPart(g, 0.25))
-	r = r.With(g, Proof{Reach: Checked})
+	r = r.With(g, Proof{Drill: checker.Drill{Reach: Checked}})
 	assert.Equal(t, next, r.NextPart(g, 0.25))
 	assert.NotNil(t, r[0].Failed, "nothing was read since")
-	assert.Nil(t, r.With(g, Proof{Reach: Checked, Part: &next})[0].Failed)
+	assert.Nil(t, r.With(g, Proof{Drill: checker.Drill{Reach: Checked}, Part: &next})[0].Failed)
 	text, err := r.Text()
 	require.NoError(t, err)
 	again, err := ParseRecords(text)
@@ -61,5 +63,5 @@ func TestNextPartAfterAFault(t *testing.T) {
 		r[0].ReadTo = wrong
 		assert.Equal(t, Part{0, 0.25}, r.NextPart(g, 0.25))
 	}
-	assert.Equal(t, "read in 2s; 1.0M read, from 25.0% to 50.0% of each disk", Proof{Reach: Read, Seconds: 2, Part: &next, ReadBytes: 1 << 20}.Words())
+	assert.Equal(t, "read in 2s; 1.0M read, from 25.0% to 50.0% of each disk", Proof{Drill: checker.Drill{Reach: Read, Seconds: 2, ReadBytes: 1 << 20}, Part: &next}.Words())
 }

@@ -8,46 +8,31 @@ import (
 	"strings"
 	"time"
 
+	"snapwatch/checker"
 	"snapwatch/internal/text"
 )
-
-// Reach is how far a drill came.
-type Reach string
 
 // The steps of a drill. Each of them includes the steps before it, except that blocks are only read
 // where a part was asked for.
 const (
 	// Nothing was looked at, because the disks are encrypted and a key is not loaded.
-	Nothing Reach = "nothing"
+	Nothing = checker.ReachedNothing
 	// Cloned means that each disk of the restore point was cloned.
-	Cloned Reach = "cloned"
+	Cloned checker.Reach = "cloned"
 	// Read means that blocks of the clones were read.
-	Read Reach = "read"
+	Read checker.Reach = "read"
 	// Checked means that the file systems on all disks were checked and mounted.
-	Checked Reach = "checked"
+	Checked checker.Reach = "checked"
 	// Booted means that the guest was started from the clones.
-	Booted Reach = "booted"
+	Booted checker.Reach = "booted"
 )
 
-// Proof is the result of one drill of a guest.
+// Proof is the result of one drill of a guest, in the form in which it is kept.
 type Proof struct {
-	// Point is the restore point's time, as written in the names of its snapshots.
-	Point string    `json:"point"`
-	At    time.Time `json:"at"`
-	Reach Reach     `json:"reach"`
-	// Seconds is the time from the first clone to the end of the look.
-	Seconds float64 `json:"seconds"`
-	// Wrong are the faults that the drill found in the copy. A proof with a fault has failed.
-	Wrong []string `json:"wrong,omitempty"`
-	// Part is the part of all blocks that was read, nil if none was asked for. ReadBytes is its size.
-	Part      *Part  `json:"part,omitempty"`
-	ReadBytes uint64 `json:"read_bytes,omitempty"`
-	// Remarks are other facts, such as the operating system, or a file system of an unknown kind.
-	Remarks []string `json:"remarks,omitempty"`
+	checker.Drill
+	// Part is the part of all blocks that was read, nil if none was asked for.
+	Part *Part `json:"part,omitempty"`
 }
-
-// Failed reports whether the drill found a fault in the copy.
-func (p Proof) Failed() bool { return len(p.Wrong) > 0 }
 
 // Record has the proofs of one guest.
 type Record struct {
@@ -66,9 +51,6 @@ type Record struct {
 // Records has the records of all guests, ordered by cluster and VMID.
 type Records []Record
 
-// recordsVersion is the version of the format of [Records] as text.
-const recordsVersion = 1
-
 type recordsFile struct {
 	Version int     `json:"version"`
 	Guests  Records `json:"guests"`
@@ -80,15 +62,15 @@ func ParseRecords(from []byte) (Records, error) {
 	if err := json.Unmarshal(from, &file); err != nil {
 		return nil, err
 	}
-	if file.Version != recordsVersion {
-		return nil, fmt.Errorf("version %d, not %d", file.Version, recordsVersion)
+	if file.Version != checker.ProofsVersion {
+		return nil, fmt.Errorf("version %d, not %d", file.Version, checker.ProofsVersion)
 	}
 	return file.Guests, nil
 }
 
 // Text returns the records as text for a file.
 func (r Records) Text() ([]byte, error) {
-	text, err := json.MarshalIndent(recordsFile{recordsVersion, r}, "", "  ")
+	text, err := json.MarshalIndent(recordsFile{checker.ProofsVersion, r}, "", "  ")
 	return append(text, '\n'), err
 }
 
@@ -156,8 +138,7 @@ func (p Proof) Words() string {
 	case p.Reach == Nothing:
 		return strings.Join(p.Remarks, "; ")
 	}
-	seconds := time.Duration(p.Seconds * float64(time.Second)).Round(100 * time.Millisecond)
-	words := []string{fmt.Sprintf("%s in %s", p.Reach, seconds)}
+	words := []string{fmt.Sprintf("%s in %s", p.Reach, p.Duration())}
 	if p.Part != nil {
 		words = append(words, fmt.Sprintf("%s read, from %.1f%% to %.1f%% of each disk", text.Bytes(p.ReadBytes), 100*p.Part.From, 100*p.Part.To))
 	}

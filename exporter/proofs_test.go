@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"snapwatch/checker"
 	"snapwatch/checker/remote"
 	"snapwatch/checker/scan"
 	"snapwatch/config"
@@ -27,7 +28,7 @@ const (
 // drills returns the path of a file with the records of drills.
 func drills(t *testing.T, text string) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), scan.ProofsName)
+	path := filepath.Join(t.TempDir(), checker.ProofsName)
 	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
 	return path
 }

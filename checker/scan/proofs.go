@@ -10,16 +10,11 @@ import (
 	"snapwatch/internal/files"
 )
 
-// ProofsName is the name of the file in the state directory with the records of drills.
-const ProofsName = "drills.json"
-
-// proofsFile is the content of the file named by ProofsName, which package drill writes.
+// proofsFile is the content of the file [checker.ProofsName], which package drill writes.
 type proofsFile struct {
 	Version int             `json:"version"`
 	Guests  []checker.Proof `json:"guests"`
 }
-
-const proofsVersion = 1
 
 // LoadProofs reads the records of drills. A missing file means that there was no drill. Any other
 // file that cannot be read completely, or that a user other than root could have written, is a
@@ -47,8 +42,8 @@ func LoadProofs(path string) checker.Proofs {
 // check returns an error if the file is of another version or lacks a value that each record has.
 // check sets the zone of all times to UTC.
 func (f proofsFile) check() error {
-	if f.Version != proofsVersion {
-		return fmt.Errorf("version %d is not known, but %d is", f.Version, proofsVersion)
+	if f.Version != checker.ProofsVersion {
+		return fmt.Errorf("version %d is not known, but %d is", f.Version, checker.ProofsVersion)
 	}
 	for i := range f.Guests {
 		p := &f.Guests[i]

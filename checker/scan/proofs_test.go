@@ -15,7 +15,7 @@ import (
 
 func TestLoadProofs(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0o022))
-	path := filepath.Join(t.TempDir(), ProofsName)
+	path := filepath.Join(t.TempDir(), checker.ProofsName)
 	assert.Equal(t, checker.Proofs{}, LoadProofs(path), "there was no drill")
 	const whole = `{"version": 1, "guests": [{"cluster": "east", "vmid": 100, "later": 1,
 		"last": {"point": "2026-07-15_12:00:00", "at": "2026-07-15T14:07:00+02:00", "reach": "cloned", "seconds": 1.5, "wrong": ["no"]},

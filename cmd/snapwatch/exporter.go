@@ -103,7 +103,7 @@ func (c *exporterCmd) Run(env *environment) error {
 			Limit:    func() time.Duration { return report.PruneLimit(pruneJob.period(env)) },
 		},
 		DamageReport: filepath.Join(env.StateDir, scan.DamageName),
-		Drills:       filepath.Join(env.StateDir, scan.ProofsName),
+		Drills:       filepath.Join(env.StateDir, checker.ProofsName),
 		StateDir:     c.StateDir,
 		ScanTimeout:  c.ScanTimeout,
 		MaxDataAge:   c.MaxDataAge,

@@ -11,26 +11,26 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"snapwatch/checker"
 	"snapwatch/checker/scan"
 	"snapwatch/drill"
-	drillrun "snapwatch/drill/run"
 )
 
 // check and the exporter read the records of drills as package drill writes them.
 func TestProofsAreReadAsWritten(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0o022))
-	assert.Equal(t, drillrun.RecordsName, scan.ProofsName)
+	assert.Equal(t, "drills.json", checker.ProofsName)
 	at := time.Date(2026, 7, 15, 12, 7, 0, 0, time.UTC)
-	good := drill.Proof{Point: "2026-07-15_12:00:00", At: at, Reach: drill.Booted, Seconds: 1.5, Remarks: []string{"Debian"}}
-	failed := drill.Proof{Point: "2026-07-15_12:00:00", At: at.Add(time.Hour), Reach: drill.Cloned, Seconds: 2, Wrong: []string{"fsck"}}
-	locked := drill.Proof{At: at.Add(2 * time.Hour), Reach: drill.Nothing, Remarks: []string{"encrypted"}}
+	good := drill.Proof{Drill: checker.Drill{Point: "2026-07-15_12:00:00", At: at, Reach: drill.Booted, Seconds: 1.5, Remarks: []string{"Debian"}}}
+	failed := drill.Proof{Drill: checker.Drill{Point: "2026-07-15_12:00:00", At: at.Add(time.Hour), Reach: drill.Cloned, Seconds: 2, Wrong: []string{"fsck"}}}
+	locked := drill.Proof{Drill: checker.Drill{At: at.Add(2 * time.Hour), Reach: drill.Nothing, Remarks: []string{"encrypted"}}}
 	var records drill.Records
 	for _, p := range []drill.Proof{good, failed, locked} {
 		records = records.With(drill.Guest{Cluster: "east", VMID: 100}, p)
 	}
 	text, err := records.Text()
 	require.NoError(t, err)
-	path := filepath.Join(t.TempDir(), scan.ProofsName)
+	path := filepath.Join(t.TempDir(), checker.ProofsName)
 	require.NoError(t, os.WriteFile(path, text, 0o600))
 	read := scan.LoadProofs(path)
 	require.Empty(t, read.Problem)

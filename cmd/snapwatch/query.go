@@ -117,7 +117,7 @@ func (q query) find(ctx context.Context, env *environment, stage *atomic.Value, 
 	} else {
 		facts.Pools, memory, notes, err = q.scan(here, env, cfg, policy, stage)
 		stage.Store("reading the reports of snap, prune and drill")
-		facts.Proofs = scan.LoadProofs(filepath.Join(env.StateDir, scan.ProofsName))
+		facts.Proofs = scan.LoadProofs(filepath.Join(env.StateDir, checker.ProofsName))
 		snap, prune := env.runs()
 		notes, runs = append(notes, checker.RunNotes(snap, prune, env.Now())...), checker.RunAges(snap, prune, env.Now())
 	}

@@ -13,15 +13,13 @@ import (
 	"time"
 	"unsafe"
 
+	"snapwatch/checker"
 	"snapwatch/drill"
 	"snapwatch/internal/command"
 	"snapwatch/internal/files"
 	"snapwatch/internal/lock"
 	"snapwatch/internal/zfs"
 )
-
-// RecordsName is the name of the file with the results of drills, in the state directory.
-const RecordsName = "drills.json"
 
 // guestfish is the program of libguestfs that looks at disks inside of an appliance, a small virtual
 // machine. The file systems of guests never reach the kernel of this host.
@@ -212,7 +210,7 @@ func fish(ctx context.Context, lock *os.File, script string) (string, error) {
 
 // Records implements [World].
 func (l Local) Records() (drill.Records, error) {
-	path := filepath.Join(l.StateDir, RecordsName)
+	path := filepath.Join(l.StateDir, checker.ProofsName)
 	text, err := files.Read(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -247,5 +245,5 @@ func (l Local) Record(ctx context.Context, g drill.Guest, p drill.Proof) error {
 	if err != nil {
 		return err
 	}
-	return files.Replace(filepath.Join(l.StateDir, RecordsName), text, 0o644)
+	return files.Replace(filepath.Join(l.StateDir, checker.ProofsName), text, 0o644)
 }

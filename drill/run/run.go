@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"snapwatch/checker"
 	"snapwatch/drill"
 	"snapwatch/internal/command"
 	"snapwatch/internal/files"
@@ -108,7 +109,7 @@ func devices(p drill.Plan) []string {
 // error is about the end of the drill, for example about a clone that is left.
 func Drill(ctx context.Context, o Options, p drill.Plan) (proof *drill.Proof, err error) {
 	begun := o.World.Now()
-	result := drill.Proof{Point: p.Guest.Point, At: begun}
+	result := drill.Proof{Drill: checker.Drill{Point: p.Guest.Point, At: begun}}
 	if len(p.Locked) > 0 {
 		result.Reach = drill.Nothing
 		for _, root := range p.Locked {

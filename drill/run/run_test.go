@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"snapwatch/checker"
 	"snapwatch/drill"
 	"snapwatch/internal/command"
 	"snapwatch/internal/note"
@@ -471,7 +472,7 @@ func TestDrillReadsAPart(t *testing.T) {
 func TestDrillStartsTheGuest(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(w *fakeWorld)
-		reach  drill.Reach
+		reach  checker.Reach
 		wrong  []string
 		remark string
 		err    string
