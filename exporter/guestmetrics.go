@@ -91,13 +91,9 @@ func writeGuests(w io.Writer, guests []checker.Guest) error {
 		p.guest(guestInfo, `id="`+g.ID+`",name="`+escape(g.Name)+`",`, g, "", "", 1)
 	})
 	p.proofs()
-	if slices.ContainsFunc(p.guests, func(g guestSeries) bool { return g.Point != nil }) {
-		p.printGuests(guestPoint, func(g *guestSeries) {
-			if g.Point != nil {
-				p.guest(guestPoint, "", g, "", "", seconds(g.Point.Created))
-			}
-		})
-	}
+	p.printSome(guestPoint, func(g guestSeries) bool { return g.Point != nil }, func(g *guestSeries) {
+		p.guest(guestPoint, "", g, "", "", seconds(g.Point.Created))
+	})
 	rows := checker.GuestVerdicts()
 	slices.SortFunc(rows, func(a, b checker.GuestRow) int { return strings.Compare(a.Name, b.Name) })
 	p.printGuests(guestState, func(g *guestSeries) {
@@ -117,6 +113,19 @@ func (p *guestPage) printGuests(m metric, lines func(*guestSeries)) {
 	for i := range p.guests {
 		lines(&p.guests[i])
 	}
+}
+
+// printSome prints a metric of the guests for which the function has returns true, and nothing if
+// there is no such guest.
+func (p *guestPage) printSome(m metric, has func(guestSeries) bool, lines func(*guestSeries)) {
+	if !slices.ContainsFunc(p.guests, has) {
+		return
+	}
+	p.printGuests(m, func(g *guestSeries) {
+		if has(*g) {
+			lines(g)
+		}
+	})
 }
 
 // guest prints one line of a guest's metric. before contains the labels that precede

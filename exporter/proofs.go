@@ -40,20 +40,13 @@ var (
 
 // proofs prints the metrics of the guests' proofs.
 func (p *guestPage) proofs() {
-	all := p.guests
-	defer func() { p.guests = all }()
-	p.guests = slices.DeleteFunc(slices.Clone(all), func(g guestSeries) bool { return g.Proof == nil || g.Proof.Good() == nil })
-	if len(p.guests) > 0 {
-		p.printGuests(proofDuration, func(g *guestSeries) { p.guest(proofDuration, "", g, "", "", g.Proof.Good().Seconds) })
-		p.printGuests(proofTime, func(g *guestSeries) { p.guest(proofTime, "", g, "", "", seconds(g.Proof.Good().At)) })
-	}
-	p.guests = slices.DeleteFunc(slices.Clone(all), func(g guestSeries) bool { return g.Proof == nil })
-	if len(p.guests) == 0 {
-		return
-	}
+	judged := func(g guestSeries) bool { return g.Proof != nil }
+	proved := func(g guestSeries) bool { return g.Proof != nil && g.Proof.Good() != nil }
+	p.printSome(proofDuration, proved, func(g *guestSeries) { p.guest(proofDuration, "", g, "", "", g.Proof.Good().Seconds) })
+	p.printSome(proofTime, proved, func(g *guestSeries) { p.guest(proofTime, "", g, "", "", seconds(g.Proof.Good().At)) })
 	rows := checker.ProofVerdicts()
 	slices.SortFunc(rows, func(a, b checker.ProofRow) int { return strings.Compare(a.Name, b.Name) })
-	p.printGuests(proofState, func(g *guestSeries) {
+	p.printSome(proofState, judged, func(g *guestSeries) {
 		for i := range rows {
 			p.guest(proofState, "", g, `,state="`, rows[i].Name, boolValue(rows[i].Verdict == g.Proof.Verdict))
 		}
