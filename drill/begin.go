@@ -100,33 +100,17 @@ func sameRule(s, at zfs.Snapshot, all []zfs.Snapshot) bool {
 	if !managed || class == zfs.Stopped || class != wanted && class != zfs.Frequently {
 		return false
 	}
-	bucket := bucketAbove(class, s.Name)
+	above := min(class+1, zfs.Yearly)
 	return slices.ContainsFunc(all, func(o zfs.Snapshot) bool {
 		c, managed := o.Class()
-		return managed && c != zfs.Stopped && o.Creation.Before(s.Creation) && bucketAbove(class, o.Name) == bucket
+		return managed && c != zfs.Stopped && o.Creation.Before(s.Creation) && snapper.SameBucket(above, named(o), named(s))
 	})
 }
 
-// bucketAbove returns the period of the class above the given class in which a snapshot was made,
-// by the time in its name.
-func bucketAbove(class zfs.Class, name string) string {
-	made, err := zfs.ParseSnapshotTime(name)
-	if err != nil {
-		return name
-	}
-	switch class {
-	case zfs.Frequently:
-		return made.Format("2006-01-02 15")
-	case zfs.Hourly:
-		return made.Format("2006-01-02")
-	case zfs.Daily:
-		year, week := made.ISOWeek()
-		return fmt.Sprint(year, week)
-	case zfs.Weekly:
-		return made.Format("2006-01")
-	default:
-		return made.Format("2006")
-	}
+// named returns the time in the name of a managed snapshot.
+func named(s zfs.Snapshot) time.Time {
+	made, _ := zfs.ParseSnapshotTime(s.Name) // each managed name has a time
+	return made
 }
 
 // byPrune returns the reason why prune might destroy the disk's snapshot before a drill ends that

@@ -11,6 +11,11 @@ import (
 // which clocks are set back has two hours that begin at 02:00.
 type bucket struct{ year, part, hour, offset int }
 
+// SameBucket reports whether two times are in the same bucket of a class, other than frequently.
+func SameBucket(class zfs.Class, a, b time.Time) bool {
+	return bucketOf(class, a) == bucketOf(class, b)
+}
+
 func bucketOf(class zfs.Class, t time.Time) bucket {
 	switch class {
 	case zfs.Yearly:
