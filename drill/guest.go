@@ -1,6 +1,7 @@
 package drill
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -23,7 +24,7 @@ func Candidate(e checker.GuestExplanation, v checker.Volumes) (g Guest, why stri
 	for _, d := range e.Disks {
 		volume, known := v.Found[d.Dataset]
 		if problem := v.Problems[zfs.Pool(d.Dataset)]; problem != "" || !known {
-			return Guest{}, fmt.Sprintf("it is unknown whether the key of %s is loaded: %s", d.Dataset, orGone(problem))
+			return Guest{}, fmt.Sprintf("it is unknown whether the key of %s is loaded: %s", d.Dataset, cmp.Or(problem, "it is gone"))
 		}
 		disk := Disk{Dataset: d.Dataset, Filesystem: strings.HasPrefix(d.GuestID(), "lxc/"), At: *d.At}
 		if volume.Locked {
@@ -33,11 +34,4 @@ func Candidate(e checker.GuestExplanation, v checker.Volumes) (g Guest, why stri
 		g.Disks = append(g.Disks, disk)
 	}
 	return g, ""
-}
-
-func orGone(problem string) string {
-	if problem == "" {
-		return "it is gone"
-	}
-	return problem
 }
