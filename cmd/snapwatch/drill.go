@@ -56,9 +56,6 @@ EXAMPLES
 // drillReadTime is the longest time for reading the copies before a drill.
 const drillReadTime = time.Minute
 
-// seenFile is the file in which the exporter remembers the disks that it saw.
-const seenFile = "/var/lib/snapwatch-exporter/seen.json"
-
 // Run implements the command.
 func (c *drillCmd) Run(env *environment) error {
 	switch {

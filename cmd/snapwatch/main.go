@@ -143,7 +143,7 @@ func newParser(cli *grammar, env *environment) *kong.Kong {
 	parser, err := kong.New(cli,
 		kong.Name("snapwatch"),
 		kong.Description(description),
-		kong.Vars{"version": version, "config_path": env.ConfigPath},
+		kong.Vars{"version": version, "config_path": env.ConfigPath, "seen_path": seenFile},
 		kong.ExplicitGroups([]kong.Group{
 			{Key: "node", Title: "On a Proxmox node, as root:"},
 			{Key: "replica", Title: "Where copies are received:"},

@@ -32,13 +32,16 @@ type filterFlags struct {
 	Disk  []string `placeholder:"PATTERN" help:"Only disks whose dataset, or its last component, matches this shell pattern; may be repeated."`
 }
 
+// seenFile is the file in which the exporter remembers the disks that it saw.
+const seenFile = "/var/lib/snapwatch-exporter/seen.json"
+
 // sourceFlags name the files and the pools that the command reads.
 type sourceFlags struct {
 	Owners ownerFlags `embed:""`
 
 	From   string `placeholder:"URL" help:"Read the exporter at this URL instead of zfs."`
 	Config string `placeholder:"FILE" help:"Read this configuration instead of the default one."`
-	Seen   string `default:"/var/lib/snapwatch-exporter/seen.json" placeholder:"FILE" help:"The file in which the exporter remembers the disks that it saw: a remembered disk that is gone counts as missing."`
+	Seen   string `default:"${seen_path}" placeholder:"FILE" help:"The file in which the exporter remembers the disks that it saw: a remembered disk that is gone counts as missing."`
 	Cache  string `placeholder:"FILE" help:"The file in which to remember what takes long to find out (default: in the user's cache directory)."`
 }
 
