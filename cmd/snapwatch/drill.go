@@ -135,7 +135,7 @@ func (c *drillCmd) drill(ctx context.Context, env *environment, cfg config.Confi
 			part := records.NextPart(g, c.share)
 			p.Part = &part
 		}
-		p.Boot = env.boot(ctx, cfg, g)
+		p.Boot = bootOf(cfg, g)
 		d, good := c.prove(ctx, env, options, p)
 		all = append(all, d)
 		proved = d.Not == ""
@@ -175,6 +175,8 @@ func (c *drillCmd) prove(ctx context.Context, env *environment, options drillrun
 		return d, false
 	case c.DryRun:
 		return d, true
+	case p.Boot != nil:
+		p.Boot.Config = env.keptConfig(ctx, g)
 	}
 	proof, err := drillrun.Drill(ctx, options, p)
 	d.Proof = proof

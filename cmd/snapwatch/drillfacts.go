@@ -29,13 +29,18 @@ func (e *environment) drills() drillrun.Options {
 	}
 }
 
-// boot returns how the guest is started after its look, nil if it is not: the configuration names no
-// program, or a disk is a container's.
-func (e *environment) boot(ctx context.Context, cfg config.Config, g drill.Guest) *drill.Boot {
+// bootOf returns how the guest is started after its look, nil if it is not: the configuration names
+// no program, or a disk is a container's. The guest's kept configuration is not read yet.
+func bootOf(cfg config.Config, g drill.Guest) *drill.Boot {
 	if len(cfg.Drill.Boot) == 0 || slices.ContainsFunc(g.Disks, func(d drill.Disk) bool { return d.Filesystem }) {
 		return nil
 	}
-	b := &drill.Boot{Argv: cfg.Drill.Boot, Limit: cfg.Drill.BootTime.Std()}
+	return &drill.Boot{Argv: cfg.Drill.Boot, Limit: cfg.Drill.BootTime.Std()}
+}
+
+// keptConfig returns the guest's configuration that is kept with its restore point, "" if none is
+// known.
+func (e *environment) keptConfig(ctx context.Context, g drill.Guest) string {
 	var disks []diskConfigs
 	complain := func(of string, err error) { fmt.Fprintf(e.Stderr, "snapwatch: %s: %v\n", of, err) }
 	for _, d := range g.Disks {
@@ -46,10 +51,11 @@ func (e *environment) boot(ctx context.Context, cfg config.Config, g drill.Guest
 		disks = append(disks, diskConfigs{d.Dataset, g.Cluster, kept})
 	}
 	configs := newGuestConfigs(g.VMID, disks, func(s zfs.KeptConfig, err error) { complain(s.FullName(), err) })
-	if known, err := configs.configAt(g.Disks[0].At.FullName(), e.Now()); err == nil {
-		b.Config = known.text
+	known, err := configs.configAt(g.Disks[0].At.FullName(), e.Now())
+	if err != nil {
+		return ""
 	}
-	return b
+	return known.text
 }
 
 // removeDrillsTime is the longest time that a run of another command spends on the clones that
