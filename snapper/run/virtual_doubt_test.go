@@ -164,20 +164,6 @@ func TestFinalizeBesideCron(t *testing.T) {
 	})
 }
 
-// A living guest whose files cannot be read under its lock waits for two runs, and gets its
-// snapshot in the third run.
-func TestUnreadableGuestWaitsForTwoRuns(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newVirtualWorld(t)
-		w.guest(100, true, "tank").unread = true
-		for n := range 3 {
-			w.run(t)
-			assert.Equal(t, n == 2, len(w.eventsWith("tank: snapshot")) == 1, "run %d", n+1)
-			time.Sleep(15 * time.Minute)
-		}
-	})
-}
-
 // A disk that could not be read whole is left alone: its snapshots, its labels or, after the
 // questions of the plan, its bookmarks.
 func TestUnreadDiskIsLeftAlone(t *testing.T) {

@@ -197,18 +197,25 @@ func TestSyncBeforeLocks(t *testing.T) {
 	}
 }
 
-// A living guest whose lock another process holds gets no snapshot in two runs of snap, but gets
-// one in the third run.
+// A living guest gets no snapshot in two runs of snap, but gets one in the third run, if another
+// process holds its lock, or if its files cannot be read under the lock.
 func TestBusyRunsAreCounted(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newVirtualWorld(t)
-		w.guest(100, true, "tank").busy = true
-		for n := range 3 {
-			w.run(t)
-			assert.Equal(t, n == 2, len(w.eventsWith("tank: snapshot")) == 1, "run %d", n+1)
-			time.Sleep(15 * time.Minute)
-		}
-	})
+	for name, change := range map[string]func(*virtualGuest){
+		"locked":     func(g *virtualGuest) { g.busy = true },
+		"unreadable": func(g *virtualGuest) { g.unread = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newVirtualWorld(t)
+				change(w.guest(100, true, "tank"))
+				for n := range 3 {
+					w.run(t)
+					assert.Equal(t, n == 2, len(w.eventsWith("tank: snapshot")) == 1, "run %d", n+1)
+					time.Sleep(15 * time.Minute)
+				}
+			})
+		})
+	}
 }
 
 // Guests are locked while a channel program takes their snapshots, so one channel program takes
