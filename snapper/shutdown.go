@@ -3,6 +3,7 @@ package snapper
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -60,13 +61,13 @@ func (s Shutdown) Finalizes(lastRun, now time.Time) string {
 }
 
 // ranHere returns the disks whose label shows that snap on this node has worked on them. During
-// shutdown, there is no time to read a pool's history, so ranHere sets HistoryProblem of each
-// returned disk without a history.
+// shutdown, time is short, so the pool's history is read only for disks that have a newer snapshot
+// that may have been received. ranHere sets HistoryProblem of the other disks without a history.
 func ranHere(disks []Disk, names Names) []Disk {
 	var own []Disk
 	for _, d := range disks {
 		if label := names.Classify(d.Running); label == OwnLabel || label == StoppedLabel {
-			if d.History == nil {
+			if d.History == nil && !slices.ContainsFunc(d.sinceOwn(), d.mayBeReceived) {
 				d.HistoryProblem = cmp.Or(d.HistoryProblem, "the host is shutting down")
 			}
 			own = append(own, d)

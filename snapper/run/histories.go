@@ -16,6 +16,10 @@ import (
 // have a million records, and the guests wait for their snapshots while a run reads the history.
 const historyTimeout = 2 * time.Minute
 
+// finalHistoryTimeout is the longest time that reading a pool's history may take at the shutdown of
+// the host, which gives snapwatch finalize 3 minutes for everything.
+const finalHistoryTimeout = 20 * time.Second
+
 // historyAgain is the time after which a run tries to read a pool's history again if reading it
 // exceeded historyTimeout.
 const historyAgain = 6 * time.Hour
@@ -40,7 +44,11 @@ func (p *pool) readHistory(ctx context.Context, datasets []string, now time.Time
 		bookmarks = append(bookmarks, d.Traced()...)
 	}
 	p.progress("pool %s: reading its history, because bookmarks and snapshots of %s may be of a discarded history", p.name, text.Count(len(disks), "disk"))
-	limited, cancel := p.World.Timeout(ctx, historyTimeout)
+	timeout := historyTimeout
+	if p.Final {
+		timeout = finalHistoryTimeout
+	}
+	limited, cancel := p.World.Timeout(ctx, timeout)
 	defer cancel()
 	history, err := p.History(limited, bookmarks)
 	if limited.Err() != nil && ctx.Err() == nil {

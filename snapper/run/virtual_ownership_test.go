@@ -54,21 +54,34 @@ func texts(r report.Run) map[report.Severity]string {
 	return all
 }
 
-// During the shutdown of the host, there is no time to read a pool's history. A snapshot that pvesr
-// or a person took since the last run is no reason to doubt that a disk is this node's own if its
-// guest ran here at the last run. A snapshot that may have been received from elsewhere is a reason
-// to doubt that the disk is this node's own, and the run reports this snapshot.
+// During the shutdown of the host, a run has little time. A snapshot that pvesr or a person took
+// since the last run is no reason to doubt that a disk is this node's own if its guest ran here at
+// the last run. A snapshot that may have been received from elsewhere is a reason to read the
+// pool's history. If the history does not prove that the disk is this node's own, the run reports
+// this snapshot.
 func TestFinalizeWithNewerSnapshots(t *testing.T) {
-	const d = "tank/data/vm-100-disk-0"
+	const d, managed = "tank/data/vm-100-disk-0", "autosnap_2000-01-01_00:03:00_hourly"
+	const mayBe = "no last snapshot, so its copies alarm until the host is up again: guest 100 is stopped, and the disk may be a copy (@" + managed + " may have been received, and the pool's history does not show it: "
+	received := func(w *virtualWorld) {
+		p := w.pool("tank")
+		p.history.Received = []zfs.Received{{Dataset: d, Name: managed, TXG: p.txg}}
+	}
+	elsewhere := func(w *virtualWorld) { w.pool("tank").heads[0].Creation = time.Now() }
 	for name, test := range map[string]struct {
 		newer  string
 		change func(w *virtualWorld)
 		warns  string
+		asks   bool // whether the pool's history is read
 	}{
-		"nothing since":    {},
-		"pvesr":            {newer: "__replicate_100-0_1784000000__"},
-		"a person":         {newer: "before-update"},
-		"a managed one":    {newer: "autosnap_2000-01-01_00:03:00_hourly", warns: "no last snapshot, so its copies alarm until the host is up again: guest 100 is stopped, and the disk may be a copy (@autosnap_2000-01-01_00:03:00_hourly"},
+		"nothing since":                        {},
+		"pvesr":                                {newer: "__replicate_100-0_1784000000__"},
+		"a person":                             {newer: "before-update"},
+		"a managed one":                        {newer: managed, asks: true},
+		"a managed one that was received":      {newer: managed, change: received, asks: true, warns: "was received here, according to the pool's history"},
+		"a managed one, a short history":       {newer: managed, change: func(w *virtualWorld) { w.pool("tank").history.Since = 1 << 40 }, asks: true, warns: mayBe + "it reaches back to txg"},
+		"a managed one, a history too long":    {newer: managed, change: func(w *virtualWorld) { w.pool("tank").onHistory = hang }, asks: true, warns: mayBe + "it could not be read"},
+		"a managed one, a slow history before": {newer: managed, change: func(w *virtualWorld) { w.state.SlowHistory = map[string]time.Time{"tank": time.Now()} }, warns: mayBe + "it could not be read: it took longer"},
+		"syncoid's own, on a disk that came from elsewhere": {newer: "syncoid_pve2_1", change: elsewhere, asks: true},
 		"never seen here":  {change: func(w *virtualWorld) { w.pool("tank").heads[0].Creation = time.Now(); w.state = report.State{} }, warns: "is older than the dataset"},
 		"it still lives":   {change: func(w *virtualWorld) { w.guests[100].alive = true }, warns: "its guest still lives"},
 		"Proxmox is at it": {change: func(w *virtualWorld) { w.guests[100].cfg.Lock = "backup" }, warns: "stopped, but locked: backup"},
@@ -86,7 +99,10 @@ func TestFinalizeWithNewerSnapshots(t *testing.T) {
 				if test.change != nil {
 					test.change(w)
 				}
+				before, began := len(w.eventsWith("tank: history")), time.Now()
 				r := w.run(t, func(o *Options) { o.Final = true })
+				assert.Less(t, time.Since(began), time.Minute)
+				assert.Equal(t, test.asks, len(w.eventsWith("tank: history")) > before)
 				if test.warns == "" {
 					assert.Equal(t, 1, w.pool("tank").stops(d))
 					assert.Empty(t, r.Problems)

@@ -27,6 +27,7 @@ type virtualPool struct {
 	bookmarks map[string][]zfs.Snapshot
 	txg       uint64
 	history   zfs.History
+	onHistory func(ctx context.Context) error // if not nil, reading the history fails with its error
 	index     index.Index
 
 	// busy is true if another run has the lock of the simulated pool. onLock is called when a run
@@ -187,8 +188,11 @@ func (p *virtualPool) Received(ctx context.Context, datasets []string) (map[stri
 
 func (p *virtualPool) WrittenSince(context.Context, zfs.Snapshot) (uint64, error) { return 0, nil }
 
-func (p *virtualPool) History(context.Context, []zfs.Snapshot) (zfs.History, error) {
+func (p *virtualPool) History(ctx context.Context, _ []zfs.Snapshot) (zfs.History, error) {
 	p.w.log("%s: history", p.name)
+	if p.onHistory != nil {
+		return zfs.History{}, p.onHistory(ctx)
+	}
 	return p.history, nil
 }
 

@@ -38,8 +38,8 @@ func (w *World) shutdown(i, ticks int) {
 	w.underway = underway{planned: n.clock(w.now), before: map[string][]zfs.Snapshot{}, unmarked: map[string]bool{}}
 	_, done, err := run.Run(context.Background(), options)
 	w.underway = other
-	// After a run was killed, only the pool's history proves which disks this run changed. finalize
-	// has no time to read the pool's history, so it does not change these disks and reports them.
+	// After a run was killed, only the pool's history proves which disks this run changed, and a
+	// short history proves nothing. Then finalize does not change these disks, and reports them.
 	switch clean := w.tick >= max(n.pveshBad, n.ignored, n.lacking, n.unreadable) && n.skew == 0 && !n.disturbed; {
 	case err != nil && w.tick < n.unreadable:
 	case err != nil:
