@@ -145,37 +145,44 @@ func (b Bookmarks) Expire() []zfs.Snapshot {
 		}
 	}
 	days := byDay(regular)
-	for _, day := range days[:max(0, len(days)-b.Keep)] {
-		if len(day) == 1 {
-			expired = append(expired, day[0])
+	for _, d := range days[:max(0, len(days)-b.Keep)] {
+		if d.n == 1 {
+			expired = append(expired, d.first)
 		}
 	}
 	// Days are sorted by name: if the clock was set back, a day occurs twice, and the order of the
 	// days must not depend on which bookmarks still exist. Once the first bookmark of a day is
 	// destroyed, Expire keeps no later bookmark of the day in its place.
 	days = byDay(stopped)
-	slices.SortFunc(days, func(x, y []zfs.Snapshot) int { return strings.Compare(zfs.DayOf(x[0].Name), zfs.DayOf(y[0].Name)) })
+	slices.SortFunc(days, func(x, y day) int { return strings.Compare(zfs.DayOf(x.first.Name), zfs.DayOf(y.first.Name)) })
 	kept := days[max(0, len(days)-b.Keep):]
 	for _, m := range stopped[:max(0, len(stopped)-keepStoppedBookmarks)] {
-		if !slices.ContainsFunc(kept, func(day []zfs.Snapshot) bool { return day[0] == m }) {
+		if !slices.ContainsFunc(kept, func(d day) bool { return d.first == m }) {
 			expired = append(expired, m)
 		}
 	}
 	return expired
 }
 
-// byDay groups managed snapshots by the days in their names. The given snapshots are sorted with
+// day has the number of a disk's snapshots, or bookmarks, with one calendar day in their names, and
+// the first of them.
+type day struct {
+	first zfs.Snapshot
+	n     int
+}
+
+// byDay counts managed snapshots by the days in their names. The given snapshots are sorted with
 // the oldest first. The result has the days in the order of each day's first snapshot.
-func byDay(list []zfs.Snapshot) [][]zfs.Snapshot {
-	var days [][]zfs.Snapshot
+func byDay(list []zfs.Snapshot) []day {
+	var days []day
 	at := map[string]int{}
 	for _, s := range list {
-		day := zfs.DayOf(s.Name)
-		if _, known := at[day]; !known {
-			at[day] = len(days)
-			days = append(days, nil)
+		name := zfs.DayOf(s.Name)
+		if _, known := at[name]; !known {
+			at[name] = len(days)
+			days = append(days, day{first: s})
 		}
-		days[at[day]] = append(days[at[day]], s)
+		days[at[name]].n++
 	}
 	return days
 }

@@ -51,12 +51,13 @@ func PlanPrune(disks []Disk, policy PrunePolicy, interrupted map[string]report.I
 			continue
 		}
 		p.countStaying(d)
-		gone := policy.expire(d, now)
+		list := managedOf(d.Snapshots, now)
+		gone := policy.expire(d, list, now)
 		for i := range gone {
 			gone[i].Snapshot.Dataset = d.Name
 		}
 		p.plan.Destroys = append(p.plan.Destroys, destroys(gone)...)
-		why := fmt.Sprintf("%s: %d of %d managed snapshots may be destroyed", d.Why, len(gone), len(managedOf(d.Snapshots, now)))
+		why := fmt.Sprintf("%s: %d of %d managed snapshots may be destroyed", d.Why, len(gone), len(list))
 		if name := pvesrs(d); name != "" {
 			why += fmt.Sprintf("; @%s and other snapshots of pvesr are not managed and are kept", name)
 		}
@@ -132,18 +133,17 @@ func pvesrs(d *Disk) string {
 }
 
 // expire returns the snapshots of a copy that its retention drops, except the snapshots that prune
-// always keeps.
-func (policy PrunePolicy) expire(d *Disk, now time.Time) []Expired {
-	gone := append(d.Retention.Expire(d.Snapshots, now), policy.expireStopped(d, now)...)
-	stays := policy.staying(d, now)
+// always keeps. The argument list has the copy's managed snapshots.
+func (policy PrunePolicy) expire(d *Disk, list []managed, now time.Time) []Expired {
+	gone := append(d.Retention.Expire(d.Snapshots, now), policy.expireStopped(list, now)...)
+	stays := policy.staying(d, list, now)
 	return slices.DeleteFunc(gone, func(e Expired) bool { return stays[e.Snapshot.Name] })
 }
 
 // expireStopped returns the _stopped snapshots of a copy that prune may destroy. A _stopped
 // snapshot may be destroyed once the copy has a newer managed snapshot with an age above
 // stopped_grace.
-func (policy PrunePolicy) expireStopped(d *Disk, now time.Time) []Expired {
-	list := managedOf(d.Snapshots, now)
+func (policy PrunePolicy) expireStopped(list []managed, now time.Time) []Expired {
 	var expired []Expired
 	for i, m := range list {
 		if m.class != zfs.Stopped || m.future {
@@ -164,10 +164,9 @@ func (policy PrunePolicy) expireStopped(d *Disk, now time.Time) []Expired {
 // retention says. A copy always keeps its newest snapshot, the first regular snapshot of each of
 // the newest keepOnCopy days, and the newest keepOnCopy _stopped snapshots. If snap on this node
 // bookmarks received snapshots, a copy also keeps the snapshots that still need a bookmark.
-func (policy PrunePolicy) staying(d *Disk, now time.Time) map[string]bool {
+func (policy PrunePolicy) staying(d *Disk, list []managed, now time.Time) map[string]bool {
 	stays := map[string]bool{}
 	var regular, stopped []zfs.Snapshot
-	list := managedOf(d.Snapshots, now)
 	for i, m := range list {
 		stays[m.Name] = i == len(list)-1
 		if m.future { // kept, but does not count as one of the keepOnCopy snapshots
@@ -180,8 +179,8 @@ func (policy PrunePolicy) staying(d *Disk, now time.Time) map[string]bool {
 		}
 	}
 	days := byDay(regular)
-	for _, day := range days[max(0, len(days)-keepOnCopy):] {
-		stays[day[0].Name] = true
+	for _, d := range days[max(0, len(days)-keepOnCopy):] {
+		stays[d.first.Name] = true
 	}
 	for _, s := range stopped[max(0, len(stopped)-keepOnCopy):] {
 		stays[s.Name] = true

@@ -252,12 +252,13 @@ func (r Retention) expire(i int, m managed, kept map[zfs.Class]keptSet, zone *ti
 // of a returned snapshot is the newest managed snapshot, because every newer snapshot except the
 // newest one may be gone, or be destroyed in the same run.
 func ExpireStopped(snapshots []zfs.Snapshot, marks Bookmarks, grace time.Duration, now time.Time) []Expired {
+	// Most disks have no _stopped snapshot.
+	if !slices.ContainsFunc(snapshots, func(s zfs.Snapshot) bool { return strings.HasSuffix(s.Name, zfs.Stopped.String()) }) {
+		return nil
+	}
 	var expired []Expired
 	newest := true
 	list := managedOf(snapshots, now)
-	if !slices.ContainsFunc(list, func(m managed) bool { return m.class == zfs.Stopped }) {
-		return nil
-	}
 	witnesses := append(slices.Clone(list), managedOf(marks.Have, now)...)
 	for _, m := range slices.Backward(list) {
 		if m.class != zfs.Stopped {

@@ -2,6 +2,8 @@ package zfs
 
 import (
 	"regexp"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -44,4 +46,29 @@ func TestParseSnapshotNameIsTheForm(t *testing.T) {
 			t.Fatalf("%q: %v", name, ok)
 		}
 	})
+}
+
+// diskForm matches the documented form of a disk's name.
+var diskForm = regexp.MustCompile(`^(vm|subvol|base|basevol)-([1-9]\d{0,8})-disk-\d+$`)
+
+func TestParseDiskNameIsTheForm(t *testing.T) {
+	prefix := rapid.SampledFrom([]string{"vm", "subvol", "base", "basevol", "VM", "disk", ""})
+	number := rapid.SampledFrom([]string{"0", "7", "100", "999999999", "0100", "1000000000", "+1", "a", "0-disk-1", ""})
+	middle := rapid.SampledFrom([]string{"-disk-", "-disk-", "-disk-", "-state-", "-", ""})
+	seen := map[bool]int{}
+	rapid.Check(t, func(t *rapid.T) {
+		name := prefix.Draw(t, "prefix") + "-" + number.Draw(t, "vmid") + middle.Draw(t, "middle") + number.Draw(t, "number")
+		vmid, kind, ok := ParseDiskName(name)
+		form := diskForm.FindStringSubmatch(name)
+		seen[ok]++
+		switch {
+		case ok != (form != nil):
+			t.Fatalf("%q is a disk: %v", name, ok)
+		case ok && (strconv.Itoa(vmid) != form[2] || (kind == TemplateDisk) != strings.HasPrefix(form[1], "base")):
+			t.Fatalf("%q is kind %v of guest %d", name, kind, vmid)
+		}
+	})
+	if seen[true] == 0 || seen[false] == 0 {
+		t.Errorf("drawn names: %v", seen)
+	}
 }

@@ -128,24 +128,33 @@ const (
 	TemplateDisk
 )
 
-var diskName = regexp.MustCompile(`^(vm|subvol|base|basevol)-([1-9]\d{0,8})-disk-\d+$`)
-
 // ParseDiskName returns the VMID and kind of a guest's disk from the last component of its
 // dataset's name. ParseDiskName returns false for every other dataset, including cloudinit, state
-// and fleece volumes.
+// and fleece volumes. Like isTime, ParseDiskName uses no regular expression.
 func ParseDiskName(name string) (vmid int, kind DiskKind, ok bool) {
-	m := diskName.FindStringSubmatch(name)
-	if m == nil {
+	prefix, rest, _ := strings.Cut(name, "-")
+	id, number, _ := strings.Cut(rest, "-disk-")
+	if !isNumber(id) || !isNumber(number) || id[0] == '0' || len(id) > maxVMID {
 		return 0, 0, false
 	}
-	vmid, err := strconv.Atoi(m[2])
-	if err != nil {
-		return 0, 0, false
-	}
-	if strings.HasPrefix(m[1], "base") {
+	switch prefix {
+	case "vm", "subvol":
+		kind = GuestDisk
+	case "base", "basevol":
 		kind = TemplateDisk
+	default:
+		return 0, 0, false
 	}
-	return vmid, kind, true
+	vmid, err := strconv.Atoi(id)
+	return vmid, kind, err == nil
+}
+
+// maxVMID is the number of digits of Proxmox's largest VMID, 999999999.
+const maxVMID = 9
+
+func isNumber(text string) bool {
+	notDigit := func(c rune) bool { return c < '0' || c > '9' }
+	return text != "" && !strings.ContainsFunc(text, notDigit)
 }
 
 // Base returns the last component of a dataset's name.

@@ -4,7 +4,6 @@ package retention
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -15,16 +14,20 @@ import (
 // lengths lists the classes from the shortest to the longest, as the page orders them.
 var lengths = []string{"frequently", "hourly", "daily", "weekly", "monthly", "yearly"}
 
-var ours = regexp.MustCompile(`^autosnap_\d{4}-\d\d-\d\d_\d\d:\d\d:\d\d_([a-z]+)$`)
-
-// classOf returns the index of a snapshot's class in the list lengths, -1 if the snapshot has no
-// class of the list.
-func classOf(s zfs.Snapshot) int {
-	name := ours.FindStringSubmatch(s.Name)
-	if name == nil {
-		return -1
+// parse returns the last part of a managed snapshot's name, such as hourly or stopped. The second
+// result is false if the name is not that of a managed snapshot.
+func parse(name string) (suffix string, managed bool) {
+	const form = "autosnap_0000-00-00_00:00:00_"
+	if len(name) <= len(form) {
+		return "", false
 	}
-	return slices.Index(lengths, name[1])
+	for i, c := range []byte(form) {
+		if digit := '0' <= name[i] && name[i] <= '9'; c == '0' && !digit || c != '0' && name[i] != c {
+			return "", false
+		}
+	}
+	suffix = name[len(form):]
+	return suffix, strings.Trim(suffix, "abcdefghijklmnopqrstuvwxyz") == ""
 }
 
 // period returns a name for the hour, day, week, month or year that contains the time t.
@@ -54,10 +57,11 @@ func Drops(words map[string]int, list []zfs.Snapshot, now time.Time) (names []st
 	var all []counted // managed snapshots, except _stopped ones and ones from the future
 	newest, newestPast := "", ""
 	for _, s := range list {
-		class, past := classOf(s), !s.Creation.After(now.Add(5*time.Minute))
-		if class < 0 && !ours.MatchString(s.Name) {
+		suffix, managed := parse(s.Name)
+		if !managed {
 			continue
 		}
+		class, past := slices.Index(lengths, suffix), !s.Creation.After(now.Add(5*time.Minute))
 		newest = s.Name
 		if past {
 			newestPast = s.Name
@@ -91,30 +95,29 @@ func keep(class, n int, all []counted, zone *time.Location, stays []bool) {
 		periods[i] = period(class, s.Creation.In(zone))
 	}
 	for i, s := range all {
-		mine := periods[i]
-		first, firstLong := -1, -1 // the first snapshots in the period of s
-		any, long := map[string]bool{}, map[string]bool{}
+		// The snapshot that represents the period of s: the first of this class or a longer one, or
+		// else the first.
+		first, isLong := slices.Index(periods, periods[i]), false
 		for j, o := range all {
-			p := periods[j]
-			if p == mine && first < 0 {
+			if isLong = periods[j] == periods[i] && o.class >= class; isLong {
 				first = j
+				break
 			}
-			if p == mine && firstLong < 0 && o.class >= class {
-				firstLong = j
-			}
-			if p == mine || o.Creation.Before(s.Creation) {
+		}
+		if first != i {
+			continue
+		}
+		any, long := map[string]bool{}, map[string]bool{} // the newer periods than that of s
+		for j, o := range all {
+			if periods[j] == periods[i] || o.Creation.Before(s.Creation) {
 				continue
 			}
-			any[p] = true // p is a newer period than that of s
+			any[periods[j]] = true
 			if o.class >= class {
-				long[p] = true
+				long[periods[j]] = true
 			}
 		}
-		if firstLong >= 0 {
-			stays[i] = stays[i] || firstLong == i && (len(any) < n || len(long) < n)
-		} else {
-			stays[i] = stays[i] || first == i && len(any) < n
-		}
+		stays[i] = stays[i] || len(any) < n || isLong && len(long) < n
 	}
 }
 
@@ -126,10 +129,11 @@ func Always(list []zfs.Snapshot, now time.Time) map[string]bool {
 	var days, stopped []string // the names of _stopped snapshots and of the first snapshots of their days
 	seen := map[string]bool{}
 	for _, s := range list {
+		suffix, managed := parse(s.Name)
 		day := strings.TrimPrefix(s.Name, "autosnap_")
 		switch {
-		case !ours.MatchString(s.Name), s.Creation.After(now.Add(5 * time.Minute)):
-		case strings.HasSuffix(s.Name, "_stopped"):
+		case !managed, s.Creation.After(now.Add(5 * time.Minute)):
+		case suffix == "stopped":
 			stopped = append(stopped, s.Name)
 		case !seen[day[:10]]:
 			seen[day[:10]] = true

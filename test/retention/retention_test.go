@@ -124,7 +124,7 @@ func TestPruneNeverTakesMore(t *testing.T) {
 		may := Drops(words, d.Snapshots, now)
 		newest := ""
 		for _, s := range d.Snapshots {
-			if ours.MatchString(s.Name) {
+			if _, managed := parse(s.Name); managed {
 				newest = s.Name
 			}
 		}
