@@ -15,8 +15,10 @@ import (
 
 // restTimeout limits a pool's wait after its new snapshots were taken: the run waits for the new
 // snapshots on the other pools, and then destroys old snapshots on this pool. The run waits because
-// it holds guests' locks while it takes snapshots, and destroys nothing while it holds a guest's
-// lock.
+// it holds guests' locks while it takes snapshots, and nothing else should slow its work under a
+// lock. After restTimeout, the run no longer waits, so that a slow pool does not prevent the
+// destroys on the other pools. The locks of the guests on the slow pool are still released after
+// maxLocked.
 const restTimeout = 30 * time.Second
 
 // One channel program snapshots at most maxTogether disks of living guests. The run holds the
