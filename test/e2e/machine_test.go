@@ -43,6 +43,12 @@ func (w *world) machineNode() {
 func (w *world) machineGuest(vmid int, disk string) {
 	w.t.Helper()
 	require.NoError(w.t, site.CreateZvol(w.ctx, "ta/data/"+disk, 16))
+	w.machineGuestOn(vmid, disk)
+}
+
+// machineGuestOn configures and starts a guest of the machine, with a volume that exists.
+func (w *world) machineGuestOn(vmid int, disk string) {
+	w.t.Helper()
 	require.NoError(w.t, os.WriteFile(fmt.Sprintf("/etc/pve/nodes/machine/qemu-server/%d.conf", vmid),
 		fmt.Appendf(nil, "name: vm%d\nscsi0: local-zfs:%s,size=1G\n", vmid, disk), 0o644))
 	w.startMachineGuest(vmid, disk)

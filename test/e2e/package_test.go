@@ -112,14 +112,17 @@ func (w *world) upgradeDuringRun(newer string) {
 
 // TestSystemdShutdown plays the shutdown of a host in systemd's own order: a unit stops the guests,
 // and then, while the pool is still imported, each guest that ran here gets its _stopped snapshot.
-// If a person stops snapwatch-finalize.service while the host is not shutting down, the unit takes
-// no snapshot.
+// One of the guests came from another host, and syncoid took the newest snapshot of its disk. If a
+// person stops snapwatch-finalize.service while the host is not shutting down, the unit takes no
+// snapshot.
 func TestSystemdShutdown(t *testing.T) {
-	const first, second = "ta/data/vm-100-disk-0", "ta/data/vm-101-disk-0"
+	const first, second, third = "ta/data/vm-100-disk-0", "ta/data/vm-101-disk-0", "ta/data/vm-102-disk-0"
 	w := newWorld(t)
 	w.machineNode()
 	w.machineGuest(100, "vm-100-disk-0")
 	w.machineGuest(101, "vm-101-disk-0")
+	require.NoError(t, site.CreateZvol(w.ctx, "ta/elsewhere", 16))
+	w.host("zfs", "snapshot", "ta/elsewhere@autosnap_2026-01-01_00:00:00_daily")
 	w.place("/run/stop-guests", "cd /run/qemu-server\nfor f in *.pid; do p=$(cat $f); kill $p; while kill -0 $p; do sleep 0.1; done; done\nsleep 2\n")
 	const oneshot = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n"
 	w.place("/run/systemd/system/pve-guests.service", "[Unit]\nAfter=pve-ha-lrm.service\n"+oneshot+"ExecStop=/bin/sh /run/stop-guests\n")
@@ -129,8 +132,12 @@ func TestSystemdShutdown(t *testing.T) {
 	defer w.apt("purge", "snapwatch")
 	require.NoError(t, os.WriteFile("/etc/snapwatch/config.yaml", []byte("keep: f4\n"), 0o644))
 	w.host("systemctl", "start", "pve-ha-lrm.service", "pve-guests.service")
+	w.host("sh", "-c", "zfs send ta/elsewhere@autosnap_2026-01-01_00:00:00_daily | zfs receive "+third)
+	w.machineGuestOn(102, "vm-102-disk-0")
 	w.host("snapwatch", "snap")
 	require.Equal(t, []string{"frequently"}, w.classes(first))
+	require.Equal(t, "machine", w.label(third))
+	w.host("zfs", "snapshot", third+"@syncoid_c_2026-01-02:00:00:00-GMT00:00")
 
 	w.host("systemctl", "stop", "snapwatch-finalize.service")
 	w.host("systemctl", "start", "snapwatch-finalize.service")
@@ -146,6 +153,7 @@ func TestSystemdShutdown(t *testing.T) {
 		assert.Equal(t, []string{"frequently", "stopped"}, w.classes(disk))
 		assert.Equal(t, "stopped", w.label(disk))
 	}
+	assert.Equal(t, []string{"daily", "frequently", "stopped"}, w.classes(third))
 
 	// The host boots again, and one of the guests starts.
 	w.host("systemctl", "start", "basic.target", "systemd-udevd.service")
