@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"snapwatch/test/site"
 )
 
 // TestSystemdPackage tests the package on the machine itself, which is a Proxmox node during the
