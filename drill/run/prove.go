@@ -26,9 +26,10 @@ func (o Options) prove(ctx context.Context, lock *os.File, p drill.Plan, result 
 			return errors.Join(context.Cause(ctx), err)
 		case zfs.OnlyMissing(err), errors.Is(err, command.ErrStillRunning):
 			return err
-		case err != nil:
-			result.Wrong = append(result.Wrong, fmt.Sprintf("%s cannot be cloned: %v", c.Snapshot, err))
-			return nil
+		case zfs.Unreadable(err, c.Snapshot):
+			return o.fault(ctx, p, result, fmt.Sprintf("%s cannot be cloned: %v", c.Snapshot, err))
+		case err != nil: // the reason may be the host's, such as a quota
+			return err
 		}
 	}
 	result.Reach = drill.Cloned
@@ -57,28 +58,40 @@ func (o Options) prove(ctx context.Context, lock *os.File, p drill.Plan, result 
 		case err != nil:
 			return err
 		}
-		result.Wrong, result.Remarks = append(result.Wrong, sight.Wrong...), append(result.Remarks, sight.Remarks...)
-		checked = sight.FileSystems > 0
-	}
-	if len(result.Wrong) == 0 {
-		if checked {
-			result.Reach = drill.Checked
-		}
-		if err := o.boot(ctx, lock, p, result); err != nil || len(result.Wrong) == 0 {
+		if err := o.fault(ctx, p, result, sight.Wrong...); err != nil {
 			return err
 		}
+		result.Remarks = append(result.Remarks, sight.Remarks...)
+		checked = sight.FileSystems > 0
 	}
-	for _, pool := range p.Pools() { // reads fail on a pool that is suspended, whatever the copy is worth
+	if len(result.Wrong) > 0 {
+		return nil
+	}
+	if checked {
+		result.Reach = drill.Checked
+	}
+	return o.boot(ctx, lock, p, result)
+}
+
+// fault adds faults to the result. Reads fail on a pool that is suspended, whatever the copy is
+// worth, so fault first asks the pools. A fault in the result stays, also if the drill ends early.
+func (o Options) fault(ctx context.Context, p drill.Plan, result *drill.Proof, wrong ...string) error {
+	if len(wrong) == 0 {
+		return nil
+	}
+	for _, pool := range p.Pools() {
 		if _, err := o.World.Space(ctx, pool); err != nil {
 			return err
 		}
 	}
+	result.Wrong = append(result.Wrong, wrong...)
 	return nil
 }
 
 // inspect reads the plan's part of each clone, and looks at the datasets of containers.
 func (o Options) inspect(ctx context.Context, lock *os.File, p drill.Plan, result *drill.Proof) error {
 	containers, systems := 0, 0
+	result.Part = p.Part
 	for _, c := range p.Clones {
 		if !c.Filesystem && p.Part == nil {
 			continue
@@ -92,7 +105,9 @@ func (o Options) inspect(ctx context.Context, lock *os.File, p drill.Plan, resul
 		}
 		result.ReadBytes += found.Bytes
 		if found.Wrong != "" {
-			result.Wrong = append(result.Wrong, c.Snapshot+": "+found.Wrong)
+			if err := o.fault(ctx, p, result, c.Snapshot+": "+found.Wrong); err != nil {
+				return err
+			}
 		}
 		if found.System != "" {
 			result.Remarks = append(result.Remarks, found.System)
@@ -105,9 +120,9 @@ func (o Options) inspect(ctx context.Context, lock *os.File, p drill.Plan, resul
 		}
 	}
 	if containers > 0 && systems == 0 && len(result.Wrong) == 0 {
-		result.Wrong = append(result.Wrong, "no dataset of the container has the root directory of a system")
+		return o.fault(ctx, p, result, "no dataset of the container has the root directory of a system")
 	}
-	if result.Part = p.Part; p.Part != nil && len(result.Wrong) == 0 {
+	if p.Part != nil && len(result.Wrong) == 0 {
 		result.Reach = drill.Read
 	}
 	return nil
@@ -128,7 +143,7 @@ func (o Options) boot(ctx context.Context, lock *os.File, p drill.Plan, result *
 		result.Reach = drill.Booted
 		result.Remarks = append(result.Remarks, started.Said)
 	case started.Tried:
-		result.Wrong = append(result.Wrong, "it did not start: "+started.Said)
+		return o.fault(ctx, p, result, "it did not start: "+started.Said)
 	default:
 		result.Remarks = append(result.Remarks, "not started: "+started.Said)
 	}

@@ -106,7 +106,8 @@ func devices(p drill.Plan) []string {
 
 // Drill carries out a plan without refusals, and saves its result. If proof is nil, the drill ended
 // before it proved or disproved anything, and the error is the reason. If both are not nil, the
-// error is about the end of the drill, for example about a clone that is left.
+// error is about the end of the drill: a clone that is left, or a drill that ended early after it had
+// found a fault.
 func Drill(ctx context.Context, o Options, p drill.Plan) (proof *drill.Proof, err error) {
 	begun := o.World.Now()
 	result := drill.Proof{Drill: checker.Drill{Point: p.Guest.Point, At: begun}}
@@ -131,10 +132,10 @@ func Drill(ctx context.Context, o Options, p drill.Plan) (proof *drill.Proof, er
 		return nil, o.ended(n, p.Guest.VMID, err)
 	}
 	tidyErr := o.tidy(context.WithoutCancel(ctx), n, p.Guest.VMID, p.Pools(), tidyTime)
-	if err != nil {
+	if err != nil && len(result.Wrong) == 0 {
 		return nil, errors.Join(err, tidyErr)
 	}
-	return &result, errors.Join(tidyErr, o.World.Record(context.WithoutCancel(ctx), p.Guest, result))
+	return &result, errors.Join(err, tidyErr, o.World.Record(context.WithoutCancel(ctx), p.Guest, result))
 }
 
 // plain makes texts harmless that may have names and messages from the disks of a guest.

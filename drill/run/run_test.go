@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -67,6 +68,8 @@ type fakeWorld struct {
 	lookEnded time.Time
 	// hangs is the first word of the changes that never end; fails that of those that fail.
 	hangs, fails string
+	// failure is what a change that fails says, "out of space" if it is nil.
+	failure error
 	// changeTakes is the time that a change takes.
 	changeTakes time.Duration
 	// killAt is the number of the call at which the process is killed, 0 for never. Each later call
@@ -149,7 +152,7 @@ func (w *fakeWorld) Change(ctx context.Context, lock *os.File, argv []string) er
 		w.mu.Lock()
 		return fmt.Errorf("%w: %w", command.ErrStillRunning, context.Cause(ctx))
 	case argv[1] == w.fails:
-		return errors.New("out of space")
+		return cmp.Or(w.failure, errors.New("out of space"))
 	case argv[1] == "create":
 		w.pools[zfs.Pool(name)][name] = zfs.Drilled{Name: name}
 	case argv[1] == "clone":
@@ -357,15 +360,61 @@ func TestDrillAfterASignal(t *testing.T) {
 	})
 }
 
-// A copy that cannot be cloned cannot be used.
+// A copy whose snapshot cannot be read cannot be used. All other reasons why it cannot be cloned may be
+// the host's: a quota, a dataset of the clone's name.
 func TestDrillCannotClone(t *testing.T) {
-	drilling(t, func(w *fakeWorld, _ *drill.Guest) { w.fails = "clone" }, func(w *fakeWorld, _ Options, proof *drill.Proof, err error, _ []string) {
+	drilling(t, func(w *fakeWorld, _ *drill.Guest) { w.fails = "clone" }, func(w *fakeWorld, _ Options, proof *drill.Proof, err error, notes []string) {
+		assert.ErrorContains(t, err, "out of space")
+		assert.Nil(t, proof)
+		assert.Zero(t, w.number("look"))
+		assert.Zero(t, w.number("record"))
+		assert.Empty(t, notes)
+	})
+	unreadable := func(w *fakeWorld, g *drill.Guest) {
+		w.fails = "clone"
+		w.failure = &command.Error{Argv: []string{"zfs", "clone"}, Stderr: "cannot open '" + g.Disks[0].At.FullName() + "': I/O error\n", Err: errors.New("exit status 1")}
+	}
+	drilling(t, unreadable, func(w *fakeWorld, _ Options, proof *drill.Proof, err error, _ []string) {
 		require.NoError(t, err)
 		assert.Equal(t, drill.Nothing, proof.Reach)
 		require.Len(t, proof.Wrong, 1)
-		assert.Contains(t, proof.Wrong[0], "cannot be cloned: out of space")
+		assert.Contains(t, proof.Wrong[0], "cannot be cloned: ")
 		assert.Zero(t, w.number("look"))
 	})
+	drilling(t, func(w *fakeWorld, g *drill.Guest) {
+		unreadable(w, g)
+		w.spaceErr = errors.New("pool tank is suspended")
+	}, func(_ *fakeWorld, _ Options, proof *drill.Proof, err error, _ []string) {
+		assert.ErrorContains(t, err, "suspended")
+		assert.Nil(t, proof)
+	})
+}
+
+// A block that could not be read is on record, however the drill ends after that.
+func TestDrillKeepsAFoundFault(t *testing.T) {
+	for name, change := range map[string]func(w *fakeWorld){
+		"the look fails":    func(w *fakeWorld) { w.lookErr = errors.New("/dev/sda: Input/output error") },
+		"a receive begins":  func(w *fakeWorld) { w.looks, w.receiveAt = 10*time.Minute, time.Minute },
+		"it takes too long": func(w *fakeWorld) { w.looks = 24 * time.Hour },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := note.Dir(t.TempDir() + "/drills")
+			synctest.Test(t, func(t *testing.T) {
+				w := newFakeWorld()
+				w.found = map[string]drill.Inspection{"fast/snapwatch-drill/g100/d-1": {Wrong: "reading at byte 4096: input/output error"}}
+				change(w)
+				p := drill.NewPlan(guest(), time.Now())
+				p.Part = &drill.Part{From: 0, To: 1}
+				_, err := Drill(t.Context(), Options{World: w, Notes: dir}, p)
+				assert.Error(t, err)
+				record, _ := w.records.Of(guest())
+				require.Len(t, record.Last.Wrong, 1)
+				assert.Contains(t, record.Last.Wrong[0], "byte 4096")
+				assert.Equal(t, p.Part, record.Last.Part)
+				assert.Empty(t, w.clones())
+			})
+		})
+	}
 }
 
 // The dataset of a container is mounted, and a volume next to it is looked at.

@@ -9,7 +9,7 @@ var drillMutants = []mutant{
 	{"drill/proof.go", `&& (f.Part == nil || p.Part != nil)`, ``, "let a look end the alarm about a block that cannot be read"},
 	{"drill/run/left.go", `o.World.Alive(by.Process) || `, `true || `, "not wait for the last command of a killed drill"},
 	{"drill/run/left.go", `vmid, guests[vmid], orphanTime)`, `vmid, guests[vmid], 0)`, "leave a clone that a killed drill's program has open"},
-	{"drill/run/prove.go", `	for _, pool := range p.Pools() { // reads`, `	for _, pool := range p.Pools()[:0] { // reads`, "blame a copy for a suspended pool"},
+	{"drill/run/prove.go", `for _, pool := range p.Pools() {`, `for _, pool := range p.Pools()[:0] {`, "blame a copy for a suspended pool"},
 	{"drill/run/prove.go", `checked = sight.FileSystems > 0`, `checked = true`, "call a copy without a file system checked"},
 	{"drill/run/prove.go", `if containers > 0 && systems == 0 && `, `if false && `, "call an empty container a system"},
 	{"drill/run/prove.go", `	case started.Tried:`, `	case false:`, "not blame a guest that does not start"},
