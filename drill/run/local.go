@@ -59,6 +59,9 @@ func inherited(lock *os.File) []*os.File {
 	return []*os.File{lock}
 }
 
+// Pools implements [World].
+func (l Local) Pools() ([]string, error) { return zfs.Pools(l.Kstat) }
+
 // Space implements [World].
 func (l Local) Space(ctx context.Context, pool string) (drill.Pool, error) {
 	if err := zfs.CheckPool(l.Kstat, pool); err != nil {
@@ -211,7 +214,7 @@ func fish(ctx context.Context, lock *os.File, script string) (string, error) {
 // Records implements [World].
 func (l Local) Records() (drill.Records, error) {
 	path := filepath.Join(l.StateDir, checker.ProofsName)
-	text, err := files.Read(path)
+	text, err := files.ReadPrivate(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

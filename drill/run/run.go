@@ -168,7 +168,7 @@ func (o Options) begin(ctx context.Context, n *note.Note, p drill.Plan) error {
 	if err := o.destroyLeft(ctx, n, p.Guest.VMID, p.Pools()); err != nil {
 		return err
 	}
-	if err := n.Write(noted{p.Pools(), os.Getpid()}); err != nil {
+	if err := errors.Join(n.Write(noted{p.Pools(), os.Getpid()}), n.Sync()); err != nil {
 		return err
 	}
 	there := map[string]bool{}

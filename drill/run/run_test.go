@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -99,6 +101,8 @@ func (w *fakeWorld) call(lock *os.File, format string, args ...any) error {
 func (w *fakeWorld) Now() time.Time { return time.Now() }
 
 func (w *fakeWorld) Alive(int) bool { return !w.dead }
+
+func (w *fakeWorld) Pools() ([]string, error) { return slices.Collect(maps.Keys(w.pools)), nil }
 
 func (w *fakeWorld) Space(_ context.Context, pool string) (drill.Pool, error) {
 	return w.space, errors.Join(w.spaceErr, w.call(nil, "space %s", pool))
@@ -709,4 +713,36 @@ func TestPlanInDoubt(t *testing.T) {
 	assert.Equal(t, time.Minute, Plan(t.Context(), o, guest(), f).MaxDrill)
 	w.space = drill.Pool{Size: 100, Allocated: 95}
 	assert.Contains(t, strings.Join(Plan(t.Context(), o, guest(), f).Refusals, ";"), "pool tank is 95% full")
+}
+
+// After a power cut a note may be empty, or cut off. Its drill's clones are found all the same.
+func TestRemoveLeftOfAnUnreadableNote(t *testing.T) {
+	for _, text := range []string{"", "\x00\x00\x00\x00", "{\"pools\":[\"ta"} {
+		dir := note.Dir(t.TempDir() + "/drills")
+		synctest.Test(t, func(t *testing.T) {
+			left := zfs.Drilled{Name: "tank/snapwatch-drill/g100/d-0", Origin: disk0 + "@s", Mark: "g100 2026-07-15T12:07:00Z"}
+			w := newFakeWorld()
+			w.pools["tank"][left.Name] = left
+			require.NoError(t, os.MkdirAll(string(dir), 0o700))
+			require.NoError(t, os.WriteFile(filepath.Join(string(dir), "100"), []byte(text), 0o600))
+			require.NoError(t, RemoveLeft(t.Context(), Options{World: w, Notes: dir}, nil))
+			assert.Empty(t, w.clones(), text)
+			names, err := dir.Names()
+			require.NoError(t, err)
+			assert.Empty(t, names)
+		})
+	}
+}
+
+// A record that another user could have written is not read, and a drill does not make it trusted.
+func TestRecordOfAnotherUser(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, checker.ProofsName)
+	require.NoError(t, os.WriteFile(path, []byte(`{"version":1,"guests":[]}`), 0o600))
+	require.NoError(t, os.Chmod(path, 0o666))
+	l := Local{StateDir: dir, LockDir: dir, Clock: time.Now}
+	assert.ErrorContains(t, l.Record(t.Context(), guest(), drill.Proof{Drill: checker.Drill{Reach: drill.Checked, At: time.Now()}}), "can be written by others")
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	assert.Equal(t, `{"version":1,"guests":[]}`, string(text))
 }

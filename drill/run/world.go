@@ -21,6 +21,8 @@ type World interface {
 	Now() time.Time
 	// Alive reports whether a process exists, true for the number 0.
 	Alive(process int) bool
+	// Pools returns the names of all imported pools.
+	Pools() ([]string, error)
 	// Space returns the space of a pool. The error wraps [zfs.ErrNotImported] if the pool is not
 	// imported.
 	Space(ctx context.Context, pool string) (drill.Pool, error)
