@@ -108,9 +108,9 @@ func devices(p drill.Plan) []string {
 // before it proved or disproved anything, and the error is the reason. If both are not nil, the
 // error is about the end of the drill: a clone that is left, or a drill that ended early after it had
 // found a fault.
-func Drill(ctx context.Context, o Options, p drill.Plan) (proof *drill.Proof, err error) {
+func Drill(ctx context.Context, o Options, p drill.Plan) (proof *checker.Drill, err error) {
 	begun := o.World.Now()
-	result := drill.Proof{Drill: checker.Drill{Point: p.Guest.Point, At: begun}}
+	result := checker.Drill{Point: p.Guest.Point, At: begun}
 	if len(p.Locked) > 0 {
 		result.Reach = drill.Nothing
 		for _, root := range p.Locked {
@@ -126,24 +126,24 @@ func Drill(ctx context.Context, o Options, p drill.Plan) (proof *drill.Proof, er
 		err = o.prove(ctx, n.File(), p, &result)
 	}
 	result.Seconds = o.World.Now().Sub(begun).Seconds()
-	plain(result.Wrong)
-	plain(result.Remarks)
+	for i := range result.Faults {
+		result.Faults[i].Wrong = plain(result.Faults[i].Wrong)
+	}
+	for i, remark := range result.Remarks {
+		result.Remarks[i] = plain(remark)
+	}
 	if errors.Is(err, command.ErrStillRunning) { // nothing else is started on a pool that hangs
 		return nil, o.ended(n, p.Guest.VMID, err)
 	}
 	tidyErr := o.tidy(context.WithoutCancel(ctx), n, p.Guest.VMID, p.Pools(), tidyTime)
-	if err != nil && len(result.Wrong) == 0 {
+	if err != nil && !result.Failed() {
 		return nil, errors.Join(err, tidyErr)
 	}
 	return &result, errors.Join(err, tidyErr, o.World.Record(context.WithoutCancel(ctx), p.Guest, result))
 }
 
-// plain makes texts harmless that may have names and messages from the disks of a guest.
-func plain(texts []string) {
-	for i, t := range texts {
-		texts[i] = text.Clip(text.Plain(t), 400)
-	}
-}
+// plain makes a text harmless that may have names and messages from the disks of a guest.
+func plain(t string) string { return text.Clip(text.Plain(t), 400) }
 
 // note takes the note of a guest. Only the notes are private, and not the directory that they are in.
 func (o Options) note(vmid int) (*note.Note, error) {
