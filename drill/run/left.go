@@ -128,7 +128,10 @@ func (o Options) destroyLeft(ctx context.Context, n *note.Note, vmid int, pools 
 		}
 		errs = append(errs, err)
 		for _, clone := range drill.Left(all, func(of int) bool { return of == vmid }) {
-			err := o.change(ctx, n.File(), drill.Destroy(clone))
+			if ctx.Err() != nil {
+				return errors.Join(append(errs, context.Cause(ctx))...)
+			}
+			err := o.changeWithin(ctx, n.File(), drill.Destroy(clone)) // a clone may wait, and the caller must not
 			if zfs.OnlyMissing(err) {
 				err = nil
 			}

@@ -237,7 +237,13 @@ func (o Options) change(ctx context.Context, lock *os.File, argv []string) error
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), changeTime)
+	return o.changeWithin(context.WithoutCancel(ctx), lock, argv)
+}
+
+// changeWithin runs a command that changes a pool, and waits for it until ctx ends, for changeTime at
+// most.
+func (o Options) changeWithin(ctx context.Context, lock *os.File, argv []string) error {
+	ctx, cancel := context.WithTimeout(ctx, changeTime)
 	defer cancel()
 	return o.World.Change(ctx, lock, argv)
 }

@@ -709,6 +709,31 @@ func TestRemoveLeftWaitsForWhatAKilledDrillStarted(t *testing.T) {
 	})
 }
 
+// A clone whose destroy hangs costs a run no more than the time that the run gives. The command keeps
+// the note until it ends.
+func TestRemoveLeftOfACloneThatHangs(t *testing.T) {
+	dir := note.Dir(t.TempDir() + "/drills")
+	synctest.Test(t, func(t *testing.T) {
+		left := zfs.Drilled{Name: "tank/snapwatch-drill/g100/d-0", Origin: disk0 + "@s", Mark: "g100 2026-07-15T12:07:00Z"}
+		other := zfs.Drilled{Name: "tank/snapwatch-drill/g100/d-1", Origin: disk1 + "@s", Mark: left.Mark}
+		w := newFakeWorld()
+		w.pools["tank"][left.Name], w.pools["tank"][other.Name] = left, other
+		w.hangs = "destroy"
+		o := Options{World: w, Notes: dir}
+		n, err := dir.Take("100")
+		require.NoError(t, err)
+		require.NoError(t, n.Write(noted{[]string{"tank"}, 4242}))
+		n.Leave()
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		require.ErrorIs(t, RemoveLeft(ctx, o, nil), command.ErrStillRunning)
+		assert.Equal(t, 20*time.Second, time.Since(w.begun))
+		assert.Equal(t, 1, w.number("zfs destroy"))
+		_, err = dir.Take("100")
+		assert.Error(t, err)
+	})
+}
+
 // Clones without a note are found by their mark, as after the loss of the state directory. Clones in
 // a pool that is not imported wait for it, without a word.
 func TestRemoveLeftWithoutANoteAndWithoutAPool(t *testing.T) {

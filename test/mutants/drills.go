@@ -14,6 +14,7 @@ var drillMutants = []mutant{
 	{"checker/drill.go", `|| p.Last.At.Before(arrived) {`, `{`, "count a drill of the guest that had the VMID before"},
 	{"drill/run/left.go", `o.World.Alive(by.Process) || `, `true || `, "not wait for the last command of a killed drill"},
 	{"drill/run/left.go", `vmid, guests[vmid], orphanTime)`, `vmid, guests[vmid], 0)`, "leave a clone that a killed drill's program has open"},
+	{"drill/run/left.go", `o.changeWithin(ctx, n.File(), `, `o.change(ctx, n.File(), `, "let a hung destroy of a clone stop another command"},
 	{"drill/run/prove.go", `for _, pool := range p.Pools() {`, `for _, pool := range p.Pools()[:0] {`, "blame a copy for a suspended pool"},
 	{"drill/run/prove.go", `checked = sight.FileSystems > 0`, `checked = true`, "call a copy without a file system checked"},
 	{"drill/run/prove.go", `if containers > 0 && systems == 0 && `, `if false && `, "call an empty container a system"},
