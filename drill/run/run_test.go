@@ -646,6 +646,29 @@ func TestDrillWithAHungCommand(t *testing.T) {
 	}
 }
 
+// A program that hangs while it looks keeps the clone busy, and not the note: ZFS refuses to destroy
+// the clone, each later run tries it again and says so, and no other drill of the guest begins.
+func TestDrillWhoseLookHangs(t *testing.T) {
+	drilling(t, func(w *fakeWorld, _ *drill.Guest) {
+		w.looks, w.receiveAt, w.busyFor = 24*time.Hour, time.Minute, 48*time.Hour
+	}, func(w *fakeWorld, o Options, proof *checker.Drill, err error, notes []string) {
+		require.ErrorContains(t, err, "clones of a drill of guest 100 may be left")
+		assert.Nil(t, proof)
+		assert.Equal(t, []string{"100"}, notes)
+		w.receiveAt = 0
+		begun := time.Now()
+		require.ErrorContains(t, RemoveLeft(context.Background(), o, nil), errBusy.Error())
+		assert.Less(t, time.Since(begun), orphanTime+watchEvery)
+		_, err = Drill(context.Background(), o, drill.NewPlan(guest(), time.Now()))
+		require.ErrorContains(t, err, errBusy.Error())
+		assert.Len(t, w.clones(), 2)
+		assert.Equal(t, 1, w.number("look"))
+		time.Sleep(w.busyFor)
+		require.NoError(t, RemoveLeft(context.Background(), o, nil))
+		assert.Empty(t, w.clones())
+	})
+}
+
 // Whenever a drill is killed, the next run of any command removes its clones, and nothing else.
 func TestRemoveLeftOfAKilledDrill(t *testing.T) {
 	killed := 0
