@@ -1,6 +1,9 @@
 package checker
 
 import (
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"snapwatch/internal/text"
@@ -10,7 +13,7 @@ const (
 	// ProofsName is the name of the file in the state directory with the records of drills.
 	ProofsName = "drills.json"
 	// ProofsVersion is the version of the format of this file.
-	ProofsVersion = 1
+	ProofsVersion = 2
 )
 
 // Reach says how far a drill came: nothing, cloned, read, checked or booted.
@@ -18,6 +21,25 @@ type Reach string
 
 // ReachedNothing is the Reach of a drill that did not look at the copy because a key was not loaded.
 const ReachedNothing Reach = "nothing"
+
+// Part is the part of all blocks of a guest's disks that a drill reads, as shares of each disk: 0 is
+// the disk's begin, 1 its end.
+type Part struct {
+	From float64 `json:"from"`
+	To   float64 `json:"to"`
+}
+
+// Range returns the first byte of the part in an amount of size bytes, and the first byte after the
+// part.
+func (p Part) Range(size int64) (from, to int64) {
+	at := func(share float64) int64 {
+		if share >= 1 {
+			return size
+		}
+		return min(int64(share*float64(size)), size)
+	}
+	return at(p.From), at(p.To)
+}
 
 // Drill is the result of one drill of a guest: its copies were cloned, and somebody looked at the
 // clones.
@@ -28,12 +50,49 @@ type Drill struct {
 	Reach Reach     `json:"reach"`
 	// Seconds is the duration of the drill.
 	Seconds float64 `json:"seconds"`
-	// ReadBytes is the size of the blocks that the drill read, 0 if it was not asked to read any.
+	// Part is the part of all blocks that was read, nil if none was asked for, or if the drill ended
+	// before it had read the part. ReadBytes is the size of the blocks that the drill read.
+	Part      *Part  `json:"part,omitempty"`
 	ReadBytes uint64 `json:"read_bytes,omitempty"`
-	// Wrong has the faults of the copy. A drill that found a fault has failed.
-	Wrong []string `json:"wrong,omitempty"`
+	// FileSystems is the number of file systems that the look found.
+	FileSystems int `json:"file_systems,omitempty"`
+	// Faults has the faults of the copy. A drill that found a fault has failed.
+	Faults []Fault `json:"faults,omitempty"`
 	// Remarks has further results, such as the name of the operating system.
 	Remarks []string `json:"remarks,omitempty"`
+}
+
+// FaultKind is the kind of a fault. It says what a later drill must look at to end the fault.
+type FaultKind string
+
+// The kinds of faults.
+const (
+	// FaultRead is a block that could not be read.
+	FaultRead FaultKind = "read"
+	// FaultFiles is a snapshot that could not be cloned, or a file system with a fault.
+	FaultFiles FaultKind = "file systems"
+	// FaultStart is a guest that did not start.
+	FaultStart FaultKind = "start"
+)
+
+// Fault is a fault that a drill found.
+type Fault struct {
+	Kind  FaultKind `json:"kind"`
+	Wrong string    `json:"wrong"`
+}
+
+// OpenFault has the faults of one kind that no later drill ended.
+type OpenFault struct {
+	Kind FaultKind `json:"kind"`
+	// Point and At are those of the last drill that found a fault of this kind, and Wrong is what this
+	// drill found.
+	Point string    `json:"point"`
+	At    time.Time `json:"at"`
+	Wrong []string  `json:"wrong"`
+	// Part is the part of all blocks that a drill must read to end a fault of the kind read.
+	// FileSystems is the number of file systems that a drill must look at to end a fault of file systems.
+	Part        *Part `json:"part,omitempty"`
+	FileSystems int   `json:"file_systems,omitempty"`
 }
 
 // Proof is the record of a guest's drills on this host.
@@ -41,10 +100,13 @@ type Proof struct {
 	Cluster string `json:"cluster,omitempty"`
 	VMID    int    `json:"vmid"`
 	// Last is the last drill. Good is the last drill that looked at the copy and found no fault, nil
-	// if there was none. Failed is the last drill that found a fault, nil if a later drill is good.
-	Last   Drill  `json:"last"`
-	Good   *Drill `json:"good,omitempty"`
-	Failed *Drill `json:"failed,omitempty"`
+	// if there was none.
+	Last Drill  `json:"last"`
+	Good *Drill `json:"good,omitempty"`
+	// Open has the faults that no later drill ended, at most one of each kind.
+	Open []OpenFault `json:"open,omitempty"`
+	// ReadTo is the end of the part that was read last without a fault, as a share of each disk.
+	ReadTo float64 `json:"read_to,omitempty"`
 }
 
 // Proofs are the records of all guests' drills on this host.
@@ -56,26 +118,33 @@ type Proofs struct {
 }
 
 // Failed reports whether the drill found a fault in the copy.
-func (d Drill) Failed() bool { return len(d.Wrong) > 0 }
+func (d Drill) Failed() bool { return len(d.Faults) > 0 }
 
-func (p *Proof) failed() *Drill {
+// Wrong returns what was wrong in the faults of a kind, or in all faults if kind is "".
+func (d Drill) Wrong(kind FaultKind) []string {
+	var wrong []string
+	for _, f := range d.Faults {
+		if kind == "" || f.Kind == kind {
+			wrong = append(wrong, f.Wrong)
+		}
+	}
+	return wrong
+}
+
+// Words returns the result of a drill for people.
+func (d Drill) Words() string {
 	switch {
-	case p == nil:
-		return nil
-	case p.Last.Failed():
-		return &p.Last
+	case d.Failed():
+		return "failed: " + strings.Join(d.Wrong(""), "; ")
+	case d.Reach == ReachedNothing:
+		return strings.Join(d.Remarks, "; ")
 	}
-	return p.Failed
-}
-
-func (p *Proof) good() *Drill {
-	if p == nil {
-		return nil
+	words := []string{fmt.Sprintf("%s in %s", d.Reach, d.Duration())}
+	if d.Part != nil {
+		words = append(words, fmt.Sprintf("%s read, from %.1f%% to %.1f%% of each disk", text.Bytes(d.ReadBytes), 100*d.Part.From, 100*d.Part.To))
 	}
-	return p.Good
+	return strings.Join(append(words, d.Remarks...), "; ")
 }
-
-func (d Drill) pointWords() string { return Point{Time: d.Point}.Words() }
 
 // Duration returns the duration of the drill for people.
 func (d Drill) Duration() string {
@@ -89,4 +158,89 @@ func (d Drill) work() string {
 		words += ", " + text.Bytes(d.ReadBytes) + " read"
 	}
 	return words
+}
+
+// words returns the faults for people, and the drill that ends them. age is the time since they were
+// found.
+func (f OpenFault) words(vmid int, age time.Duration) string {
+	end := fmt.Sprintf("snapwatch drill %d", vmid)
+	switch {
+	case f.Kind == FaultRead:
+		end += " --read 1/1"
+	case f.Kind == FaultStart:
+		end += " (with drill.boot)"
+	case f.FileSystems > 0:
+		end += " (which must find at least " + text.Count(f.FileSystems, "file system") + ")"
+	}
+	return fmt.Sprintf("the drill of %s failed, %s: %s; to end this: %s", Point{Time: f.Point}.Words(), when(age), strings.Join(f.Wrong, "; "), end)
+}
+
+// Find returns the record of a guest, nil if there is none. own is true if the record has the guest's
+// cluster. The cluster of a guest is unknown until sources: in the configuration names it. So a guest
+// without a record of its own inherits the records that may be its own: those with its VMID, if their
+// cluster or that of the guest is unknown.
+func (p Proofs) Find(cluster string, vmid int) (record *Proof, own bool) {
+	var inherited *Proof
+	for i := range p.Guests {
+		switch r := &p.Guests[i]; {
+		case r.VMID != vmid:
+		case r.Cluster == cluster:
+			return r, true
+		case r.Cluster != "" && cluster != "":
+		case inherited == nil:
+			first := *r
+			first.Cluster, first.Open = cluster, slices.Clone(r.Open)
+			inherited = &first
+		default:
+			inherited.join(r)
+		}
+	}
+	return inherited, false
+}
+
+// join adds another record of the guest.
+func (p *Proof) join(o *Proof) {
+	if o.Last.At.After(p.Last.At) {
+		p.Last, p.ReadTo = o.Last, o.ReadTo
+	}
+	if o.Good != nil && (p.Good == nil || o.Good.At.After(p.Good.At)) {
+		p.Good = o.Good
+	}
+	for _, f := range o.Open {
+		p.Add(f)
+	}
+}
+
+// Add adds an open fault to the record. Of two faults of one kind the record keeps the later one,
+// which ends only with a drill that ends both.
+func (p *Proof) Add(f OpenFault) {
+	i := slices.IndexFunc(p.Open, func(o OpenFault) bool { return o.Kind == f.Kind })
+	if i < 0 {
+		p.Open = append(p.Open, f)
+		return
+	}
+	o := p.Open[i]
+	if o.At.After(f.At) {
+		o, f = f, o
+	}
+	if o.Part != nil && f.Part != nil {
+		f.Part = &Part{From: min(o.Part.From, f.Part.From), To: max(o.Part.To, f.Part.To)}
+	}
+	f.FileSystems = max(o.FileSystems, f.FileSystems)
+	p.Open[i] = f
+}
+
+// Since returns the record without the drills from before the guest's first disk was made here: its
+// VMID was another guest's then, or the copies were others. Since returns nil if no drill remains.
+// All drills count if arrived is zero.
+func (p *Proof) Since(arrived time.Time) *Proof {
+	if p == nil || p.Last.At.Before(arrived) {
+		return nil
+	}
+	since := *p
+	if p.Good != nil && p.Good.At.Before(arrived) {
+		since.Good = nil
+	}
+	since.Open = slices.DeleteFunc(slices.Clone(p.Open), func(f OpenFault) bool { return f.At.Before(arrived) })
+	return &since
 }

@@ -37,10 +37,10 @@ type ProofDocument struct {
 	Reason  string `json:"reason"`
 	Limit   string `json:"limit,omitempty"`
 	Rule    string `json:"rule,omitempty"`
-	// Last, Good and Failed are the fields of the guest's [Proof].
-	Last   *Drill `json:"last,omitempty"`
-	Good   *Drill `json:"good,omitempty"`
-	Failed *Drill `json:"failed,omitempty"`
+	// Last, Good and Open are the fields of the guest's [Proof].
+	Last *Drill      `json:"last,omitempty"`
+	Good *Drill      `json:"good,omitempty"`
+	Open []OpenFault `json:"open,omitempty"`
 }
 
 func (p *GuestProof) document() *ProofDocument {
@@ -52,7 +52,7 @@ func (p *GuestProof) document() *ProofDocument {
 		doc.Limit, doc.Rule = p.Limit.Range.String(), p.Limit.Rule
 	}
 	if p.Record != nil {
-		doc.Last, doc.Good, doc.Failed = &p.Record.Last, p.Record.Good, p.Record.Failed
+		doc.Last, doc.Good, doc.Open = &p.Record.Last, p.Record.Good, p.Record.Open
 	}
 	return doc
 }
@@ -62,7 +62,7 @@ func (doc Document) Proofs() Proofs {
 	all := Proofs{Problem: doc.ProofProblem}
 	for _, g := range doc.Guests {
 		if p := g.Proof; p != nil && p.Last != nil {
-			all.Guests = append(all.Guests, Proof{Cluster: g.Cluster, VMID: g.VMID, Last: *p.Last, Good: p.Good, Failed: p.Failed})
+			all.Guests = append(all.Guests, Proof{Cluster: g.Cluster, VMID: g.VMID, Last: *p.Last, Good: p.Good, Open: p.Open})
 		}
 	}
 	return all

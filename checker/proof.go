@@ -34,11 +34,11 @@ type ProofRow struct {
 
 var proofTable = [...]ProofRow{
 	{ProofFailed, "failed", Warning,
-		"a drill found a fault in the copy, and no later drill passed; a drill that could not look, because a key was not loaded, does not count"},
+		"a drill found a fault in the copy, and no later drill that looked at the same found none; a drill that could not look, because a key was not loaded, does not count"},
 	{ProofOld, "old", Warning,
 		"the last good drill is older than max_proof_age, or from the future; without a good drill the age counts from the creation of the guest's oldest dataset here. Only for a guest with a restore point, and only if max_proof_age is set"},
 	{ProofFresh, "fresh", OK,
-		"the last drill that looked at the copy found no fault"},
+		"a drill looked at the copy, and no fault is open"},
 	{ProofNone, "none", OK,
 		"no drill has looked at the copy, and max_proof_age demands none yet"},
 }
@@ -59,11 +59,19 @@ type GuestProof struct {
 }
 
 // Good returns the last drill that looked at the copies and found no fault, nil if there was none.
-func (g GuestProof) Good() *Drill { return g.Record.good() }
+func (g GuestProof) Good() *Drill {
+	if g.Record == nil {
+		return nil
+	}
+	return g.Record.Good
+}
 
 // judgeProof returns the verdict on the proof of a guest at the time now. record is nil if no drill
 // of the guest is on record. arrived is the time at which the guest's first disk was made here.
 func judgeProof(record *Proof, limit Limit, arrived, now time.Time) *GuestProof {
+	if !arrived.After(now) { // else the clock was ahead, and no drill can be proved to be older
+		record = record.Since(arrived)
+	}
 	g := &GuestProof{Record: record, Limit: limit}
 	// An age is negative if a clock was ahead. Then the age is unknown and exceeds the limit.
 	age := func(t time.Time) time.Duration {
@@ -72,14 +80,18 @@ func judgeProof(record *Proof, limit Limit, arrived, now time.Time) *GuestProof 
 		}
 		return now.Sub(t)
 	}
-	switch failed, good := record.failed(), record.good(); {
-	case failed != nil:
-		g.become(ProofFailed, "the drill of %s failed, %s: %s", failed.pointWords(), when(age(failed.At)), strings.Join(failed.Wrong, "; "))
+	switch good := g.Good(); {
+	case record != nil && len(record.Open) > 0:
+		var faults []string
+		for _, f := range record.Open {
+			faults = append(faults, f.words(record.VMID, age(f.At)))
+		}
+		g.become(ProofFailed, "%s", strings.Join(faults, "; "))
 		return g
 	case good != nil && limit.exceeded(age(good.At)):
 		g.become(ProofOld, "the last good drill was %s (%s)", when(age(good.At)), limit)
 	case good != nil:
-		g.become(ProofFresh, "%s %s in %s, as of %s", good.Reach, when(age(good.At)), good.work(), good.pointWords())
+		g.become(ProofFresh, "%s %s in %s, as of %s", good.Reach, when(age(good.At)), good.work(), Point{Time: good.Point}.Words())
 	case !arrived.IsZero() && limit.exceeded(age(arrived)):
 		g.become(ProofOld, "no drill has proved it since it arrived here, %s (%s)", when(age(arrived)), limit)
 	default:
@@ -128,8 +140,12 @@ func (r Report) WithProofs(policy Policy, all Proofs) Report {
 		g.Proof = judgeProof(record, limit, arrived, r.Now)
 		if g.Proof.State != OK {
 			about := Guest{VMID: g.VMID, Cluster: g.Cluster}.Number()
+			text := fmt.Sprintf("guest %s: proof %s: %s", g.Number(), g.Proof.Verdict, g.Proof.Reason)
+			if g.Proof.Verdict == ProofOld {
+				text += fmt.Sprintf(": snapwatch drill %d", g.VMID)
+			}
 			r.Notes = append(r.Notes, Note{
-				State: g.Proof.State, Text: fmt.Sprintf("guest %s: proof %s: %s: snapwatch drill %d", g.Number(), g.Proof.Verdict, g.Proof.Reason, g.VMID),
+				State: g.Proof.State, Text: text,
 				Subject: "about the proof of guest " + about, kind: g.Proof.Verdict.String(), proofOf: g.VMID,
 			})
 		}
@@ -137,24 +153,18 @@ func (r Report) WithProofs(policy Policy, all Proofs) Report {
 	return r
 }
 
-// of returns the record of a guest, nil if there is none. The cluster of a guest is unknown until
-// sources: in the configuration names it, so a record without a cluster is the guest's if no other
-// guest has the VMID.
+// of returns the record of a guest, nil if there is none. If the guest inherits a record that may
+// also be another guest's, only the faults in it count.
 func (p Proofs) of(g *Guest, guests []Guest) *Proof {
-	var perhaps []*Proof
-	for i := range p.Guests {
-		switch record := &p.Guests[i]; {
-		case record.VMID != g.VMID:
-		case record.Cluster == g.Cluster:
-			return record
-		case record.Cluster == "" || g.Cluster == "":
-			perhaps = append(perhaps, record)
-		}
+	record, own := p.Find(g.Cluster, g.VMID)
+	if record == nil || own || !slices.ContainsFunc(guests, func(o Guest) bool { return o.VMID == g.VMID && o.Cluster != g.Cluster }) {
+		return record
 	}
-	if len(perhaps) != 1 || slices.ContainsFunc(guests, func(o Guest) bool { return o.VMID == g.VMID && o.Cluster != g.Cluster }) {
+	if len(record.Open) == 0 {
 		return nil
 	}
-	return perhaps[0]
+	record.Good = nil
+	return record
 }
 
 // demandsProofs reports whether the policy has a limit for the age of any proof.

@@ -27,8 +27,20 @@ func readDrill(age time.Duration) *Drill {
 	return d
 }
 
-func badDrill(age time.Duration) *Drill {
-	return &Drill{Point: "2026-03-29_01:00:00", At: ago(age), Reach: "cloned", Seconds: 12.34, Wrong: []string{"checking /dev/sda1 (ext4): faults", "more"}}
+// failedDrill returns the record of guest 100 after a drill of the given age that found faults of file systems.
+func failedDrill(age time.Duration) *Proof {
+	wrong := []string{"checking /dev/sda1 (ext4): faults", "more"}
+	return &Proof{
+		VMID: 100, Last: Drill{Point: "2026-03-29_01:00:00", At: ago(age), Reach: "cloned", Seconds: 12.34, Faults: []Fault{{FaultFiles, wrong[0]}, {FaultFiles, wrong[1]}}},
+		Open: []OpenFault{{Kind: FaultFiles, Point: "2026-03-29_01:00:00", At: ago(age), Wrong: wrong}},
+	}
+}
+
+// with returns the record with a change.
+func (p *Proof) with(change func(*Proof)) *Proof {
+	changed := *p
+	change(&changed)
+	return &changed
 }
 
 func lockedDrill(age time.Duration) Drill {
@@ -50,7 +62,7 @@ func TestJudgeProof(t *testing.T) {
 		"none for too long":            {nil, limit, ago(36 * day), ProofOld, "no drill has proved it since it arrived here, 36d ago (limit 35d, limits.max_proof_age)"},
 		"none, it came in the future":  {nil, limit, ago(-day), ProofOld, "no drill has proved it since it arrived here, at an unknown time, because a clock was ahead by 1d (limit 35d, limits.max_proof_age)"},
 		"none, its arrival is unknown": {nil, limit, time.Time{}, ProofNone, "no drill has proved it"},
-		"fresh, and none demanded":     {&Proof{Last: *goodDrill(400 * day), Good: goodDrill(400 * day)}, Limit{}, long, ProofFresh, "checked 400d ago in 1m30s, as of 2026-03-29 01:00:00"},
+		"fresh, and none demanded":     {&Proof{Last: *goodDrill(400 * day), Good: goodDrill(400 * day)}, Limit{}, ago(500 * day), ProofFresh, "checked 400d ago in 1m30s, as of 2026-03-29 01:00:00"},
 		"fresh":                        {&Proof{Last: *goodDrill(35 * day), Good: goodDrill(35 * day)}, limit, long, ProofFresh, "checked 35d ago in 1m30s, as of 2026-03-29 01:00:00"},
 		"fresh, by a clock a bit ahead": {&Proof{Last: *goodDrill(-clockSlack), Good: goodDrill(-clockSlack)}, limit, long, ProofFresh,
 			"checked 0s ago in 1m30s, as of 2026-03-29 01:00:00"},
@@ -59,11 +71,28 @@ func TestJudgeProof(t *testing.T) {
 		"old": {&Proof{Last: *goodDrill(36 * day), Good: goodDrill(36 * day)}, limit, long, ProofOld, "the last good drill was 36d ago (limit 35d, limits.max_proof_age)"},
 		"by a clock that was ahead": {&Proof{Last: *goodDrill(-day), Good: goodDrill(-day)}, limit, long, ProofOld,
 			"the last good drill was at an unknown time, because a clock was ahead by 1d (limit 35d, limits.max_proof_age)"},
-		"failed": {&Proof{Last: *badDrill(hour), Good: goodDrill(day), Failed: badDrill(hour)}, limit, long, ProofFailed,
-			"the drill of 2026-03-29 01:00:00 failed, 1h ago: checking /dev/sda1 (ext4): faults; more"},
-		"failed, by a record of an older version":     {&Proof{Last: *badDrill(hour)}, Limit{}, long, ProofFailed, "the drill of 2026-03-29 01:00:00 failed, 1h ago: checking /dev/sda1 (ext4): faults; more"},
-		"failed, and then it could not look":          {&Proof{Last: lockedDrill(0), Good: goodDrill(day), Failed: badDrill(hour)}, Limit{}, long, ProofFailed, "the drill of 2026-03-29 01:00:00 failed, 1h ago: checking /dev/sda1 (ext4): faults; more"},
-		"failed, by a clock that was ahead":           {&Proof{Last: *badDrill(-day), Failed: badDrill(-day)}, Limit{}, long, ProofFailed, "the drill of 2026-03-29 01:00:00 failed, at an unknown time, because a clock was ahead by 1d: checking /dev/sda1 (ext4): faults; more"},
+		"failed": {failedDrill(hour).with(func(p *Proof) { p.Good = goodDrill(day) }), limit, long, ProofFailed,
+			"the drill of 2026-03-29 01:00:00 failed, 1h ago: checking /dev/sda1 (ext4): faults; more; to end this: snapwatch drill 100"},
+		"failed in all ways": {failedDrill(hour).with(func(p *Proof) {
+			p.Open = []OpenFault{
+				{Kind: FaultRead, Point: "2026-03-29_01:00:00", At: ago(day), Wrong: []string{"reading at byte 7: no"}, Part: &Part{To: 0.25}},
+				{Kind: FaultFiles, Point: "2026-03-29_01:00:00", At: ago(day), Wrong: []string{"fsck"}, FileSystems: 3},
+				{Kind: FaultStart, Point: "2026-03-29_02:00:00", At: ago(hour), Wrong: []string{"it did not start: no"}},
+			}
+		}), Limit{}, long, ProofFailed,
+			"the drill of 2026-03-29 01:00:00 failed, 1d ago: reading at byte 7: no; to end this: snapwatch drill 100 --read 1/1; " +
+				"the drill of 2026-03-29 01:00:00 failed, 1d ago: fsck; to end this: snapwatch drill 100 (which must find at least 3 file systems); " +
+				"the drill of 2026-03-29 02:00:00 failed, 1h ago: it did not start: no; to end this: snapwatch drill 100 (with drill.boot)"},
+		"fresh, before it arrived": {&Proof{Last: *goodDrill(20 * day), Good: goodDrill(20 * day)}, limit, ago(day), ProofNone, "no drill has proved it"},
+		"fresh, before it arrived, for too long": {&Proof{Last: *goodDrill(50 * day), Good: goodDrill(50 * day)}, limit, ago(40 * day), ProofOld,
+			"no drill has proved it since it arrived here, 40d ago (limit 35d, limits.max_proof_age)"},
+		"failed before it arrived":                    {failedDrill(20 * day), Limit{}, ago(day), ProofNone, "no drill has proved it"},
+		"failed before it arrived, and fresh since":   {failedDrill(20 * day).with(func(p *Proof) { p.Last, p.Good = *goodDrill(hour), goodDrill(hour) }), Limit{}, ago(day), ProofFresh, "checked 1h ago in 1m30s, as of 2026-03-29 01:00:00"},
+		"fresh before it arrived, and then encrypted": {&Proof{Last: lockedDrill(hour), Good: goodDrill(20 * day)}, Limit{}, ago(day), ProofNone, "no drill has proved it; the last drill, 1h ago, could not look: encrypted, not looked at: the key of tank is not loaded"},
+		"encrypted, before it arrived":                {&Proof{Last: lockedDrill(20 * day)}, Limit{}, ago(day), ProofNone, "no drill has proved it"},
+		"failed, and it came in the future":           {failedDrill(hour), Limit{}, ago(-day), ProofFailed, "the drill of 2026-03-29 01:00:00 failed, 1h ago: checking /dev/sda1 (ext4): faults; more; to end this: snapwatch drill 100"},
+		"failed, and then it could not look":          {failedDrill(hour).with(func(p *Proof) { p.Last, p.Good = lockedDrill(0), goodDrill(day) }), Limit{}, long, ProofFailed, "the drill of 2026-03-29 01:00:00 failed, 1h ago: checking /dev/sda1 (ext4): faults; more; to end this: snapwatch drill 100"},
+		"failed, by a clock that was ahead":           {failedDrill(-day), Limit{}, long, ProofFailed, "the drill of 2026-03-29 01:00:00 failed, at an unknown time, because a clock was ahead by 1d: checking /dev/sda1 (ext4): faults; more; to end this: snapwatch drill 100"},
 		"failed before, by a clock that was ahead":    {&Proof{Last: *goodDrill(hour), Good: goodDrill(hour)}, Limit{}, long, ProofFresh, "checked 1h ago in 1m30s, as of 2026-03-29 01:00:00"},
 		"encrypted, and none demanded":                {&Proof{Last: lockedDrill(hour)}, Limit{}, long, ProofNone, "no drill has proved it; the last drill, 1h ago, could not look: encrypted, not looked at: the key of tank is not loaded"},
 		"encrypted, and one is demanded":              {&Proof{Last: lockedDrill(hour)}, limit, long, ProofOld, "no drill has proved it since it arrived here, 100d ago (limit 35d, limits.max_proof_age); the last drill, 1h ago, could not look: encrypted, not looked at: the key of tank is not loaded"},
@@ -96,11 +125,11 @@ func demanding() config.Config {
 
 func TestProofs(t *testing.T) {
 	disk := part(first, zfs.Hourly, minute)
-	failed := Proofs{Guests: []Proof{{VMID: 7, Last: *badDrill(hour), Failed: badDrill(hour)}, {VMID: 100, Last: *badDrill(hour), Failed: badDrill(hour)}}}
+	failed := Proofs{Guests: []Proof{*failedDrill(hour).with(func(p *Proof) { p.VMID = 7 }), *failedDrill(hour)}}
 	r := proofsOf(config.Default(), failed, disk)
 	require.Len(t, r.Guests, 1)
 	assert.Equal(t, ProofFailed, r.Guests[0].Proof.Verdict)
-	assert.Equal(t, []Note{{State: Warning, Text: "guest 100: proof failed: the drill of 2026-03-29 01:00:00 failed, 1h ago: checking /dev/sda1 (ext4): faults; more: snapwatch drill 100", Subject: "about the proof of guest 100", kind: "failed", proofOf: 100}}, r.Notes,
+	assert.Equal(t, []Note{{State: Warning, Text: "guest 100: proof failed: the drill of 2026-03-29 01:00:00 failed, 1h ago: checking /dev/sda1 (ext4): faults; more; to end this: snapwatch drill 100", Subject: "about the proof of guest 100", kind: "failed", proofOf: 100}}, r.Notes,
 		"and nothing of guest 7, which is not here")
 	assert.Equal(t, Warning, r.State())
 	assert.Equal(t, GuestWhole, r.Guests[0].Verdict)
@@ -148,7 +177,7 @@ func TestProofsUnreadable(t *testing.T) {
 	require.Len(t, r.Notes, 1)
 	assert.Equal(t, "the record of drills cannot be read: unexpected end of JSON input", r.Notes[0].Text)
 	assert.Equal(t, Warning, r.State())
-	r = proofsOf(demanding(), Proofs{Problem: "no", Guests: []Proof{{VMID: 100, Last: *badDrill(hour)}}}, disk, other)
+	r = proofsOf(demanding(), Proofs{Problem: "no", Guests: []Proof{*failedDrill(hour)}}, disk, other)
 	assert.Len(t, r.Notes, 2, "what was read before still counts")
 	_, old, judged := r.CountProofs()
 	assert.True(t, judged)
@@ -162,7 +191,7 @@ func TestProofsOfClusters(t *testing.T) {
 	east := part("tank/east/vm-100-disk-0", zfs.Hourly, minute)
 	west := part("tank/west/vm-100-disk-0", zfs.Hourly, 2*minute, func(d *Disk) { d.Looked = &Looked{Others: []string{east.Dataset}} })
 	cfg.Sources = []config.Source{{Dataset: "tank/east", Cluster: "east"}, {Dataset: "tank/west", Cluster: "west"}}
-	failed := func(cluster string) Proof { return Proof{Cluster: cluster, VMID: 100, Last: *badDrill(hour)} }
+	failed := func(cluster string) Proof { return *failedDrill(hour).with(func(p *Proof) { p.Cluster = cluster }) }
 	good := func(cluster string) Proof {
 		return Proof{Cluster: cluster, VMID: 100, Last: *goodDrill(hour), Good: goodDrill(hour)}
 	}
@@ -174,16 +203,21 @@ func TestProofsOfClusters(t *testing.T) {
 		return all
 	}
 	assert.Equal(t, []string{"east failed", "west fresh"}, verdicts(proofsOf(cfg, Proofs{Guests: []Proof{failed("east"), good("west")}}, east, west)))
-	assert.Equal(t, []string{"east none", "west none"}, verdicts(proofsOf(cfg, Proofs{Guests: []Proof{failed("")}}, east, west)), "of which is it?")
+	assert.Equal(t, []string{"east failed", "west failed"}, verdicts(proofsOf(cfg, Proofs{Guests: []Proof{failed("")}}, east, west)), "it may be either")
+	both := *failedDrill(hour).with(func(p *Proof) { p.Good = goodDrill(2 * hour) })
+	assert.Nil(t, proofsOf(cfg, Proofs{Guests: []Proof{both}}, east, west).Guests[0].Proof.Good(), "of which is it?")
+	assert.Equal(t, []string{"east none", "west none"}, verdicts(proofsOf(cfg, Proofs{Guests: []Proof{good("")}}, east, west)), "of which is it?")
 	assert.Equal(t, []string{"east failed"}, verdicts(proofsOf(cfg, Proofs{Guests: []Proof{failed("")}}, east)), "sources: was added later")
-	assert.Equal(t, []string{"east fresh"}, verdicts(proofsOf(cfg, Proofs{Guests: []Proof{failed(""), good("east")}}, east)))
+	assert.Equal(t, []string{"east fresh"}, verdicts(proofsOf(cfg, Proofs{Guests: []Proof{good("")}}, east)), "sources: was added later")
+	assert.Equal(t, []string{"east fresh"}, verdicts(proofsOf(cfg, Proofs{Guests: []Proof{failed(""), good("east")}}, east)), "the record of east began with the faults of the other")
 	assert.Equal(t, []string{"east none"}, verdicts(proofsOf(cfg, Proofs{Guests: []Proof{failed("west")}}, east)))
-	assert.Equal(t, []string{" none"}, verdicts(proofsOf(config.Default(), Proofs{Guests: []Proof{failed("west"), good("east")}}, east)))
+	assert.Equal(t, []string{" failed"}, verdicts(proofsOf(config.Default(), Proofs{Guests: []Proof{failed("west"), good("east")}}, east)), "sources: was removed")
+	assert.Equal(t, []string{" fresh"}, verdicts(proofsOf(config.Default(), Proofs{Guests: []Proof{good("east")}}, east)), "sources: was removed")
 	assert.Equal(t, "about the proof of guest 100 of east", proofsOf(cfg, Proofs{Guests: []Proof{failed("east")}}, east, west).Notes[0].Subject)
 }
 
 func TestProofsAreFiltered(t *testing.T) {
-	r := proofsOf(config.Default(), Proofs{Guests: []Proof{{VMID: 7, Last: *badDrill(hour)}, {VMID: 100, Last: *badDrill(hour)}}}, part(first, zfs.Hourly, minute), aDisk("7", zfs.Hourly, minute))
+	r := proofsOf(config.Default(), Proofs{Guests: []Proof{*failedDrill(hour).with(func(p *Proof) { p.VMID = 7 }), *failedDrill(hour)}}, part(first, zfs.Hourly, minute), aDisk("7", zfs.Hourly, minute))
 	require.Len(t, r.Notes, 2)
 	assert.Len(t, Filter{Guests: []string{"7"}}.Apply(r).Notes, 1)
 	assert.Len(t, Filter{VMIDs: []int{100}}.Apply(r).Notes, 1)
@@ -192,7 +226,7 @@ func TestProofsAreFiltered(t *testing.T) {
 
 // A document has the whole record, so that another host judges the same.
 func TestProofsOfADocument(t *testing.T) {
-	all := Proofs{Problem: "no", Guests: []Proof{{VMID: 100, Last: lockedDrill(hour), Good: goodDrill(2 * day), Failed: badDrill(day)}}}
+	all := Proofs{Problem: "no", Guests: []Proof{*failedDrill(day).with(func(p *Proof) { p.Last, p.Good = lockedDrill(hour), goodDrill(2*day) })}}
 	r := proofsOf(demanding(), all, part(first, zfs.Hourly, minute), aDisk("7", zfs.Hourly, minute))
 	text, err := json.Marshal(r.Document())
 	require.NoError(t, err)
@@ -207,13 +241,16 @@ func TestProofsOfADocument(t *testing.T) {
 // Whatever is on record, it changes no other verdict, and a recorded fault is always told.
 func TestProofsChangeNothingElse(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		drill := rapid.Custom(func(t *rapid.T) *Drill {
-			age := rapid.SampledFrom([]time.Duration{-day, -minute, 0, hour, 40 * day}).Draw(t, "age")
-			return rapid.SampledFrom([]*Drill{goodDrill(age), badDrill(age)}).Draw(t, "drill")
-		})
-		p := Proof{VMID: 100, Last: *drill.Draw(t, "last")}
+		age := func(name string) time.Duration {
+			return rapid.SampledFrom([]time.Duration{-day, -minute, 0, hour, 40 * day}).Draw(t, name)
+		}
+		p := Proof{VMID: 100, Last: *goodDrill(age("last"))}
+		openAge, arrived := age("open"), age("arrived")
 		if rapid.Bool().Draw(t, "failed") {
-			p.Failed = badDrill(hour)
+			p = *failedDrill(openAge)
+			if openAge > 0 {
+				p.Last = *goodDrill(0)
+			}
 		}
 		if rapid.Bool().Draw(t, "good") {
 			p.Good = goodDrill(hour)
@@ -222,10 +259,11 @@ func TestProofsChangeNothingElse(t *testing.T) {
 		if rapid.Bool().Draw(t, "demanded") {
 			cfg = demanding()
 		}
-		disk := part(first, zfs.Hourly, rapid.SampledFrom([]time.Duration{minute, 7 * hour}).Draw(t, "newest"))
+		disk := part(first, zfs.Hourly, rapid.SampledFrom([]time.Duration{minute, 7 * hour}).Draw(t, "newest"), created(arrived))
 		bare, r := proofsOf(config.Default(), Proofs{}, disk), proofsOf(cfg, Proofs{Guests: []Proof{p}}, disk)
 		got := r.Guests[0].Proof
-		if (len(p.Last.Wrong) > 0 || p.Failed != nil) != (got.Verdict == ProofFailed) {
+		counts := p.Open != nil && (arrived < 0 || openAge <= arrived)
+		if counts != (got.Verdict == ProofFailed) {
 			t.Fatalf("%+v: %s", p, got.Reason)
 		}
 		r.Guests[0].Proof = nil

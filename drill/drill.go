@@ -21,6 +21,7 @@ import (
 	"strings"
 	"time"
 
+	"snapwatch/checker"
 	"snapwatch/internal/zfs"
 )
 
@@ -37,6 +38,9 @@ type Guest struct {
 	// Point is the time of the restore point, as written in the names of its snapshots.
 	Point string
 	Disks []Disk
+	// Arrived is the time at which the first of the guest's datasets was made here, zero if it is not
+	// known. Drills from before that time were not of these copies.
+	Arrived time.Time
 }
 
 // Disk is a copy of a guest's disk.
@@ -70,7 +74,7 @@ type Plan struct {
 	Parents []string `json:"parents"`
 	Clones  []Clone  `json:"clones"`
 	// Part is the part of all blocks that is read, nil for none.
-	Part *Part `json:"part,omitempty"`
+	Part *checker.Part `json:"part,omitempty"`
 	// Boot is how the guest is started after the look, nil if it is not.
 	Boot *Boot `json:"boot,omitempty"`
 	// Locked are the datasets whose keys are needed and not loaded. With any, nothing is cloned.

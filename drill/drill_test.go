@@ -187,54 +187,155 @@ func TestLeft(t *testing.T) {
 	}, ended))
 }
 
+// failed returns a drill that found a fault of a kind.
+func failed(kind checker.FaultKind, change ...func(*checker.Drill)) checker.Drill {
+	d := checker.Drill{At: now, Reach: Cloned, Faults: []checker.Fault{{Kind: kind, Wrong: "a fault"}}}
+	for _, c := range change {
+		c(&d)
+	}
+	return d
+}
+
 func TestRecords(t *testing.T) {
 	a, b, c := Guest{VMID: 100}, Guest{VMID: 101}, Guest{VMID: 100, Cluster: "other"}
-	good := Proof{Drill: checker.Drill{Point: "2026-07-15_12:00:00", At: now.Add(-48 * time.Hour), Reach: Checked, Seconds: 12.34}}
-	bad := Proof{Drill: checker.Drill{At: now.Add(-time.Hour), Reach: Cloned, Wrong: []string{"checking /dev/sda1 (ext4): the checker found faults"}}}
-	locked := Proof{Drill: checker.Drill{At: now, Reach: Nothing, Remarks: []string{"encrypted, not looked at"}}}
+	good := checker.Drill{Point: "2026-07-15_12:00:00", At: now.Add(-48 * time.Hour), Reach: Checked, Seconds: 12.34, FileSystems: 1}
+	bad := failed(checker.FaultFiles, func(d *checker.Drill) { d.At, d.FileSystems = now.Add(-time.Hour), 1 })
+	locked := checker.Drill{At: now, Reach: Nothing, Remarks: []string{"encrypted, not looked at"}}
 	var r Records
-	r = r.With(b, locked).With(a, good)
+	r = r.With(b, locked).With(c, good).With(a, good)
 	before := r
-	r = r.With(a, bad).With(c, good)
+	r = r.With(a, bad)
 	first, _ := before.Of(a)
-	assert.Equal(t, good, first.Last, "With must not change the older records")
+	assert.Equal(t, Record{VMID: 100, Last: good, Good: &good}, first, "With must not change the older records")
 
 	text, err := r.Text()
 	require.NoError(t, err)
 	read, err := ParseRecords(text)
 	require.NoError(t, err)
 	assert.Equal(t, r, read)
-	for _, text := range []string{"", "{}", `{"version":2}`} {
+	for _, text := range []string{"", "{}", `{"version":1}`} {
 		_, err := ParseRecords([]byte(text))
 		assert.Error(t, err, text)
 	}
 
 	record, found := r.Of(a)
 	require.True(t, found)
-	assert.Equal(t, bad, record.Last)
-	assert.Equal(t, &good, record.Good)
-	assert.Equal(t, &bad, record.Failed)
+	open := []checker.OpenFault{{Kind: checker.FaultFiles, At: bad.At, Wrong: []string{"a fault"}, FileSystems: 1}}
+	assert.Equal(t, Record{VMID: 100, Last: bad, Good: &good, Open: open}, record)
 	_, found = r.Of(Guest{VMID: 7})
 	assert.False(t, found)
 	assert.Equal(t, []Guest{{VMID: 7}, c, a, b}, Order([]Guest{b, a, c, {VMID: 7}}, r, now), "c was drilled 48h ago, a an hour ago, b now")
 
 	// A drill that could not look does not end a failure, and a good one does.
 	record, _ = r.With(a, locked).Of(a)
-	assert.Equal(t, Record{VMID: 100, Last: locked, Good: &good, Failed: &bad}, record)
+	assert.Equal(t, Record{VMID: 100, Last: locked, Good: &good, Open: open}, record)
 	record, _ = r.With(a, locked).With(a, good).Of(a)
-	assert.Nil(t, record.Failed)
-
-	unbootable := Proof{Drill: checker.Drill{At: now, Reach: Checked, Wrong: []string{"it did not start"}}}
-	record, _ = r.With(a, unbootable).With(a, good).Of(a)
-	assert.Equal(t, &unbootable, record.Failed, "a guest that did not start must start")
-	booted := good
-	booted.Reach = Booted
-	record, _ = r.With(a, unbootable).With(a, booted).Of(a)
-	assert.Nil(t, record.Failed)
+	assert.Empty(t, record.Open)
 	assert.Equal(t, []Guest{b, c, a}, Order([]Guest{a, b, c}, r, now.Add(-30*time.Minute)), "b was drilled in the future")
 	assert.Equal(t, "checked in 12.3s", good.Words())
 	assert.Equal(t, "encrypted, not looked at", locked.Words())
-	assert.Equal(t, "failed: "+bad.Wrong[0], bad.Words())
+	assert.Equal(t, "failed: a fault", bad.Words())
+}
+
+// A fault is open until a drill looks at the same again, and finds no fault of this kind. Of each
+// kind at most one fault is open.
+func TestOpenFaults(t *testing.T) {
+	whole, first, second := &checker.Part{To: 1}, &checker.Part{To: 0.25}, &checker.Part{From: 0.25, To: 0.5}
+	read := func(p *checker.Part) func(*checker.Drill) { return func(d *checker.Drill) { d.Part = p } }
+	found := func(n int) func(*checker.Drill) { return func(d *checker.Drill) { d.FileSystems = n } }
+	good := func(reach checker.Reach, n int, p *checker.Part) checker.Drill {
+		return checker.Drill{At: now, Reach: reach, FileSystems: n, Part: p}
+	}
+	folder := guest(Disk{Dataset: "tank/subvol-100-disk-0", Filesystem: true})
+	for name, c := range map[string]struct {
+		guest  Guest
+		drills []checker.Drill
+		open   string
+	}{
+		"a block, and nothing is read":              {guest(), []checker.Drill{failed(checker.FaultRead, read(first)), good(Booted, 9, nil)}, "read 0-0.25"},
+		"a block, and the same part":                {guest(), []checker.Drill{failed(checker.FaultRead, read(first)), good(Cloned, 0, first)}, ""},
+		"a block, and the whole":                    {guest(), []checker.Drill{failed(checker.FaultRead, read(first)), good(Cloned, 0, whole)}, ""},
+		"a block, and another part":                 {guest(), []checker.Drill{failed(checker.FaultRead, read(whole)), good(Checked, 1, first)}, "read 0-1"},
+		"a block, and the next part":                {guest(), []checker.Drill{failed(checker.FaultRead, read(first)), good(Checked, 1, second)}, "read 0-0.25"},
+		"two blocks, and the second part":           {guest(), []checker.Drill{failed(checker.FaultRead, read(first)), failed(checker.FaultRead, read(second)), good(Checked, 1, second)}, "read 0-0.5"},
+		"two blocks, and the whole":                 {guest(), []checker.Drill{failed(checker.FaultRead, read(first)), failed(checker.FaultRead, read(second)), good(Checked, 1, whole)}, ""},
+		"a block, read while another fails":         {guest(), []checker.Drill{failed(checker.FaultRead, read(first)), failed(checker.FaultFiles, read(first), found(1))}, "file systems 1"},
+		"a file of a container, and the same part":  {folder, []checker.Drill{failed(checker.FaultRead, read(first)), good(Checked, 1, first)}, "read 0-1"},
+		"a file of a container, and all files":      {folder, []checker.Drill{failed(checker.FaultRead, read(first)), good(Checked, 1, whole)}, ""},
+		"a file system, found with --read":          {guest(), []checker.Drill{failed(checker.FaultFiles, read(first), found(1)), good(Checked, 1, nil)}, ""},
+		"a file system, and it is gone":             {guest(), []checker.Drill{failed(checker.FaultFiles, found(1)), good(Cloned, 0, whole)}, "file systems 1"},
+		"a file system, and one of two is gone":     {guest(), []checker.Drill{failed(checker.FaultFiles, found(2)), good(Checked, 1, nil), good(Booted, 1, nil)}, "file systems 2"},
+		"a file system, and then a snapshot":        {guest(), []checker.Drill{failed(checker.FaultFiles, found(2)), failed(checker.FaultFiles), good(Checked, 1, nil)}, "file systems 2"},
+		"a file system, looked at, and a block":     {guest(), []checker.Drill{failed(checker.FaultFiles, found(1)), failed(checker.FaultRead, read(first), found(1))}, "read 0-0.25"},
+		"a snapshot, and no file system":            {guest(), []checker.Drill{failed(checker.FaultFiles), good(Cloned, 0, nil)}, ""},
+		"no start, and it is not started":           {guest(), []checker.Drill{failed(checker.FaultStart), good(Checked, 1, whole)}, "start"},
+		"no start, without a file system":           {guest(), []checker.Drill{failed(checker.FaultStart), good(Read, 0, first)}, "start"},
+		"no start, and it is started":               {guest(), []checker.Drill{failed(checker.FaultStart), good(Booted, 1, nil)}, ""},
+		"a block, then no start, then a start":      {guest(), []checker.Drill{failed(checker.FaultRead, read(first)), failed(checker.FaultStart), good(Booted, 1, nil)}, "read 0-0.25"},
+		"no start, then a file system, then a look": {guest(), []checker.Drill{failed(checker.FaultStart), failed(checker.FaultFiles, found(1)), good(Checked, 1, nil)}, "start"},
+		"a key that is not loaded":                  {guest(), []checker.Drill{failed(checker.FaultFiles), {At: now, Reach: Nothing}}, "file systems 0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var r Records
+			for _, d := range c.drills {
+				r = r.With(c.guest, d)
+			}
+			var open []string
+			for _, f := range r[0].Open {
+				word := string(f.Kind)
+				switch {
+				case f.Part != nil:
+					word += fmt.Sprintf(" %g-%g", f.Part.From, f.Part.To)
+				case f.Kind == checker.FaultFiles:
+					word += fmt.Sprintf(" %d", f.FileSystems)
+				}
+				open = append(open, word)
+			}
+			assert.Equal(t, c.open, strings.Join(open, ", "))
+		})
+	}
+}
+
+// A cluster that becomes known, or unknown, ends no fault. A drill under the new name does.
+func TestRecordsOfAClusterThatBecomesKnown(t *testing.T) {
+	before, after, other := guest(), guest(), guest()
+	after.Cluster, other.Cluster = "home", "other"
+	whole := &checker.Part{To: 1}
+	r := Records{}.With(before, failed(checker.FaultRead, func(d *checker.Drill) { d.Part = whole }))
+	r = r.With(after, checker.Drill{At: now, Reach: Checked})
+	record, found := r.Of(after)
+	assert.True(t, found)
+	assert.Len(t, record.Open, 1, "no block was read")
+	r = r.With(after, checker.Drill{At: now, Reach: Checked, Part: whole})
+	record, _ = r.Of(after)
+	assert.Empty(t, record.Open)
+	record, _ = r.Of(other)
+	assert.Len(t, record.Open, 1, "the fault may be the other's")
+
+	r = Records{}.With(after, failed(checker.FaultFiles)).With(other, failed(checker.FaultStart)).With(before, checker.Drill{At: now, Reach: Checked})
+	record, _ = r.Of(before)
+	assert.Equal(t, []checker.FaultKind{checker.FaultStart}, []checker.FaultKind{record.Open[0].Kind})
+	assert.Len(t, r, 3)
+}
+
+// A VMID is given to a new guest. The drills of the guest before it say nothing about it.
+func TestRecordsOfANewGuest(t *testing.T) {
+	old, young := guest(), guest()
+	young.Arrived = now.Add(-time.Hour)
+	at := func(ago time.Duration, d checker.Drill) checker.Drill {
+		d.At = now.Add(-ago)
+		return d
+	}
+	r := Records{}.With(old, at(3*time.Hour, checker.Drill{Reach: Checked, Part: &checker.Part{To: 0.5}})).
+		With(old, at(2*time.Hour, failed(checker.FaultFiles, func(d *checker.Drill) { d.FileSystems = 5 })))
+	_, found := r.Of(young)
+	assert.False(t, found)
+	assert.Equal(t, []Guest{young, {VMID: 101}}, Order([]Guest{{VMID: 101}, young}, r.With(Guest{VMID: 101}, at(4*time.Hour, checker.Drill{})), now))
+	assert.Zero(t, r.NextPart(young, 0.5).From)
+	r = r.With(young, at(0, failed(checker.FaultFiles, func(d *checker.Drill) { d.FileSystems = 1 })))
+	assert.Equal(t, 1, r[0].Open[0].FileSystems)
+	assert.Nil(t, r[0].Good)
+	assert.Empty(t, r.With(young, at(0, checker.Drill{Reach: Checked, FileSystems: 1}))[0].Open)
 }
 
 const started = startedMark + "\n"

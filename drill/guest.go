@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
+	"time"
 
 	"snapwatch/checker"
 	"snapwatch/internal/zfs"
@@ -11,7 +12,7 @@ import (
 
 // Candidate returns the guest of an explanation for a drill. why is the reason why no drill of the
 // guest is tried, "" if one can be tried. v describes the datasets of the guest's disks.
-func Candidate(e checker.GuestExplanation, v checker.Volumes) (g Guest, why string) {
+func Candidate(e checker.GuestExplanation, v checker.Volumes, now time.Time) (g Guest, why string) {
 	switch {
 	case e.Own:
 		return g, "it is configured on this host, so its disks are no copies"
@@ -32,6 +33,10 @@ func Candidate(e checker.GuestExplanation, v checker.Volumes) (g Guest, why stri
 		}
 		disk.IsOwners = d.Compared != nil && d.Compared.Proven && d.At.GUID == d.Newest.GUID
 		g.Disks = append(g.Disks, disk)
+		// A dataset from the future was made while a clock was ahead: the time says nothing.
+		if made := d.Created; !made.IsZero() && !made.After(now) && (g.Arrived.IsZero() || made.Before(g.Arrived)) {
+			g.Arrived = made
+		}
 	}
 	return g, ""
 }

@@ -4,14 +4,9 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-)
 
-// Part is the part of all blocks of a guest's disks that a drill reads, as shares of each disk: 0 is
-// the disk's begin, 1 its end.
-type Part struct {
-	From float64 `json:"from"`
-	To   float64 `json:"to"`
-}
+	"snapwatch/checker"
+)
 
 // ParseShare reads the share of all blocks that a drill reads, such as 1/30. The share is more than
 // 0 and at most 1.
@@ -26,30 +21,18 @@ func ParseShare(text string) (float64, error) {
 }
 
 // NextPart returns the part of the guest's blocks that comes after the part that was read last.
-// share is the length of the part.
-func (r Records) NextPart(g Guest, share float64) Part {
+// share is the length of the part; 1 is the whole.
+func (r Records) NextPart(g Guest, share float64) checker.Part {
 	const rest = 1e-6 // of a disk, which gets no drill of its own
 	record, _ := r.Of(g)
-	p := Part{From: record.ReadTo, To: record.ReadTo + share}
-	if !(p.From >= 0 && p.From < 1) {
-		p = Part{To: share}
+	p := checker.Part{From: record.ReadTo, To: record.ReadTo + share}
+	if share >= 1 || !(p.From >= 0 && p.From < 1) {
+		p = checker.Part{To: share}
 	}
 	if p.To > 1-rest {
 		p.To = 1
 	}
 	return p
-}
-
-// Range returns the first byte of the part in an amount of size bytes, and the first byte after the
-// part.
-func (p Part) Range(size int64) (from, to int64) {
-	at := func(share float64) int64 {
-		if share >= 1 {
-			return size
-		}
-		return min(int64(share*float64(size)), size)
-	}
-	return at(p.From), at(p.To)
 }
 
 // Inspection is the result of reading a clone, without the look by libguestfs.
@@ -60,6 +43,8 @@ type Inspection struct {
 	// dataset has the directories of a system, with or without a name.
 	System   string `json:"system,omitempty"`
 	IsSystem bool   `json:"is_system,omitempty"`
-	// Wrong is the fault at which the reading ended, "" if there is none.
-	Wrong string `json:"wrong,omitempty"`
+	// Wrong is the fault at which the reading ended, "" if there is none. Unmounted is true if the
+	// dataset could not even be mounted.
+	Wrong     string `json:"wrong,omitempty"`
+	Unmounted bool   `json:"unmounted,omitempty"`
 }

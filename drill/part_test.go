@@ -33,7 +33,7 @@ func TestPartsCoverADisk(t *testing.T) {
 				from, to := p.Range(size)
 				require.Equal(t, at, from, "part %d of %d of %d", i, of, size)
 				at = to
-				r = r.With(g, Proof{Drill: checker.Drill{Reach: Read}, Part: &p})
+				r = r.With(g, checker.Drill{Reach: Read, Part: &p})
 			}
 			assert.Equal(t, size, at, "%d parts of %d", of, size)
 			assert.Zero(t, r.NextPart(g, 0.5).From)
@@ -42,18 +42,19 @@ func TestPartsCoverADisk(t *testing.T) {
 }
 
 // A part with a fault is read again. A drill that read nothing changes nothing, and an impossible
-// place in the record begins again.
+// place in the record begins again. The whole is the whole, wherever the last part ended.
 func TestNextPartAfterAFault(t *testing.T) {
 	g := guest()
-	r := Records{}.With(g, Proof{Drill: checker.Drill{Reach: Read}, Part: &Part{0, 0.25}})
-	next := Part{0.25, 0.5}
+	r := Records{}.With(g, checker.Drill{Reach: Read, Part: &checker.Part{To: 0.25}})
+	next := checker.Part{From: 0.25, To: 0.5}
 	assert.Equal(t, next, r.NextPart(g, 0.25))
-	r = r.With(g, Proof{Drill: checker.Drill{Wrong: []string{"a block"}}, Part: &next})
+	assert.Equal(t, checker.Part{To: 1}, r.NextPart(g, 1))
+	r = r.With(g, failed(checker.FaultRead, func(d *checker.Drill) { d.Part = &next }))
 	assert.Equal(t, next, r.NextPart(g, 0.25))
-	r = r.With(g, Proof{Drill: checker.Drill{Reach: Checked}})
+	r = r.With(g, checker.Drill{Reach: Checked})
 	assert.Equal(t, next, r.NextPart(g, 0.25))
-	assert.NotNil(t, r[0].Failed, "nothing was read since")
-	assert.Nil(t, r.With(g, Proof{Drill: checker.Drill{Reach: Checked}, Part: &next})[0].Failed)
+	after := r.With(g, failed(checker.FaultFiles, func(d *checker.Drill) { d.Part = &next }))
+	assert.InDelta(t, 0.5, after.NextPart(g, 0.25).From, 1e-9, "the part was read without a fault")
 	text, err := r.Text()
 	require.NoError(t, err)
 	again, err := ParseRecords(text)
@@ -61,7 +62,7 @@ func TestNextPartAfterAFault(t *testing.T) {
 	assert.Equal(t, r, again)
 	for _, wrong := range []float64{-1, 7} {
 		r[0].ReadTo = wrong
-		assert.Equal(t, Part{0, 0.25}, r.NextPart(g, 0.25))
+		assert.Equal(t, checker.Part{To: 0.25}, r.NextPart(g, 0.25))
 	}
-	assert.Equal(t, "read in 2s; 1.0M read, from 25.0% to 50.0% of each disk", Proof{Drill: checker.Drill{Reach: Read, Seconds: 2, ReadBytes: 1 << 20}, Part: &next}.Words())
+	assert.Equal(t, "read in 2s; 1.0M read, from 25.0% to 50.0% of each disk", checker.Drill{Reach: Read, Seconds: 2, ReadBytes: 1 << 20, Part: &next}.Words())
 }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"snapwatch/checker"
-	"snapwatch/internal/text"
 )
 
 // The steps of a drill. Each of them includes the steps before it, except that blocks are only read
@@ -27,26 +26,8 @@ const (
 	Booted checker.Reach = "booted"
 )
 
-// Proof is the result of one drill of a guest, in the form in which it is kept.
-type Proof struct {
-	checker.Drill
-	// Part is the part of all blocks that was read, nil if none was asked for.
-	Part *Part `json:"part,omitempty"`
-}
-
-// Record has the proofs of one guest.
-type Record struct {
-	Cluster string `json:"cluster,omitempty"`
-	VMID    int    `json:"vmid"`
-	// Last is the result of the last drill. Good is the result of the last drill that looked at the
-	// copy and found no fault, nil if there was none.
-	Last Proof  `json:"last"`
-	Good *Proof `json:"good,omitempty"`
-	// Failed is the result of the last drill that found a fault, nil if a later drill passed.
-	Failed *Proof `json:"failed,omitempty"`
-	// ReadTo is the end of the part that was read last without a fault, as a share of each disk.
-	ReadTo float64 `json:"read_to,omitempty"`
-}
+// Record has the results of one guest's drills.
+type Record = checker.Proof
 
 // Records has the records of all guests, ordered by cluster and VMID.
 type Records []Record
@@ -76,39 +57,72 @@ func (r Records) Text() ([]byte, error) {
 
 // Of returns the record of a guest, false if there is none.
 func (r Records) Of(g Guest) (Record, bool) {
-	i, found := slices.BinarySearchFunc(r, g, compare)
-	if !found {
-		return Record{}, false
+	found, _ := checker.Proofs{Guests: r}.Find(g.Cluster, g.VMID)
+	if found = found.Since(g.Arrived); found == nil {
+		return Record{Cluster: g.Cluster, VMID: g.VMID}, false
 	}
-	return r[i], true
+	return *found, true
 }
 
-func compare(r Record, g Guest) int {
-	return cmp.Or(strings.Compare(r.Cluster, g.Cluster), r.VMID-g.VMID)
-}
-
-// With returns the records with one more proof.
-func (r Records) With(g Guest, p Proof) Records {
-	i, found := slices.BinarySearchFunc(r, g, compare)
-	r = slices.Clone(r)
-	if !found {
-		r = slices.Insert(r, i, Record{Cluster: g.Cluster, VMID: g.VMID})
-	}
-	r[i].Last = p
-	if p.Part != nil && !p.Failed() { // a part with a fault is read again
-		r[i].ReadTo = p.Part.To
-	}
-	switch {
-	case p.Failed():
-		r[i].Failed = &p
-	case p.Reach != Nothing:
-		r[i].Good = &p
-		// A guest that did not start must start, and blocks that could not be read must be read.
-		if f := r[i].Failed; f != nil && (f.Reach != Checked || p.Reach == Booted) && (f.Part == nil || p.Part != nil) {
-			r[i].Failed = nil
+// With returns the records with one more drill.
+func (r Records) With(g Guest, d checker.Drill) Records {
+	record, _ := r.Of(g)
+	record.Last = d
+	record.Open = slices.DeleteFunc(record.Open, func(f checker.OpenFault) bool { return ends(d, f) })
+	for _, kind := range []checker.FaultKind{checker.FaultRead, checker.FaultFiles, checker.FaultStart} {
+		if wrong := d.Wrong(kind); wrong != nil {
+			record.Add(open(g, d, kind, wrong))
 		}
 	}
-	return r
+	if !d.Failed() && d.Reach != Nothing {
+		record.Good = &d
+	}
+	if d.Part != nil && d.Wrong(checker.FaultRead) == nil { // a part with a fault is read again
+		record.ReadTo = d.Part.To
+	}
+	i, found := slices.BinarySearchFunc(r, record, func(a, b Record) int {
+		return cmp.Or(strings.Compare(a.Cluster, b.Cluster), a.VMID-b.VMID)
+	})
+	r = slices.Clone(r)
+	if found {
+		r[i] = record
+		return r
+	}
+	return slices.Insert(r, i, record)
+}
+
+// open returns the faults of a kind that a drill found, with all that a later drill must look at to
+// end them.
+func open(g Guest, d checker.Drill, kind checker.FaultKind, wrong []string) checker.OpenFault {
+	f := checker.OpenFault{Kind: kind, Point: d.Point, At: d.At, Wrong: wrong}
+	switch kind {
+	case checker.FaultRead:
+		f.Part = d.Part
+		// The next drill's part of a container may have other files.
+		if f.Part == nil || slices.ContainsFunc(g.Disks, func(d Disk) bool { return d.Filesystem }) {
+			f.Part = &checker.Part{To: 1}
+		}
+	case checker.FaultFiles:
+		f.FileSystems = d.FileSystems
+	}
+	return f
+}
+
+// ends reports whether a drill ends a fault: the drill looked at what had the fault, and found no
+// fault of the kind.
+func ends(d checker.Drill, f checker.OpenFault) bool {
+	if d.Reach == Nothing || d.Wrong(f.Kind) != nil {
+		return false
+	}
+	switch f.Kind {
+	case checker.FaultRead:
+		return d.Part != nil && f.Part != nil && d.Part.From <= f.Part.From && f.Part.To <= d.Part.To
+	case checker.FaultFiles:
+		return d.FileSystems >= f.FileSystems
+	case checker.FaultStart:
+		return d.Reach == Booted
+	}
+	return false
 }
 
 // Order returns the guests in the order in which drills are due: first the guests without a drill,
@@ -128,19 +142,4 @@ func Order(guests []Guest, r Records, now time.Time) []Guest {
 		return cmp.Or(last(a).Compare(last(b)), strings.Compare(a.Cluster, b.Cluster), a.VMID-b.VMID)
 	})
 	return guests
-}
-
-// Words returns the result of a drill for people.
-func (p Proof) Words() string {
-	switch {
-	case p.Failed():
-		return "failed: " + strings.Join(p.Wrong, "; ")
-	case p.Reach == Nothing:
-		return strings.Join(p.Remarks, "; ")
-	}
-	words := []string{fmt.Sprintf("%s in %s", p.Reach, p.Duration())}
-	if p.Part != nil {
-		words = append(words, fmt.Sprintf("%s read, from %.1f%% to %.1f%% of each disk", text.Bytes(p.ReadBytes), 100*p.Part.From, 100*p.Part.To))
-	}
-	return strings.Join(append(words, p.Remarks...), "; ")
 }

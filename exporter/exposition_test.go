@@ -44,7 +44,7 @@ func odd() (r checker.Report, _ config.Config) {
 	p := checker.NewPolicy(cfg)
 	good := checker.Drill{At: start.Add(-3661e9), Reach: "checked", Seconds: 90.25}
 	return checker.Assemble(pools, p, start).WithGuests(p).WithProofs(p, checker.Proofs{Guests: []checker.Proof{
-		{VMID: 2, Last: good, Good: &good}, {Cluster: "ea\\st", VMID: 300, Last: checker.Drill{At: start, Wrong: []string{"no"}}},
+		{VMID: 2, Last: good, Good: &good}, {Cluster: "ea\\st", VMID: 300, Last: checker.Drill{At: start}, Open: []checker.OpenFault{{Kind: checker.FaultStart, At: start, Wrong: []string{"no"}}}},
 	}}), cfg
 }
 

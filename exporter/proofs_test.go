@@ -20,9 +20,10 @@ import (
 // Records of drills of guest 100: a good drill, and then one that found a fault.
 const (
 	good   = `{"point": "2026-03-29_09:00:00", "at": "2026-03-29T09:05:00Z", "reach": "checked", "seconds": 90.5, "remarks": ["Debian"]}`
-	failed = `{"point": "2026-03-29_10:00:00", "at": "2026-03-29T10:05:00Z", "reach": "cloned", "seconds": 2, "wrong": ["checking /dev/sda1 <ext4>: faults"]}`
-	proven = `{"version": 1, "guests": [{"cluster": "east", "vmid": 100, "last": ` + good + `, "good": ` + good + `}]}`
-	broken = `{"version": 1, "guests": [{"cluster": "east", "vmid": 100, "last": ` + failed + `, "good": ` + good + `, "failed": ` + failed + `}]}`
+	failed = `{"point": "2026-03-29_10:00:00", "at": "2026-03-29T10:05:00Z", "reach": "cloned", "seconds": 2, "faults": [{"kind": "file systems", "wrong": "checking /dev/sda1 <ext4>: faults"}]}`
+	open   = `[{"kind": "file systems", "point": "2026-03-29_10:00:00", "at": "2026-03-29T10:05:00Z", "wrong": ["checking /dev/sda1 <ext4>: faults"], "file_systems": 2}]`
+	proven = `{"version": 2, "guests": [{"cluster": "east", "vmid": 100, "last": ` + good + `, "good": ` + good + `}]}`
+	broken = `{"version": 2, "guests": [{"cluster": "east", "vmid": 100, "last": ` + failed + `, "good": ` + good + `, "open": ` + open + `}]}`
 )
 
 // drills returns the path of a file with the records of drills.
@@ -56,7 +57,7 @@ func TestProofsOfGuests(t *testing.T) {
 	assert.Equal(t, "1", line(metrics, `snapwatch_guest_state{origin_cluster="east",state="whole",vmid="100"}`), "the guest has its own verdict")
 	page := r.waitPage(t, "/")
 	assert.Contains(t, page, `<span class="said">proof failed: the drill of 2026-03-29 10:00:00 failed, `)
-	assert.Contains(t, page, "checking /dev/sda1 &lt;ext4&gt;: faults")
+	assert.Contains(t, page, "checking /dev/sda1 &lt;ext4&gt;: faults; to end this: snapwatch drill 100 (which must find at least 2 file systems)")
 	assert.Contains(t, page, "1 guest failed in a drill")
 	api := get(server().Handler(r.Store), "/api/v1/disks").Body.String()
 	assert.Contains(t, api, `"verdict": "failed"`)

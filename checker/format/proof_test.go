@@ -24,7 +24,7 @@ func TestProofsAreTheLastLines(t *testing.T) {
 	cfg := config.Default()
 	cfg.Limits.MaxProofAge = config.Duration(day)
 	p := checker.NewPolicy(cfg)
-	failed := checker.Proof{VMID: 101, Last: checker.Drill{At: ago(hour), Wrong: []string{"checking /dev/sda1 (ext4): faults\n| x"}}}
+	failed := checker.Proof{VMID: 101, Last: checker.Drill{At: ago(hour)}, Open: []checker.OpenFault{{Kind: checker.FaultFiles, At: ago(hour), Wrong: []string{"checking /dev/sda1 (ext4): faults\n| x"}}}}
 	r := checker.Assemble([]checker.Pool{{Name: "tank", ReadAt: now, Disks: disks}}, p, now).WithGuests(p).WithProofs(p, checker.Proofs{Guests: []checker.Proof{failed}})
 	var b bytes.Buffer
 	require.NoError(t, Nagios{}.Write(&b, r))

@@ -47,14 +47,20 @@ func (f proofsFile) check() error {
 	}
 	for i := range f.Guests {
 		p := &f.Guests[i]
-		for _, d := range []*checker.Drill{&p.Last, p.Good, p.Failed} {
-			if d == nil {
-				continue
+		complete := p.VMID > 0
+		for _, d := range []*checker.Drill{&p.Last, p.Good} {
+			if d != nil {
+				complete = complete && !d.At.IsZero() && d.Reach != ""
+				d.At = d.At.UTC()
 			}
-			if p.VMID <= 0 || d.At.IsZero() || d.Reach == "" {
-				return fmt.Errorf("the record of guest %d is incomplete", p.VMID)
-			}
-			d.At = d.At.UTC()
+		}
+		for j := range p.Open {
+			f := &p.Open[j]
+			complete = complete && !f.At.IsZero() && f.Kind != ""
+			f.At = f.At.UTC()
+		}
+		if !complete {
+			return fmt.Errorf("the record of guest %d is incomplete", p.VMID)
 		}
 	}
 	return nil

@@ -83,12 +83,12 @@ func (c *drillCmd) Run(env *environment) error {
 
 // drilled is what is printed about one guest.
 type drilled struct {
-	Cluster string       `json:"cluster,omitempty"`
-	VMID    int          `json:"vmid"`
-	Name    string       `json:"name"`
-	Point   string       `json:"point,omitempty"`
-	Plan    *drill.Plan  `json:"plan,omitempty"`
-	Proof   *drill.Proof `json:"proof,omitempty"`
+	Cluster string         `json:"cluster,omitempty"`
+	VMID    int            `json:"vmid"`
+	Name    string         `json:"name"`
+	Point   string         `json:"point,omitempty"`
+	Plan    *drill.Plan    `json:"plan,omitempty"`
+	Proof   *checker.Drill `json:"proof,omitempty"`
 	// Not is the reason why no drill was tried, began or came to its end.
 	Not string `json:"not,omitempty"`
 	// expected is true if the guest is excluded or this host's own, so that it never gets a drill.
@@ -221,7 +221,7 @@ func (c *drillCmd) guests(ctx context.Context, env *environment) (guests []drill
 	v := scan.Scanner{Kstat: env.Kstat, LockDir: env.LockDir, Now: env.Now}.Volumes(ctx, datasets)
 	for _, g := range named {
 		own := r.ownGuest(g)
-		candidate, why := drill.Candidate(checker.ExplainGuest(r.report, g, own, v), v)
+		candidate, why := drill.Candidate(checker.ExplainGuest(r.report, g, own, v), v, r.report.Now)
 		if why != "" {
 			expected := own || g.Verdict == checker.GuestExcluded
 			others = append(others, drilled{Cluster: g.Cluster, VMID: g.VMID, Name: g.Number(), Not: why, expected: expected})

@@ -31,6 +31,9 @@ func (c *drillBootCmd) Run(env *environment) error {
 		if !found {
 			return &exit{drillrun.NotTried, fmt.Errorf("%q is not VOLUME=DEVICE", d)}
 		}
+		if q.Devices[volume] != "" {
+			return &exit{drillrun.NotTried, fmt.Errorf("two volumes are called %s, on different storages: it is unknown which device is which", volume)}
+		}
 		q.Devices[volume] = device
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(seconds)*time.Second)

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 
+	"snapwatch/checker"
 	"snapwatch/drill"
 	drillrun "snapwatch/drill/run"
 )
@@ -18,13 +19,13 @@ type drillInspectCmd struct {
 
 // Run implements the command. It prints what it found as JSON.
 func (c *drillInspectCmd) Run(env *environment) error {
-	var part *drill.Part
+	var part *checker.Part
 	if c.To > 0 {
-		part = &drill.Part{From: c.From, To: c.To}
+		part = &checker.Part{From: c.From, To: c.To}
 	}
 	inspect := drillrun.Inspect
 	if c.Mount != "" {
-		inspect = func(dataset string, part *drill.Part) (drill.Inspection, error) {
+		inspect = func(dataset string, part *checker.Part) (drill.Inspection, error) {
 			return drillrun.InspectMounted(dataset, c.Mount, part)
 		}
 	}

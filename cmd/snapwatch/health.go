@@ -43,11 +43,12 @@ func (healthCmd) Run(env *environment) error {
 		return errors.New("health must be run as root: only root can read where the errors are")
 	}
 	var stage atomic.Value
-	stage.Store("asking zpool")
-	return runReading(healthTime+10*time.Second, &stage, func(ctx context.Context) error {
+	stage.Store("removing the clones of drills")
+	return runReading(removeDrillsTime+healthTime+10*time.Second, &stage, func(ctx context.Context) error {
+		env.removeDrills(ctx)
+		stage.Store("asking zpool")
 		ctx, cancel := context.WithTimeout(ctx, healthTime)
 		defer cancel()
-		env.removeDrills(ctx)
 		found, err := reportDamage(ctx, env)
 		printDamage(env.Stdout, found)
 		if err != nil {

@@ -21,11 +21,11 @@ func TestProofsAreReadAsWritten(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0o022))
 	assert.Equal(t, "drills.json", checker.ProofsName)
 	at := time.Date(2026, 7, 15, 12, 7, 0, 0, time.UTC)
-	good := drill.Proof{Drill: checker.Drill{Point: "2026-07-15_12:00:00", At: at, Reach: drill.Booted, Seconds: 1.5, Remarks: []string{"Debian"}}}
-	failed := drill.Proof{Drill: checker.Drill{Point: "2026-07-15_12:00:00", At: at.Add(time.Hour), Reach: drill.Cloned, Seconds: 2, Wrong: []string{"fsck"}}}
-	locked := drill.Proof{Drill: checker.Drill{At: at.Add(2 * time.Hour), Reach: drill.Nothing, Remarks: []string{"encrypted"}}}
+	good := checker.Drill{Point: "2026-07-15_12:00:00", At: at, Reach: drill.Booted, Seconds: 1.5, Remarks: []string{"Debian"}}
+	failed := checker.Drill{Point: "2026-07-15_12:00:00", At: at.Add(time.Hour), Reach: drill.Cloned, Seconds: 2, FileSystems: 2, Part: &checker.Part{To: 0.5}, Faults: []checker.Fault{{Kind: checker.FaultFiles, Wrong: "fsck"}}}
+	locked := checker.Drill{At: at.Add(2 * time.Hour), Reach: drill.Nothing, Remarks: []string{"encrypted"}}
 	var records drill.Records
-	for _, p := range []drill.Proof{good, failed, locked} {
+	for _, p := range []checker.Drill{good, failed, locked} {
 		records = records.With(drill.Guest{Cluster: "east", VMID: 100}, p)
 	}
 	text, err := records.Text()

@@ -12,13 +12,14 @@ import (
 	"strings"
 	"syscall"
 
+	"snapwatch/checker"
 	"snapwatch/drill"
 	"snapwatch/internal/text"
 )
 
 // Inspect reads the part of a device, none if part is nil. Inspect may hang in the kernel, so it runs
 // in a process of its own.
-func Inspect(device string, part *drill.Part) (drill.Inspection, error) {
+func Inspect(device string, part *checker.Part) (drill.Inspection, error) {
 	var found drill.Inspection
 	if part == nil {
 		return found, nil
@@ -40,7 +41,7 @@ func Inspect(device string, part *drill.Part) (drill.Inspection, error) {
 // InspectMounted mounts a container's dataset for reading, looks at its root directory, and reads
 // the part of the bytes of its files. Only this goroutine's thread sees the mount, which ends with
 // the process.
-func InspectMounted(dataset, at string, part *drill.Part) (drill.Inspection, error) {
+func InspectMounted(dataset, at string, part *checker.Part) (drill.Inspection, error) {
 	runtime.LockOSThread() // for ever: no other goroutine gets the thread's mounts
 	if err := syscall.Unshare(syscall.CLONE_NEWNS); err != nil {
 		return drill.Inspection{}, fmt.Errorf("a mount of %s for this process alone: %w", dataset, err)
@@ -52,7 +53,7 @@ func InspectMounted(dataset, at string, part *drill.Part) (drill.Inspection, err
 	const flags = syscall.MS_RDONLY | syscall.MS_NOSUID | syscall.MS_NODEV | syscall.MS_NOEXEC
 	switch err := syscall.Mount(dataset, at, "zfs", flags, ""); {
 	case errors.Is(err, syscall.EIO), errors.Is(err, syscall.EBADE): // EBADE is ZFS's error for a wrong checksum
-		return drill.Inspection{Wrong: fmt.Sprintf("mounting it: %v", err)}, nil
+		return drill.Inspection{Unmounted: true, Wrong: fmt.Sprintf("mounting it: %v", err)}, nil
 	case err != nil:
 		return drill.Inspection{}, fmt.Errorf("mount %s: %w", dataset, err)
 	}
@@ -64,7 +65,7 @@ var systemDirectories = []string{"etc", "usr", "bin", "sbin"}
 
 // inspectFiles looks at the root directory dir of a container, and reads the part of the bytes of its
 // files.
-func inspectFiles(dir string, part *drill.Part) (found drill.Inspection, err error) {
+func inspectFiles(dir string, part *checker.Part) (found drill.Inspection, err error) {
 	// Root follows no symbolic link that leads out of the container, into the files of this host.
 	root, err := os.OpenRoot(dir)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"snapwatch/checker"
 	"snapwatch/drill"
 )
 
@@ -61,7 +62,7 @@ func TestInspectReadsParts(t *testing.T) {
 	for _, parts := range []float64{1, 4, 7} {
 		var files, blocks uint64
 		for i := range int(parts) {
-			p := drill.Part{From: float64(i) / parts, To: float64(i+1) / parts}
+			p := checker.Part{From: float64(i) / parts, To: float64(i+1) / parts}
 			found, err := inspectFiles(dir, &p)
 			require.NoError(t, err)
 			assert.Empty(t, found.Wrong)
@@ -76,7 +77,7 @@ func TestInspectReadsParts(t *testing.T) {
 	found, err := Inspect(device, nil)
 	require.NoError(t, err)
 	assert.Zero(t, found)
-	_, err = Inspect(device+"x", &drill.Part{To: 1})
+	_, err = Inspect(device+"x", &checker.Part{To: 1})
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 

@@ -46,6 +46,13 @@ func RemoveLeft(ctx context.Context, o Options, pools []string) error {
 		if _, busy := errors.AsType[*note.Busy](err); busy {
 			continue
 		}
+		if err == nil && n.Read(&noted{}) != nil { // after a power cut the clones may be in any pool
+			var all []string
+			if all, err = o.World.Pools(); err != nil {
+				n.Leave()
+			}
+			guests[vmid] = append(guests[vmid], all...)
+		}
 		if err == nil {
 			err = o.tidy(ctx, n, vmid, guests[vmid], orphanTime)
 		}
@@ -108,7 +115,7 @@ var errAway = errors.New("its pool is not imported")
 // destroyLeft destroys the clones of a guest's drills in the pools, and in those of the note.
 func (o Options) destroyLeft(ctx context.Context, n *note.Note, vmid int, pools []string) error {
 	var before noted
-	if err := n.Read(&before); err == nil { // a drill that was killed before it wrote its note made no clone
+	if err := n.Read(&before); err == nil {
 		pools = slices.Concat(pools, before.Pools)
 	}
 	pools = slices.Sorted(slices.Values(pools))
@@ -121,7 +128,10 @@ func (o Options) destroyLeft(ctx context.Context, n *note.Note, vmid int, pools 
 		}
 		errs = append(errs, err)
 		for _, clone := range drill.Left(all, func(of int) bool { return of == vmid }) {
-			err := o.change(ctx, n.File(), drill.Destroy(clone))
+			if ctx.Err() != nil {
+				return errors.Join(append(errs, context.Cause(ctx))...)
+			}
+			err := o.changeWithin(ctx, n.File(), drill.Destroy(clone)) // a clone may wait, and the caller must not
 			if zfs.OnlyMissing(err) {
 				err = nil
 			}

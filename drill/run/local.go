@@ -59,6 +59,9 @@ func inherited(lock *os.File) []*os.File {
 	return []*os.File{lock}
 }
 
+// Pools implements [World].
+func (l Local) Pools() ([]string, error) { return zfs.Pools(l.Kstat) }
+
 // Space implements [World].
 func (l Local) Space(ctx context.Context, pool string) (drill.Pool, error) {
 	if err := zfs.CheckPool(l.Kstat, pool); err != nil {
@@ -155,7 +158,7 @@ func (l Local) path(device string) string {
 const InspectWord = "drill-inspect"
 
 // Inspect implements [World].
-func (l Local) Inspect(ctx context.Context, lock *os.File, c drill.Clone, part *drill.Part) (found drill.Inspection, err error) {
+func (l Local) Inspect(ctx context.Context, lock *os.File, c drill.Clone, part *checker.Part) (found drill.Inspection, err error) {
 	argv := []string{l.Self, InspectWord}
 	if part != nil {
 		argv = append(argv, fmt.Sprintf("--from=%g", part.From), fmt.Sprintf("--to=%g", part.To))
@@ -211,7 +214,7 @@ func fish(ctx context.Context, lock *os.File, script string) (string, error) {
 // Records implements [World].
 func (l Local) Records() (drill.Records, error) {
 	path := filepath.Join(l.StateDir, checker.ProofsName)
-	text, err := files.Read(path)
+	text, err := files.ReadPrivate(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -226,7 +229,7 @@ func (l Local) Records() (drill.Records, error) {
 }
 
 // Record implements [World]. Drills of several guests may end at the same time.
-func (l Local) Record(ctx context.Context, g drill.Guest, p drill.Proof) error {
+func (l Local) Record(ctx context.Context, g drill.Guest, p checker.Drill) error {
 	if err := errors.Join(files.Directory(l.LockDir, 0o700), files.Directory(l.StateDir, 0o755)); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 
+	"snapwatch/checker"
 	"snapwatch/drill"
 	"snapwatch/internal/command"
 	"snapwatch/internal/zfs"
@@ -14,7 +15,7 @@ import (
 
 // prove makes the clones and looks at them. The error is the reason why it is unknown whether the
 // copies can be used.
-func (o Options) prove(ctx context.Context, lock *os.File, p drill.Plan, result *drill.Proof) error {
+func (o Options) prove(ctx context.Context, lock *os.File, p drill.Plan, result *checker.Drill) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, p.MaxDrill, fmt.Errorf("it did not end within %s", p.MaxDrill))
 	defer cancel()
 	ctx, stop := o.watch(ctx, lock, datasets(p.Guest))
@@ -26,9 +27,10 @@ func (o Options) prove(ctx context.Context, lock *os.File, p drill.Plan, result 
 			return errors.Join(context.Cause(ctx), err)
 		case zfs.OnlyMissing(err), errors.Is(err, command.ErrStillRunning):
 			return err
-		case err != nil:
-			result.Wrong = append(result.Wrong, fmt.Sprintf("%s cannot be cloned: %v", c.Snapshot, err))
-			return nil
+		case zfs.Unreadable(err, c.Snapshot):
+			return o.fault(ctx, p, result, checker.FaultFiles, fmt.Sprintf("%s cannot be cloned: %v", c.Snapshot, err))
+		case err != nil: // the reason may be the host's, such as a quota
+			return err
 		}
 	}
 	result.Reach = drill.Cloned
@@ -57,28 +59,42 @@ func (o Options) prove(ctx context.Context, lock *os.File, p drill.Plan, result 
 		case err != nil:
 			return err
 		}
-		result.Wrong, result.Remarks = append(result.Wrong, sight.Wrong...), append(result.Remarks, sight.Remarks...)
-		checked = sight.FileSystems > 0
-	}
-	if len(result.Wrong) == 0 {
-		if checked {
-			result.Reach = drill.Checked
-		}
-		if err := o.boot(ctx, lock, p, result); err != nil || len(result.Wrong) == 0 {
+		if err := o.fault(ctx, p, result, checker.FaultFiles, sight.Wrong...); err != nil {
 			return err
 		}
+		result.FileSystems += sight.FileSystems
+		result.Remarks = append(result.Remarks, sight.Remarks...)
+		checked = sight.FileSystems > 0
 	}
-	for _, pool := range p.Pools() { // reads fail on a pool that is suspended, whatever the copy is worth
+	if result.Failed() {
+		return nil
+	}
+	if checked {
+		result.Reach = drill.Checked
+	}
+	return o.boot(ctx, lock, p, result)
+}
+
+// fault adds faults of a kind to the result. Reads fail on a pool that is suspended, whatever the copy is
+// worth, so fault first asks the pools. A fault in the result stays, also if the drill ends early.
+func (o Options) fault(ctx context.Context, p drill.Plan, result *checker.Drill, kind checker.FaultKind, wrong ...string) error {
+	if len(wrong) == 0 {
+		return nil
+	}
+	for _, pool := range p.Pools() {
 		if _, err := o.World.Space(ctx, pool); err != nil {
 			return err
 		}
+	}
+	for _, w := range wrong {
+		result.Faults = append(result.Faults, checker.Fault{Kind: kind, Wrong: w})
 	}
 	return nil
 }
 
 // inspect reads the plan's part of each clone, and looks at the datasets of containers.
-func (o Options) inspect(ctx context.Context, lock *os.File, p drill.Plan, result *drill.Proof) error {
-	containers, systems := 0, 0
+func (o Options) inspect(ctx context.Context, lock *os.File, p drill.Plan, result *checker.Drill) error {
+	containers, systems, part := 0, 0, p.Part
 	for _, c := range p.Clones {
 		if !c.Filesystem && p.Part == nil {
 			continue
@@ -91,30 +107,47 @@ func (o Options) inspect(ctx context.Context, lock *os.File, p drill.Plan, resul
 			return err
 		}
 		result.ReadBytes += found.Bytes
+		if c.Filesystem {
+			containers++
+		}
 		if found.Wrong != "" {
-			result.Wrong = append(result.Wrong, c.Snapshot+": "+found.Wrong)
+			kind := checker.FaultRead
+			if found.Unmounted { // and so it was not read
+				kind, part = checker.FaultFiles, nil
+			}
+			if err := o.fault(ctx, p, result, kind, c.Snapshot+": "+found.Wrong); err != nil {
+				return err
+			}
+			if found.Unmounted { // the fault needs these, also if the drill ends early
+				result.FileSystems = containers
+			} else {
+				result.Part = p.Part
+			}
 		}
 		if found.System != "" {
 			result.Remarks = append(result.Remarks, found.System)
-		}
-		if c.Filesystem {
-			containers++
 		}
 		if found.IsSystem {
 			systems++
 		}
 	}
-	if containers > 0 && systems == 0 && len(result.Wrong) == 0 {
-		result.Wrong = append(result.Wrong, "no dataset of the container has the root directory of a system")
+	if containers > 0 && systems == 0 && result.Wrong(checker.FaultFiles) == nil {
+		if err := o.fault(ctx, p, result, checker.FaultFiles, "no dataset of the container has the root directory of a system"); err != nil {
+			return err
+		}
 	}
-	if result.Part = p.Part; p.Part != nil && len(result.Wrong) == 0 {
+	if result.Wrong(checker.FaultRead) == nil {
+		result.Part = part
+	}
+	result.FileSystems = containers
+	if p.Part != nil && !result.Failed() {
 		result.Reach = drill.Read
 	}
 	return nil
 }
 
 // boot starts the guest from its clones, if the plan says so.
-func (o Options) boot(ctx context.Context, lock *os.File, p drill.Plan, result *drill.Proof) error {
+func (o Options) boot(ctx context.Context, lock *os.File, p drill.Plan, result *checker.Drill) error {
 	if p.Boot == nil {
 		return nil
 	}
@@ -128,7 +161,7 @@ func (o Options) boot(ctx context.Context, lock *os.File, p drill.Plan, result *
 		result.Reach = drill.Booted
 		result.Remarks = append(result.Remarks, started.Said)
 	case started.Tried:
-		result.Wrong = append(result.Wrong, "it did not start: "+started.Said)
+		return o.fault(ctx, p, result, checker.FaultStart, "it did not start: "+started.Said)
 	default:
 		result.Remarks = append(result.Remarks, "not started: "+started.Said)
 	}

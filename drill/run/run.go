@@ -106,10 +106,11 @@ func devices(p drill.Plan) []string {
 
 // Drill carries out a plan without refusals, and saves its result. If proof is nil, the drill ended
 // before it proved or disproved anything, and the error is the reason. If both are not nil, the
-// error is about the end of the drill, for example about a clone that is left.
-func Drill(ctx context.Context, o Options, p drill.Plan) (proof *drill.Proof, err error) {
+// error is about the end of the drill: a clone that is left, or a drill that ended early after it had
+// found a fault.
+func Drill(ctx context.Context, o Options, p drill.Plan) (proof *checker.Drill, err error) {
 	begun := o.World.Now()
-	result := drill.Proof{Drill: checker.Drill{Point: p.Guest.Point, At: begun}}
+	result := checker.Drill{Point: p.Guest.Point, At: begun}
 	if len(p.Locked) > 0 {
 		result.Reach = drill.Nothing
 		for _, root := range p.Locked {
@@ -125,24 +126,24 @@ func Drill(ctx context.Context, o Options, p drill.Plan) (proof *drill.Proof, er
 		err = o.prove(ctx, n.File(), p, &result)
 	}
 	result.Seconds = o.World.Now().Sub(begun).Seconds()
-	plain(result.Wrong)
-	plain(result.Remarks)
+	for i := range result.Faults {
+		result.Faults[i].Wrong = plain(result.Faults[i].Wrong)
+	}
+	for i, remark := range result.Remarks {
+		result.Remarks[i] = plain(remark)
+	}
 	if errors.Is(err, command.ErrStillRunning) { // nothing else is started on a pool that hangs
 		return nil, o.ended(n, p.Guest.VMID, err)
 	}
 	tidyErr := o.tidy(context.WithoutCancel(ctx), n, p.Guest.VMID, p.Pools(), tidyTime)
-	if err != nil {
+	if err != nil && !result.Failed() {
 		return nil, errors.Join(err, tidyErr)
 	}
-	return &result, errors.Join(tidyErr, o.World.Record(context.WithoutCancel(ctx), p.Guest, result))
+	return &result, errors.Join(err, tidyErr, o.World.Record(context.WithoutCancel(ctx), p.Guest, result))
 }
 
-// plain makes texts harmless that may have names and messages from the disks of a guest.
-func plain(texts []string) {
-	for i, t := range texts {
-		texts[i] = text.Clip(text.Plain(t), 400)
-	}
-}
+// plain makes a text harmless that may have names and messages from the disks of a guest.
+func plain(t string) string { return text.Clip(text.Plain(t), 400) }
 
 // note takes the note of a guest. Only the notes are private, and not the directory that they are in.
 func (o Options) note(vmid int) (*note.Note, error) {
@@ -167,7 +168,7 @@ func (o Options) begin(ctx context.Context, n *note.Note, p drill.Plan) error {
 	if err := o.destroyLeft(ctx, n, p.Guest.VMID, p.Pools()); err != nil {
 		return err
 	}
-	if err := n.Write(noted{p.Pools(), os.Getpid()}); err != nil {
+	if err := errors.Join(n.Write(noted{p.Pools(), os.Getpid()}), n.Sync()); err != nil {
 		return err
 	}
 	there := map[string]bool{}
@@ -236,7 +237,13 @@ func (o Options) change(ctx context.Context, lock *os.File, argv []string) error
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), changeTime)
+	return o.changeWithin(context.WithoutCancel(ctx), lock, argv)
+}
+
+// changeWithin runs a command that changes a pool, and waits for it until ctx ends, for changeTime at
+// most.
+func (o Options) changeWithin(ctx context.Context, lock *os.File, argv []string) error {
+	ctx, cancel := context.WithTimeout(ctx, changeTime)
 	defer cancel()
 	return o.World.Change(ctx, lock, argv)
 }

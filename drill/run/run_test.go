@@ -1,10 +1,13 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -67,6 +70,8 @@ type fakeWorld struct {
 	lookEnded time.Time
 	// hangs is the first word of the changes that never end; fails that of those that fail.
 	hangs, fails string
+	// failure is what a change that fails says, "out of space" if it is nil.
+	failure error
 	// changeTakes is the time that a change takes.
 	changeTakes time.Duration
 	// killAt is the number of the call at which the process is killed, 0 for never. Each later call
@@ -96,6 +101,8 @@ func (w *fakeWorld) call(lock *os.File, format string, args ...any) error {
 func (w *fakeWorld) Now() time.Time { return time.Now() }
 
 func (w *fakeWorld) Alive(int) bool { return !w.dead }
+
+func (w *fakeWorld) Pools() ([]string, error) { return slices.Collect(maps.Keys(w.pools)), nil }
 
 func (w *fakeWorld) Space(_ context.Context, pool string) (drill.Pool, error) {
 	return w.space, errors.Join(w.spaceErr, w.call(nil, "space %s", pool))
@@ -149,7 +156,7 @@ func (w *fakeWorld) Change(ctx context.Context, lock *os.File, argv []string) er
 		w.mu.Lock()
 		return fmt.Errorf("%w: %w", command.ErrStillRunning, context.Cause(ctx))
 	case argv[1] == w.fails:
-		return errors.New("out of space")
+		return cmp.Or(w.failure, errors.New("out of space"))
 	case argv[1] == "create":
 		w.pools[zfs.Pool(name)][name] = zfs.Drilled{Name: name}
 	case argv[1] == "clone":
@@ -187,7 +194,7 @@ func (w *fakeWorld) Look(ctx context.Context, lock *os.File, devices []string) (
 	return drill.Sight{FileSystems: 1 - w.noFileSystem, Wrong: w.wrong, Remarks: []string{"Debian GNU/Linux 12"}}, w.lookErr
 }
 
-func (w *fakeWorld) Inspect(ctx context.Context, lock *os.File, c drill.Clone, part *drill.Part) (drill.Inspection, error) {
+func (w *fakeWorld) Inspect(ctx context.Context, lock *os.File, c drill.Clone, part *checker.Part) (drill.Inspection, error) {
 	if err := w.call(lock, "inspect %s %v", c.Dataset, part); err != nil {
 		return drill.Inspection{}, err
 	}
@@ -210,7 +217,7 @@ func (w *fakeWorld) Boot(ctx context.Context, lock *os.File, p drill.Plan) (dril
 
 func (w *fakeWorld) Records() (drill.Records, error) { return w.records, nil }
 
-func (w *fakeWorld) Record(_ context.Context, g drill.Guest, p drill.Proof) error {
+func (w *fakeWorld) Record(_ context.Context, g drill.Guest, p checker.Drill) error {
 	if err := w.call(nil, "record"); err != nil {
 		return err
 	}
@@ -252,7 +259,7 @@ func guest() drill.Guest {
 
 // drilling runs a drill in virtual time, and returns its result and the names of the notes that
 // remain.
-func drilling(t *testing.T, change func(*fakeWorld, *drill.Guest), check func(w *fakeWorld, o Options, proof *drill.Proof, err error, notes []string)) {
+func drilling(t *testing.T, change func(*fakeWorld, *drill.Guest), check func(w *fakeWorld, o Options, proof *checker.Drill, err error, notes []string)) {
 	t.Helper()
 	dir := note.Dir(t.TempDir() + "/drills")
 	synctest.Test(t, func(t *testing.T) {
@@ -268,7 +275,7 @@ func drilling(t *testing.T, change func(*fakeWorld, *drill.Guest), check func(w 
 
 func TestDrill(t *testing.T) {
 	drilling(t, func(w *fakeWorld, _ *drill.Guest) { w.looks, w.busyFor = 90*time.Second, 5*time.Second },
-		func(w *fakeWorld, _ Options, proof *drill.Proof, err error, notes []string) {
+		func(w *fakeWorld, _ Options, proof *checker.Drill, err error, notes []string) {
 			require.NoError(t, err)
 			assert.Equal(t, drill.Checked, proof.Reach)
 			assert.False(t, proof.Failed())
@@ -304,7 +311,7 @@ func TestDrillMakesTheStateDirectory(t *testing.T) {
 
 func TestDrillFindsAFault(t *testing.T) {
 	drilling(t, func(w *fakeWorld, _ *drill.Guest) { w.wrong = []string{"checking /dev/sda1 (ext4): faults"} },
-		func(w *fakeWorld, _ Options, proof *drill.Proof, err error, notes []string) {
+		func(w *fakeWorld, _ Options, proof *checker.Drill, err error, notes []string) {
 			require.NoError(t, err)
 			assert.Equal(t, drill.Cloned, proof.Reach)
 			assert.True(t, proof.Failed())
@@ -329,7 +336,7 @@ func TestDrillThatEndsEarly(t *testing.T) {
 		"the look fails":                  {func(w *fakeWorld, _ *drill.Guest) { w.lookErr = errors.New("the appliance did not start") }, "the appliance did not start"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			drilling(t, c.change, func(w *fakeWorld, _ Options, proof *drill.Proof, err error, notes []string) {
+			drilling(t, c.change, func(w *fakeWorld, _ Options, proof *checker.Drill, err error, notes []string) {
 				assert.Nil(t, proof)
 				require.ErrorContains(t, err, c.why)
 				assert.Empty(t, w.clones())
@@ -357,15 +364,62 @@ func TestDrillAfterASignal(t *testing.T) {
 	})
 }
 
-// A copy that cannot be cloned cannot be used.
+// A copy whose snapshot cannot be read cannot be used. All other reasons why it cannot be cloned may be
+// the host's: a quota, a dataset of the clone's name.
 func TestDrillCannotClone(t *testing.T) {
-	drilling(t, func(w *fakeWorld, _ *drill.Guest) { w.fails = "clone" }, func(w *fakeWorld, _ Options, proof *drill.Proof, err error, _ []string) {
+	drilling(t, func(w *fakeWorld, _ *drill.Guest) { w.fails = "clone" }, func(w *fakeWorld, _ Options, proof *checker.Drill, err error, notes []string) {
+		assert.ErrorContains(t, err, "out of space")
+		assert.Nil(t, proof)
+		assert.Zero(t, w.number("look"))
+		assert.Zero(t, w.number("record"))
+		assert.Empty(t, notes)
+	})
+	unreadable := func(w *fakeWorld, g *drill.Guest) {
+		w.fails = "clone"
+		w.failure = &command.Error{Argv: []string{"zfs", "clone"}, Stderr: "cannot open '" + g.Disks[0].At.FullName() + "': I/O error\n", Err: errors.New("exit status 1")}
+	}
+	drilling(t, unreadable, func(w *fakeWorld, _ Options, proof *checker.Drill, err error, _ []string) {
 		require.NoError(t, err)
 		assert.Equal(t, drill.Nothing, proof.Reach)
-		require.Len(t, proof.Wrong, 1)
-		assert.Contains(t, proof.Wrong[0], "cannot be cloned: out of space")
+		require.Len(t, proof.Faults, 1)
+		assert.Equal(t, checker.FaultFiles, proof.Faults[0].Kind)
+		assert.Contains(t, proof.Faults[0].Wrong, "cannot be cloned: ")
 		assert.Zero(t, w.number("look"))
 	})
+	drilling(t, func(w *fakeWorld, g *drill.Guest) {
+		unreadable(w, g)
+		w.spaceErr = errors.New("pool tank is suspended")
+	}, func(_ *fakeWorld, _ Options, proof *checker.Drill, err error, _ []string) {
+		assert.ErrorContains(t, err, "suspended")
+		assert.Nil(t, proof)
+	})
+}
+
+// A block that could not be read is on record, however the drill ends after that.
+func TestDrillKeepsAFoundFault(t *testing.T) {
+	for name, change := range map[string]func(w *fakeWorld){
+		"the look fails":    func(w *fakeWorld) { w.lookErr = errors.New("/dev/sda: Input/output error") },
+		"a receive begins":  func(w *fakeWorld) { w.looks, w.receiveAt = 10*time.Minute, time.Minute },
+		"it takes too long": func(w *fakeWorld) { w.looks = 24 * time.Hour },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := note.Dir(t.TempDir() + "/drills")
+			synctest.Test(t, func(t *testing.T) {
+				w := newFakeWorld()
+				w.found = map[string]drill.Inspection{"fast/snapwatch-drill/g100/d-1": {Wrong: "reading at byte 4096: input/output error"}}
+				change(w)
+				p := drill.NewPlan(guest(), time.Now())
+				p.Part = &checker.Part{From: 0, To: 1}
+				_, err := Drill(t.Context(), Options{World: w, Notes: dir}, p)
+				assert.Error(t, err)
+				record, _ := w.records.Of(guest())
+				require.Len(t, record.Open, 1)
+				assert.Contains(t, record.Open[0].Wrong[0], "byte 4096")
+				assert.Equal(t, []any{checker.FaultRead, p.Part}, []any{record.Open[0].Kind, record.Open[0].Part})
+				assert.Empty(t, w.clones())
+			})
+		})
+	}
 }
 
 // The dataset of a container is mounted, and a volume next to it is looked at.
@@ -374,26 +428,37 @@ func TestDrillOfContainersAndWithoutKeys(t *testing.T) {
 	drilling(t, func(w *fakeWorld, g *drill.Guest) {
 		g.Disks[1].Filesystem = true
 		w.found = map[string]drill.Inspection{container: {IsSystem: true, System: "Alpine\x1b[2J Linux"}}
-	}, func(w *fakeWorld, _ Options, proof *drill.Proof, err error, _ []string) {
+	}, func(w *fakeWorld, _ Options, proof *checker.Drill, err error, _ []string) {
 		require.NoError(t, err)
 		assert.Equal(t, drill.Checked, proof.Reach)
 		assert.Equal(t, 1, w.number("look /dev/zd/tank/snapwatch-drill/g100/d-0"))
 		assert.Equal(t, 1, w.number("inspect"), "nothing is read of the volume")
 		assert.Equal(t, []string{"Alpine [2J Linux", "Debian GNU/Linux 12"}, proof.Remarks)
+		assert.Equal(t, 2, proof.FileSystems, "of the container's dataset, and of the volume")
 	})
-	drilling(t, func(_ *fakeWorld, g *drill.Guest) { g.Disks = g.Disks[1:]; g.Disks[0].Filesystem = true }, func(w *fakeWorld, _ Options, proof *drill.Proof, err error, _ []string) {
+	drilling(t, func(w *fakeWorld, g *drill.Guest) {
+		g.Disks[1].Filesystem = true
+		w.found = map[string]drill.Inspection{container: {Unmounted: true, Wrong: "mounting it: input/output error"}}
+		w.lookErr = errors.New("the appliance did not start")
+	}, func(w *fakeWorld, _ Options, proof *checker.Drill, err error, _ []string) {
+		require.ErrorContains(t, err, "the appliance did not start")
+		assert.Equal(t, []checker.FaultKind{checker.FaultFiles}, []checker.FaultKind{proof.Faults[0].Kind}, "a drill without --read mounts it, too")
+		assert.Equal(t, 1, w.records[0].Open[0].FileSystems)
+	})
+	drilling(t, func(_ *fakeWorld, g *drill.Guest) { g.Disks = g.Disks[1:]; g.Disks[0].Filesystem = true }, func(w *fakeWorld, _ Options, proof *checker.Drill, err error, _ []string) {
 		require.NoError(t, err)
-		assert.Equal(t, []string{"no dataset of the container has the root directory of a system"}, proof.Wrong)
+		assert.Equal(t, []checker.Fault{{Kind: checker.FaultFiles, Wrong: "no dataset of the container has the root directory of a system"}}, proof.Faults)
+		assert.Equal(t, 1, w.records[0].Open[0].FileSystems)
 		assert.Zero(t, w.number("look"))
 	})
 	drilling(t, func(w *fakeWorld, g *drill.Guest) {
 		g.Disks[1].Filesystem = true
 		w.inspectErr = errors.New("mount: device busy")
-	}, func(_ *fakeWorld, _ Options, proof *drill.Proof, err error, _ []string) {
+	}, func(_ *fakeWorld, _ Options, proof *checker.Drill, err error, _ []string) {
 		require.ErrorContains(t, err, "mount: device busy")
 		assert.Nil(t, proof)
 	})
-	drilling(t, func(_ *fakeWorld, g *drill.Guest) { g.Disks[1].EncryptionRoot = "fast/keys" }, func(w *fakeWorld, _ Options, proof *drill.Proof, err error, _ []string) {
+	drilling(t, func(_ *fakeWorld, g *drill.Guest) { g.Disks[1].EncryptionRoot = "fast/keys" }, func(w *fakeWorld, _ Options, proof *checker.Drill, err error, _ []string) {
 		require.NoError(t, err)
 		assert.Equal(t, drill.Nothing, proof.Reach)
 		assert.False(t, proof.Failed())
@@ -402,9 +467,53 @@ func TestDrillOfContainersAndWithoutKeys(t *testing.T) {
 	})
 }
 
+// What a drill did not come to is not on record as looked at, so that it ends no older fault.
+func TestDrillRecordsOnlyWhatItLookedAt(t *testing.T) {
+	const first, second = "tank/snapwatch-drill/g100/d-0", "fast/snapwatch-drill/g100/d-1"
+	for name, c := range map[string]struct {
+		change func(w *fakeWorld)
+		kinds  []checker.FaultKind
+		part   bool
+		found  int
+	}{
+		"a mount that fails, and then a receive": {func(w *fakeWorld) {
+			w.found = map[string]drill.Inspection{first: {Unmounted: true, Wrong: "mounting it: input/output error"}}
+			w.reads, w.receiveAt = time.Minute, 90*time.Second
+		}, []checker.FaultKind{checker.FaultFiles}, false, 1},
+		"a file, and then a receive": {func(w *fakeWorld) {
+			w.found = map[string]drill.Inspection{first: {IsSystem: true, Wrong: "reading at byte 0 of /a: input/output error"}}
+			w.reads, w.receiveAt = time.Minute, 90*time.Second
+		}, []checker.FaultKind{checker.FaultRead}, true, 0},
+		"a mount that fails": {func(w *fakeWorld) {
+			w.found = map[string]drill.Inspection{first: {Unmounted: true, Wrong: "mounting it: input/output error"}, second: {IsSystem: true}}
+		}, []checker.FaultKind{checker.FaultFiles}, false, 2},
+		"a file, and no system": {func(w *fakeWorld) {
+			w.found = map[string]drill.Inspection{second: {Wrong: "reading at byte 0 of /a: input/output error"}}
+		}, []checker.FaultKind{checker.FaultRead, checker.FaultFiles}, true, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := note.Dir(t.TempDir() + "/drills")
+			synctest.Test(t, func(t *testing.T) {
+				w, g := newFakeWorld(), guest()
+				g.Disks[0].Filesystem, g.Disks[1].Filesystem = true, true
+				c.change(w)
+				p := drill.NewPlan(g, time.Now())
+				p.Part = &checker.Part{To: 0.5}
+				proof, err := Drill(t.Context(), Options{World: w, Notes: dir}, p)
+				assert.Equal(t, w.receiveAt > 0, err != nil)
+				var kinds []checker.FaultKind
+				for _, f := range proof.Faults {
+					kinds = append(kinds, f.Kind)
+				}
+				assert.Equal(t, []any{c.kinds, c.part, c.found}, []any{kinds, proof.Part != nil, proof.FileSystems})
+			})
+		})
+	}
+}
+
 // Without a file system that could be checked, the copy is not called checked.
 func TestDrillWithoutAFileSystem(t *testing.T) {
-	drilling(t, func(w *fakeWorld, _ *drill.Guest) { w.noFileSystem = 1 }, func(_ *fakeWorld, _ Options, proof *drill.Proof, err error, _ []string) {
+	drilling(t, func(w *fakeWorld, _ *drill.Guest) { w.noFileSystem = 1 }, func(_ *fakeWorld, _ Options, proof *checker.Drill, err error, _ []string) {
 		require.NoError(t, err)
 		assert.Equal(t, drill.Cloned, proof.Reach)
 		assert.False(t, proof.Failed())
@@ -417,23 +526,24 @@ func TestDrillReadsAPart(t *testing.T) {
 	const second = "fast/snapwatch-drill/g100/d-1"
 	for name, c := range map[string]struct {
 		change func(w *fakeWorld)
-		check  func(w *fakeWorld, proof *drill.Proof, err error)
+		check  func(w *fakeWorld, proof *checker.Drill, err error)
 	}{
-		"no fault": {func(*fakeWorld) {}, func(w *fakeWorld, proof *drill.Proof, err error) {
+		"no fault": {func(*fakeWorld) {}, func(w *fakeWorld, proof *checker.Drill, err error) {
 			require.NoError(t, err)
-			assert.Equal(t, []any{drill.Checked, uint64(2000), drill.Part{From: 0.5, To: 0.75}}, []any{proof.Reach, proof.ReadBytes, *proof.Part})
+			assert.Equal(t, []any{drill.Checked, uint64(2000), checker.Part{From: 0.5, To: 0.75}}, []any{proof.Reach, proof.ReadBytes, *proof.Part})
 			assert.InDelta(t, 0.75, w.records[0].ReadTo, 1e-9)
 		}},
-		"no file system": {func(w *fakeWorld) { w.noFileSystem = 1 }, func(_ *fakeWorld, proof *drill.Proof, err error) {
+		"no file system": {func(w *fakeWorld) { w.noFileSystem = 1 }, func(_ *fakeWorld, proof *checker.Drill, err error) {
 			require.NoError(t, err)
 			assert.Equal(t, drill.Read, proof.Reach)
 		}},
 		"a fault": {func(w *fakeWorld) {
 			w.found = map[string]drill.Inspection{second: {Wrong: "reading at byte 4096: input/output error"}}
-		}, func(w *fakeWorld, proof *drill.Proof, err error) {
+		}, func(w *fakeWorld, proof *checker.Drill, err error) {
 			require.NoError(t, err)
-			require.Len(t, proof.Wrong, 1)
-			assert.Regexp(t, "^"+disk1+"@autosnap_.*: reading at byte 4096: input/output error$", proof.Wrong[0])
+			require.Len(t, proof.Faults, 1)
+			assert.Equal(t, checker.FaultRead, proof.Faults[0].Kind)
+			assert.Regexp(t, "^"+disk1+"@autosnap_.*: reading at byte 4096: input/output error$", proof.Faults[0].Wrong)
 			assert.Equal(t, drill.Cloned, proof.Reach)
 			assert.Equal(t, 1, w.number("look"), "the file systems are looked at all the same")
 			assert.Zero(t, w.records[0].ReadTo)
@@ -441,12 +551,12 @@ func TestDrillReadsAPart(t *testing.T) {
 		"a suspended pool": {func(w *fakeWorld) {
 			w.found = map[string]drill.Inspection{second: {Wrong: "reading at byte 4096: input/output error"}}
 			w.spaceErr = errors.New("pool fast is suspended")
-		}, func(w *fakeWorld, proof *drill.Proof, err error) {
+		}, func(w *fakeWorld, proof *checker.Drill, err error) {
 			require.ErrorContains(t, err, "pool fast is suspended")
 			assert.Nil(t, proof)
 			assert.Empty(t, w.records)
 		}},
-		"a receive begins": {func(w *fakeWorld) { w.reads, w.receiveAt = time.Minute, 30*time.Second }, func(w *fakeWorld, proof *drill.Proof, err error) {
+		"a receive begins": {func(w *fakeWorld) { w.reads, w.receiveAt = time.Minute, 30*time.Second }, func(w *fakeWorld, proof *checker.Drill, err error) {
 			require.ErrorContains(t, err, "a receive into")
 			assert.Nil(t, proof)
 			assert.Zero(t, w.number("look"))
@@ -458,7 +568,7 @@ func TestDrillReadsAPart(t *testing.T) {
 				w := newFakeWorld()
 				c.change(w)
 				p := drill.NewPlan(guest(), time.Now())
-				p.Part = &drill.Part{From: 0.5, To: 0.75}
+				p.Part = &checker.Part{From: 0.5, To: 0.75}
 				proof, err := Drill(t.Context(), Options{World: w, Notes: dir}, p)
 				assert.Empty(t, w.clones())
 				c.check(w, proof, err)
@@ -473,13 +583,13 @@ func TestDrillStartsTheGuest(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(w *fakeWorld)
 		reach  checker.Reach
-		wrong  []string
+		faults []checker.Fault
 		remark string
 		err    string
 	}{
 		"it starts":      {func(w *fakeWorld) { w.started = drill.Started{Tried: true, Booted: true, Said: "its agent answers"} }, drill.Booted, nil, "its agent answers", ""},
-		"it does not":    {func(w *fakeWorld) { w.started = drill.Started{Tried: true, Said: "no answer"} }, drill.Checked, []string{"it did not start: no answer"}, "", ""},
-		"it has a fault": {func(w *fakeWorld) { w.wrong = []string{"a fault"} }, drill.Cloned, []string{"a fault"}, "", ""},
+		"it does not":    {func(w *fakeWorld) { w.started = drill.Started{Tried: true, Said: "no answer"} }, drill.Checked, []checker.Fault{{Kind: checker.FaultStart, Wrong: "it did not start: no answer"}}, "", ""},
+		"it has a fault": {func(w *fakeWorld) { w.wrong = []string{"a fault"} }, drill.Cloned, []checker.Fault{{Kind: checker.FaultFiles, Wrong: "a fault"}}, "", ""},
 		"no program":     {func(w *fakeWorld) { w.started = drill.Started{Said: "no QEMU"} }, drill.Checked, nil, "not started: no QEMU", ""},
 		"the rest hangs": {func(w *fakeWorld) { w.bootErr = command.ErrStillRunning }, "", nil, "", "still running"},
 		"a receive":      {func(w *fakeWorld) { w.boots, w.receiveAt = time.Minute, 30*time.Second }, "", nil, "", "a receive into"},
@@ -500,7 +610,7 @@ func TestDrillStartsTheGuest(t *testing.T) {
 				}
 				require.NoError(t, err)
 				assert.Empty(t, w.clones())
-				assert.Equal(t, []any{c.reach, c.wrong}, []any{proof.Reach, proof.Wrong})
+				assert.Equal(t, []any{c.reach, c.faults}, []any{proof.Reach, proof.Faults})
 				if c.remark != "" {
 					assert.Contains(t, proof.Remarks, c.remark)
 				}
@@ -514,7 +624,7 @@ func TestDrillStartsTheGuest(t *testing.T) {
 func TestDrillWithAHungCommand(t *testing.T) {
 	for _, hangs := range []string{"create", "clone", "destroy"} {
 		t.Run(hangs, func(t *testing.T) {
-			drilling(t, func(w *fakeWorld, _ *drill.Guest) { w.hangs = hangs }, func(w *fakeWorld, o Options, proof *drill.Proof, err error, notes []string) {
+			drilling(t, func(w *fakeWorld, _ *drill.Guest) { w.hangs = hangs }, func(w *fakeWorld, o Options, proof *checker.Drill, err error, notes []string) {
 				require.ErrorIs(t, err, command.ErrStillRunning)
 				assert.Equal(t, hangs == "destroy", proof != nil)
 				assert.Less(t, time.Since(w.begun), 10*time.Minute)
@@ -536,6 +646,29 @@ func TestDrillWithAHungCommand(t *testing.T) {
 	}
 }
 
+// A program that hangs while it looks keeps the clone busy, and not the note: ZFS refuses to destroy
+// the clone, each later run tries it again and says so, and no other drill of the guest begins.
+func TestDrillWhoseLookHangs(t *testing.T) {
+	drilling(t, func(w *fakeWorld, _ *drill.Guest) {
+		w.looks, w.receiveAt, w.busyFor = 24*time.Hour, time.Minute, 48*time.Hour
+	}, func(w *fakeWorld, o Options, proof *checker.Drill, err error, notes []string) {
+		require.ErrorContains(t, err, "clones of a drill of guest 100 may be left")
+		assert.Nil(t, proof)
+		assert.Equal(t, []string{"100"}, notes)
+		w.receiveAt = 0
+		begun := time.Now()
+		require.ErrorContains(t, RemoveLeft(context.Background(), o, nil), errBusy.Error())
+		assert.Less(t, time.Since(begun), orphanTime+watchEvery)
+		_, err = Drill(context.Background(), o, drill.NewPlan(guest(), time.Now()))
+		require.ErrorContains(t, err, errBusy.Error())
+		assert.Len(t, w.clones(), 2)
+		assert.Equal(t, 1, w.number("look"))
+		time.Sleep(w.busyFor)
+		require.NoError(t, RemoveLeft(context.Background(), o, nil))
+		assert.Empty(t, w.clones())
+	})
+}
+
 // Whenever a drill is killed, the next run of any command removes its clones, and nothing else.
 func TestRemoveLeftOfAKilledDrill(t *testing.T) {
 	killed := 0
@@ -544,7 +677,7 @@ func TestRemoveLeftOfAKilledDrill(t *testing.T) {
 		drilling(t, func(w *fakeWorld, _ *drill.Guest) {
 			w.killAt = at
 			w.pools["tank"]["tank/snapwatch-drill/mine"] = zfs.Drilled{Name: "tank/snapwatch-drill/mine", Origin: disk0 + "@s"}
-		}, func(w *fakeWorld, o Options, _ *drill.Proof, err error, _ []string) {
+		}, func(w *fakeWorld, o Options, _ *checker.Drill, err error, _ []string) {
 			ended = err == nil
 			if len(w.clones()) > 1 {
 				killed++
@@ -596,6 +729,31 @@ func TestRemoveLeftWaitsForWhatAKilledDrillStarted(t *testing.T) {
 		require.NoError(t, RemoveLeft(t.Context(), o, nil))
 		assert.InDelta(t, orphanTime.Seconds(), time.Since(begun).Seconds(), 1, "a hung command stops no other run")
 		hung.Leave()
+	})
+}
+
+// A clone whose destroy hangs costs a run no more than the time that the run gives. The command keeps
+// the note until it ends.
+func TestRemoveLeftOfACloneThatHangs(t *testing.T) {
+	dir := note.Dir(t.TempDir() + "/drills")
+	synctest.Test(t, func(t *testing.T) {
+		left := zfs.Drilled{Name: "tank/snapwatch-drill/g100/d-0", Origin: disk0 + "@s", Mark: "g100 2026-07-15T12:07:00Z"}
+		other := zfs.Drilled{Name: "tank/snapwatch-drill/g100/d-1", Origin: disk1 + "@s", Mark: left.Mark}
+		w := newFakeWorld()
+		w.pools["tank"][left.Name], w.pools["tank"][other.Name] = left, other
+		w.hangs = "destroy"
+		o := Options{World: w, Notes: dir}
+		n, err := dir.Take("100")
+		require.NoError(t, err)
+		require.NoError(t, n.Write(noted{[]string{"tank"}, 4242}))
+		n.Leave()
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		require.ErrorIs(t, RemoveLeft(ctx, o, nil), command.ErrStillRunning)
+		assert.Equal(t, 20*time.Second, time.Since(w.begun))
+		assert.Equal(t, 1, w.number("zfs destroy"))
+		_, err = dir.Take("100")
+		assert.Error(t, err)
 	})
 }
 
@@ -660,4 +818,36 @@ func TestPlanInDoubt(t *testing.T) {
 	assert.Equal(t, time.Minute, Plan(t.Context(), o, guest(), f).MaxDrill)
 	w.space = drill.Pool{Size: 100, Allocated: 95}
 	assert.Contains(t, strings.Join(Plan(t.Context(), o, guest(), f).Refusals, ";"), "pool tank is 95% full")
+}
+
+// After a power cut a note may be empty, or cut off. Its drill's clones are found all the same.
+func TestRemoveLeftOfAnUnreadableNote(t *testing.T) {
+	for _, text := range []string{"", "\x00\x00\x00\x00", "{\"pools\":[\"ta"} {
+		dir := note.Dir(t.TempDir() + "/drills")
+		synctest.Test(t, func(t *testing.T) {
+			left := zfs.Drilled{Name: "tank/snapwatch-drill/g100/d-0", Origin: disk0 + "@s", Mark: "g100 2026-07-15T12:07:00Z"}
+			w := newFakeWorld()
+			w.pools["tank"][left.Name] = left
+			require.NoError(t, os.MkdirAll(string(dir), 0o700))
+			require.NoError(t, os.WriteFile(filepath.Join(string(dir), "100"), []byte(text), 0o600))
+			require.NoError(t, RemoveLeft(t.Context(), Options{World: w, Notes: dir}, nil))
+			assert.Empty(t, w.clones(), text)
+			names, err := dir.Names()
+			require.NoError(t, err)
+			assert.Empty(t, names)
+		})
+	}
+}
+
+// A record that another user could have written is not read, and a drill does not make it trusted.
+func TestRecordOfAnotherUser(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, checker.ProofsName)
+	require.NoError(t, os.WriteFile(path, []byte(`{"version":1,"guests":[]}`), 0o600))
+	require.NoError(t, os.Chmod(path, 0o666))
+	l := Local{StateDir: dir, LockDir: dir, Clock: time.Now}
+	assert.ErrorContains(t, l.Record(t.Context(), guest(), checker.Drill{Reach: drill.Checked, At: time.Now()}), "can be written by others")
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	assert.Equal(t, `{"version":1,"guests":[]}`, string(text))
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"time"
 
+	"snapwatch/checker"
 	"snapwatch/drill"
 	"snapwatch/internal/zfs"
 )
@@ -21,6 +22,8 @@ type World interface {
 	Now() time.Time
 	// Alive reports whether a process exists, true for the number 0.
 	Alive(process int) bool
+	// Pools returns the names of all imported pools.
+	Pools() ([]string, error)
 	// Space returns the space of a pool. The error wraps [zfs.ErrNotImported] if the pool is not
 	// imported.
 	Space(ctx context.Context, pool string) (drill.Pool, error)
@@ -43,7 +46,7 @@ type World interface {
 	// Inspect reads the part of a clone, none if part is nil. It also mounts the clone of a container's
 	// dataset and looks at its root directory. An error means that it is unknown whether the clone
 	// has a fault.
-	Inspect(ctx context.Context, lock *os.File, c drill.Clone, part *drill.Part) (drill.Inspection, error)
+	Inspect(ctx context.Context, lock *os.File, c drill.Clone, part *checker.Part) (drill.Inspection, error)
 	// Look looks at the volumes of a guest by their clones' devices. An error means that it is unknown
 	// whether the volumes have faults.
 	Look(ctx context.Context, lock *os.File, devices []string) (drill.Sight, error)
@@ -51,5 +54,5 @@ type World interface {
 	Boot(ctx context.Context, lock *os.File, p drill.Plan) (drill.Started, error)
 	// Records returns the results of earlier drills. Record adds the result of a drill.
 	Records() (drill.Records, error)
-	Record(ctx context.Context, g drill.Guest, p drill.Proof) error
+	Record(ctx context.Context, g drill.Guest, p checker.Drill) error
 }

@@ -131,6 +131,16 @@ func (n *Note) Write(v any) error {
 	return n.file.Truncate(int64(len(text) + 1))
 }
 
+// Sync makes the note outlive a power cut, as the work on a pool does that the note describes.
+func (n *Note) Sync() error {
+	dir, err := os.Open(filepath.Dir(n.file.Name()))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = dir.Close() }()
+	return errors.Join(n.file.Sync(), dir.Sync())
+}
+
 // File returns the open file of the note. Programs that do the noted work must inherit this file.
 // If this process is killed, the note remains locked until all programs that inherited the file
 // have ended.

@@ -105,6 +105,17 @@ func OnlyMissing(err error) bool {
 	return failed.Stderr != ""
 }
 
+// Unreadable reports whether zfs's error message says that the snapshot itself cannot be read, because
+// its blocks are lost or damaged. For all other messages, Unreadable returns false.
+func Unreadable(err error, snapshot string) bool {
+	failed, ok := errors.AsType[*command.Error](err)
+	if !ok {
+		return false
+	}
+	said, ok := strings.CutPrefix(strings.TrimSpace(failed.Stderr), "cannot open '"+snapshot+"': ")
+	return ok && (strings.EqualFold(said, "I/O error") || strings.EqualFold(said, "Invalid exchange")) // a failed checksum is EBADE
+}
+
 // missing reports whether a line of zfs's error message says that a dataset, snapshot or bookmark
 // does not exist. For a missing bookmark, zfs prints the same words as for a missing pool.
 func missing(complaint string) bool {

@@ -97,15 +97,16 @@ var copyMutants = []mutant{
 	{"checker/scan/newest.go", `managed && (!any || n.CreateTXG > best.CreateTXG)`, `managed && (!any || n.CreateTXG < best.CreateTXG)`, "use the oldest snapshot as the newest"},
 	{"checker/poolverdict.go", `add(PoolUnreadable, BeyondWarning, pool.Problem)`, `add(PoolUnreadable, Within, pool.Problem)`, "never call a pool that hangs unreadable"},
 	// Mutants of the verdicts on proofs.
-	{"checker/proof.go", `case failed != nil:`, `case false:`, "not tell that a drill failed"},
+	{"checker/proof.go", `case record != nil && len(record.Open) > 0:`, `case false:`, "not tell that a drill failed"},
 	{"checker/proof.go", `0 < ahead && ahead <= clockSlack {`, `0 < ahead {`, "believe a proof from the future"},
 	{"checker/proof.go", `l.Range != nil && needed && `, `l.Range != nil && `, "demand a proof of a guest without a restore point"},
 	{"checker/proof.go", `!copied || record == nil && all.Problem != ""`, `!copied`, "take a record of drills that cannot be read for an empty one"},
 	{"checker/proof.go", `copied && g.Verdict != GuestExcluded`, `g.Verdict != GuestExcluded`, "demand a proof of this host's own guest"},
-	{"checker/proof.go", `len(perhaps) != 1 || slices`, `len(perhaps) == 0 || slices`, "take another cluster's proof"},
+	{"checker/proof.go", `	record.Good = nil
+`, ``, "take another cluster's proof"},
 	{"checker/filter.go", `n.proofOf != 0 && (!f.whole() || !f.guest(n.proofOf))`, `n.proofOf != 0`, "not tell a requested guest's failed proof"},
 	{"checker/scan/proofs.go", `file.check()`, `nil`, "read a record of drills of a newer version"},
-	{"drill/proof.go", `case p.Reach != Nothing:`, `default:`, "end a failure by a drill that could not look"},
+	{"drill/proof.go", `if d.Reach == Nothing || d.Wrong`, `if d.Wrong`, "end a failure by a drill that could not look"},
 	// Mutants of the alert rules.
 	{"deploy/prometheus/snapwatch.rules.yml", `snapwatch:disk_state:settled{state=~"missing|receiving|excluded|stopped|orphaned"}`, `snapwatch:disk_state:settled{state=~"missing|receiving|excluded|orphaned"}`, "call stopped guests stale"},
 	{"deploy/prometheus/snapwatch.rules.yml", `(time() - snapwatch:disk_newest_snapshot_timestamp_seconds:origin)
