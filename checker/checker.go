@@ -14,8 +14,8 @@
 // # Owners
 //
 // If the nodes that own the guests were asked, compare.go compares their answers with the copies.
-// An owner's answer can make the state of a copy worse. It makes the state better in one case: if
-// the owner says that its own disk is gone or excluded.
+// An owner's answer can make the state of a copy worse. An answer makes the state of a copy better
+// in only one case: the owner says that its own disk is gone or excluded.
 package checker
 
 import (
@@ -26,7 +26,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Disk is the facts about a guest's disk, without a verdict.
+// Disk contains the facts about a guest's disk, but no verdict.
 type Disk struct {
 	// Dataset is the full name of the disk.
 	Dataset string

@@ -68,7 +68,8 @@ func TestNoClusterAnswersForAnother(t *testing.T) {
 			}
 		})
 	}
-	// If all disks come from one cluster, the answers of this cluster's nodes count.
+	// If all disks come from one cluster, the verdict depends on the answers of this cluster's
+	// nodes.
 	r := Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: []Disk{old}}}, NewPolicy(config.Default()), now)
 	r = r.WithOwners(NewPolicy(config.Default()), map[string][]Evidence{old.Dataset: {node("a", NotOwned, presence(AsBookmark, old.Newest.GUID))}})
 	assert.Equal(t, Orphaned, r.Disks[0].Verdict)

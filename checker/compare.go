@@ -57,7 +57,7 @@ func Outcomes() []OutcomeRow { return slices.Clone(outcomes[:]) }
 
 // Evidence is the answer about a disk from one node that may own the disk's guest.
 type Evidence struct {
-	// Node is the node's name for people.
+	// Node is the node's name in messages.
 	Node string
 	// Cluster is the cluster from which the disk comes, according to this host's sources:, or "" if
 	// sources: does not say. Foreign is true if the node belongs to another cluster.
@@ -73,8 +73,9 @@ type Evidence struct {
 	ConfiguredOn string
 	// Replica is true if the asked node itself only receives the disk.
 	Replica bool
-	// Dataset is the node's own disk with the copy's name, GUID the guid of this disk, and Newest
-	// its newest managed snapshot, nil for none. If the three are unknown, Problem says why.
+	// Dataset is the node's own disk with the copy's name. GUID is the guid of this disk, and
+	// Newest its newest managed snapshot, nil if the disk has none. If Dataset, GUID and Newest are
+	// unknown, Problem says why.
 	Dataset string
 	GUID    uint64
 	Newest  *zfs.Snapshot
@@ -102,8 +103,8 @@ type Evidence struct {
 	AliveSince time.Time
 	// Unregistered is true if neither a timer nor cron starts snap on the node.
 	Unregistered bool
-	// About is the replica's snapshot that the node was asked about, nil if the replica cannot have
-	// received a newer snapshot since then.
+	// About is the replica's snapshot about which the node was asked, nil if the replica cannot
+	// have received a newer snapshot since the question.
 	About *zfs.Snapshot
 }
 
@@ -196,8 +197,8 @@ const look = "look before you remove it, or put it under ignore:"
 func (e Evidence) hadIt(d Disk) bool { return e.holds(d) || e.Template }
 
 // ownerless returns why a disk has no owner. The disk is orphaned only if every node that may own
-// the guest denies the guest, and one of these nodes had the disk. A newly installed node, or a
-// wrong node behind the configured URL, denies every guest.
+// the guest answers that the guest is not its own, and one of these nodes had the disk. A newly
+// installed node, or a wrong node behind the configured URL, gives this answer about every guest.
 func ownerless(d Disk, nodes []Evidence) Comparison {
 	var failed, unknown, elsewhere []string
 	denied, had, foreign := 0, "", ""
@@ -284,7 +285,7 @@ func compareAnswer(d Disk, p Policy, o Evidence) Comparison {
 	case o.Presence == Absent && o.NeverHad:
 		return outcome(Diverged, "%s never had %s: does something make snapshots on this copy, such as sanoid?", o.Node, d.Newest.Name)
 	case o.Presence == Absent && !o.ReadAt.IsZero() && d.Newest.Creation.After(o.ReadAt):
-		return outcome(OwnerUnreadable, "%s does not have %s any more, and has not read newer snapshots", o.Node, d.Newest.Name)
+		return outcome(OwnerUnreadable, "%s does not have %s any more, and has not yet listed its own newer snapshots", o.Node, d.Newest.Name)
 	case o.Presence == Absent && !d.Newest.Creation.Before(o.Newest.Creation):
 		return outcome(Diverged, "%s does not have %s, and the newest snapshot there, %s, is not newer", o.Node, d.Newest.Name, o.Newest.Name)
 	}

@@ -41,8 +41,8 @@ type Guest struct {
 	Because string
 	// Age is the age of the guest's restore point, 0 without a restore point.
 	Age time.Duration
-	// Proof is the verdict on the proof that the copies can be used, nil if no proof was judged. It
-	// changes neither Verdict nor State.
+	// Proof is the verdict on the proof that the copies can be used, nil if no proof was judged.
+	// Proof changes neither Verdict nor State.
 	Proof *GuestProof
 	// Alone is true if the guest alarms, and every disk of the guest has a better state than the
 	// guest.
@@ -58,8 +58,8 @@ type Looked struct {
 	// Points has older managed snapshots of the disk: those of a time at which each other disk of
 	// the guest has a snapshot, too.
 	Points []zfs.Snapshot
-	// Ahead is the creation time of the disk's first managed snapshot after Points, zero if
-	// unknown.
+	// Ahead is the creation time of the disk's first managed snapshot that is newer than the
+	// snapshots in Points, zero if unknown.
 	Ahead time.Time
 	// Same has the datasets that have the disk's name and are copies of this disk. Others has the
 	// datasets that have the disk's name and are different disks.
@@ -113,8 +113,8 @@ type guestDisks struct {
 	alike []*Result
 	// absent has the guest's disks that the guest's owner has and this host lacks.
 	absent []absence
-	// perhapsOf is the name of a cluster: these disks may belong to the guest of this cluster with
-	// the same VMID. perhapsOf is "" if there is no such cluster.
+	// perhapsOf is the name of a cluster that has a guest with the same VMID: the disks of this
+	// guest may belong to that guest. perhapsOf is "" if there is no such cluster.
 	perhapsOf string
 }
 

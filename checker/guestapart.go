@@ -16,7 +16,7 @@ func (c *guestEvaluation) apartLevel() (limitLevel, Limit) {
 	return c.level(c.timeApart())
 }
 
-// torn applies to a guest whose disks have been apart for longer than a limit.
+// torn applies to a guest whose disks have had no newer snapshot in common for longer than a limit.
 func (c *guestEvaluation) torn() (match, bool) {
 	level, limit := c.apartLevel()
 	if level == Within {

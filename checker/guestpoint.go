@@ -30,8 +30,8 @@ func (p Point) has(s *zfs.Snapshot) bool {
 
 // apartFor is the greatest difference between the creation times of snapshots with one time in
 // their names. apartFor is not zero because each pool's snapshots are made by a separate channel
-// program. A difference greater than apartFor means that two clocks gave the time, or that the time
-// occurred twice when daylight saving ended.
+// program. A difference greater than apartFor means that the times in the names come from two
+// different clocks, or that this time of day occurred twice because daylight saving ended.
 const apartFor = 10 * time.Minute
 
 // pointTime returns the time in a managed snapshot's name, as written there.
@@ -98,7 +98,8 @@ func span(snapshots []zfs.Snapshot) (first, last time.Time) {
 }
 
 // agree reports whether the newest snapshots of all disks have one time in their names, and were
-// made together. If agreed is true, the newest snapshots are the restore point p.
+// made together. If agreed is true, the result p is the restore point that the newest snapshots
+// form.
 func (g *guestDisks) agree() (p Point, agreed bool) {
 	p = Point{Time: pointTime(g.serving[0].Newest.Name), Created: g.serving[0].Newest.Creation}
 	for _, d := range g.serving {

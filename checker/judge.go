@@ -28,7 +28,7 @@ type Judgement struct {
 // With NTP, the clocks of two hosts usually differ by far less than clockSlack.
 const clockSlack = 5 * time.Minute
 
-// deletedHint is the age of a stale disk from which the reason names a deleted guest as a likely
+// deletedHint is an age: if a stale disk is older, its reason names a deleted guest as a likely
 // cause.
 const deletedHint = 3 * 24 * time.Hour
 
@@ -125,9 +125,9 @@ func (c *evaluation) unreadable() (match, bool) {
 }
 
 // boundSuffices reports whether the newest known snapshot is so young that the disk is fresh
-// whatever newer snapshots exist. The same limit applies to a _stopped snapshot, because its guest
-// may have been started since. If a limit of the disk alarms for low ages,
-// boundSuffices returns false.
+// whatever newer snapshots exist. The limits for running guests also apply to a disk whose newest
+// snapshot is a _stopped one, because the guest may have been started after this snapshot. If a
+// limit of the disk alarms for low ages, boundSuffices returns false.
 func (c *evaluation) boundSuffices() bool {
 	d := c.disk
 	if !c.snapshot || c.level != Within || d.Newest.Creation.After(c.now) || c.policy.maxStoppedAge(d).exceeded(c.age) {
@@ -214,8 +214,9 @@ func (c *evaluation) future() (match, bool) {
 			reason: fmt.Sprintf("newest %s is %s in the future: a clock is wrong, here or where it was taken", c.disk.Newest.Name, text.Age(ahead)),
 		}, true
 	}
-	// If this host's clock is slow, every snapshot looks too young. A disk that is stale by a slow
-	// clock is certainly stale; a disk that is not stale by a slow clock may be stale.
+	// If this host's clock is slow, every snapshot looks too young. A disk that looks stale
+	// although the clock is slow is certainly stale. A disk that does not look stale may be stale
+	// nevertheless.
 	if c.level == Within && c.clockWentBack() {
 		return match{
 			limit:  atMost(clockSlack, "clock skew"),

@@ -12,8 +12,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// owning returns the answer of a node that has guest 100 with the given disks. In owning's answer,
-// every disk was created long ago and has a new snapshot.
+// owning returns the answer of a node that has guest 100 with the given disks. Every disk in the
+// answer was created long ago and has a new snapshot.
 func owning(datasets ...string) NodeAnswer {
 	g := OwnedGuest{VMID: 100, Name: "web01", Alive: true}
 	for _, d := range datasets {
@@ -205,8 +205,8 @@ func TestAGuestThatMovedFromANodeThatIsDown(t *testing.T) {
 	}
 }
 
-// After a node has stopped answering, the alarming parts of its last answer still count, but only
-// for the snapshot about which the node was asked.
+// After a node has stopped answering, check uses the alarming parts of the node's last answer, but
+// only for the snapshot about which the node was asked.
 func TestWhatASilentNodeSaidLast(t *testing.T) {
 	p := NewPolicy(config.Default())
 	off := aDisk("1", zfs.Stopped, 3*day)

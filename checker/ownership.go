@@ -58,8 +58,8 @@ func (e Evidence) owns(d Disk) bool {
 	return e.Failure == "" && !e.Foreign && e.Owned == Owned && !e.isReplica(d)
 }
 
-// isOwn reports whether a disk belongs to a guest of this host, and no other node says or said last
-// that the guest is its own.
+// isOwn reports whether a disk belongs to a guest of this host, and no node's last answer says that
+// the guest is that node's own.
 func (p *Policy) isOwn(d Disk, nodes []Evidence) bool {
 	return p.IsOwn != nil && p.IsOwn(&d) && !slices.ContainsFunc(nodes, func(e Evidence) bool {
 		e.Failure = ""

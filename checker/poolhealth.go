@@ -186,8 +186,8 @@ func (h *Health) scrub(pool Pool, p PoolPolicy, now time.Time) (match, bool) {
 	s := h.Scrub
 	do := fmt.Sprintf(": zpool scrub %s", pool.Name)
 	limit := fmt.Sprintf(" (limit %s, limits.max_scrub_age)", text.Age(p.MaxScrubAge))
-	// The time of a scrub that is far in the future is from a wrong clock. A scrub time in the
-	// future must not silence the pool until this time is reached.
+	// If the time of a scrub is far in the future, a clock was wrong. A scrub time in the future
+	// must not silence the pool until this time is reached.
 	old := func(t time.Time) bool { return p.MaxScrubAge > 0 && !t.IsZero() && now.Sub(t).Abs() > p.MaxScrubAge }
 	when := func(t time.Time) string {
 		if t.After(now) {

@@ -66,7 +66,7 @@ var poolTable = [...]PoolRow{
 // PoolVerdicts returns the table of verdicts on pools, ordered by precedence.
 func PoolVerdicts() []PoolRow { return slices.Clone(poolTable[:]) }
 
-// tooOld reports whether the facts about a pool are too old to count.
+// tooOld reports whether the facts about a pool are too old to be used.
 func (p *Policy) tooOld(pool Pool, now time.Time) bool {
 	return pool.ReadAt.IsZero() || now.Sub(pool.ReadAt) > p.MaxDataAge
 }
@@ -102,8 +102,8 @@ func JudgePool(pool Pool, p Policy, now time.Time) PoolResult {
 		result.Reason = pool.Problem
 		switch {
 		case p.tooOld(pool, now):
-			// Facts from the last good scan count until they are too old. When these facts are too
-			// old, the disks of the pool are unreadable.
+			// The verdicts on the pool's disks use the facts from the last good scan until these
+			// facts are too old. If the facts are too old, the disks are unreadable.
 			add(PoolUnreadable, BeyondWarning, pool.Problem)
 		case !pool.Unfinished:
 			add(PoolUnreadable, Within, pool.Problem)

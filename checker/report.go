@@ -13,7 +13,7 @@ import (
 // Report contains the verdicts on all disks, pools and guests at one time.
 type Report struct {
 	Now time.Time
-	// Failure says why no pool could be read, "" otherwise.
+	// Failure says why no pool could be read, "" if the pools could be read.
 	Failure string
 	Pools   []PoolResult
 	// Disks are ordered by severity, the worst first, and then by name.
@@ -87,8 +87,8 @@ type Note struct {
 	// kind is a word for the kind of the fault; a changed kind with the same subject is reported
 	// as a change.
 	kind string
-	// unmatched is the VMID in a filter that matches no disk, 0 if the note is not about a filter's
-	// VMID.
+	// unmatched is a VMID that the filter selects and that no disk here has, 0 if the note is about
+	// something else.
 	unmatched int
 	// proofOf is the VMID of the guest whose proof the note is about, 0 for other notes.
 	proofOf int

@@ -41,8 +41,8 @@ type RunAge struct {
 	Age, Limit time.Duration
 }
 
-// RunAges returns the known ages of the last good runs of snap and prune, if the command is
-// registered on this host.
+// RunAges returns the known ages of the last good runs of snap and prune, without a command that is
+// not registered on this host.
 func RunAges(snap, prune Runs, now time.Time) []RunAge {
 	var ages []RunAge
 	for _, r := range []struct {

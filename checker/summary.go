@@ -110,9 +110,9 @@ func (r Report) CountGuests(v GuestVerdict) int {
 	return n
 }
 
-// badGuests counts the guests that alarm, for example "2 of 40 guests torn". If the guests have
-// several verdicts, the text counts, by verdict, the guests with a worse state than all of their
-// disks.
+// badGuests counts the guests that alarm, for example "2 of 40 guests torn". If the guests that
+// alarm have several verdicts, the text has, for each verdict, the number of guests with a worse
+// state than all of their disks.
 func badGuests(r Report) cause {
 	counts, alone := map[string]int{}, map[string]int{}
 	all := 0

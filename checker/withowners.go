@@ -67,8 +67,9 @@ func answersAbout(d Disk, nodes []Evidence, silent map[string]bool) []Evidence {
 	return slices.DeleteFunc(slices.Clone(nodes), func(e Evidence) bool { return e.owns(d) && silent[e.Node] })
 }
 
-// Absent counts the disks that owners have and this host lacks. expected is the number of those
-// that the configuration requires here, and others the number of the rest.
+// Absent returns the number of disks that owners have and this host lacks: expected is the number
+// of such disks that the configuration requires here, and others the number of such disks that the
+// configuration does not require.
 func (r Report) Absent() (expected, others int) {
 	for _, a := range r.absent {
 		if a.expected {
@@ -80,8 +81,8 @@ func (r Report) Absent() (expected, others int) {
 	return expected, others
 }
 
-// wake judges a stopped disk whose owner says that the guest is alive. The age of the judgement
-// is the time for which the copy has lacked a newer snapshot.
+// wake judges a stopped disk whose owner says that the guest is alive. The age that wake judges is
+// the time for which the owner has had a snapshot that the copy lacks.
 func (d *Result) wake(p *Policy, c Comparison) {
 	level, limit := p.exceeded(&d.Disk, c.Lag)
 	if c.Outcome != InSync && c.Outcome != Lagging {
