@@ -207,8 +207,8 @@ func jobOf(args []string) (job, problem string) {
 func registered(env *environment) bool { return timerEnabled(env) || snapJob.registered(env) }
 
 // snapPeriod returns the longest time between two starts of snap by cron, 0 if it is unknown. If
-// the systemd timer starts snap, the longest time is unknown, because snapwatch does not read the
-// timer's unit.
+// the systemd timer starts snap, snapPeriod returns 0, because snapwatch does not read the timer's
+// unit.
 func snapPeriod(env *environment) time.Duration {
 	if timerEnabled(env) {
 		return 0
