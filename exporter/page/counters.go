@@ -36,8 +36,8 @@ func stateCounters(guests []guest, q query) []counter {
 	return all
 }
 
-// verdictCounters returns a counter for each word that describes guests, in the colour of the
-// worst of these guests.
+// verdictCounters returns a counter for each word that describes guests. A counter has the colour
+// of the worst guest that it counts.
 func verdictCounters(guests []guest, q query) []counter {
 	var all []counter
 	for _, word := range words() {

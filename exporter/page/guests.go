@@ -31,8 +31,8 @@ type guest struct {
 	// Open is true if the page shows the guest's disks below the guest.
 	Open bool
 
-	// was is the worst of the states that the guest's now unreadable disks had when they were last
-	// read.
+	// The field was has the worst state that the guest's now unreadable disks had when they were
+	// last read.
 	was checker.State
 }
 
@@ -98,8 +98,8 @@ func (f Facts) look(g *guest) {
 	}
 }
 
-// lastKnown returns, for a disk whose last reading is too old to count, the verdict at the time
-// of this reading. known is false for all other disks.
+// lastKnown returns the last known verdict on a disk that is unreadable because its last reading is
+// too old: the verdict at the time of this reading. known is false for all other disks.
 func (f Facts) lastKnown(d *checker.Result) (was checker.Judgement, known bool) {
 	if d.Verdict != checker.Unreadable || d.ReadAt.IsZero() || d.Problem != "" || d.Unlisted != "" {
 		return was, false
@@ -160,7 +160,7 @@ func (g guest) cause() *checker.Result {
 	return nil
 }
 
-// serves reports whether a disk counts for the guest's verdict.
+// serves reports whether the guest's verdict depends on the disk.
 func (g guest) serves(d *checker.Result) bool {
 	return len(g.Disks) == 0 || slices.Contains(g.Disks, d.Dataset)
 }
@@ -216,7 +216,7 @@ func (g guest) ownReason() string {
 }
 
 // unproven explains the word unproven of a stopped disk on the page.
-const unproven = "unproven: its newest snapshot says that it is off, and no owner has confirmed that"
+const unproven = "unproven: the newest snapshot says that the guest is off, and no owner has confirmed this"
 
 // whyOf explains a disk's state, without its verdict, age and limit and without the answers of
 // other hosts, which have columns of their own.
