@@ -17,8 +17,8 @@ import (
 	"syscall"
 )
 
-// MaxLine is the length in bytes of the longest line that is read of a command's output. A line of
-// zfs holds a name of at most 255 bytes and property values of at most 8 KiB.
+// MaxLine is the greatest length of a line in a command's output, in bytes. A line of zfs holds a
+// name of at most 255 bytes and property values of at most 8 KiB.
 const MaxLine = 1 << 20
 
 // maxStderr is the length of the longest part of a command's standard error that is kept, in bytes.
@@ -56,8 +56,8 @@ type Error struct {
 }
 
 // Error returns a text with the cause first and the command line last, so that the text still has
-// the cause after its end was cut off. If the caller ended the command for a reason of its own, the
-// text is this reason alone.
+// the cause after its end was cut off. If the caller ended the command for a reason of its own,
+// Error returns only this reason.
 func (e *Error) Error() string {
 	why := e.Err.Error()
 	if errors.Is(e.Err, context.Canceled) && why != context.Canceled.Error() && !errors.Is(e.Err, ErrStillRunning) {
@@ -236,7 +236,8 @@ func start(c Cmd) (*process, error) {
 	if c.DiesWithUs {
 		// The kernel sends the signal SIGKILL when the thread that started the program ends. Go
 		// ends a thread before the end of the process only if a goroutine was locked to the thread.
-		// No goroutine is locked here, so SIGKILL arrives when the process ends.
+		// No goroutine that starts a program is locked to a thread, so the kernel sends SIGKILL
+		// only when this process ends.
 		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	}
 	if err := cmd.Start(); err != nil {
