@@ -61,7 +61,8 @@ func (d Dir) take(name string, create int) (*Note, error) {
 			}
 			return nil, fmt.Errorf("lock %s: %w", path, err)
 		}
-		// The previous holder may have removed the file after this process opened it.
+		// The process that held the note before may have removed the file after this process opened
+		// it.
 		held, err := file.Stat()
 		there, statErr := os.Lstat(path)
 		if err == nil && statErr == nil && os.SameFile(held, there) {
@@ -131,9 +132,9 @@ func (n *Note) Write(v any) error {
 	return n.file.Truncate(int64(len(text) + 1))
 }
 
-// File returns the open file of the note. Programs that do the noted work must inherit this file.
-// If this process is killed, the note remains locked until all programs that inherited the file
-// have ended.
+// File returns the open file of the note. Each program that does the work that the note describes
+// must inherit the open file. If this process is killed, the note remains locked until all programs
+// that inherited the file have ended.
 func (n *Note) File() *os.File { return n.file }
 
 // End removes the note, because the work that the note describes has ended.
