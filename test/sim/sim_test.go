@@ -24,7 +24,8 @@ func anySetup(t *rapid.T) Setup {
 		Start:     rapid.SampledFrom(starts).Draw(t, "start"),
 		Keep:      rapid.SampledFrom([]string{"f4", "f4 h3 d2", "f2 h4", "h3 d2", "f20 h3"}).Draw(t, "keep"),
 		Bookmarks: rapid.SampledFrom([]int{30, 4}).Draw(t, "bookmarks"),
-		// A second less, so that no grace ends just between a run and the dry run that follows it.
+		// Each grace is a second shorter than full hours, so that no grace ends just between a run
+		// and the dry run that follows the run.
 		Grace:      rapid.SampledFrom([]time.Duration{24*time.Hour - time.Second, time.Hour - time.Second}).Draw(t, "grace"),
 		Properties: rapid.Bool().Draw(t, "properties"),
 		SyncSnaps:  rapid.Bool().Draw(t, "syncsnaps"),
