@@ -115,8 +115,9 @@ type Comparison struct {
 	// Owner is the node with which the copy was compared, "" if no node owns the guest.
 	Owner string
 	// Lag is the time for which the owner has had a snapshot that the replica lacks. If the owner
-	// does not know the start of the lag, Lag is the difference between the newest snapshots of
-	// owner and replica. Limit is the limit with which Lag was compared, as in [Judgement].
+	// does not know since when the replica has lacked a snapshot, Lag is the difference between the
+	// creation times of the newest snapshots of owner and replica. Limit is the limit with which
+	// Lag was compared, as in [Judgement].
 	Lag   time.Duration
 	Limit Limit
 	// Proven is true for a stopped disk whose newest snapshot is also the owner's newest.
@@ -166,9 +167,9 @@ func Compare(d Disk, v Verdict, p Policy, nodes []Evidence) Comparison {
 // takesNone reports whether the owner says that the disk will get no snapshots.
 func (e Evidence) takesNone() bool { return e.Gone || e.Excluded != "" }
 
-// remember keeps the alarming parts of an owner's last answer after the owner stopped answering:
-// that the copy is behind or diverged, and that the guest is alive. The parts of the last answer
-// that do not alarm are dropped, because these parts could silence an alarm.
+// remember uses the last answer of an owner that has stopped answering. Only alarming facts are
+// used: that the copy is behind or diverged, and that the guest is alive. Other facts of the answer
+// could silence an alarm.
 func (c *Comparison) remember(d Disk, p Policy, nodes []Evidence) {
 	for _, e := range nodes {
 		failure := e.Failure
@@ -189,8 +190,8 @@ func (c *Comparison) remember(d Disk, p Policy, nodes []Evidence) {
 	}
 }
 
-// look is the advice for a copy that its owner does not use any more. The owner or its pool may
-// have been newly installed, and this copy may be the last copy of the data.
+// look is the advice about a copy whose original disk the owner does not use any more. The owner or
+// its pool may have been newly installed, and this copy may be the last copy of the data.
 const look = "look before you remove it, or put it under ignore:"
 
 // hadIt reports whether the node is known to have had the copy's original disk.

@@ -151,9 +151,9 @@ func newCompareDisk(d Disk, origin string) CompareDisk {
 	return c
 }
 
-// NewCompareRequest returns a request about all disks of the report that could be read, and, in the
-// same order, the names of these disks' datasets on this host. originOf returns the origin of a
-// dataset, as [config.Watch.OriginOf] does.
+// NewCompareRequest returns a request about all disks of the report that could be read. The result
+// datasets has the datasets of these disks on this host, in the same order. The argument originOf
+// is a function like [config.Watch.OriginOf].
 func NewCompareRequest(r Report, originOf func(dataset string) (cluster, origin string)) (request CompareRequest, datasets []string) {
 	request = CompareRequest{Version: compareVersion, Disks: CompareDisks{}}
 	for _, d := range r.Disks {

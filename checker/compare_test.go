@@ -165,8 +165,9 @@ func anyEvidence(t *rapid.T) Evidence {
 	return e
 }
 
-// No answers of nodes may improve the state of a disk or of the report, with two exceptions: a disk
-// of which the owner takes no snapshots, and a disk that the owner does not use any more.
+// The answers of nodes must not improve the state of a disk or of the report. There are two
+// exceptions: a disk of which the owner takes no snapshots, and a disk that the owner does not use
+// any more.
 func TestAComparisonNeverMakesAStateBetter(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := anyDisk(t)

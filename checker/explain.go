@@ -83,8 +83,8 @@ func newSite(d Disk, n Evidence) Site {
 	return s
 }
 
-// brokenHop names the two hosts between which the snapshots do not arrive. The answer of a relay
-// shows whether the snapshots stop before or after the relay.
+// brokenHop names two hosts: the snapshots of the first host do not arrive at the second host. The
+// answer of a relay shows whether the snapshots stop before or after the relay.
 func brokenHop(d Result, nodes []Evidence) string {
 	c := d.Compared
 	switch {

@@ -14,9 +14,9 @@ type GuestLine struct {
 	Guest
 	// State is the worst of the states of the guest and its disks.
 	State State
-	// News describes the faults of the guest and its disks, or why a guest with another verdict
-	// than whole is silent; "" if the guest's verdict and the age of its restore point already say
-	// all.
+	// News describes the faults of the guest and its disks. If the guest does not alarm although
+	// its verdict is not whole, News says why. News is "" if the guest's verdict and the age of the
+	// restore point already say all.
 	News string
 }
 

@@ -98,7 +98,7 @@ func (g *guestDisks) miss(lacking []absence) {
 	}
 }
 
-// guestOwner has the facts about a guest as a whole from the nodes' answers.
+// guestOwner has facts from the nodes' answers: those about a guest, and not about a single disk.
 type guestOwner struct {
 	// name is the guest's name according to the newest answer that contains the guest, "" if
 	// unknown. at is the time of this answer.

@@ -32,8 +32,8 @@ const clockSlack = 5 * time.Minute
 // cause.
 const deletedHint = 3 * 24 * time.Hour
 
-// Judge returns the verdict on a disk under a policy at a time. Judge is a pure function. If the
-// facts allow several verdicts, Judge returns a verdict that alarms.
+// Judge returns the verdict on the disk d by the policy p at the time now. Judge is a pure
+// function. If the facts allow several verdicts, Judge returns a verdict that alarms.
 func Judge(d *Disk, p *Policy, now time.Time) Judgement {
 	c := evaluation{disk: d, policy: p, now: now, snapshot: d.Newest != nil}
 	since := d.Created
@@ -185,7 +185,8 @@ func (c *evaluation) excluded() (match, bool) {
 	return match{}, false
 }
 
-// nosnap returns the hint that label:nosnap silences nothing on a copy, "" if the label is not set.
+// nosnap returns a hint for a copy with label:nosnap: on a copy, this label prevents no alarm.
+// nosnap returns "" if the label is not set.
 func (c *evaluation) nosnap() string {
 	if !c.disk.NoSnap.Excludes() {
 		return ""

@@ -53,12 +53,13 @@ func (g *guestDisks) unconfigured() *Result {
 }
 
 // lacking returns the disks that the guest's kept configuration names and this host lacks. A
-// configuration kept by an older snap does not say which storages are on ZFS: then a storage counts
-// as on ZFS if a disk of the storage is certainly here. The configuration may name disks of the
-// same name on several storages. If this host has fewer disks of this name, lacking returns the
-// disks that the configuration has in excess, because it is unknown from which storages the disks
-// here come. A disk that is younger than its warning limit does not count as lacking. A guest of
-// this host lacks nothing: its configuration in /etc/pve may be newer than the kept configuration.
+// configuration that an older version of snap kept does not say which storages are on ZFS. With
+// such a configuration, lacking takes a storage to be on ZFS if one of the storage's disks is
+// certainly here. The configuration may name disks of the same name on several storages. If this
+// host has fewer disks of this name, lacking returns the disks that the configuration has in
+// excess, because it is unknown from which storages the disks here come. A disk that is younger
+// than its warning limit does not count as lacking. A guest of this host lacks nothing: its
+// configuration in /etc/pve may be newer than the kept configuration.
 func (g *guestDisks) lacking(disks []Result, p *Policy, now time.Time) []absence {
 	k := g.config()
 	if g.serving[0].Owned == Owned {

@@ -125,8 +125,8 @@ func (r Report) guestOf(d Disk) (g Guest) {
 	return g
 }
 
-// A disk that has no verdict does not count as a disk of the guest: an ignored disk, or a clone
-// that somebody made to try something.
+// Two kinds of datasets do not count as a disk of the guest: an ignored disk, and a clone that
+// somebody made to try something.
 func TestWhatIsLeftOutIsNotTheDisk(t *testing.T) {
 	p := testPolicy()
 	p.Ignore = []string{"old/*"}

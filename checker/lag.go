@@ -27,10 +27,10 @@ func (e Evidence) lag(d Disk) (lag time.Duration, words string) {
 	return lag, fmt.Sprintf("behind %s of %s for %s", e.Newest.Name, e.Node, text.Age(lag))
 }
 
-// startedAgain judges a disk whose newest snapshot, here and on the owner, is a _stopped one
-// while the guest's process is running on the owner. The lag is the time since the guest started,
-// because a snapshot has been due since then. If the start of the guest's process is unknown, the
-// creation of the _stopped snapshot counts as the start.
+// startedAgain judges a disk whose newest snapshot, here and on the owner, is a _stopped one while
+// the guest's process is running on the owner. The lag is the time since the start of the guest,
+// because a snapshot has been due since this start. If the start of the guest's process is unknown,
+// the creation of the _stopped snapshot counts as the start.
 func (e Evidence) startedAgain(d Disk, p Policy) Comparison {
 	since := e.AliveSince
 	if since.IsZero() || since.Before(d.Newest.Creation) {

@@ -18,7 +18,7 @@ type NodeAnswer struct {
 	At, Now time.Time
 	// Failure says why the last request to the node failed, "" if the node answered.
 	Failure string
-	// Guests are the node's own guests according to its last answer.
+	// Guests has the guests that the node called its own in its last answer.
 	Guests []OwnedGuest
 	// Unread has the names of the node's pools whose disks are unknown.
 	Unread []string
@@ -69,7 +69,7 @@ func plainNames(names []string) (plain []string) {
 	return plain
 }
 
-// plain returns the guest without invalid values, which only a faulty node sends.
+// plain returns the guest without values that are invalid. Only a faulty node sends invalid values.
 func (g OwnedGuest) plain() OwnedGuest {
 	p := OwnedGuest{VMID: g.VMID, Name: text.Clip(text.Plain(g.Name), 100), Alive: g.Alive}
 	for _, d := range g.Disks {
@@ -137,9 +137,10 @@ func answering(nodes []NodeAnswer, p *Policy, clusters map[string]map[string]boo
 	return guests
 }
 
-// expectsCopy reports whether a copy of the owner's disk should be on this host at the time now by
-// the node's clock. A disk that expect: names should be here even if its guest is off. A disk with
-// a creation time in the future is not new: its node's clock was wrong when the disk was created.
+// expectsCopy reports whether this host should have a copy of the owner's disk. The argument now is
+// the time by the clock of the owner's node. A disk that expect: names should be here even if its
+// guest is off. A disk with a creation time in the future is not new: its node's clock was wrong
+// when the disk was created.
 func (p *Policy) expectsCopy(stand *Disk, g OwnedGuest, d OwnedDisk, now time.Time) bool {
 	warning, critical := p.Limits(stand)
 	lived := p.expects(stand) || g.Alive || !critical.exceeded(max(0, now.Sub(d.Newest)))

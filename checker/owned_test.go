@@ -105,8 +105,8 @@ func TestAnAbsentDiskFromTheFuture(t *testing.T) {
 	}
 }
 
-// The guest's name in the newest answer counts, in whatever order the configuration lists the
-// nodes.
+// A guest has the name that is in the newest answer about the guest, in whatever order the
+// configuration lists the nodes.
 func TestTheNameOfTheNewestAnswerCounts(t *testing.T) {
 	p := NewPolicy(config.Default())
 	is, was := owning("rpool/data/vm-100-disk-0"), owning("rpool/data/vm-100-disk-0")
@@ -244,8 +244,8 @@ func TestWhatASilentNodeSaidLast(t *testing.T) {
 	}
 }
 
-// An owner's answer about a copy's earlier newest snapshot proves nothing about the copy's present
-// newest snapshot.
+// If a copy has received a newer snapshot after the owner was asked, the owner's answer proves
+// nothing about this newer snapshot.
 func TestAnAnswerAboutAnEarlierSnapshot(t *testing.T) {
 	p := NewPolicy(config.Default())
 	d := aDisk("1", zfs.Hourly, hour)
@@ -270,8 +270,8 @@ func TestAnAnswerAboutAnEarlierSnapshot(t *testing.T) {
 	}
 }
 
-// A diverged copy still counts as diverged after somebody makes a snapshot on the copy. The copy no
-// longer counts as diverged when the node was asked about the new snapshot, or when the copy has
+// A diverged copy still counts as diverged after somebody makes a snapshot on the copy. The copy
+// ceases to count as diverged as soon as the node was asked about the new snapshot, or the copy has
 // the node's newest snapshot.
 func TestACopyDivergesUntilItsOwnerIsAskedAgain(t *testing.T) {
 	p := NewPolicy(config.Default())

@@ -92,7 +92,7 @@ func (p *Presence) UnmarshalText(text []byte) error {
 	return parseWord(presenceWords, text, p)
 }
 
-// parseWord looks for the word text in words, and stores the index of the word in *to.
+// parseWord stores in *to the index at which the list `words` has the word `text`.
 func parseWord[T ~int](words []string, text []byte, to *T) error {
 	at := slices.Index(words, string(text))
 	if at < 0 {

@@ -116,8 +116,8 @@ func NewPolicy(c config.Config) Policy {
 // Limits returns the ages at which the disk becomes a warning and critical.
 func (p *Policy) Limits(d *Disk) (warning, critical Limit) { return p.warning(d), p.critical(d) }
 
-// LongLimits returns the ages at which a stopped disk and an unfinished first receive become
-// warnings.
+// LongLimits returns two limits: the age at which a stopped disk becomes a warning, and the
+// duration at which an unfinished first receive becomes a warning.
 func (p *Policy) LongLimits(d *Disk) (stopped, receive Limit) {
 	return p.maxStoppedAge(d), p.maxInitialReceive(d)
 }
@@ -180,8 +180,8 @@ func (p *Policy) exclusion(d *Disk, now time.Time) (rule string, ok bool) {
 	return "", false
 }
 
-// ignores returns the rule of the configuration that excludes the disk at all times, and whether
-// there is such a rule.
+// ignores returns the rule of the configuration that excludes the disk at all times, unlike a
+// maintenance entry. ok is false if there is no such rule.
 func (p *Policy) ignores(d *Disk) (rule string, ok bool) {
 	for _, pattern := range p.Ignore {
 		if (config.Selector{Disk: pattern}).Matches(d.Dataset, d.VMID) {

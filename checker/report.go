@@ -137,9 +137,9 @@ func (d *Result) judge(p *Policy, now time.Time) {
 	d.MaxStoppedAge, d.MaxInitialReceive = p.LongLimits(&d.Disk)
 }
 
-// nameCopies adds to the reason of a stale disk that another disk with the same name is fresh
-// here, because the disk may have moved. The stale disk alarms nevertheless, because disks with
-// equal names may be different disks.
+// nameCopies adds to the reason of a stale disk the name of a fresh disk here with the same disk
+// name, because the guest's disk may have been moved to the fresh one. The stale disk alarms
+// nevertheless, because disks with equal names may be different disks.
 func (r Report) nameCopies() {
 	var fresh map[string]string // by the disk's name; made only if a disk is stale
 	for i := range r.Disks {

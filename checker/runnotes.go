@@ -20,8 +20,8 @@ type Runs struct {
 	// Expected is true if a timer or cron starts the command regularly on this host.
 	Expected bool
 	// Limit is the time since the end of the last good run above which a run is late. Up is the
-	// time since this host started, 0 if unknown: a run is late only if the host has been up for
-	// longer than Limit.
+	// time since this host started, 0 if unknown. A run counts as late only if Up is unknown or
+	// greater than Limit.
 	Limit, Up time.Duration
 }
 

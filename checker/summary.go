@@ -62,8 +62,8 @@ func (r Report) Summary() string {
 	if r.Failure != "" {
 		return r.Failure
 	}
-	// Among causes of the same state, the likely origin comes first: pools, then late runs, then
-	// guests and their disks.
+	// Among causes with the same state, the cause that is likely to have led to the others comes
+	// first: pools, then late runs, then guests and their disks.
 	causes := badPools(r)
 	for _, n := range r.Notes {
 		if !n.AboutProof() {
@@ -150,7 +150,8 @@ func badGuests(r Report) cause {
 	return cause{worst, text}
 }
 
-// cause is one cause of the report's state.
+// cause is one fault in the report: the state that the fault gives the report, and a text about the
+// fault.
 type cause struct {
 	State State
 	Text  string
