@@ -141,7 +141,7 @@ func TestCheckAnswersInTimeWhileZFSHangs(t *testing.T) {
 	assert.Equal(t, 1, s.fake.Hung(), "one hangs, the others wait for its lock")
 }
 
-// If a check runs out of time, it saves the lists of snapshots that it has read by then, for the
+// If a check runs out of time, the check saves the lists of snapshots that it has read, for the
 // next check. If the check cannot save the lists of snapshots, it reports the reason.
 func TestCheckWhoseTimeIsUpKeepsWhatItFound(t *testing.T) {
 	foreign := func(id int) zfstest.Dataset {

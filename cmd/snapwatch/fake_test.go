@@ -52,7 +52,7 @@ func playPvesh(args []string) int {
 
 // playAgent plays a guest's agent. The file state has the state of the guest, frozen or thawed. If
 // there is a file with the state file's name and .fail appended, freezing fails with the text of
-// the file. If there is a file with the state file's name and .thaw appended, thawing fails.
+// the file. If a file with the name of the state file plus .thaw exists, thawing fails.
 func playAgent(state, what string) int {
 	result := "0"
 	is, err := os.ReadFile(state)
