@@ -57,8 +57,8 @@ func verdictCounters(guests []guest, q query) []counter {
 	return all
 }
 
-// word is the name of a verdict or outcome with which the page describes a guest, and its
-// meaning.
+// word has the name of a verdict or outcome by which the page describes a guest, and an explanation
+// of this name.
 type word struct{ name, meaning string }
 
 // words returns the verdicts on guests, and the verdicts and outcomes of disks, which describe a

@@ -55,7 +55,7 @@ func siteHeads(nodes []checker.NodeAnswer) []string {
 	return heads
 }
 
-// columns distributes the cells of all asked nodes over the columns of the table.
+// columns returns, by column of the table, the cells of the nodes that share the column.
 func columns(cells []cell) [][]cell {
 	if len(cells) > maxSites {
 		return [][]cell{slices.DeleteFunc(cells, cell.Blank)}
