@@ -99,7 +99,8 @@ func printable(argv []string) string {
 	return strings.Join(argv, " ")
 }
 
-// sbin is searched after PATH, because the PATH of cron lacks the directories that contain zfs.
+// sbin has directories that Find searches after those in PATH, because the PATH of cron lacks the
+// directories that contain zfs.
 var sbin = []string{"/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/bin", "/bin"}
 
 // Find returns the path of a program. Find searches PATH, and then the system's own directories for
@@ -117,9 +118,10 @@ func Find(name string) (string, error) {
 }
 
 // Lines runs a command that only reads. As soon as a line of the output arrives, Lines passes the
-// line, without its newline, to the function `each`. Lines returns the first error of the function
-// each, of reading, or of the command. An error of the command is an [*Error]. If the last line has
-// no newline, Lines passes this line to the function `each`, too, and returns [ErrCut].
+// line, without its newline, to the function `each`. Lines returns the first error: of the function
+// `each`, of reading the output, or of the command. An error of the command is an [*Error]. If the
+// last line has no newline, Lines passes this line to the function `each`, too, and returns
+// [ErrCut].
 //
 // When ctx ends, Lines kills the command's process group and returns immediately, even if the
 // program hangs in the kernel, where no signal reaches the program (openzfs #5345).
