@@ -1,7 +1,7 @@
-// Package note keeps notes about work that was begun and must be ended, one note per file. The
-// process that does the work of a note keeps this note locked. If no process has a note locked, the
-// process that wrote the note has died. The next process that finds the note ends the work that the
-// note describes.
+// Package note writes and finds notes about work that a process began and that must be ended, one
+// note per file. The process that does the work of a note keeps this note locked. If no process has
+// a note locked, the process that wrote the note has died. The next process that finds the note
+// ends the work that the note describes.
 package note
 
 import (
