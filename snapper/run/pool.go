@@ -38,7 +38,7 @@ type pool struct {
 	// hangs is true if a command that changes the pool did not end in time. While hangs is true,
 	// the run begins no command that changes this pool.
 	hangs atomic.Bool
-	// partly is true if not all disks of the pool could be listed.
+	// partly is true if some disks of the pool could not be listed.
 	partly bool
 	// slowHistory is the time of the last run in which reading the pool's history exceeded
 	// historyTimeout, zero if there was no such run.

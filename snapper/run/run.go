@@ -56,9 +56,9 @@ type Options struct {
 	// At each step of a long run, the run passes the name of the step to the function Progress.
 	// Progress may be nil.
 	Progress func(string)
-	// The run passes each of its problems to the function Tell once: before it saves the report,
-	// and, for problems of hooks, after the hooks have ended. Tell is nil if the caller reads the
-	// problems in the report.
+	// The run passes each of its problems to the function Tell once. The run passes problems of
+	// hooks after the hooks have ended, and all other problems before the run saves the report.
+	// Tell is nil if the caller reads the problems in the report.
 	Tell func([]report.Problem)
 }
 

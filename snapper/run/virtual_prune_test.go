@@ -199,7 +199,8 @@ func (w *virtualWorld) move(to string) {
 
 // snap makes no bookmarks of copies outside of the node's storages, so prune destroys the snapshots
 // of such a copy without waiting for bookmarks. prune destroys a snapshot of a copy in a storage
-// only after snap has bookmarked the snapshot; bookmarks that only the index has do not count.
+// only after snap has bookmarked the snapshot. prune does not believe the index about this
+// bookmark: the pool must have the bookmark.
 func TestPruneWaitsForBookmarksThatSnapMakes(t *testing.T) {
 	for name, test := range map[string]struct {
 		dataset string
