@@ -49,8 +49,8 @@ func anySetup(t *rapid.T) Setup {
 }
 
 // anySteps draws the random steps of a simulated week, in order. Some drawn steps are of kind
-// [Nothing]: when a failing week is shortened, such a step can replace a step without moving the
-// other steps.
+// [Nothing]. When rapid shortens a failing week, a step of this kind can replace another step, so
+// that the remaining steps keep their places.
 func anySteps(t *rapid.T) []Step {
 	kinds := append([]string{Nothing}, Kinds()...)
 	gaps := []int{0, 1, 2, 3, 5, 9, 20, 60}
