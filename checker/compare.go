@@ -73,9 +73,8 @@ type Evidence struct {
 	ConfiguredOn string
 	// Replica is true if the asked node itself only receives the disk.
 	Replica bool
-	// Dataset is the node's own disk with the copy's name. GUID is the guid of this disk, and
-	// Newest its newest managed snapshot, nil if the disk has none. If Dataset, GUID and Newest are
-	// unknown, Problem says why.
+	// Dataset is the node's own disk with the copy's name. GUID is this disk's guid, and Newest its
+	// newest managed snapshot, nil for none. Problem says why Dataset, GUID and Newest are unknown.
 	Dataset string
 	GUID    uint64
 	Newest  *zfs.Snapshot
@@ -115,9 +114,8 @@ type Comparison struct {
 	// Owner is the node with which the copy was compared, "" if no node owns the guest.
 	Owner string
 	// Lag is the time for which the owner has had a snapshot that the replica lacks. If the owner
-	// does not know since when the replica has lacked a snapshot, Lag is the difference between the
-	// creation times of the newest snapshots of owner and replica. Limit is the limit with which
-	// Lag was compared, as in [Judgement].
+	// does not know this time, Lag is the difference between the newest snapshots of owner and
+	// replica. Limit is the limit with which Lag was compared, as in [Judgement].
 	Lag   time.Duration
 	Limit Limit
 	// Proven is true for a stopped disk whose newest snapshot is also the owner's newest.
