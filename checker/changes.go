@@ -10,10 +10,10 @@ import (
 	"snapwatch/internal/text"
 )
 
-// Told records the faults that a check reported to a person. The zero value means that no fault
-// was reported yet.
+// Told records the faults that a check reported to a person. The zero value of Told means that no
+// fault was reported yet.
 type Told struct {
-	// At is the time of the last report of faults to the person.
+	// At is the time at which check last reported faults to a person.
 	At time.Time `json:"at"`
 	// Checked is the time of the last run of check.
 	Checked time.Time `json:"checked"`

@@ -14,8 +14,8 @@
 // # Owners
 //
 // If the nodes that own the guests were asked, compare.go compares their answers with the copies.
-// An owner's answer can make the state of a copy worse. It makes the state better in one case: if
-// the owner says that its own disk is gone or excluded.
+// An owner's answer can make the state of a copy worse. An answer makes the state of a copy better
+// in only one case: the owner says that its own disk is gone or excluded.
 package checker
 
 import (
@@ -26,7 +26,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Disk is the facts about a guest's disk, without a verdict.
+// Disk contains the facts about a guest's disk, but no verdict.
 type Disk struct {
 	// Dataset is the full name of the disk.
 	Dataset string
@@ -69,8 +69,8 @@ type Disk struct {
 	HostClock time.Time
 	// Gone is true for a disk that was here before and does not exist any more.
 	Gone bool
-	// WasWhole is true if the disk is a clone without a snapshot and had its own snapshots
-	// before.
+	// WasWhole is true if the disk is a clone that has no snapshot now, but was seen with snapshots
+	// of its own before.
 	WasWhole bool
 	// Problem says why the disk could not be read, "" if the disk was read.
 	Problem string
@@ -88,9 +88,8 @@ type Disk struct {
 // Name returns the last component of the disk's dataset name, for example vm-100-disk-0.
 func (d Disk) Name() string { return zfs.Base(d.Dataset) }
 
-// BareClone reports whether the disk is a clone that never had a snapshot of its own, as far as
-// known. A clone without a snapshot of its own is not a copy: somebody made the clone to try
-// something.
+// BareClone reports whether the disk is a clone that was never seen with a snapshot of its own. A
+// clone without a snapshot of its own is not a copy: somebody made the clone to try something.
 func (d Disk) BareClone() bool { return d.Origin != "" && d.NewestOfAny == "" && !d.WasWhole }
 
 // GuestID returns the id of the disk's guest in Proxmox's API, for example qemu/100.

@@ -5,8 +5,8 @@ import "slices"
 // sortedByCluster marks evidence about a disk as foreign if the evidence comes from a node of
 // another cluster than the disk's. If disks come from several clusters, a VMID and a dataset's name
 // may be the same in each cluster. If a node has, by guid, the newest snapshot of a copy here, the
-// node belongs to the copy's cluster. If a node has the newest snapshot of no copy here, the node's
-// cluster is unknown.
+// node belongs to the copy's cluster. The cluster of a node is unknown if the node does not have
+// the newest snapshot of any copy here.
 func sortedByCluster(disks []Result, said map[string][]Evidence) map[string][]Evidence {
 	of := clustersOf(disks, said)
 	sorted := make(map[string][]Evidence, len(said))

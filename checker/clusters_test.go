@@ -68,14 +68,16 @@ func TestNoClusterAnswersForAnother(t *testing.T) {
 			}
 		})
 	}
-	// If all disks come from one cluster, the answers of this cluster's nodes count.
+	// If all disks come from one cluster, the verdict depends on the answers of this cluster's
+	// nodes.
 	r := Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: []Disk{old}}}, NewPolicy(config.Default()), now)
 	r = r.WithOwners(NewPolicy(config.Default()), map[string][]Evidence{old.Dataset: {node("a", NotOwned, presence(AsBookmark, old.Newest.GUID))}})
 	assert.Equal(t, Orphaned, r.Disks[0].Verdict)
 }
 
-// The cluster of a node is known only while a disk here is from the node. A disk of a node whose
-// cluster is unknown counts as absent, unless a disk here may be the copy of this disk.
+// The cluster of a node is known only while this host has a copy of one of the node's disks. A disk
+// of a node whose cluster is unknown counts as absent, unless a disk here may be the copy of this
+// disk.
 func TestWhatANodeOfAnUnknownClusterHas(t *testing.T) {
 	settings := config.Default()
 	settings.Sources = []config.Source{{Dataset: "tank/east", Origin: "rpool/data", Cluster: "east"}, {Dataset: "tank/west", Origin: "rpool/data", Cluster: "west"}}
@@ -120,9 +122,9 @@ func TestWhatANodeOfAnUnknownClusterHas(t *testing.T) {
 	}
 }
 
-// Two disks have one VMID, and sources: in the configuration covers only the first disk. It is
-// unknown whether both disks belong to one guest, and whether this guest is torn, until the
-// configuration says where the second disk comes from.
+// Two disks have one VMID, and sources: in the configuration covers only the first disk. Until the
+// configuration says where the second disk comes from, check does not know whether both disks
+// belong to one guest, and whether this guest is torn.
 func TestAGuestThatSourcesMayCutInTwo(t *testing.T) {
 	east := part("tank/east/vm-100-disk-0", zfs.Hourly, minute)
 	for name, c := range map[string]struct {

@@ -57,7 +57,7 @@ func Outcomes() []OutcomeRow { return slices.Clone(outcomes[:]) }
 
 // Evidence is the answer about a disk from one node that may own the disk's guest.
 type Evidence struct {
-	// Node is the node's name for people.
+	// Node is the node's name in messages.
 	Node string
 	// Cluster is the cluster from which the disk comes, according to this host's sources:, or "" if
 	// sources: does not say. Foreign is true if the node belongs to another cluster.
@@ -73,8 +73,8 @@ type Evidence struct {
 	ConfiguredOn string
 	// Replica is true if the asked node itself only receives the disk.
 	Replica bool
-	// Dataset is the node's own disk with the copy's name, GUID the guid of this disk, and Newest
-	// its newest managed snapshot, nil for none. If the three are unknown, Problem says why.
+	// Dataset is the node's own disk with the copy's name. GUID is this disk's guid, and Newest its
+	// newest managed snapshot, nil for none. Problem says why Dataset, GUID and Newest are unknown.
 	Dataset string
 	GUID    uint64
 	Newest  *zfs.Snapshot
@@ -102,8 +102,8 @@ type Evidence struct {
 	AliveSince time.Time
 	// Unregistered is true if neither a timer nor cron starts snap on the node.
 	Unregistered bool
-	// About is the replica's snapshot that the node was asked about, nil if the replica cannot have
-	// received a newer snapshot since then.
+	// About is the replica's snapshot about which the node was asked, nil if the replica cannot
+	// have received a newer snapshot since the question.
 	About *zfs.Snapshot
 }
 
@@ -114,8 +114,8 @@ type Comparison struct {
 	// Owner is the node with which the copy was compared, "" if no node owns the guest.
 	Owner string
 	// Lag is the time for which the owner has had a snapshot that the replica lacks. If the owner
-	// does not know the start of the lag, Lag is the difference between the newest snapshots of
-	// owner and replica. Limit is the limit with which Lag was compared, as in [Judgement].
+	// does not know this time, Lag is the difference between the newest snapshots of owner and
+	// replica. Limit is the limit with which Lag was compared, as in [Judgement].
 	Lag   time.Duration
 	Limit Limit
 	// Proven is true for a stopped disk whose newest snapshot is also the owner's newest.
@@ -165,9 +165,9 @@ func Compare(d Disk, v Verdict, p Policy, nodes []Evidence) Comparison {
 // takesNone reports whether the owner says that the disk will get no snapshots.
 func (e Evidence) takesNone() bool { return e.Gone || e.Excluded != "" }
 
-// remember keeps the alarming parts of an owner's last answer after the owner stopped answering:
-// that the copy is behind or diverged, and that the guest is alive. The parts of the last answer
-// that do not alarm are dropped, because these parts could silence an alarm.
+// remember uses the last answer of an owner that has stopped answering. Only alarming facts are
+// used: that the copy is behind or diverged, and that the guest is alive. Other facts of the answer
+// could silence an alarm.
 func (c *Comparison) remember(d Disk, p Policy, nodes []Evidence) {
 	for _, e := range nodes {
 		failure := e.Failure
@@ -188,16 +188,16 @@ func (c *Comparison) remember(d Disk, p Policy, nodes []Evidence) {
 	}
 }
 
-// look is the advice for a copy that its owner does not use any more. The owner or its pool may
-// have been newly installed, and this copy may be the last copy of the data.
+// look is the advice about a copy whose original disk the owner does not use any more. The owner or
+// its pool may have been newly installed, and this copy may be the last copy of the data.
 const look = "look before you remove it, or put it under ignore:"
 
 // hadIt reports whether the node is known to have had the copy's original disk.
 func (e Evidence) hadIt(d Disk) bool { return e.holds(d) || e.Template }
 
 // ownerless returns why a disk has no owner. The disk is orphaned only if every node that may own
-// the guest denies the guest, and one of these nodes had the disk. A newly installed node, or a
-// wrong node behind the configured URL, denies every guest.
+// the guest answers that the guest is not its own, and one of these nodes had the disk. A newly
+// installed node, or a wrong node behind the configured URL, gives this answer about every guest.
 func ownerless(d Disk, nodes []Evidence) Comparison {
 	var failed, unknown, elsewhere []string
 	denied, had, foreign := 0, "", ""
@@ -284,7 +284,7 @@ func compareAnswer(d Disk, p Policy, o Evidence) Comparison {
 	case o.Presence == Absent && o.NeverHad:
 		return outcome(Diverged, "%s never had %s: does something make snapshots on this copy, such as sanoid?", o.Node, d.Newest.Name)
 	case o.Presence == Absent && !o.ReadAt.IsZero() && d.Newest.Creation.After(o.ReadAt):
-		return outcome(OwnerUnreadable, "%s does not have %s any more, and has not read newer snapshots", o.Node, d.Newest.Name)
+		return outcome(OwnerUnreadable, "%s does not have %s any more, and has not yet listed its own newer snapshots", o.Node, d.Newest.Name)
 	case o.Presence == Absent && !d.Newest.Creation.Before(o.Newest.Creation):
 		return outcome(Diverged, "%s does not have %s, and the newest snapshot there, %s, is not newer", o.Node, d.Newest.Name, o.Newest.Name)
 	}

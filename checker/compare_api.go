@@ -87,8 +87,8 @@ type CompareAnswer struct {
 	Unregistered bool `json:"snap_unregistered,omitempty"`
 	// Guests has the node's own guests, and of each guest the disks of which snap takes snapshots.
 	Guests []OwnedGuest `json:"guests,omitempty"`
-	// Unread are the pools that the node has not read since its exporter was started. Guests lacks
-	// the disks in the pools of Unread.
+	// Unread has the names of the pools that the node has not read since its exporter was started.
+	// The field Guests lacks the disks in the pools that Unread names.
 	Unread []string `json:"unread,omitempty"`
 	// GuestsProblem says why the node does not know its own guests, "" if the node knows them or cannot
 	// have any.
@@ -151,9 +151,9 @@ func newCompareDisk(d Disk, origin string) CompareDisk {
 	return c
 }
 
-// NewCompareRequest returns a request about all disks of the report that could be read, and, in the
-// same order, the names of these disks' datasets on this host. originOf returns the origin of a
-// dataset, as [config.Watch.OriginOf] does.
+// NewCompareRequest returns a request about all disks of the report that could be read. The result
+// datasets has the datasets of these disks on this host, in the same order. The argument originOf
+// is a function like [config.Watch.OriginOf].
 func NewCompareRequest(r Report, originOf func(dataset string) (cluster, origin string)) (request CompareRequest, datasets []string) {
 	request = CompareRequest{Version: compareVersion, Disks: CompareDisks{}}
 	for _, d := range r.Disks {
@@ -224,8 +224,8 @@ func (s SnapshotRef) validate() error {
 }
 
 // Evidence returns the answer's evidence about each disk of the request. If the node does not know
-// its own guests, the result is an error: the answer would deny guests that the node may have, so
-// the node counts as a node that did not answer.
+// its own guests, Evidence returns an error, so that the node counts as a node that did not answer.
+// Otherwise the evidence would say that the node has no guests, although the node may have some.
 func (a CompareAnswer) Evidence(request CompareRequest) ([]Evidence, error) {
 	if a.Version != compareVersion {
 		return nil, fmt.Errorf("its answer has version %d, this snapwatch knows %d", a.Version, compareVersion)

@@ -110,7 +110,7 @@ func TestCompare(t *testing.T) {
 		"excluded by its owner":                             {disk: fresh, nodes: []Evidence{says(ownersSnapshot(zfs.Hourly, -day), excluded)}, outcome: OutcomeExcluded, reason: "a takes no snapshots of the disk: label:nosnap=on"},
 		"excluded: never had one":                           {disk: aDisk("1", zfs.Hourly, 0, bare), verdict: Never, nodes: []Evidence{says(nil, excluded)}, outcome: OutcomeExcluded},
 		"not excluded by another node":                      {disk: fresh, nodes: []Evidence{says(fresh.Newest), node("b", NotOwned, excluded)}, outcome: InSync, rule: "limits.warning"},
-		"stopped: lives since a moment ago":                 {disk: stopped, verdict: Stopped, nodes: []Evidence{says(stopped.Newest, lives(minute))}, outcome: InSync, reason: "guest 1 runs on a for 1m, and its newest snapshot there is autosnap_2026-03-26_12:00:00_stopped, too", rule: "limits.warning"},
+		"stopped: lives since a moment ago":                 {disk: stopped, verdict: Stopped, nodes: []Evidence{says(stopped.Newest, lives(minute))}, outcome: InSync, reason: "guest 1 runs on a for 1m, but its newest snapshot there is still autosnap_2026-03-26_12:00:00_stopped", rule: "limits.warning"},
 		"stopped: lives beyond the warning":                 {disk: stopped, verdict: Stopped, nodes: []Evidence{says(stopped.Newest, lives(3*hour))}, outcome: Lagging, state: Warning, reason: "runs on a for 3h", rule: "limits.warning"},
 		"stopped: lives beyond the critical":                {disk: stopped, verdict: Stopped, nodes: []Evidence{says(stopped.Newest, lives(7*hour), func(e *Evidence) { e.Unregistered = true })}, outcome: Lagging, state: Critical, reason: "nothing starts snap there", rule: "limits.critical"},
 		"stopped: lives, not known since":                   {disk: stopped, verdict: Stopped, nodes: []Evidence{says(stopped.Newest, lives(0), func(e *Evidence) { e.AliveSince = time.Time{} })}, outcome: Lagging, state: Critical, reason: "runs on a for 3d", rule: "limits.critical"},
@@ -165,8 +165,9 @@ func anyEvidence(t *rapid.T) Evidence {
 	return e
 }
 
-// No answers of nodes may improve the state of a disk or of the report, with two exceptions: a disk
-// of which the owner takes no snapshots, and a disk that the owner does not use any more.
+// The answers of nodes must not improve the state of a disk or of the report. There are two
+// exceptions: a disk of which the owner takes no snapshots, and a disk that the owner does not use
+// any more.
 func TestAComparisonNeverMakesAStateBetter(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := anyDisk(t)
@@ -264,9 +265,9 @@ func TestLagIsHowLongTheReplicaHasBeenBehind(t *testing.T) {
 	}
 }
 
-// A disk of this host's own guest has no owner on another host. A copy whose VMID is that of this
-// host's guest has an owner on another host. A disk whose guest another node calls, or called, its
-// own guest has an owner on another host, too.
+// A disk of this host's own guest has no owner on another host. A copy with the VMID of a guest of
+// this host has an owner on another host. A disk also has an owner on another host if another node
+// says, or said in its last answer, that the disk's guest is that node's own.
 func TestOwnGuestsAreNotCompared(t *testing.T) {
 	d := aDisk("100", zfs.Hourly, minute)
 	d.Owned = Owned

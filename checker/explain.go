@@ -18,7 +18,7 @@ type Explanation struct {
 	Sites []Site
 	// Broken names the two sites between which snapshots do not arrive, or says why this is unknown.
 	Broken string
-	// Next are the steps to repair the disk's replication, in order: commands and other actions.
+	// Next has the steps to repair the disk's replication, in order: commands and other actions.
 	Next []string
 }
 
@@ -83,8 +83,8 @@ func newSite(d Disk, n Evidence) Site {
 	return s
 }
 
-// brokenHop names the two hosts between which the snapshots do not arrive. The answer of a relay
-// shows whether the snapshots stop before or after the relay.
+// brokenHop names two hosts: the snapshots of the first host do not arrive at the second host. The
+// answer of a relay shows whether the snapshots stop before or after the relay.
 func brokenHop(d Result, nodes []Evidence) string {
 	c := d.Compared
 	switch {
@@ -102,7 +102,7 @@ func brokenHop(d Result, nodes []Evidence) string {
 		if d.State == OK {
 			return "none: " + c.Reason
 		}
-		return fmt.Sprintf("before %s: the newest snapshot there is as old (%s)", c.Owner, c.Reason)
+		return fmt.Sprintf("before %s: the newest snapshot there is as old as the one here (%s)", c.Owner, c.Reason)
 	case Lagging:
 		return lagging(d, nodes)
 	case OutcomeOrphaned:
@@ -224,7 +224,7 @@ func afterComparison(d Result, nodes []Evidence) []string {
 // Facts returns the facts from which the disk's verdict follows at the time now, each with its
 // name.
 func (e Explanation) Facts(now time.Time) [][2]string {
-	last := "not known: this ZFS does not tell"
+	last := "not known: this ZFS does not report the time"
 	if !e.Changed.IsZero() {
 		last = fmt.Sprintf("%s, %s ago: a snapshot came or went", e.Changed.Format(time.DateTime), text.Age(max(0, now.Sub(e.Changed))))
 	}

@@ -29,8 +29,8 @@ type GuestExplanation struct {
 	// copies remain unchanged. Back has the commands that remove the clones. snapwatch only prints
 	// the commands.
 	Start, Back []string
-	// Unlock are the commands that load encryption keys before Start. Each command is typed
-	// alone, because zfs asks for the key.
+	// Unlock has the commands that load encryption keys. A person types these commands before those
+	// in Start, and each command alone, because zfs asks for the key.
 	Unlock []string
 }
 
@@ -41,8 +41,9 @@ type GuestDisk struct {
 	At *zfs.Snapshot
 }
 
-// ExplainGuest explains the copies of a guest of the report. own says whether the guest is
-// configured on this host, and v describes the datasets of its disks.
+// ExplainGuest explains the copies of the guest g of the report. The argument own says whether the
+// guest is configured on this host. The argument v has facts about the datasets of the guest's
+// disks.
 func ExplainGuest(r Report, g Guest, own bool, v Volumes) GuestExplanation {
 	e := GuestExplanation{Guest: g, Own: own}
 	for i := range r.Disks {

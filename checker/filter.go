@@ -60,8 +60,9 @@ func (f Filter) Apply(r Report) Report {
 	return kept
 }
 
-// matchedNotes returns the report's notes. A note that no disk here has a requested VMID is left
-// out if an owner has a disk of the guest that should be here: the guest's verdict says so.
+// matchedNotes returns the report's notes, except superfluous ones. A note says that no disk here
+// has a requested VMID. This note is superfluous if an owner has a disk of the guest that should be
+// here, because the guest's verdict reports the missing disk.
 func (r Report) matchedNotes() []Note {
 	return slices.DeleteFunc(slices.Clone(r.Notes), func(n Note) bool {
 		return slices.ContainsFunc(r.absent, func(a absence) bool { return a.vmid == n.unmatched })

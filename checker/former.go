@@ -18,9 +18,9 @@ type Former struct {
 }
 
 const (
-	// formerAfter is the time for which a disk must be absent from all nodes before a note
-	// reports the disk. A disk is also absent for a short time while it moves to another node
-	// with its guest, or after an exporter was started.
+	// formerAfter is the time for which a disk must be absent from all nodes before a note reports
+	// the disk. A disk is absent from all nodes for a short time while the disk moves to another
+	// node with its guest, and after an exporter was started.
 	formerAfter = 15 * time.Minute
 	// formerFor is the time for which a note reports a disk after the last node lost the disk: long
 	// enough for the person on duty to see the note.

@@ -41,8 +41,8 @@ type Guest struct {
 	Because string
 	// Age is the age of the guest's restore point, 0 without a restore point.
 	Age time.Duration
-	// Proof is the verdict on the proof that the copies can be used, nil if no proof was judged. It
-	// changes neither Verdict nor State.
+	// Proof is the verdict on the proof that the copies can be used, nil if no proof was judged.
+	// Proof changes neither Verdict nor State.
 	Proof *GuestProof
 	// Alone is true if the guest alarms, and every disk of the guest has a better state than the
 	// guest.
@@ -52,14 +52,14 @@ type Guest struct {
 // Looked is the result of extra lookups of a disk's snapshots. The extra lookups are made if the
 // disks of a guest have different newest snapshots.
 type Looked struct {
-	// Among names the disks of the guest that were compared to find Points and Ahead, one dataset
-	// per line.
+	// Among names the disks of the guest whose snapshots were compared to find Points and Ahead,
+	// one dataset per line.
 	Among string
-	// Points has older managed snapshots of the disk: those of a time at which each other disk of
-	// the guest has a snapshot, too.
+	// Points has older managed snapshots of the disk. For each snapshot in Points, every other disk
+	// of the guest has a snapshot of the same time.
 	Points []zfs.Snapshot
-	// Ahead is the creation time of the disk's first managed snapshot after Points, zero if
-	// unknown.
+	// Ahead is the creation time of the disk's first managed snapshot that is newer than the
+	// snapshots in Points, zero if unknown.
 	Ahead time.Time
 	// Same has the datasets that have the disk's name and are copies of this disk. Others has the
 	// datasets that have the disk's name and are different disks.
@@ -105,16 +105,16 @@ type guestDisks struct {
 	excluded, unwanted *Result
 	// others has the guest's disks here that do not count for the guest's verdict.
 	others []*Result
-	// uncompared has two datasets with the same disk name, if it is unknown whether both are copies
-	// of one disk.
+	// uncompared has two datasets with the same disk name that may or may not be copies of one
+	// disk, nil if there are no such datasets.
 	uncompared []*Result
 	// alike has datasets with the same disk name, unless their newest snapshots already show that
 	// all of them are copies of one disk.
 	alike []*Result
 	// absent has the guest's disks that the guest's owner has and this host lacks.
 	absent []absence
-	// perhapsOf is the name of a cluster: these disks may belong to the guest of this cluster with
-	// the same VMID. perhapsOf is "" if there is no such cluster.
+	// perhapsOf is the name of a cluster that has a guest with the same VMID: the disks of this
+	// guest may belong to that guest. perhapsOf is "" if there is no such cluster.
 	perhapsOf string
 }
 
@@ -176,8 +176,8 @@ func byGuest(disks []Result, p *Policy) []guestDisks {
 	return guests
 }
 
-// add adds the given disks, which share a name, to the guest. Only the best of several copies of
-// one disk counts for the guest's verdict.
+// add adds disks that share a name to the guest. Of several copies of one disk, the guest's verdict
+// depends only on the best copy.
 func (g *guestDisks) add(disks []*Result) {
 	if len(disks) == 1 {
 		g.serving = append(g.serving, disks[0])
@@ -232,8 +232,8 @@ func sameNewest(a, b *Result) bool {
 	return a.Newest != nil && b.Newest != nil && a.Newest.GUID == b.Newest.GUID
 }
 
-// knownDifferent reports whether two datasets are known to be different disks. If one of the
-// datasets is gone or has no snapshot, knownDifferent returns true.
+// knownDifferent reports whether two datasets are known to be different disks. A dataset that is
+// gone or has no snapshot counts as different from every other dataset.
 func knownDifferent(a, b *Result) bool {
 	if a.Newest == nil || b.Newest == nil || a.Gone || b.Gone {
 		return true

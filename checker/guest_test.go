@@ -147,8 +147,8 @@ func TestThePointIsOneTime(t *testing.T) {
 }
 
 // A clock was set back an hour, so one disk has two snapshots of the restore point's time. The
-// restore point consists of the snapshots that were made together, no matter which disk has the two
-// snapshots.
+// restore point consists of the snapshots that were made together, whichever disk has two snapshots
+// of the restore point's time.
 func TestThePointOfATimeThatCameTwice(t *testing.T) {
 	at := func(class zfs.Class, created time.Duration, guid uint64) zfs.Snapshot {
 		s := *managed(class, hour)
@@ -180,8 +180,8 @@ func TestThePointOfATimeThatCameTwice(t *testing.T) {
 }
 
 // A clock was set back, so one disk has two snapshots with the same time in their names. If the
-// later of these two snapshots is the disk's newest snapshot, the disk is ahead of the guest's
-// other disks since the later snapshot.
+// later one of these two snapshots is the disk's newest snapshot, the disk has been ahead of the
+// guest's other disks since its newest snapshot was created.
 func TestTornByATimeThatCameTwice(t *testing.T) {
 	again := *managed(zfs.Hourly, 8*hour)
 	again.GUID, again.Creation = 7, ago(7*hour)
@@ -242,9 +242,9 @@ func TestNothingInCommonIsOfAllThatWasLookedAt(t *testing.T) {
 	assert.Equal(t, GuestUnreadable, r.Guests[0].Verdict)
 }
 
-// A restore point was looked up when more disks counted than now. The disks that count now have
-// this old restore point in common, but perhaps also a newer one, so the guest is not torn because
-// of the old restore point.
+// The last restore point was looked up among more disks than the guest's verdict now depends on.
+// The remaining disks have this old restore point in common, but perhaps also a newer one. So an
+// old restore point does not prove that the guest is torn.
 func TestAPointAmongMoreDisksDoesNotTearAGuest(t *testing.T) {
 	judged := func(point time.Duration, among ...string) Guest {
 		one, two := part(first, zfs.Hourly, 5*minute, ahead(point, point)), part(second, zfs.Hourly, 20*minute, ahead(point, point))

@@ -7,8 +7,9 @@ import (
 	"snapwatch/internal/text"
 )
 
-// apartLevel returns the limit level of the time for which a guest's disks have been apart. The
-// level is Within if one of the disks is stale, because the stale disk is then the actual fault.
+// apartLevel returns the limit level of the time for which a guest's disks have had no newer
+// snapshot in common. If one of the disks is stale, apartLevel returns Within, because the stale
+// disk is the actual fault.
 func (c *guestEvaluation) apartLevel() (limitLevel, Limit) {
 	if !c.snapshots || c.agreed || c.firstWith(Stale) != nil || c.firstWith(Future) != nil {
 		return Within, Limit{}
@@ -16,7 +17,7 @@ func (c *guestEvaluation) apartLevel() (limitLevel, Limit) {
 	return c.level(c.timeApart())
 }
 
-// torn applies to a guest whose disks have been apart for longer than a limit.
+// torn applies to a guest whose disks have had no newer snapshot in common for longer than a limit.
 func (c *guestEvaluation) torn() (match, bool) {
 	level, limit := c.apartLevel()
 	if level == Within {
@@ -59,8 +60,8 @@ func (c *guestEvaluation) timeApart() time.Duration {
 	return min(c.age, max(0, c.now.Sub(since)))
 }
 
-// newest names two disks of the guest: the disk that is furthest behind and the disk that is
-// furthest ahead, by their newest snapshots.
+// newest names two disks of the guest and their newest snapshots: the disk whose newest snapshot is
+// the oldest, and the disk whose newest snapshot is the youngest.
 func (c *guestEvaluation) newest() string {
 	oldest, newest := c.serving[0], c.serving[0]
 	for _, d := range c.serving {

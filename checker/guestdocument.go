@@ -57,7 +57,7 @@ func (p *GuestProof) document() *ProofDocument {
 	return doc
 }
 
-// Proofs returns the records of drills that a document has.
+// Proofs returns the records of drills in the document.
 func (doc Document) Proofs() Proofs {
 	all := Proofs{Problem: doc.ProofProblem}
 	for _, g := range doc.Guests {
@@ -79,7 +79,7 @@ type ExplainedDocument struct {
 	// remove the clones.
 	Start []string `json:"start"`
 	Back  []string `json:"back"`
-	// Unlock are the commands that load encryption keys before Start.
+	// Unlock has the commands that load encryption keys, to type before the commands in Start.
 	Unlock []string `json:"unlock,omitempty"`
 }
 

@@ -88,7 +88,7 @@ func (e GuestExplanation) facts(r Report, v Volumes) [][2]string {
 	return facts
 }
 
-// configuration says where the guest's configuration is.
+// configuration returns a text that says where the guest's configuration is stored.
 func (e GuestExplanation) configuration(now time.Time) string {
 	var kept *KeptConfig
 	for _, d := range e.Disks {

@@ -14,9 +14,9 @@ type GuestLine struct {
 	Guest
 	// State is the worst of the states of the guest and its disks.
 	State State
-	// News describes the faults of the guest and its disks, or why a guest with another verdict
-	// than whole is silent; "" if the guest's verdict and the age of its restore point already say
-	// all.
+	// News describes the faults of the guest and its disks. If the guest does not alarm although
+	// its verdict is not whole, News says why. News is "" if the guest's verdict and the age of the
+	// restore point already say all.
 	News string
 }
 
@@ -103,8 +103,9 @@ func (d Result) brief(poolFails bool) string {
 	return d.Brief()
 }
 
-// News returns the disk's full reason without the newest snapshot, its age and the limit, which a
-// table of disks has in columns. News leaves out that a fresh disk is in sync with its owner.
+// News returns the disk's full reason without the facts that have columns of their own in a table
+// of disks: the newest snapshot, the age of this snapshot, and the limit. News leaves out that a
+// fresh disk is in sync with its owner.
 func (d Result) News() string {
 	news := d.FullReason()
 	if c := d.Compared; c != nil && (c.Outcome == NotCompared || d.Verdict == Fresh && c.Outcome == InSync) {

@@ -51,10 +51,10 @@ func (r Report) WithGuests(policy Policy) Report {
 }
 
 // unplaced marks guests whose cluster is unknown, because sources: in the configuration does not
-// name it. A guest whose cluster is unknown and a guest with the same VMID in a known cluster may
-// be two parts of one guest, and the guest of both parts may be torn. Two guests that have a disk
-// of the same name cannot be parts of one guest. A guest that is configured on this host is never a
-// part of another guest.
+// name it. A guest whose cluster is unknown may be a part of the guest with the same VMID in a
+// known cluster. If so, the whole guest may be torn although each part is not. Two guests that have
+// a disk of the same name cannot be parts of one guest. A guest that is configured on this host is
+// never a part of another guest.
 func unplaced(guests []guestDisks, p *Policy) {
 	for i := range guests {
 		g := &guests[i]
@@ -88,8 +88,8 @@ func withAbsent(guests []guestDisks, absent []absence) []guestDisks {
 	return guests
 }
 
-// miss adds the lacking disks that the kept configuration names, except disks that an owner's last
-// answer names, too.
+// miss adds to g.absent the lacking disks that the kept configuration names, except disks that are
+// in g.absent already because an owner's last answer names them.
 func (g *guestDisks) miss(lacking []absence) {
 	for _, l := range lacking {
 		if !slices.ContainsFunc(g.absent, func(a absence) bool { return a.node != l.node && strings.HasSuffix(l.Dataset, zfs.Base(a.Dataset)) }) {
@@ -98,14 +98,14 @@ func (g *guestDisks) miss(lacking []absence) {
 	}
 }
 
-// guestOwner has the facts about a guest as a whole from the nodes' answers.
+// guestOwner has facts from the nodes' answers: those about a guest, and not about a single disk.
 type guestOwner struct {
 	// name is the guest's name according to the newest answer that contains the guest, "" if
 	// unknown. at is the time of this answer.
 	name string
 	at   time.Time
-	// complete is true if the guest's disks are known from the answer of a node, and this answer
-	// still counts.
+	// complete is true if a node's answer names all disks of the guest, and this answer is not too
+	// old.
 	complete bool
 }
 

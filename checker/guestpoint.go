@@ -21,8 +21,9 @@ type Point struct {
 // Words returns the restore point's time for people, for example 2026-03-29 12:15:00.
 func (p Point) Words() string { return strings.Replace(p.Time, "_", " ", 1) }
 
-// has reports whether a snapshot may belong to the restore point. The same time in the name is not
-// enough, because a clock that was set back gives the same time to later snapshots.
+// has reports whether a snapshot may belong to the restore point p. That the snapshot's name has
+// the time of p does not suffice, because a clock that was set back gives the same time to later
+// snapshots.
 func (p Point) has(s *zfs.Snapshot) bool {
 	after := s.Creation.Sub(p.Created)
 	return pointTime(s.Name) == p.Time && after >= 0 && after <= apartFor
@@ -30,8 +31,8 @@ func (p Point) has(s *zfs.Snapshot) bool {
 
 // apartFor is the greatest difference between the creation times of snapshots with one time in
 // their names. apartFor is not zero because each pool's snapshots are made by a separate channel
-// program. A difference greater than apartFor means that two clocks gave the time, or that the time
-// occurred twice when daylight saving ended.
+// program. A difference greater than apartFor means that the times in the names come from two
+// different clocks, or that this time of day occurred twice because daylight saving ended.
 const apartFor = 10 * time.Minute
 
 // pointTime returns the time in a managed snapshot's name, as written there.
@@ -97,8 +98,8 @@ func span(snapshots []zfs.Snapshot) (first, last time.Time) {
 	return first, last
 }
 
-// agree reports whether the newest snapshots of all disks have one time in their names, and were
-// made together. If agreed is true, the newest snapshots are the restore point p.
+// agree reports whether the newest snapshots of all disks were made together, with the same time in
+// their names. If agreed is true, the result p is the restore point that the newest snapshots form.
 func (g *guestDisks) agree() (p Point, agreed bool) {
 	p = Point{Time: pointTime(g.serving[0].Newest.Name), Created: g.serving[0].Newest.Creation}
 	for _, d := range g.serving {

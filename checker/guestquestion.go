@@ -9,11 +9,11 @@ import (
 // makes the verdict on the guest more exact. Every report asks its questions again, because the
 // answers may change. The scanner remembers answers about disks that have not changed.
 type GuestQuestion struct {
-	// Compare has datasets that share a disk name. The question is which of the datasets in Compare
-	// are copies of one disk.
+	// Compare has datasets that share a disk name. The question asks which datasets in Compare are
+	// copies of one disk.
 	Compare []Disk
-	// Common has the guest's disks if their newest snapshots have different times. The question is
-	// the newest time at which each of the disks in Common has a snapshot.
+	// Common has the guest's disks if their newest snapshots have different times. The question
+	// asks for the newest time of which each disk in Common has a snapshot.
 	Common []Disk
 	// Apart is true if the question also asks since when the guest's disks have had no newer
 	// snapshot in common.
@@ -23,7 +23,8 @@ type GuestQuestion struct {
 	Config *Disk
 }
 
-// question returns the question about the guest, and whether there is a question.
+// question returns what the report must ask about the guest's disks. ask is false if the report has
+// nothing to ask.
 func (c *guestEvaluation) question() (q GuestQuestion, ask bool) {
 	for _, d := range c.alike {
 		q.Compare = append(q.Compare, d.Disk)
@@ -41,7 +42,7 @@ func (c *guestEvaluation) question() (q GuestQuestion, ask bool) {
 	return q, len(q.Compare)+len(q.Common) > 0 || q.Config != nil
 }
 
-// Answered reports whether the known snapshots in common were looked up for exactly the disks in
+// Answered reports whether the last lookup of snapshots in common was made for exactly the disks in
 // Common.
 func (q GuestQuestion) Answered() bool {
 	names := make([]string, 0, len(q.Common))

@@ -28,12 +28,12 @@ type Judgement struct {
 // With NTP, the clocks of two hosts usually differ by far less than clockSlack.
 const clockSlack = 5 * time.Minute
 
-// deletedHint is the age of a stale disk from which the reason names a deleted guest as a likely
+// deletedHint is an age: if a stale disk is older, its reason names a deleted guest as a likely
 // cause.
 const deletedHint = 3 * 24 * time.Hour
 
-// Judge returns the verdict on a disk under a policy at a time. Judge is a pure function. If the
-// facts allow several verdicts, Judge returns a verdict that alarms.
+// Judge returns the verdict on the disk d by the policy p at the time now. Judge is a pure
+// function. If the facts allow several verdicts, Judge returns a verdict that alarms.
 func Judge(d *Disk, p *Policy, now time.Time) Judgement {
 	c := evaluation{disk: d, policy: p, now: now, snapshot: d.Newest != nil}
 	since := d.Created
@@ -125,9 +125,9 @@ func (c *evaluation) unreadable() (match, bool) {
 }
 
 // boundSuffices reports whether the newest known snapshot is so young that the disk is fresh
-// whatever newer snapshots exist. The same limit applies to a _stopped snapshot, because its guest
-// may have been started since. If a limit of the disk alarms for low ages,
-// boundSuffices returns false.
+// whatever newer snapshots exist. The limits for running guests also apply to a disk whose newest
+// snapshot is a _stopped one, because the guest may have been started after this snapshot. If a
+// limit of the disk alarms for low ages, boundSuffices returns false.
 func (c *evaluation) boundSuffices() bool {
 	d := c.disk
 	if !c.snapshot || c.level != Within || d.Newest.Creation.After(c.now) || c.policy.maxStoppedAge(d).exceeded(c.age) {
@@ -185,7 +185,8 @@ func (c *evaluation) excluded() (match, bool) {
 	return match{}, false
 }
 
-// nosnap returns the hint that label:nosnap silences nothing on a copy, "" if the label is not set.
+// nosnap returns a hint for a copy with label:nosnap: on a copy, this label prevents no alarm.
+// nosnap returns "" if the label is not set.
 func (c *evaluation) nosnap() string {
 	if !c.disk.NoSnap.Excludes() {
 		return ""
@@ -214,8 +215,9 @@ func (c *evaluation) future() (match, bool) {
 			reason: fmt.Sprintf("newest %s is %s in the future: a clock is wrong, here or where it was taken", c.disk.Newest.Name, text.Age(ahead)),
 		}, true
 	}
-	// If this host's clock is slow, every snapshot looks too young. A disk that is stale by a slow
-	// clock is certainly stale; a disk that is not stale by a slow clock may be stale.
+	// If this host's clock is slow, every snapshot looks too young. A disk that looks stale
+	// although the clock is slow is certainly stale. A disk that does not look stale may be stale
+	// nevertheless.
 	if c.level == Within && c.clockWentBack() {
 		return match{
 			limit:  atMost(clockSlack, "clock skew"),

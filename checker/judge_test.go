@@ -261,8 +261,8 @@ func TestWorst(t *testing.T) {
 	assert.Equal(t, Critical, Worst(Unknown, Critical, Warning))
 }
 
-// If a disk may have snapshots newer than the newest known one, the disk's state is OK only if the
-// state would be OK whatever these snapshots are.
+// A disk may have snapshots that are newer than the newest known one. The state of such a disk is
+// OK only if the state would be OK with any newer snapshots.
 func TestABoundSilencesNothing(t *testing.T) {
 	classes := append(zfs.Rotating(), zfs.Stopped)
 	rapid.Check(t, func(t *rapid.T) {

@@ -67,8 +67,8 @@ type guestEvaluation struct {
 	snapshots, agreed bool
 	found             *Point
 	age               time.Duration
-	// owned is true if the guest's disks are known from the answer of an owner, and this answer
-	// still counts.
+	// owned is true if an owner's answer names all disks of the guest, and this answer is not too
+	// old.
 	owned bool
 	// cause is the dataset of the disk whose verdict is the reason for the guest's verdict, "" if
 	// there is none.
@@ -137,9 +137,9 @@ func (c *guestEvaluation) unreadable() (match, bool) {
 }
 
 // commonKnown reports whether the newest snapshots that the guest's disks have in common are known.
-// A restore point that was looked up for other disks than those that count now may not be the
-// newest, so it counts only if its age is within the limits. If a restore point could not be looked
-// up again, the last known one counts.
+// A restore point may be outdated: it was looked up for other disks than those on which the verdict
+// now depends. commonKnown accepts an outdated restore point only if its age is within the limits.
+// If the last lookup failed, commonKnown accepts the last known restore point.
 func (c *guestEvaluation) commonKnown() bool {
 	if level, _ := c.apartLevel(); c.found != nil && level == Within {
 		return true
@@ -192,7 +192,8 @@ func (c *guestEvaluation) incomplete() (match, bool) {
 		worst.node, worst.Dataset, andMore(len(c.absent)), zfs.Base(worst.Dataset), worst.vmid)}, true
 }
 
-// andMore returns a text with the number of disks after the first, "" for a single disk.
+// andMore returns a text with the number of all disks except the first one, "" if there is only one
+// disk.
 func andMore(all int) string {
 	if all < 2 {
 		return ""
@@ -203,9 +204,9 @@ func andMore(all int) string {
 	return fmt.Sprintf(", nor are %d others", all-1)
 }
 
-// level returns the limit level of an age for a guest. Each disk of the guest has limits of its
-// own, by which the age has a level. The lowest of these levels counts: if one disk may have old
-// snapshots, the newest snapshots that all disks have in common may be as old.
+// level returns the limit level of an age for a guest: the lowest of the levels that the age has by
+// the limits of the guest's disks. If the limits allow one disk old snapshots, the newest snapshots
+// that all disks have in common may be equally old.
 func (c *guestEvaluation) level(age time.Duration) (limitLevel, Limit) {
 	var least limitLevel
 	var limit Limit
@@ -260,8 +261,9 @@ func (c *guestEvaluation) receiving() (match, bool) {
 	return match{}, false
 }
 
-// The verdict stopped requires that the newest snapshot of each disk is a _stopped snapshot of
-// the same time. If a disk has a newer snapshot, the guest ran after the stop.
+// The verdict stopped requires that the newest snapshot of each disk is a _stopped snapshot of the
+// same time. If a disk has a snapshot that is newer than its _stopped snapshot, the guest ran after
+// the stop.
 func (c *guestEvaluation) stopped() (match, bool) {
 	if !c.snapshots || !c.agreed {
 		return match{}, false

@@ -12,17 +12,19 @@ import (
 // KeptConfig is the part of a guest's configuration that snapwatch uses. The configuration was kept
 // with the guest's snapshots.
 type KeptConfig struct {
-	// Day is the day of a snapshot: the disk's newest snapshot at the time when the guest's
-	// configuration was last looked for.
+	// Day is the day of the snapshot that was the disk's newest when the scanner last searched for
+	// the guest's configuration.
 	Day string `json:"day"`
 	// Sum is the checksum of the guest's configuration, "" if no snapshot keeps a configuration.
 	Sum string `json:"sum,omitempty"`
 	// Name is the guest's name according to the kept configuration.
 	Name string `json:"name,omitempty"`
 	// Volumes has the guest's volumes that have the name of a disk, with their storage:
-	// local-zfs:vm-100-disk-0. Volumes on storages that snap does not cover are left out.
+	// local-zfs:vm-100-disk-0. The field Volumes lacks volumes on storages that snap does not
+	// cover.
 	Volumes []string `json:"volumes,omitempty"`
-	// Since is the creation of the first snapshot that is known to have this configuration.
+	// Since is the creation time of the first snapshot that is known to keep the configuration with
+	// the checksum Sum.
 	Since time.Time `json:"since,omitzero"`
 }
 
@@ -35,7 +37,7 @@ func (g *guestDisks) config() *KeptConfig {
 }
 
 // unconfigured returns the disk whose snapshots must be searched for the guest's configuration, nil
-// if this was already done for the day of the disk's newest snapshot.
+// if the search for the day of the disk's newest snapshot was already made.
 func (g *guestDisks) unconfigured() *Result {
 	if len(g.serving) == 0 {
 		return nil
@@ -51,12 +53,13 @@ func (g *guestDisks) unconfigured() *Result {
 }
 
 // lacking returns the disks that the guest's kept configuration names and this host lacks. A
-// configuration kept by an older snap does not say which storages are on ZFS: then a storage
-// counts as on ZFS if a disk of the storage is certainly here. If several storages have a disk
-// with one name and this host has fewer disks with this name, the further disks count as lacking,
-// because the storages of the disks here are unknown. A disk that is younger than its warning
-// limit does not count as lacking. A guest of this host lacks nothing: its configuration is in
-// /etc/pve and may have changed since.
+// configuration that an older version of snap kept does not say which storages are on ZFS. With
+// such a configuration, lacking takes a storage to be on ZFS if one of the storage's disks is
+// certainly here. The configuration may name disks of the same name on several storages. If this
+// host has fewer disks of this name, lacking returns the disks that the configuration has in
+// excess, because it is unknown from which storages the disks here come. A disk that is younger
+// than its warning limit does not count as lacking. A guest of this host lacks nothing: its
+// configuration in /etc/pve may be newer than the kept configuration.
 func (g *guestDisks) lacking(disks []Result, p *Policy, now time.Time) []absence {
 	k := g.config()
 	if g.serving[0].Owned == Owned {
@@ -114,8 +117,7 @@ func (g *guestDisks) standsFor(volume string) []Disk {
 	return []Disk{{Dataset: volumeName(volume), VMID: g.vmid}, {Dataset: volume, VMID: g.vmid}}
 }
 
-// serves returns the number of disks with the given name among those that count for the guest's
-// verdict.
+// serves returns the number of disks in g.serving that have the given name.
 func (g *guestDisks) serves(name string) int {
 	n := 0
 	for _, d := range g.serving {

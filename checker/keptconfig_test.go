@@ -80,9 +80,9 @@ func TestAKeptConfigurationYields(t *testing.T) {
 	assert.Equal(t, GuestWhole, r.Guests[0].Verdict, r.Guests[0].Reason)
 }
 
-// If no complete answer of an owner still counts, the kept configuration counts in addition to the
-// owner's last answer. A disk is reported as lacking only once if the kept configuration and the
-// owner's answer both name the disk.
+// If no owner has given a complete answer that is recent enough, check uses the kept configuration
+// in addition to the owner's last answer. If both name the same lacking disk, check reports this
+// disk once.
 func TestAKeptConfigurationStandsInForAnIncompleteAnswer(t *testing.T) {
 	for name, c := range map[string]struct {
 		change  func(*NodeAnswer)
@@ -125,8 +125,8 @@ func (r Report) guestOf(d Disk) (g Guest) {
 	return g
 }
 
-// A disk that has no verdict does not count as a disk of the guest: an ignored disk, or a clone
-// that somebody made to try something.
+// Two kinds of datasets do not count as a disk of the guest: an ignored disk, and a clone that
+// somebody made to try something.
 func TestWhatIsLeftOutIsNotTheDisk(t *testing.T) {
 	p := testPolicy()
 	p.Ignore = []string{"old/*"}

@@ -8,16 +8,16 @@ import (
 )
 
 // outdated reports whether the replica has received a newer snapshot since the node was asked. The
-// answer of the node is about the earlier snapshot, and does not say whether the node has the newer
-// one.
+// node was asked about an older snapshot, so its answer does not say whether the node has the
+// replica's newest snapshot.
 func (e Evidence) outdated(d Disk) bool {
 	return e.About != nil && d.Newest != nil && e.About.GUID != d.Newest.GUID
 }
 
-// lag returns the time for which the replica has been behind the owner, and words for people. If
-// the owner does not know since when the replica has been behind, lag returns the difference
-// between the newest snapshots of owner and replica. The difference also counts time in which the
-// guest was off.
+// lag returns the time for which the replica has been behind the owner, as a duration and as a text
+// for people. If the owner does not know since when the replica has been behind, lag returns the
+// difference between the newest snapshots of owner and replica. The returned difference includes
+// the time for which the guest was off.
 func (e Evidence) lag(d Disk) (lag time.Duration, words string) {
 	if e.BehindSince.IsZero() {
 		lag = max(0, e.Newest.Creation.Sub(d.Newest.Creation))
@@ -27,17 +27,17 @@ func (e Evidence) lag(d Disk) (lag time.Duration, words string) {
 	return lag, fmt.Sprintf("behind %s of %s for %s", e.Newest.Name, e.Node, text.Age(lag))
 }
 
-// startedAgain judges a disk whose newest snapshot, here and on the owner, is a _stopped one
-// while the guest's process is running on the owner. The lag is the time since the guest started,
-// because a snapshot has been due since then. If the start of the guest's process is unknown, the
-// creation of the _stopped snapshot counts as the start.
+// startedAgain judges a disk whose newest snapshot, here and on the owner, is a _stopped one while
+// the guest's process is running on the owner. The lag is the time since the start of the guest,
+// because a snapshot has been due since this start. If the start of the guest's process is unknown,
+// the creation of the _stopped snapshot counts as the start.
 func (e Evidence) startedAgain(d Disk, p Policy) Comparison {
 	since := e.AliveSince
 	if since.IsZero() || since.Before(d.Newest.Creation) {
 		since = d.Newest.Creation
 	}
 	lag := max(0, e.Now.Sub(since))
-	words := fmt.Sprintf("guest %d runs on %s for %s, and its newest snapshot there is %s, too", d.VMID, e.Node, text.Age(lag), d.Newest.Name)
+	words := fmt.Sprintf("guest %d runs on %s for %s, but its newest snapshot there is still %s", d.VMID, e.Node, text.Age(lag), d.Newest.Name)
 	if e.Unregistered {
 		words += ": nothing starts snap there"
 	}

@@ -18,7 +18,7 @@ type NodeAnswer struct {
 	At, Now time.Time
 	// Failure says why the last request to the node failed, "" if the node answered.
 	Failure string
-	// Guests are the node's own guests according to its last answer.
+	// Guests has the guests that the node called its own in its last answer.
 	Guests []OwnedGuest
 	// Unread has the names of the node's pools whose disks are unknown.
 	Unread []string
@@ -26,7 +26,7 @@ type NodeAnswer struct {
 	Former []Former
 }
 
-// TooOld reports whether the answer does not count any more at the time now. The age of an answer
+// TooOld reports whether the answer is too old to be used at the time now. The age of an answer
 // from the future is unknown, because this host's clock was wrong.
 func (n NodeAnswer) TooOld(now time.Time, maxAge time.Duration) bool {
 	age := now.Sub(n.At)
@@ -69,7 +69,7 @@ func plainNames(names []string) (plain []string) {
 	return plain
 }
 
-// plain returns the guest without invalid values, which only a faulty node sends.
+// plain returns the guest without values that are invalid. Only a faulty node sends invalid values.
 func (g OwnedGuest) plain() OwnedGuest {
 	p := OwnedGuest{VMID: g.VMID, Name: text.Clip(text.Plain(g.Name), 100), Alive: g.Alive}
 	for _, d := range g.Disks {
@@ -91,8 +91,8 @@ type absence struct {
 }
 
 // absences returns the disks that owners have had for longer than the warning limit and this host
-// lacks. A disk counts if its guest is alive or was alive within the critical limit, or if
-// expect: names the disk.
+// lacks. absences returns only disks whose guest is alive or was alive within the critical limit,
+// and disks that expect: names.
 func absences(disks []Result, p *Policy, nodes []NodeAnswer, clusters map[string]map[string]bool, now time.Time, asked func(vmid int) bool) []absence {
 	all := newHoldings(disks, p)
 	moved := answering(nodes, p, clusters)
@@ -137,9 +137,10 @@ func answering(nodes []NodeAnswer, p *Policy, clusters map[string]map[string]boo
 	return guests
 }
 
-// expectsCopy reports whether a copy of the owner's disk should be on this host at the time now by
-// the node's clock. A disk that expect: names should be here even if its guest is off. A disk that
-// was created in the future is not new, because the node's clock was wrong then.
+// expectsCopy reports whether this host should have a copy of the owner's disk. The argument now is
+// the time by the clock of the owner's node. A disk that expect: names should be here even if its
+// guest is off. A disk with a creation time in the future is not new: its node's clock was wrong
+// when the disk was created.
 func (p *Policy) expectsCopy(stand *Disk, g OwnedGuest, d OwnedDisk, now time.Time) bool {
 	warning, critical := p.Limits(stand)
 	lived := p.expects(stand) || g.Alive || !critical.exceeded(max(0, now.Sub(d.Newest)))
@@ -171,8 +172,9 @@ func (p *Policy) unmet(disks []Result) []Note {
 }
 
 // clusterOf returns the cluster of a node. If all disks come from one cluster, the node belongs to
-// this cluster. If disks come from several clusters, the copies whose newest snapshots the node
-// holds show its cluster. While this host has no copy from the node, the node's cluster is unknown.
+// this cluster. If disks come from several clusters, the node belongs to the cluster of the copies
+// here whose newest snapshots the node has. While this host has no copy from the node, the node's
+// cluster is unknown.
 func clusterOf(node string, p *Policy, clusters map[string]map[string]bool) (cluster string, known bool) {
 	switch {
 	case p.OriginOf == nil:
@@ -187,8 +189,8 @@ func clusterOf(node string, p *Policy, clusters map[string]map[string]bool) (clu
 	return "", false
 }
 
-// holdings has the disks on this host. The key of a disk is the dataset of the owner's disk, or the
-// disk's name if the owner's dataset is unknown.
+// holdings is an index of the disks on this host. A disk is indexed by the owner's dataset, or by
+// the disk's own name if the owner's dataset is unknown.
 type holdings struct {
 	origins map[[2]string]bool // by cluster and dataset on the owner; true if also in names
 	names   map[[2]string]int  // by cluster and name, for disks without a known origin
@@ -231,8 +233,8 @@ func newHoldings(disks []Result, p *Policy) holdings {
 }
 
 // rest returns true if the disk does not count as a guest's disk, because the disk is ignored or is
-// a clone that somebody made to try something. If an owner knows the disk as a copy of its own
-// disk, rest returns false.
+// a clone that somebody made to try something. If an owner's answer shows that the disk is a copy
+// of the owner's disk, rest returns false.
 func (d *Result) rest(p *Policy) bool {
 	if d.Verdict != Excluded {
 		return false

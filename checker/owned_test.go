@@ -12,8 +12,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// owning returns the answer of a node that has guest 100 with the given disks. In owning's answer,
-// every disk was created long ago and has a new snapshot.
+// owning returns the answer of a node that has guest 100 with the given disks. Every disk in the
+// answer was created long ago and has a new snapshot.
 func owning(datasets ...string) NodeAnswer {
 	g := OwnedGuest{VMID: 100, Name: "web01", Alive: true}
 	for _, d := range datasets {
@@ -105,8 +105,8 @@ func TestAnAbsentDiskFromTheFuture(t *testing.T) {
 	}
 }
 
-// The guest's name in the newest answer counts, in whatever order the configuration lists the
-// nodes.
+// A guest has the name that is in the newest answer about the guest, in whatever order the
+// configuration lists the nodes.
 func TestTheNameOfTheNewestAnswerCounts(t *testing.T) {
 	p := NewPolicy(config.Default())
 	is, was := owning("rpool/data/vm-100-disk-0"), owning("rpool/data/vm-100-disk-0")
@@ -205,8 +205,8 @@ func TestAGuestThatMovedFromANodeThatIsDown(t *testing.T) {
 	}
 }
 
-// After a node has stopped answering, the alarming parts of its last answer still count, but only
-// for the snapshot about which the node was asked.
+// After a node has stopped answering, check uses the alarming parts of the node's last answer, but
+// only for the snapshot about which the node was asked.
 func TestWhatASilentNodeSaidLast(t *testing.T) {
 	p := NewPolicy(config.Default())
 	off := aDisk("1", zfs.Stopped, 3*day)
@@ -244,8 +244,8 @@ func TestWhatASilentNodeSaidLast(t *testing.T) {
 	}
 }
 
-// An owner's answer about a copy's earlier newest snapshot proves nothing about the copy's present
-// newest snapshot.
+// If a copy has received a newer snapshot after the owner was asked, the owner's answer proves
+// nothing about this newer snapshot.
 func TestAnAnswerAboutAnEarlierSnapshot(t *testing.T) {
 	p := NewPolicy(config.Default())
 	d := aDisk("1", zfs.Hourly, hour)
@@ -270,8 +270,8 @@ func TestAnAnswerAboutAnEarlierSnapshot(t *testing.T) {
 	}
 }
 
-// A diverged copy still counts as diverged after somebody makes a snapshot on the copy. The copy no
-// longer counts as diverged when the node was asked about the new snapshot, or when the copy has
+// A diverged copy still counts as diverged after somebody makes a snapshot on the copy. The copy
+// ceases to count as diverged as soon as the node was asked about the new snapshot, or the copy has
 // the node's newest snapshot.
 func TestACopyDivergesUntilItsOwnerIsAskedAgain(t *testing.T) {
 	p := NewPolicy(config.Default())

@@ -58,8 +58,8 @@ func (e Evidence) owns(d Disk) bool {
 	return e.Failure == "" && !e.Foreign && e.Owned == Owned && !e.isReplica(d)
 }
 
-// isOwn reports whether a disk belongs to a guest of this host, and no other node says or said last
-// that the guest is its own.
+// isOwn reports whether a disk belongs to a guest of this host, and no node's last answer says that
+// the guest is that node's own.
 func (p *Policy) isOwn(d Disk, nodes []Evidence) bool {
 	return p.IsOwn != nil && p.IsOwn(&d) && !slices.ContainsFunc(nodes, func(e Evidence) bool {
 		e.Failure = ""
@@ -92,7 +92,7 @@ func (p *Presence) UnmarshalText(text []byte) error {
 	return parseWord(presenceWords, text, p)
 }
 
-// parseWord looks for the word text in words, and stores the index of the word in *to.
+// parseWord stores in *to the index at which the list `words` has the word `text`.
 func parseWord[T ~int](words []string, text []byte, to *T) error {
 	at := slices.Index(words, string(text))
 	if at < 0 {

@@ -18,14 +18,15 @@ type Policy struct {
 	// MaxProofAge is the limit for the age of a guest's proof, without a range if no proof is
 	// demanded; for disks without an override.
 	MaxProofAge Limit
-	// Overrides contains limits for certain disks. For each setting, the last of the overrides that
-	// match the disk and have the setting counts.
+	// Overrides contains limits for certain disks. For each setting, the last override that matches
+	// the disk and has the setting applies.
 	Overrides []config.Override
 	// Ignore contains shell patterns for disks that never alarm.
 	Ignore []string
 	// Maintenance contains disks that do not alarm until a given time.
 	Maintenance []config.Maintenance
-	// TrustLabel is true if label:running may contradict a _stopped snapshot.
+	// TrustLabel is true if label:running can make a disk alarm although the disk's newest snapshot
+	// is a _stopped one.
 	TrustLabel bool
 	// SeveralClusters is true if the disks come from more than one cluster.
 	SeveralClusters bool
@@ -115,8 +116,8 @@ func NewPolicy(c config.Config) Policy {
 // Limits returns the ages at which the disk becomes a warning and critical.
 func (p *Policy) Limits(d *Disk) (warning, critical Limit) { return p.warning(d), p.critical(d) }
 
-// LongLimits returns the ages at which a stopped disk and an unfinished first receive become
-// warnings.
+// LongLimits returns two limits: the age at which a stopped disk becomes a warning, and the
+// duration at which an unfinished first receive becomes a warning.
 func (p *Policy) LongLimits(d *Disk) (stopped, receive Limit) {
 	return p.maxStoppedAge(d), p.maxInitialReceive(d)
 }
@@ -150,9 +151,10 @@ func (p *Policy) overridden(d *Disk, limit Limit, key string, setting func(confi
 	return limit
 }
 
-// exceeded returns the level that an age reaches, and the limit that the age exceeds or, if there
-// is none, the next limit. The critical limit is compared first, because with ranges, or with
-// overrides from two entries, the critical limit may be below the warning limit.
+// exceeded returns the limit level of an age, and the limit that the age exceeds. If the age
+// exceeds no limit, exceeded returns the warning limit. The critical limit is compared first,
+// because with ranges, or with overrides from two entries, the critical limit may be below the
+// warning limit.
 func (p *Policy) exceeded(d *Disk, age time.Duration) (limitLevel, Limit) {
 	warning, critical := p.Limits(d)
 	switch {
@@ -178,8 +180,8 @@ func (p *Policy) exclusion(d *Disk, now time.Time) (rule string, ok bool) {
 	return "", false
 }
 
-// ignores returns the rule of the configuration that excludes the disk at all times, and whether
-// there is such a rule.
+// ignores returns the rule of the configuration that excludes the disk at all times, unlike a
+// maintenance entry. ok is false if there is no such rule.
 func (p *Policy) ignores(d *Disk) (rule string, ok bool) {
 	for _, pattern := range p.Ignore {
 		if (config.Selector{Disk: pattern}).Matches(d.Dataset, d.VMID) {

@@ -10,8 +10,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// damageFresh is an age of root's report of permanent errors: messages mention the age of an older
-// report.
+// damageFresh is an age of root's report of permanent errors. If the report is older, messages
+// mention its age.
 const damageFresh = 3 * time.Hour
 
 // Damage contains the disks of a pool that have permanent errors. A command that root ran found the
@@ -25,13 +25,14 @@ type Damage struct {
 	// names only one of the snapshots, and other snapshots of the disk may contain the same block.
 	Exact bool `json:"exact"`
 	// Unlisted is true if ZFS counts permanent errors and lists no place. Even with head_errlog ZFS
-	// does not find an error in an old snapshot whose block was rewritten before a newer snapshot was
-	// taken. If ZFS lists some places, others may be missing: ZFS counts blocks, and lists objects by
-	// snapshot, so the numbers cannot be compared.
+	// does not find an error in an old snapshot whose block was rewritten before a newer snapshot
+	// was taken. Even if ZFS lists places, the list may be incomplete. The number of errors does
+	// not show whether the list is complete, because ZFS counts blocks, but lists objects by
+	// snapshot.
 	Unlisted bool `json:"unlisted,omitempty"`
 	// Counted is the number of the pool's permanent errors when root looked for their places.
-	// Counted is 0 if there were no errors, or if root reads another number than other users
-	// (before OpenZFS 2.2).
+	// Counted is 0 if there were no errors. Counted is also 0 before OpenZFS 2.2, where root does
+	// not read the same number as other users.
 	Counted uint64 `json:"counted,omitempty"`
 }
 

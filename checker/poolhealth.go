@@ -10,7 +10,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Health is the knowledge about a pool from zpool(8), and from root's report of its errors.
+// Health has what zpool(8) says about a pool, and what root's report says about the pool's errors.
 type Health struct {
 	zfs.PoolHealth
 	// GUID is the pool's guid, 0 if unknown. The guid is needed because another pool may get the same
@@ -62,8 +62,8 @@ var (
 	// faultedStates are ZFS's words for a pool that cannot be used.
 	faultedStates = []string{"FAULTED", "UNAVAIL", "REMOVED", "OFFLINE"}
 	// otherStates has ZFS's words for all known states of a pool that are not in faultedStates. ZFS
-	// shows TRANSITIONING only for a moment, while a pool is imported or exported. "" means that
-	// ZFS was not asked.
+	// shows TRANSITIONING only for a moment, while a pool is imported or exported. The entry ""
+	// stands for a pool about which ZFS was not asked.
 	otherStates = []string{"", "ONLINE", "DEGRADED", suspendedState, "TRANSITIONING"}
 )
 
@@ -186,8 +186,8 @@ func (h *Health) scrub(pool Pool, p PoolPolicy, now time.Time) (match, bool) {
 	s := h.Scrub
 	do := fmt.Sprintf(": zpool scrub %s", pool.Name)
 	limit := fmt.Sprintf(" (limit %s, limits.max_scrub_age)", text.Age(p.MaxScrubAge))
-	// The time of a scrub that is far in the future is from a wrong clock. A scrub time in the
-	// future must not silence the pool until this time is reached.
+	// If the time of a scrub is far in the future, a clock was wrong. A scrub time in the future
+	// must not silence the pool until this time is reached.
 	old := func(t time.Time) bool { return p.MaxScrubAge > 0 && !t.IsZero() && now.Sub(t).Abs() > p.MaxScrubAge }
 	when := func(t time.Time) string {
 		if t.After(now) {
@@ -240,7 +240,7 @@ func (h *Health) full(_ Pool, p PoolPolicy, _ time.Time) (match, bool) {
 	return match{}, false
 }
 
-// firstNames returns the first names of a list in words, with the number of the remaining names.
+// firstNames returns a text with the first of the names and the number of the remaining names.
 func firstNames(names []string) string {
 	if len(names) <= fewNames {
 		return strings.Join(names, ", ")

@@ -9,9 +9,9 @@ import (
 	"snapwatch/config"
 )
 
-// PoolVerdict is the verdict on a pool as a whole; the pool's disks have verdicts of their own.
-// If several verdicts apply to a pool, the verdict with the worst state counts, and among equal
-// states the first in the order of the constants.
+// PoolVerdict is the verdict on a pool as a whole; the pool's disks have verdicts of their own. If
+// several verdicts apply to a pool, the pool gets the verdict with the worst state. Among verdicts
+// with the same state, the pool gets the first one in the order of the constants.
 type PoolVerdict int
 
 // The verdicts on a pool, in precedence.
@@ -66,7 +66,7 @@ var poolTable = [...]PoolRow{
 // PoolVerdicts returns the table of verdicts on pools, ordered by precedence.
 func PoolVerdicts() []PoolRow { return slices.Clone(poolTable[:]) }
 
-// tooOld reports whether the facts about a pool are too old to count.
+// tooOld reports whether the facts about a pool are too old to be used.
 func (p *Policy) tooOld(pool Pool, now time.Time) bool {
 	return pool.ReadAt.IsZero() || now.Sub(pool.ReadAt) > p.MaxDataAge
 }
@@ -102,8 +102,8 @@ func JudgePool(pool Pool, p Policy, now time.Time) PoolResult {
 		result.Reason = pool.Problem
 		switch {
 		case p.tooOld(pool, now):
-			// Facts from the last good scan count until they are too old. When these facts are too
-			// old, the disks of the pool are unreadable.
+			// The verdicts on the pool's disks use the facts from the last good scan until these
+			// facts are too old. If the facts are too old, the disks are unreadable.
 			add(PoolUnreadable, BeyondWarning, pool.Problem)
 		case !pool.Unfinished:
 			add(PoolUnreadable, Within, pool.Problem)
@@ -126,8 +126,8 @@ func JudgePool(pool Pool, p Policy, now time.Time) PoolResult {
 	return result.become(found)
 }
 
-// become sets the pool's verdict to the one with the worst state, and the reason to the reasons
-// of all verdicts that alarm.
+// become sets the pool's verdict to the verdict with the worst state in the list found. The pool's
+// reason becomes a list of the reasons of all verdicts that alarm.
 func (r PoolResult) become(found []poolMatch) PoolResult {
 	slices.SortStableFunc(found, func(a, b poolMatch) int {
 		if by := b.state().severity() - a.state().severity(); by != 0 {

@@ -58,8 +58,8 @@ func number(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 // Threshold is a value of the option -w or -c.
 type Threshold struct {
 	Range Range
-	// Bare is true for a single number or duration without : or @. Two bare thresholds can be
-	// compared.
+	// Bare is true for a single number or duration without : or @. Two thresholds can be compared
+	// with each other if Bare is true for both.
 	Bare bool
 }
 

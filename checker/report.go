@@ -13,7 +13,7 @@ import (
 // Report contains the verdicts on all disks, pools and guests at one time.
 type Report struct {
 	Now time.Time
-	// Failure says why no pool could be read, "" otherwise.
+	// Failure says why no pool could be read, "" if the pools could be read.
 	Failure string
 	Pools   []PoolResult
 	// Disks are ordered by severity, the worst first, and then by name.
@@ -87,8 +87,8 @@ type Note struct {
 	// kind is a word for the kind of the fault; a changed kind with the same subject is reported
 	// as a change.
 	kind string
-	// unmatched is the VMID in a filter that matches no disk, 0 if the note is not about a filter's
-	// VMID.
+	// unmatched is a VMID that the filter selects and that no disk here has, 0 if the note is about
+	// something else.
 	unmatched int
 	// proofOf is the VMID of the guest whose proof the note is about, 0 for other notes.
 	proofOf int
@@ -137,9 +137,9 @@ func (d *Result) judge(p *Policy, now time.Time) {
 	d.MaxStoppedAge, d.MaxInitialReceive = p.LongLimits(&d.Disk)
 }
 
-// nameCopies adds to the reason of a stale disk that another disk with the same name is fresh
-// here, because the disk may have moved. The stale disk alarms nevertheless, because disks with
-// equal names may be different disks.
+// nameCopies adds to the reason of a stale disk the name of a fresh disk here with the same disk
+// name, because the guest's disk may have been moved to the fresh one. The stale disk alarms
+// nevertheless, because disks with equal names may be different disks.
 func (r Report) nameCopies() {
 	var fresh map[string]string // by the disk's name; made only if a disk is stale
 	for i := range r.Disks {

@@ -20,8 +20,8 @@ type Runs struct {
 	// Expected is true if a timer or cron starts the command regularly on this host.
 	Expected bool
 	// Limit is the time since the end of the last good run above which a run is late. Up is the
-	// time since this host started, 0 if unknown: a run is late only if the host has been up for
-	// longer than Limit.
+	// time since this host started, 0 if unknown. A run counts as late only if Up is unknown or
+	// greater than Limit.
 	Limit, Up time.Duration
 }
 
@@ -41,8 +41,8 @@ type RunAge struct {
 	Age, Limit time.Duration
 }
 
-// RunAges returns the known ages of the last good runs of snap and prune, if the command is
-// registered on this host.
+// RunAges returns the known ages of the last good runs of snap and prune, without a command that is
+// not registered on this host.
 func RunAges(snap, prune Runs, now time.Time) []RunAge {
 	var ages []RunAge
 	for _, r := range []struct {

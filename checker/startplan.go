@@ -10,8 +10,8 @@ import (
 )
 
 // StartNames returns the datasets of a pool below which the guest's clones may be made, the first
-// choice first. The names are never those of another guest's clones: a VMID is greater than the
-// numbers at the end of the names.
+// choice first. A name with one of the numbers from 2 to 9 at its end is never the first name of
+// another guest, because a VMID is greater than 9.
 func (g Guest) StartNames(pool string) []string {
 	name := fmt.Sprintf("start-%d", g.VMID)
 	if g.Cluster != "" {

@@ -10,8 +10,9 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// startPlan explains guest 100 of a cluster. The guest's only disk is in the pool tank. The
-// argument beside has the disks that the report contains besides the guest's disk.
+// startPlan returns the explanation of guest 100 of the given cluster, with the commands that start
+// the guest. The guest's only disk is in the pool tank. The argument `beside` has further disks of
+// the report.
 func startPlan(cluster string, v Volumes, beside ...Disk) GuestExplanation {
 	p := NewPolicy(config.Default())
 	r := Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: append(beside, part(first, zfs.Hourly, minute))}}, p, now).WithGuests(p)

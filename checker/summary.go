@@ -62,8 +62,8 @@ func (r Report) Summary() string {
 	if r.Failure != "" {
 		return r.Failure
 	}
-	// Among causes of the same state, the likely origin comes first: pools, then late runs, then
-	// guests and their disks.
+	// Among causes with the same state, the cause that is likely to have led to the others comes
+	// first: pools, then late runs, then guests and their disks.
 	causes := badPools(r)
 	for _, n := range r.Notes {
 		if !n.AboutProof() {
@@ -110,9 +110,9 @@ func (r Report) CountGuests(v GuestVerdict) int {
 	return n
 }
 
-// badGuests counts the guests that alarm, for example "2 of 40 guests torn". If the guests have
-// several verdicts, the text counts, by verdict, the guests with a worse state than all of their
-// disks.
+// badGuests counts the guests that alarm, for example "2 of 40 guests torn". If the guests that
+// alarm have several verdicts, the text has, for each verdict, the number of guests with a worse
+// state than all of their disks.
 func badGuests(r Report) cause {
 	counts, alone := map[string]int{}, map[string]int{}
 	all := 0
@@ -150,7 +150,8 @@ func badGuests(r Report) cause {
 	return cause{worst, text}
 }
 
-// cause is one cause of the report's state.
+// cause is one fault in the report: the state that the fault gives the report, and a text about the
+// fault.
 type cause struct {
 	State State
 	Text  string

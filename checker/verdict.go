@@ -2,8 +2,8 @@ package checker
 
 import "slices"
 
-// Verdict is the verdict on a disk. The verdicts on disks are ordered by precedence: the first
-// verdict that applies to the disk counts.
+// Verdict is the verdict on a disk. The verdicts on disks are ordered by precedence: a disk gets
+// the first verdict that applies to the disk.
 type Verdict int
 
 // The verdicts, in precedence.

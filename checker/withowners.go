@@ -10,11 +10,12 @@ import (
 )
 
 // WithOwners compares every disk with the nodes' evidence about the disk. The argument `said` has
-// the evidence by dataset. The worse of two states counts: the state of the disk's verdict, or the
-// state of its comparison. There are three exceptions. A disk of which the owner takes no snapshots
-// becomes excluded. A stale disk that its owner does not use any more becomes orphaned. A stopped
-// disk whose guest is alive on the owner becomes fresh or stale. [Report.WithGuests] must be called
-// afterwards, because disks that the nodes have and this host lacks make guests incomplete.
+// the evidence by dataset. A disk gets the worse one of two states: the state of the disk's
+// verdict, and the state of its comparison. There are three exceptions. A disk of which the owner
+// takes no snapshots becomes excluded. A stale disk that its owner does not use any more becomes
+// orphaned. A stopped disk whose guest is alive on the owner becomes fresh or stale.
+// [Report.WithGuests] must be called afterwards, because disks that the nodes have and this host
+// lacks make guests incomplete.
 func (r Report) WithOwners(p Policy, said map[string][]Evidence, nodes ...NodeAnswer) Report {
 	r.Disks = slices.Clone(r.Disks)
 	clusters := clustersOf(r.Disks, said)
@@ -67,8 +68,9 @@ func answersAbout(d Disk, nodes []Evidence, silent map[string]bool) []Evidence {
 	return slices.DeleteFunc(slices.Clone(nodes), func(e Evidence) bool { return e.owns(d) && silent[e.Node] })
 }
 
-// Absent counts the disks that owners have and this host lacks. expected is the number of those
-// that the configuration requires here, and others the number of the rest.
+// Absent returns the number of disks that owners have and this host lacks: expected is the number
+// of such disks that the configuration requires here, and others the number of such disks that the
+// configuration does not require.
 func (r Report) Absent() (expected, others int) {
 	for _, a := range r.absent {
 		if a.expected {
@@ -80,8 +82,8 @@ func (r Report) Absent() (expected, others int) {
 	return expected, others
 }
 
-// wake judges a stopped disk whose owner says that the guest is alive. The age of the judgement
-// is the time for which the copy has lacked a newer snapshot.
+// wake judges a stopped disk whose owner says that the guest is alive. The age that wake judges is
+// the time for which the owner has had a snapshot that the copy lacks.
 func (d *Result) wake(p *Policy, c Comparison) {
 	level, limit := p.exceeded(&d.Disk, c.Lag)
 	if c.Outcome != InSync && c.Outcome != Lagging {
@@ -109,7 +111,8 @@ func unanswered(nodes []NodeAnswer, now time.Time) []Note {
 	return notes
 }
 
-// become sets the disk's verdict because of the answer of the disk's owner.
+// become replaces the disk's verdict by the verdict v, which follows from the answer of the disk's
+// owner.
 func (d *Result) become(v Verdict, reason string) {
 	d.Judgement = Judgement{Verdict: v, State: table[v].States[Within], Reason: reason, Age: d.Age, Limit: d.Limit}
 }

@@ -31,8 +31,8 @@ var destroyProgram string
 // Program runs channel programs on one pool.
 type Program struct {
 	Pool string
-	// Inherit are files that the zfs process keeps open, such as the pool's lock, so that a running
-	// program keeps the pool locked.
+	// Inherit has files that the zfs process keeps open, such as the pool's lock, so that the pool
+	// remains locked while a channel program runs.
 	Inherit []*os.File
 }
 
@@ -45,7 +45,7 @@ type Guest struct {
 	Disks           []Disk
 }
 
-// Disk is the work on one disk of a guest.
+// Disk says what the channel program does with one disk of a guest.
 type Disk struct {
 	Dataset string
 	// Snapshot says whether to take the snapshot, and Bookmark whether to bookmark it.
@@ -159,11 +159,12 @@ type DestroyRequest struct {
 	Check bool
 }
 
-// Destroyed is the result for the snapshots of one disk that should be destroyed.
+// Destroyed is the result of destroying snapshots of one disk.
 type Destroyed struct {
 	// Gone holds an errno by snapshot name, 0 for a destroyed snapshot.
 	Gone map[string]syscall.Errno `json:"gone"`
-	// Missing is a keeper that does not exist. If a keeper is missing, nothing was destroyed.
+	// Missing is the name of a keeper (see [DestroyRequest]) that does not exist. If a keeper is
+	// missing, nothing was destroyed.
 	Missing string `json:"missing"`
 	// Receiving is 1 if the dataset is being received; then nothing was destroyed.
 	Receiving int `json:"receiving"`

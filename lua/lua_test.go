@@ -22,8 +22,8 @@ import (
 var update = flag.Bool("update", false, "write the golden files")
 
 // TestMain makes this binary play zfs if it is started under that name. The played zfs stores its
-// input in the directory PLAY. It answers with the file "answer" in PLAY, or fails with the text in
-// the file "fail".
+// input in the directory PLAY. The played zfs prints the file "answer" in PLAY, or fails with the
+// text in the file "fail".
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == "zfs" {
 		os.Exit(play(os.Getenv("PLAY")))
@@ -53,8 +53,8 @@ func play(dir string) int {
 	return 0
 }
 
-// stage puts the played zfs on PATH with the given answer, and returns the directory with its
-// input.
+// stage puts the played zfs on PATH with the given answer, and returns the directory in which the
+// played zfs stores its input.
 func stage(t *testing.T, answer string) (dir string) {
 	t.Helper()
 	self, err := os.Executable()

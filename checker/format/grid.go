@@ -14,12 +14,12 @@ type column struct {
 	from int
 }
 
-// leastNews is the least width, in characters, for printing the news of a row, its last cell, next
-// to the row. If there is less width, the news is printed below the row, on lines of its own.
+// leastNews is the least width, in characters, of the last cell of a row, the news. If a line has
+// less room for the news, grid prints the news on lines of its own, below the row.
 const leastNews = 30
 
-// grid prints rows whose first two cells are coloured. The news of a row is its last cell, and is
-// not wrapped if the terminal's width is unknown.
+// grid prints rows whose first two cells are coloured. The last cell of a row is the news. If the
+// terminal's width is unknown, grid does not wrap the news.
 func (t Table) grid(b *strings.Builder, columns []column, colours, news []string) {
 	var shown []column
 	for _, c := range columns {
@@ -126,8 +126,8 @@ func cut(text string, limit int) string {
 	return string(runes[:limit-1]) + "…"
 }
 
-// wrapped returns the lines of a text that begin at a column of the terminal, one line if the
-// terminal's width is unknown.
+// wrapped breaks a text into lines that fit between the given column and the right end of the
+// terminal. If the terminal's width is unknown, wrapped returns the whole text as one line.
 func (t Table) wrapped(text string, column int) []string {
 	if t.Width == 0 {
 		return []string{text}
@@ -136,7 +136,8 @@ func (t Table) wrapped(text string, column int) []string {
 }
 
 // wrap breaks text at blanks into lines of at most width characters. A word that is longer than a
-// line is broken at the end of the line. The text's indentation remains only in the first line.
+// line is broken at the end of the line. Only the first line has the indentation that the argument
+// text has.
 func wrap(text string, width int) []string {
 	width = max(width, 8)
 	line := []rune(strings.TrimRight(text, " "))

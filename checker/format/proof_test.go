@@ -13,8 +13,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Guests without a recent proof must not take the room of other faults in a packet of NRPE, and the
-// first line counts them.
+// In a packet of NRPE, the lines about guests without a recent proof must not displace the lines
+// about other faults. The first line has the number of these guests.
 func TestProofsAreTheLastLines(t *testing.T) {
 	var disks []checker.Disk
 	for vmid := range 40 {

@@ -138,8 +138,8 @@ func inTime[T any](left time.Duration, work func() (T, error)) (T, error) {
 
 // If there is a change, printChanges prints the changes and the report. printChanges saves the
 // record of printed changes after printing, because printing a change twice is better than never
-// printing it. Reading and saving the record of printed changes takes at most the time in the
-// argument left.
+// printing it. The function `left` returns the longest time that reading and saving the record of
+// printed changes may take.
 func (c *checkCmd) printChanges(w io.Writer, r checker.Report, left func() time.Duration) error {
 	t, err := inTime(left(), func() (telling, error) { return c.changes(r) })
 	kept := err == nil

@@ -141,7 +141,7 @@ func TestCheckAnswersInTimeWhileZFSHangs(t *testing.T) {
 	assert.Equal(t, 1, s.fake.Hung(), "one hangs, the others wait for its lock")
 }
 
-// If a check runs out of time, it saves the lists of snapshots that it has read by then, for the
+// If a check runs out of time, the check saves the lists of snapshots that it has read, for the
 // next check. If the check cannot save the lists of snapshots, it reports the reason.
 func TestCheckWhoseTimeIsUpKeepsWhatItFound(t *testing.T) {
 	foreign := func(id int) zfstest.Dataset {
@@ -284,7 +284,7 @@ func (s *site) set(disks ...zfstest.Dataset) {
 }
 
 // On a host without an exporter, check itself remembers the disks that it saw. If check cannot save
-// the disks, it warns that no program remembers the disks.
+// the names of these disks, check warns that no program remembers the disks.
 func TestCheckRemembersTheDisksItSaw(t *testing.T) {
 	one, other := vm(100, "hourly", time.Hour), vm(101, "hourly", time.Hour)
 	s := newSite(t, one, other)
@@ -384,7 +384,7 @@ func TestCheckKnowsAPoolByItsGUID(t *testing.T) {
 	memory, err := os.ReadFile(s.fake.Path("cache/snapwatch/newest.seen.json"))
 	require.NoError(t, err)
 	for _, name := range []string{"drei", "third", "drei"} {
-		// This file is the inventory of an exporter that was not scraped after the rename.
+		// The file s.seen is the inventory of an exporter that was not scraped after the rename.
 		require.NoError(t, os.WriteFile(s.seen, memory, 0o600))
 		be(name, "7")
 		status, first = s.check()

@@ -207,8 +207,8 @@ func jobOf(args []string) (job, problem string) {
 func registered(env *environment) bool { return timerEnabled(env) || snapJob.registered(env) }
 
 // snapPeriod returns the longest time between two starts of snap by cron, 0 if it is unknown. If
-// the systemd timer starts snap, the longest time is unknown, because snapwatch does not read the
-// timer's unit.
+// the systemd timer starts snap, snapPeriod returns 0, because snapwatch does not read the timer's
+// unit.
 func snapPeriod(env *environment) time.Duration {
 	if timerEnabled(env) {
 		return 0
@@ -217,7 +217,7 @@ func snapPeriod(env *environment) time.Duration {
 }
 
 // registered reports whether cron runs the job, snap or prune. A crontab line that could not be
-// parsed counts as a line that runs the job, because it may do so.
+// parsed counts as a line that runs the job, because the line may run the job.
 func (j cronJob) registered(env *environment) bool { return len(j.running(env)) > 0 }
 
 // running returns the crontab lines by which cron runs the job regularly.
@@ -228,7 +228,8 @@ func (j cronJob) running(env *environment) []crontab.Entry {
 
 // period returns the longest time between two starts of the job by cron, 0 if it is unknown.
 func (j cronJob) period(env *environment) time.Duration {
-	// Each crontab line runs the whole job, so the line that runs the job most often counts.
+	// Each crontab line runs the whole job, so the period is that of the line that runs the job
+	// most often.
 	var shortest time.Duration
 	for _, line := range j.running(env) {
 		if p := line.Period(); p > 0 && (shortest == 0 || p < shortest) {

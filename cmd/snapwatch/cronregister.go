@@ -73,8 +73,9 @@ func (j cronJob) register(env *environment, words []string) error {
 	return nil
 }
 
-// merged returns the command to register in cron. The command has the typed flags, and each flag of
-// the registered line that was not typed. The retention is always the typed retention.
+// merged returns the command to register in cron. The command has the flags that the user typed,
+// and those flags of the registered line that the user did not type. The command never has the
+// retention of the registered line, but always the retention that the user typed.
 func (j cronJob) merged(env *environment, typed regularCmd) regularCmd {
 	args := []string{j.word}
 	lines, _ := j.lines(env) // register reads the crontab lines again and reports an error

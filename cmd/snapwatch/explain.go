@@ -126,7 +126,7 @@ func (c *explainCmd) volumes(ctx context.Context, env *environment, guests []che
 	if c.From != "" {
 		unknown := checker.Volumes{Problems: map[string]string{}}
 		for _, d := range datasets {
-			unknown.Problems[zfs.Pool(d)] = "an exporter does not report it; on the exporter's host, run explain without --from"
+			unknown.Problems[zfs.Pool(d)] = "an exporter does not report the encryption; on the exporter's host, run explain without --from"
 		}
 		return unknown
 	}

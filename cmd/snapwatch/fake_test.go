@@ -52,7 +52,7 @@ func playPvesh(args []string) int {
 
 // playAgent plays a guest's agent. The file state has the state of the guest, frozen or thawed. If
 // there is a file with the state file's name and .fail appended, freezing fails with the text of
-// the file. If there is a file with the state file's name and .thaw appended, thawing fails.
+// the file. If a file with the name of the state file plus .thaw exists, thawing fails.
 func playAgent(state, what string) int {
 	result := "0"
 	is, err := os.ReadFile(state)
@@ -306,8 +306,8 @@ func (w playedWorld) playGet(properties, parents []string, below func(dataset, p
 	return status
 }
 
-// playReceiving lists the hidden datasets of the receives into the datasets that the file
-// $WORK/zfs/receiving names.
+// playReceiving plays zfs list of hidden datasets NAME/%recv. A hidden dataset exists if the file
+// $WORK/zfs/receiving contains NAME, the dataset that is being received.
 func playReceiving(hidden []string) int {
 	text, _ := os.ReadFile(filepath.Join(os.Getenv("WORK"), "zfs/receiving"))
 	status := 0
@@ -373,8 +373,9 @@ func changeWorld(change func(lines []string) []string) int {
 	return 0
 }
 
-// playGuestfish plays guestfish: it logs the script, and prints the file $WORK/guestfish/list for a
-// script that lists file systems, and $WORK/guestfish/check for another one.
+// playGuestfish plays guestfish: it logs the script and prints a file. The file is
+// $WORK/guestfish/list if the script lists file systems, and $WORK/guestfish/check for any other
+// script.
 func playGuestfish() int {
 	script, _ := io.ReadAll(os.Stdin)
 	logCall("guestfish", strings.Split(strings.TrimSpace(string(script)), "\n"))

@@ -36,8 +36,8 @@ func stateCounters(guests []guest, q query) []counter {
 	return all
 }
 
-// verdictCounters returns a counter for each word that describes guests, in the colour of the
-// worst of these guests.
+// verdictCounters returns a counter for each word that describes guests. A counter has the colour
+// of the worst guest that it counts.
 func verdictCounters(guests []guest, q query) []counter {
 	var all []counter
 	for _, word := range words() {
@@ -57,8 +57,8 @@ func verdictCounters(guests []guest, q query) []counter {
 	return all
 }
 
-// word is the name of a verdict or outcome with which the page describes a guest, and its
-// meaning.
+// word has the name of a verdict or outcome by which the page describes a guest, and an explanation
+// of this name.
 type word struct{ name, meaning string }
 
 // words returns the verdicts on guests, and the verdicts and outcomes of disks, which describe a

@@ -31,8 +31,8 @@ type guest struct {
 	// Open is true if the page shows the guest's disks below the guest.
 	Open bool
 
-	// was is the worst of the states that the guest's now unreadable disks had when they were last
-	// read.
+	// The field was has the worst state that the guest's now unreadable disks had when they were
+	// last read.
 	was checker.State
 }
 
@@ -98,8 +98,8 @@ func (f Facts) look(g *guest) {
 	}
 }
 
-// lastKnown returns, for a disk whose last reading is too old to count, the verdict at the time
-// of this reading. known is false for all other disks.
+// lastKnown returns the last known verdict on a disk that is unreadable because its last reading is
+// too old: the verdict at the time of this reading. known is false for all other disks.
 func (f Facts) lastKnown(d *checker.Result) (was checker.Judgement, known bool) {
 	if d.Verdict != checker.Unreadable || d.ReadAt.IsZero() || d.Problem != "" || d.Unlisted != "" {
 		return was, false
@@ -150,7 +150,7 @@ func (g guest) Anchor() string {
 // on this host.
 func (g guest) Never() bool { return g.Age == endless }
 
-// cause returns the disk because of which the guest alarms, nil if no disk is the reason.
+// cause returns the disk that makes the guest alarm, nil if no disk does.
 func (g guest) cause() *checker.Result {
 	for _, d := range g.Here {
 		if d.Dataset == g.Because && g.State == g.Guest.State || g.State != g.Guest.State && d.State == g.State {
@@ -160,7 +160,7 @@ func (g guest) cause() *checker.Result {
 	return nil
 }
 
-// serves reports whether a disk counts for the guest's verdict.
+// serves reports whether the guest's verdict depends on the disk.
 func (g guest) serves(d *checker.Result) bool {
 	return len(g.Disks) == 0 || slices.Contains(g.Disks, d.Dataset)
 }
@@ -200,8 +200,8 @@ func (f Facts) explainState(g guest) string {
 	return d.Name() + ": " + why
 }
 
-// ownReason returns the reason of a guest's verdict if no disk of the guest has the same reason, ""
-// if the verdict alone suffices.
+// ownReason returns the reason of a guest's verdict if no disk of the guest has the same reason.
+// ownReason returns "" if the verdict needs no reason.
 func (g guest) ownReason() string {
 	switch {
 	case g.Verdict == checker.GuestWhole:
@@ -216,7 +216,7 @@ func (g guest) ownReason() string {
 }
 
 // unproven explains the word unproven of a stopped disk on the page.
-const unproven = "unproven: its newest snapshot says that it is off, and no owner has confirmed that"
+const unproven = "unproven: the newest snapshot says that the guest is off, and no owner has confirmed this"
 
 // whyOf explains a disk's state, without its verdict, age and limit and without the answers of
 // other hosts, which have columns of their own.
@@ -244,8 +244,8 @@ func (f Facts) whyOf(d *checker.Result) string {
 	return news
 }
 
-// runs explains a disk whose newest snapshot is a _stopped one although the guest runs
-// on its owner. The returned text says which snapshots are missing.
+// runs returns a text that explains a disk whose newest snapshot here is a _stopped one although
+// the disk's guest runs on the owner. The returned text says which snapshots are missing.
 func runs(d *checker.Result) string {
 	owner := siteName(d.Compared.Owner)
 	for _, e := range d.Evidence {
@@ -256,8 +256,8 @@ func runs(d *checker.Result) string {
 	return fmt.Sprintf("the guest has run on %s for %s and got no snapshot there: the newest snapshot here is from when the guest was off", owner, text.Age(d.Compared.Lag))
 }
 
-// stuck says whether a stale disk's newer snapshots were not taken, or were taken and do
-// not arrive here.
+// stuck returns a text that says why a stale disk has no newer snapshots: nobody took newer ones,
+// or they do not arrive here.
 func (f Facts) stuck(d *checker.Result) string {
 	c := d.Compared
 	switch {

@@ -180,8 +180,8 @@ func TestTheBlindSpotIsARedRow(t *testing.T) {
 	assert.Nil(t, r.Guest.Limit().Range, "a limit beside the age of the _stopped would be read as that one's")
 }
 
-// If a guest runs on its owner's node and gets snapshots there, but is off according to its copies,
-// its row alarms in red, too.
+// If a guest runs on its owner's node and gets snapshots there, but its copies show a guest that is
+// off, the guest's row alarms in red.
 func TestTheBlindSpotWhereSnapshotsDoNotArrive(t *testing.T) {
 	off := disk(one, 100, zfs.Stopped, 96*time.Hour)
 	f := facts(0, off)
@@ -231,8 +231,8 @@ func TestAbsentGuestsHaveARow(t *testing.T) {
 	assert.Equal(t, "rpool/data/vm-200-disk-0", renderPage(f, query{Text: "rpool/data/vm-200"}).Rows[1].Lacking, "it is found by what is not here")
 }
 
-// If a pool can no longer be read, guests that were stale at the last reading come before guests
-// that were fresh then, the oldest first.
+// If a pool can no longer be read, the page orders the guests by their verdicts at the last
+// reading. Guests that were stale come first, and among them the guest with the oldest snapshot.
 func TestUnreadableGuestsByWhatWasKnown(t *testing.T) {
 	f := facts(20*time.Minute,
 		disk(one, 100, zfs.Hourly, time.Hour), disk("tank/vm-101-disk-0", 101, zfs.Hourly, 4*time.Hour), disk("tank/vm-102-disk-0", 102, zfs.Hourly, 8*time.Hour),
@@ -274,8 +274,8 @@ func TestGuestsThatAreWellAreOneLine(t *testing.T) {
 	assert.Len(t, few.Rows, maxWell)
 }
 
-// The opened row of a guest says whether the guest can be started here, where its snapshots got
-// stuck, and what to do about it.
+// The opened row of a guest says whether the guest can be started here, where the guest's snapshots
+// got stuck, and how to repair the replication.
 func TestAnOpenGuestSaysWhatToDo(t *testing.T) {
 	d := disk(one, 100, zfs.Hourly, 7*time.Hour)
 	f := facts(0, d)
@@ -290,7 +290,7 @@ func TestAnOpenGuestSaysWhatToDo(t *testing.T) {
 	assert.Equal(t, "no newer snapshot was taken here", renderPage(f, query{}).Rows[0].Why)
 }
 
-// If a list of snapshots was unfinished in the report, and has ended before the page is made, the
+// If a scan was unfinished when the report was made, but has ended before the page is made, the
 // page shows no fault.
 func TestAListingThatEndsMeanwhile(t *testing.T) {
 	f := facts(time.Second, disk(one, 100, zfs.Hourly, time.Hour))

@@ -76,7 +76,7 @@ func first(list any) any {
 var icons = map[string]string{"green": "✓", "red": "✕", "yellow": "!", "purple": "?", "grey": "–", "blue": "↓"}
 
 // New returns the handler of the page. The page shows the result of the function facts. The
-// argument disk of this function is the open disk, "" for none.
+// argument `disk` of the function facts is the disk whose details the page shows, "" for none.
 func New(log *slog.Logger, facts func(disk string) Facts) http.Handler {
 	page := template.Must(template.New("page.html").Funcs(funcs).ParseFS(files, "*.html"))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -12,8 +12,8 @@ import (
 const (
 	// pageGuests is the greatest number of guests on one page.
 	pageGuests = 200
-	// maxWell is a number of guests without an alarm: the page shows more of them only if the query
-	// requests them.
+	// maxWell is the greatest number of guests without an alarm that the page shows unless the
+	// query requests them.
 	maxWell = 5
 )
 
@@ -33,12 +33,13 @@ type row struct {
 	About *explanation
 }
 
-// about is the explanation that the page shows below the row of an open guest, in addition to its
-// disks.
+// explanation is the text that the page shows below the row of an open guest, in addition to the
+// rows of the guest's disks.
 type explanation struct {
 	Words []string
-	// Broken names the hosts between which the snapshots of the guest's worst disk do not arrive,
-	// and Next the steps to repair this; both are empty if the guest does not alarm.
+	// Broken names the hosts between which the snapshots of the guest's worst disk do not arrive.
+	// Next has the steps to repair the replication. Broken and Next are empty if the guest does not
+	// alarm.
 	Broken string
 	Next   []string
 }
@@ -154,7 +155,7 @@ func (g guest) proofState() checker.State {
 	return g.Proof.State
 }
 
-// well reports whether neither the guest nor its proof alarms.
+// well reports whether the guest is well: neither the guest nor its proof alarms.
 func (g guest) well() bool { return g.State == checker.OK && g.proofState() == checker.OK }
 
 // explain returns the explanation of one disk.
@@ -165,7 +166,7 @@ func (f Facts) explain(d checker.Result) checker.Explanation {
 	return checker.Explain(d, d.Evidence)
 }
 
-// sinceWords returns the time then for people, without the date if it is today's.
+// sinceWords returns the time `then` as a text for people, without the date if `then` is today.
 func sinceWords(now, then time.Time) string {
 	then = then.In(now.Location())
 	switch {

@@ -55,7 +55,7 @@ func siteHeads(nodes []checker.NodeAnswer) []string {
 	return heads
 }
 
-// columns distributes the cells of all asked nodes over the columns of the table.
+// columns returns, by column of the table, the cells of the nodes that share the column.
 func columns(cells []cell) [][]cell {
 	if len(cells) > maxSites {
 		return [][]cell{slices.DeleteFunc(cells, cell.Blank)}
@@ -100,7 +100,8 @@ func silent(n checker.NodeAnswer) cell {
 	return c
 }
 
-// say sets the words and the state of the cell by comparing a disk with the node's answer.
+// say compares a disk with the node's answer, and sets the words and the state of the cell to the
+// result.
 func (c *cell) say(d *checker.Result, e checker.Evidence) {
 	compared := d.Compared
 	switch {
@@ -179,8 +180,8 @@ func (g guest) lackingCells(dataset string, r checker.Report) []cell {
 	return all
 }
 
-// moreTelling reports whether cell c must be shown instead of another cell of the same node,
-// because c has a worse state, a greater lag or an older snapshot.
+// moreTelling reports whether the page must show the cell c instead of `than`, a cell of the same
+// node, because c has a worse state, a greater lag or an older snapshot.
 func moreTelling(c, than cell) bool {
 	if c.Blank() || than.Blank() {
 		return !c.Blank()

@@ -33,9 +33,9 @@ const (
 // hour and a year can be seen.
 const youngest = 5 * time.Minute
 
-// maxMarks is the greatest number of snapshots of a class that are drawn as separate elements
-// with their names. More snapshots of a class are drawn as one path, because a page with
-// thousands of elements is slow.
+// maxMarks is the greatest number of snapshots of a class that are drawn as separate elements with
+// their names. If a class has more snapshots than maxMarks, one path draws them all, because a page
+// with thousands of elements is slow.
 const maxMarks = 100
 
 // timeline is the drawing of a disk's snapshots, by class.
@@ -75,8 +75,8 @@ type tick struct {
 // limitLine is the line of an age limit in a timeline.
 type limitLine struct {
 	X, Y float64
-	// Label is the text of the limit, and Rule its source in the configuration. Anchor is the end
-	// of the label that touches the line.
+	// Label is the text of the limit, and Rule its source in the configuration. Anchor says which
+	// end of the label touches the line.
 	Label, Rule, Anchor string
 }
 

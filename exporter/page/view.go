@@ -19,7 +19,7 @@ type view struct {
 	Now                        time.Time
 	State                      checker.State
 	Summary                    string
-	// Failure says why no pool could be read, "" otherwise.
+	// Failure says why no pool could be read, "" if the pools could be read.
 	Failure string
 	// Unproven is the number of stopped disks that do not alarm although no owner has confirmed
 	// that the guest is stopped.
@@ -46,8 +46,8 @@ type view struct {
 	// Matching is the number of guests that match the query.
 	Matching int
 	Rows     []row
-	// Fold is the line that replaces the guests that do not alarm, nil if they are few or the
-	// query requests them.
+	// Fold is the line that replaces the guests that do not alarm. Fold is nil if these guests are
+	// few, or if the query requests them.
 	Fold        *fold
 	Page, Pages int
 	Open        *openDisk
@@ -65,7 +65,8 @@ type bar struct {
 	// Colour is the colour of the message.
 	Unwell, Colour string
 	// ReadAt is the time at which the pool was last read, zero if it was never read. Was says how
-	// many disks alarmed at the time ReadAt, "" if their verdicts are still shown.
+	// many of the pool's disks alarmed at the time ReadAt. Was is "" if the page still shows the
+	// verdicts on these disks.
 	ReadAt time.Time
 	Was    string
 }
@@ -97,7 +98,7 @@ type openDisk struct {
 	Lines  []timeline
 	Origin string
 	// Cells has the answers about the disk, one cell for each asked node. Was describes the disk's
-	// state at its last reading if the disk cannot be read now. Next are the steps to repair the
+	// state at its last reading if the disk cannot be read now. Next has the steps to repair the
 	// disk's replication.
 	Cells []cell
 	Was   string
@@ -152,7 +153,8 @@ func newView(f Facts, q query) *view {
 const (
 	// slow is the duration of a pool's scan above which the page mentions the scan.
 	slow = 10 * time.Second
-	// fresh is the age of the shown facts above which the browser soon loads the page again.
+	// fresh is an age of the facts on the page. If the facts are older, the browser soon loads the
+	// page again.
 	fresh = time.Minute
 )
 
@@ -204,8 +206,8 @@ func whenRead(f Facts, pool string) string {
 	return fmt.Sprintf("Of %s %d alarmed then.", text.Count(all, "disk"), bad)
 }
 
-// beforeListing returns the pool with the problem of its last finished scan. A scan that has just
-// begun is not a fault.
+// beforeListing returns the pool with its field Problem set to the problem of the last finished
+// scan. A scan that has just begun is not a fault.
 func beforeListing(p checker.PoolResult, l Listings) checker.PoolResult {
 	p.Problem = ""
 	if len(l.Past) > 0 {

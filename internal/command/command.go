@@ -17,8 +17,8 @@ import (
 	"syscall"
 )
 
-// MaxLine is the length in bytes of the longest line that is read of a command's output. A line of
-// zfs holds a name of at most 255 bytes and property values of at most 8 KiB.
+// MaxLine is the greatest length of a line in a command's output, in bytes. A line of zfs holds a
+// name of at most 255 bytes and property values of at most 8 KiB.
 const MaxLine = 1 << 20
 
 // maxStderr is the length of the longest part of a command's standard error that is kept, in bytes.
@@ -56,8 +56,8 @@ type Error struct {
 }
 
 // Error returns a text with the cause first and the command line last, so that the text still has
-// the cause after its end was cut off. If the caller ended the command for a reason of its own, the
-// text is this reason alone.
+// the cause after its end was cut off. If the caller ended the command for a reason of its own,
+// Error returns only this reason.
 func (e *Error) Error() string {
 	why := e.Err.Error()
 	if errors.Is(e.Err, context.Canceled) && why != context.Canceled.Error() && !errors.Is(e.Err, ErrStillRunning) {
@@ -99,7 +99,8 @@ func printable(argv []string) string {
 	return strings.Join(argv, " ")
 }
 
-// sbin is searched after PATH, because the PATH of cron lacks the directories that contain zfs.
+// sbin has directories that Find searches after those in PATH, because the PATH of cron lacks the
+// directories that contain zfs.
 var sbin = []string{"/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/bin", "/bin"}
 
 // Find returns the path of a program. Find searches PATH, and then the system's own directories for
@@ -117,9 +118,10 @@ func Find(name string) (string, error) {
 }
 
 // Lines runs a command that only reads. As soon as a line of the output arrives, Lines passes the
-// line, without its newline, to the function `each`. Lines returns the first error of the function
-// each, of reading, or of the command. An error of the command is an [*Error]. If the last line has
-// no newline, Lines passes this line to the function `each`, too, and returns [ErrCut].
+// line, without its newline, to the function `each`. Lines returns the first error: of the function
+// `each`, of reading the output, or of the command. An error of the command is an [*Error]. If the
+// last line has no newline, Lines passes this line to the function `each`, too, and returns
+// [ErrCut].
 //
 // When ctx ends, Lines kills the command's process group and returns immediately, even if the
 // program hangs in the kernel, where no signal reaches the program (openzfs #5345).
@@ -236,7 +238,8 @@ func start(c Cmd) (*process, error) {
 	if c.DiesWithUs {
 		// The kernel sends the signal SIGKILL when the thread that started the program ends. Go
 		// ends a thread before the end of the process only if a goroutine was locked to the thread.
-		// No goroutine is locked here, so SIGKILL arrives when the process ends.
+		// No goroutine that starts a program is locked to a thread, so the kernel sends SIGKILL
+		// only when this process ends.
 		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	}
 	if err := cmd.Start(); err != nil {

@@ -1,7 +1,7 @@
-// Package note keeps notes about work that was begun and must be ended, one note per file. The
-// process that does the work of a note keeps this note locked. If no process has a note locked, the
-// process that wrote the note has died. The next process that finds the note ends the work that the
-// note describes.
+// Package note writes and finds notes about work that a process began and that must be ended, one
+// note per file. The process that does the work of a note keeps this note locked. If no process has
+// a note locked, the process that wrote the note has died. The next process that finds the note
+// ends the work that the note describes.
 package note
 
 import (
@@ -61,7 +61,8 @@ func (d Dir) take(name string, create int) (*Note, error) {
 			}
 			return nil, fmt.Errorf("lock %s: %w", path, err)
 		}
-		// The previous holder may have removed the file after this process opened it.
+		// The process that held the note before may have removed the file after this process opened
+		// it.
 		held, err := file.Stat()
 		there, statErr := os.Lstat(path)
 		if err == nil && statErr == nil && os.SameFile(held, there) {
@@ -141,9 +142,9 @@ func (n *Note) Sync() error {
 	return errors.Join(n.file.Sync(), dir.Sync())
 }
 
-// File returns the open file of the note. Programs that do the noted work must inherit this file.
-// If this process is killed, the note remains locked until all programs that inherited the file
-// have ended.
+// File returns the open file of the note. Each program that does the work that the note describes
+// must inherit the open file. If this process is killed, the note remains locked until all programs
+// that inherited the file have ended.
 func (n *Note) File() *os.File { return n.file }
 
 // End removes the note, because the work that the note describes has ended.

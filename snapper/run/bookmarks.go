@@ -90,8 +90,8 @@ func (p *pool) destroyBookmarks(ctx context.Context, marks []zfs.Snapshot) (left
 }
 
 // destroyBookmark destroys a managed bookmark, and refuses to destroy a bookmark that is not
-// managed. destroyBookmark checks the name although others checked the name before, because a
-// destroy cannot be undone.
+// managed. destroyBookmark checks the name although other functions checked the name before,
+// because a destroy cannot be undone.
 func (p *pool) destroyBookmark(timeout context.Context, b zfs.Snapshot) error {
 	if _, ours := b.Class(); !ours || strings.ContainsAny(b.Dataset, "@#") {
 		return fmt.Errorf("refusing to destroy the bookmark %s#%s: not a managed name", b.Dataset, b.Name)

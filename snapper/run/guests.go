@@ -60,7 +60,7 @@ func (o Options) readGate(ctx context.Context) snapper.Gate {
 }
 
 // askRunStates asks QEMU for the state of each guest whose state is unclear without QEMU's answer.
-// askRunStates returns the view with these answers.
+// askRunStates returns the view with QEMU's answers.
 func (o Options) askRunStates(ctx context.Context, view snapper.NodeView, pools []*pool, names snapper.Names) snapper.NodeView {
 	var asked []func()
 	var mu sync.Mutex

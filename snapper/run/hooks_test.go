@@ -193,8 +193,8 @@ func TestHookOutlivesTheRun(t *testing.T) {
 	}
 }
 
-// If a hook of a guest leaves a process in the background, the next hooks of this guest are started
-// all the same.
+// If a hook of a guest leaves a process in the background, the run starts the next hooks of this
+// guest without waiting for the process.
 func TestHookLeavesSomething(t *testing.T) {
 	h := testHooks(t)
 	h.Config.Hooks.BeforeSnapshot = []config.Hook{{Argv: script(t, "sleep 600 & echo $!")}}

@@ -38,13 +38,13 @@ type pool struct {
 	// hangs is true if a command that changes the pool did not end in time. While hangs is true,
 	// the run begins no command that changes this pool.
 	hangs atomic.Bool
-	// partly is true if not all disks of the pool could be listed.
+	// partly is true if some disks of the pool could not be listed.
 	partly bool
 	// slowHistory is the time of the last run in which reading the pool's history exceeded
 	// historyTimeout, zero if there was no such run.
 	slowHistory time.Time
-	// carriedOut is true if the run has made a plan for the pool, and has carried out the plan. In a
-	// dry run the plan alone is enough.
+	// carriedOut is true if the run has made a plan for the pool, and has carried out the plan. In
+	// a dry run, carriedOut is true as soon as the plan is made.
 	carriedOut bool
 	// unfinished has the disks on which a bookmark of a discarded history could not be destroyed.
 	unfinished map[string]bool
@@ -84,8 +84,8 @@ func (p *pool) lock(ctx context.Context, now time.Time) error {
 // the time for which finalize waits for this lock.
 const finalTimeout = time.Minute
 
-// readDisks reads the disks of the pool. The argument list of readDisks is a function that returns
-// the datasets of the disks. If a dataset disappears during the reading, readDisks reads the pool a
+// readDisks reads the disks of the pool. The argument `list` is a function that returns the
+// datasets of the disks. If a dataset disappears during the reading, readDisks reads the pool a
 // second time, so that one missing dataset does not prevent the snapshots of the remaining disks.
 func (p *pool) readDisks(ctx context.Context, list func(Pool, context.Context, ...string) ([]zfs.Dataset, error)) error {
 	for again := false; ; again = true {
@@ -98,7 +98,8 @@ func (p *pool) readDisks(ctx context.Context, list func(Pool, context.Context, .
 }
 
 // takeDisks keeps the datasets that are disks, and reads their snapshots. listErr is the error of
-// listing the datasets; if some datasets were listed, listErr only names the missing ones.
+// listing the datasets. If some datasets were listed, listErr is only about the datasets that are
+// missing.
 func (p *pool) takeDisks(ctx context.Context, heads []zfs.Dataset, listErr error) error {
 	if listErr != nil && len(heads) == 0 {
 		return listErr

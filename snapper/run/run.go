@@ -49,16 +49,16 @@ type Options struct {
 	Adopt []string
 	// Final is true for the run at the shutdown of the host, after the guests have stopped: if
 	// [snapper.Shutdown] proves that the host shuts down, the guests that ran here get their
-	// _stopped snapshots. A run with Final takes no other snapshots, and saves no report.
+	// _stopped snapshots. A run with Final takes only _stopped snapshots, and saves no report.
 	Final bool
 	// World has the methods by which the run reaches pools, Proxmox, files and the clock.
 	World World
 	// At each step of a long run, the run passes the name of the step to the function Progress.
 	// Progress may be nil.
 	Progress func(string)
-	// The run passes each of its problems to the function Tell once: before it saves the report,
-	// and, for problems of hooks, after the hooks have ended. Tell is nil if the caller reads the
-	// problems in the report.
+	// The run passes each of its problems to the function Tell once. The run passes problems of
+	// hooks after the hooks have ended, and all other problems before the run saves the report.
+	// Tell is nil if the caller reads the problems in the report.
 	Tell func([]report.Problem)
 }
 
@@ -77,14 +77,15 @@ type run struct {
 	name string
 	// previous is the report of the last run of the same command.
 	previous report.Run
-	// state is the state that the previous run left, and at the end the state for the next run.
+	// state is first the state that the previous run saved. The run changes state to the state for
+	// the next run.
 	state report.State
 	// disks is the number of disks that the run has read.
 	disks    int
 	captures *captures
 	hooks    *hooks
 	locks    *locks
-	// reported is the number of problems in the report that the run has saved.
+	// reported is the number of problems that the saved report of this run has.
 	reported int
 }
 

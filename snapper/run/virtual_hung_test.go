@@ -59,8 +59,8 @@ func TestHungPoolFrozen(t *testing.T) {
 	})
 }
 
-// If a pool is read successfully, and hangs later, when the plan needs more evidence from this
-// pool, the hung pool does not delay the remaining pools for long.
+// A pool is read successfully, but hangs when the plan needs more evidence from the pool. The hung
+// pool does not delay the remaining pools for long.
 func TestHangsWhenAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)

@@ -32,9 +32,9 @@ func failing(errno syscall.Errno) func(context.Context, []lua.Guest) (map[string
 	}
 }
 
-// The after_stop hook of a guest waits for the _stopped snapshots of its disks on all pools. The
-// after_stop hook also waits for a _stopped snapshot that a run left to the next run because
-// Proxmox needed the guest's lock.
+// The after_stop hook of a guest waits for the _stopped snapshots of its disks on all pools. If a
+// run does not take a _stopped snapshot because Proxmox needs the guest's lock, the after_stop hook
+// waits until the next run has taken the snapshot.
 func TestAfterStopWaitsForAllPools(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -75,8 +75,8 @@ func TestLeftStopOwesNothing(t *testing.T) {
 }
 
 // One after_stop hook is owed for a stop of a guest, however many runs tried to take the _stopped
-// snapshots. The hook runs when the _stopped snapshots exist. Afterwards no run starts another hook
-// for the same stop of the guest.
+// snapshots. The hook runs when the _stopped snapshots exist. No run starts a second after_stop
+// hook for the same stop of the guest.
 func TestStopIsOwedOnce(t *testing.T) {
 	for name, begin := range map[string]func(t *testing.T, w *virtualWorld){
 		"the pool is full once": func(t *testing.T, w *virtualWorld) {
@@ -122,7 +122,8 @@ func (w *virtualWorld) failStops(t *testing.T, errno syscall.Errno, n int) {
 	w.pool("tank").onSnapshot = nil
 }
 
-// oweStop leaves the note of a run that was killed before it took a _stopped snapshot.
+// oweStop writes the note that a run leaves behind if the run is killed before it takes a _stopped
+// snapshot.
 func (w *virtualWorld) oweStop(snapshot string) {
 	h := &hooks{journal: testJournal(), Options: w.options(hooking)}
 	killed := &turn{vmid: 100}

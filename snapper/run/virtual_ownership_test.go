@@ -54,11 +54,11 @@ func texts(r report.Run) map[report.Severity]string {
 	return all
 }
 
-// During the shutdown of the host, a run has little time. A snapshot that pvesr or a person took
-// since the last run is no reason to doubt that a disk is this node's own if its guest ran here at
-// the last run. A snapshot that may have been received from elsewhere is a reason to read the
-// pool's history. If the history does not prove that the disk is this node's own, the run reports
-// this snapshot.
+// During the shutdown of the host, a run has little time. If a disk's guest ran here at the last
+// run, the disk is this node's own, even if pvesr or a person took a snapshot of the disk after the
+// last run. A snapshot that may have been received from elsewhere is a reason to read the pool's
+// history. If the history does not prove that the disk is this node's own, the run reports the
+// snapshot that may have been received.
 func TestFinalizeWithNewerSnapshots(t *testing.T) {
 	const d, managed = "tank/data/vm-100-disk-0", "autosnap_2000-01-01_00:03:00_hourly"
 	const mayBe = "no last snapshot, so its copies alarm until the host is up again: guest 100 is stopped, and the disk may be a copy (@" + managed + " may have been received, and the pool's history does not show it: "

@@ -36,7 +36,7 @@ type virtualPool struct {
 	onLock   func()
 	unlocked atomic.Int64 // the number of times that a run released the lock
 	slowList time.Duration
-	// failList is the error of listing the disks, besides the disks that were listed.
+	// failList is the error that listing the disks returns together with the listed disks.
 	failList error
 	// endless has the disks on which listing the snapshots never ends. listed has all disks on
 	// which a run began to list the snapshots.
@@ -82,7 +82,8 @@ func (p *virtualPool) hangs() {
 	p.onSnapshot = func(ctx context.Context, _ []lua.Guest) (map[string]lua.Outcome, error) { return nil, hang(ctx) }
 }
 
-// virtualSnapshot returns a managed snapshot of a dataset, with the age ago.
+// virtualSnapshot returns a managed snapshot of a dataset. The argument `ago` is the snapshot's
+// age.
 func virtualSnapshot(dataset string, ago time.Duration, class zfs.Class, txg uint64) zfs.Snapshot {
 	at := time.Now().Add(-ago)
 	return zfs.Snapshot{Dataset: dataset, Name: zfs.FormatSnapshotName(at, class), GUID: txg + 500_000, CreateTXG: txg, Creation: at}

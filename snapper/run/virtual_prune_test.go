@@ -110,8 +110,8 @@ func TestPruneListsInTurns(t *testing.T) {
 }
 
 // If each run of prune has time to list only some disks, prune lists each disk once before it lists
-// any disk a second time. The order of the lists does not depend on the hours at which prune runs,
-// nor on a second line of cron that prunes different datasets of the same pool.
+// any disk a second time. The order in which prune lists the disks does not depend on the hours at
+// which prune runs, nor on a second line of cron that prunes different datasets of the same pool.
 func TestPruneTurnsAreFair(t *testing.T) {
 	for name, test := range map[string]struct {
 		disks int
@@ -153,8 +153,8 @@ func TestPruneTurnsAreFair(t *testing.T) {
 }
 
 // prune leaves a copy to Proxmox only if Proxmox's own replication (pvesr) sends this copy to this
-// node. Snapshots that pvesr made prove nothing, because syncoid and zrepl also send these
-// snapshots.
+// node. Snapshots that pvesr made do not prove that pvesr sends the copy, because syncoid and zrepl
+// also send the snapshots of pvesr.
 func TestPruneOfGuestsOfPvesr(t *testing.T) {
 	for name, test := range map[string]struct {
 		change func(*virtualWorld)
@@ -199,7 +199,8 @@ func (w *virtualWorld) move(to string) {
 
 // snap makes no bookmarks of copies outside of the node's storages, so prune destroys the snapshots
 // of such a copy without waiting for bookmarks. prune destroys a snapshot of a copy in a storage
-// only after snap has bookmarked the snapshot; bookmarks that only the index has do not count.
+// only after snap has bookmarked the snapshot. prune does not believe the index about this
+// bookmark: the pool must have the bookmark.
 func TestPruneWaitsForBookmarksThatSnapMakes(t *testing.T) {
 	for name, test := range map[string]struct {
 		dataset string
@@ -292,9 +293,10 @@ func (p *virtualPool) receiveOn(h *zfs.Dataset) {
 	h.NewestSnapshot, h.SnapshotsChanged = s.Name, s.Creation.Unix()
 }
 
-// Each night twice as many snapshots of copies arrive as the runs of prune destroy in a day. Most
-// runs leave fewer expired snapshots than the run before. After prune has found that the number of
-// expired snapshots grows from day to day, no run of prune is a success any more.
+// Each night twice as many snapshots of copies arrive as the runs of prune destroy in a day. After
+// most runs of prune, fewer expired snapshots remain than after the previous run. After prune has
+// found that the number of expired snapshots grows from day to day, no run of prune is a success
+// any more.
 func TestPruneBacklogGrowsDaily(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -327,8 +329,8 @@ func TestPruneBacklogGrowsDaily(t *testing.T) {
 	})
 }
 
-// If each run of prune finds a receive on a copy that is running, prune does not treat the receive
-// as interrupted. prune reports a receive that has been interrupted for a day.
+// If each run of prune finds a copy with a running receive, prune does not treat the receive as
+// interrupted. prune reports a receive that has been interrupted for a day.
 func TestPruneOfInterruptedReceives(t *testing.T) {
 	const dataset = "tank/in/vm-100-disk-0"
 	arrives := func(p *virtualPool) { p.receive() }
@@ -377,7 +379,7 @@ func TestPruneOfInterruptedReceives(t *testing.T) {
 }
 
 // The record of an interrupted receive is kept while no run reads the copy's pool. If the time in
-// the record is in the future, the next run replaces it with the present time.
+// the record is in the future, the next run replaces this time with the present time.
 func TestPruneKeepsNotesOfInterruptedReceives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -422,7 +424,7 @@ func TestPruneKeepsNotesOfInterruptedReceives(t *testing.T) {
 
 // Two lines of cron that prune different datasets share one report. For each dataset, the report
 // keeps the number of expired snapshots until a run counts the dataset's snapshots again, even if
-// the runs of the two lines overlap or prune the same pool.
+// the runs of two cron lines overlap or prune the same pool.
 func TestPrunesOfOtherDatasets(t *testing.T) {
 	for name, test := range map[string]struct {
 		other string

@@ -46,7 +46,8 @@ func runningDisk(name string, keep snapper.Retention) snapper.Disk {
 	return d
 }
 
-// words returns the retention for a text such as "h24 d7", as typed on the command line.
+// words parses a retention in the form that a person types on the command line, for example "h24
+// d7".
 func words(text string) snapper.Retention {
 	k, err := config.ParseKeep(strings.Fields(text))
 	if text != "" && err != nil {
@@ -90,8 +91,8 @@ func TestHookNotesDirectory(t *testing.T) {
 	}
 }
 
-// The lock of the records is a lock between processes. A run that cannot take the lock in time gets
-// an error.
+// Only one process at a time has the lock of the records. A run that cannot take the lock in time
+// gets an error.
 func TestLockRecords(t *testing.T) {
 	l := Local{LockDir: filepath.Join(t.TempDir(), "lock"), Clock: time.Now}
 	release, err := l.LockRecords(t.Context())

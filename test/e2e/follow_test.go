@@ -36,9 +36,9 @@ type runningCommand struct {
 	then                func(site.Result)
 }
 
-// goOn starts a command in the lab. If two commands for each processor are already running, goOn
-// first waits for the end of one of these: a command mostly waits for ZFS's transaction groups and
-// uses little processor time.
+// goOn starts a command in the lab, and does not wait for the command's end. If two commands for
+// each processor are already running, goOn first waits for the end of one of these: a command
+// mostly waits for ZFS's transaction groups and uses little processor time.
 func (r *replay) goOn(g runningCommand, on *site.Site, argv ...string) {
 	r.t.Helper()
 	if len(r.going) >= 2*runtime.NumCPU() {
@@ -123,8 +123,8 @@ func goesOn(was, is sim.Guest) bool {
 	return lives(was) && lives(is) && was.Node == is.Node && was.Prelaunch == is.Prelaunch && was.Since.Equal(is.Since) && !is.Gone
 }
 
-// end ends a guest's process in the lab if in the model the guest's process has ended, even if a
-// new process has started. Sometimes the method end kills the process, as a crash would.
+// end ends a guest's process in the lab if this process has ended in the model, even if the guest
+// has a new process in the model. Sometimes the method end kills the process, as a crash would.
 func (r *replay) end(g sim.Guest) {
 	was := r.guests[g.VMID]
 	if !lives(was) || goesOn(was, g) {
@@ -137,8 +137,8 @@ func (r *replay) end(g sim.Guest) {
 	require.NoError(r.t, end(g.VMID))
 }
 
-// datasets creates and destroys disks on the lab's nodes: those of the guests that the model has
-// created and destroyed.
+// datasets creates on the lab's nodes the disks that the model has created, and destroys those that
+// the model has destroyed.
 func (r *replay) datasets() {
 	for at := range 2 {
 		is := r.model.Disks(at)
@@ -186,8 +186,8 @@ func (r *replay) renamed(at int, is map[string]sim.Disk) {
 	}
 }
 
-// written repeats in the lab, in the model's order, the writes to disks and the unmanaged snapshots
-// of the model.
+// written writes to the lab's disks and takes unmanaged snapshots of them, as the model did, in the
+// same order.
 func (r *replay) written(guests []sim.Guest) {
 	r.t.Helper()
 	if script := r.unwritten(guests); script != "" {

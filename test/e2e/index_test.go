@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// counted makes A's zfs log the arguments of its calls.
+// counted installs a zfs on A that logs the arguments of each call.
 func (w *world) counted() {
 	w.t.Helper()
 	require.NoError(w.t, w.a.Install("zfs", "#!/bin/sh\necho \"$*\" | head -1 >>/run/zfs.log\nexec /usr/sbin/zfs \"$@\"\n"))

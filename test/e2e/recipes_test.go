@@ -70,7 +70,7 @@ func TestRecipes(t *testing.T) {
 		assert.Equal(t, w.snapshots(a), w.snapshots(dataset), "%s: what A rotates away goes here, too", dataset)
 	}
 
-	// Replication continues from a bookmark, since all common snapshots are destroyed.
+	// All common snapshots are destroyed, so replication continues from a bookmark.
 	w.start(w.a, 100)
 	w.zfs("destroy", a+"@before-upgrade")
 	w.fill(a, 100)

@@ -18,8 +18,8 @@ import (
 var pathHere = []string{"PATH=/usr/sbin", "PATH=" + site.BinDir + ":/usr/sbin"}
 
 // TestSceneCopyContainers: a copy of each running container has the data of one moment and the
-// container's configuration. After a copy, only the snapshot remains on the node. If a copy fails
-// at any point, the next copy still succeeds.
+// container's configuration. After the containers were copied, the node has only the snapshot, and
+// no hold or clone. If a copy fails at any point, the next copy still succeeds.
 func TestSceneCopyContainers(t *testing.T) {
 	w := newWorld(t)
 	shown := w.shown()

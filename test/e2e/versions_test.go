@@ -85,7 +85,7 @@ func (w *world) appends(disk, copied string) bool {
 	return sh("nobody", `zfs receive -u "$2" </tmp/increment`) == 0
 }
 
-// program reports whether a channel program runs and returns 0.
+// program runs a channel program, and reports whether the program succeeds with the return value 0.
 func (w *world) program(lua string) bool {
 	w.t.Helper()
 	r, err := w.c.Run(w.ctx, "sh", "-c", `printf '%s' "$1" | zfs program -j ta -`, "sh", lua)
@@ -94,8 +94,8 @@ func (w *world) program(lua string) bool {
 	return r.Code == 0 && regexp.MustCompile(`"return":\s*0`).MatchString(r.Stdout)
 }
 
-// columnOf returns the column of one version in the table in docs/zfs-versions.md: the entry of
-// each row, by the row's first entry.
+// columnOf returns the column of one version in the table of docs/zfs-versions.md. The keys are the
+// first cells of the rows.
 func columnOf(t *testing.T, page, version string) map[string]string {
 	t.Helper()
 	answers := map[string]string{}

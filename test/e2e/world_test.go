@@ -37,8 +37,8 @@ type world struct {
 // seconds.
 const quick = "confirm_stop: 1s\n"
 
-// storyTime is the longest duration of one test. The default is long because the lab's machine may
-// be emulated.
+// storyTime is the longest duration of one test. The default of storyTime is long because the lab's
+// machine may be emulated.
 var storyTime = flag.Duration("story", 15*time.Minute, "end a test after this time")
 
 // newWorld creates the sites, each with its own pool (ta, tb, tc).
@@ -91,8 +91,8 @@ func (w *world) morning() {
 	}
 }
 
-// newPools creates pools and at the same time runs the functions others. At the end of the test,
-// the pools are destroyed after everything else.
+// newPools creates pools, and at the same time runs the functions in the argument others. At the
+// end of the test, the pools are destroyed after everything else.
 func (w *world) newPools(names []string, others ...func() error) {
 	w.t.Helper()
 	steps := others

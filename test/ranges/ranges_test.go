@@ -16,9 +16,9 @@ import (
 )
 
 // wrong reports whether the other implementation of thresholds is known to be wrong about a range:
-// that implementation drops an @ before a ~, and treats "~:" as "~:0", which contradicts the table
-// of the Monitoring Plugins guidelines. snapwatch's own tests cover the ranges about which the
-// other implementation is wrong.
+// the other implementation drops an @ before a ~, and treats "~:" as "~:0". Both contradict the
+// table of the Monitoring Plugins guidelines. snapwatch's own tests cover the ranges about which
+// the other implementation is wrong.
 func wrong(text string) bool { return strings.HasPrefix(text, "@~") || text == "~:" }
 
 // number draws a value or an end of a range. number often draws from a few fixed numbers, so that a

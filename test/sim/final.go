@@ -39,7 +39,8 @@ func (w *World) shutdown(i, ticks int) {
 	_, done, err := run.Run(context.Background(), options)
 	w.underway = other
 	// After a run was killed, only the pool's history proves which disks this run changed, and a
-	// short history proves nothing. Then finalize does not change these disks, and reports them.
+	// short history proves nothing. If nothing proves which disks the killed run changed, finalize
+	// leaves the disks unchanged and reports them.
 	switch clean := w.tick >= max(n.pveshBad, n.ignored, n.lacking, n.unreadable) && n.skew == 0 && !n.disturbed; {
 	case err != nil && w.tick < n.unreadable:
 	case err != nil:
@@ -52,8 +53,8 @@ func (w *World) shutdown(i, ticks int) {
 	w.die(i, ticks)
 }
 
-// checkLabelled checks that finalize labelled the disks of every guest that was stopped with its
-// node.
+// checkLabelled checks that finalize labelled the disks of every guest that stopped because its
+// node was shut down.
 func (w *World) checkLabelled(i int) {
 	n := w.nodes[i]
 	for _, vmid := range w.order {

@@ -69,8 +69,9 @@ func (g *guest) thaw() {
 	g.frozen, g.owned, g.frozenBy, g.refuses, g.runsFrozen = false, nil, nil, 0, 0
 }
 
-// runs reports whether the run of the machine m has neither ended nor been killed. While it runs, it
-// has the notes about its freezes locked, so that no other run takes these freezes over.
+// runs reports whether the run of the machine m has neither ended nor been killed. While a run
+// continues, the run keeps the notes about its freezes locked, so that no other run takes these
+// freezes over.
 func (m *machine) runs() bool { return m != nil && m.dead == nil && !m.ended }
 
 // OpenWindow implements [run.Quiesce].
@@ -153,11 +154,11 @@ func (f *window) Thaw() quiesce.Ended {
 	return ended
 }
 
-// thawed checks the freezes of guests after a run. If a run leaves a guest frozen, the run must
-// report the guest, and one of the next two runs must thaw the guest. A run may call a guest's
-// snapshot consistent only if the guest was frozen while the run snapshotted all disks of the
-// guest. After the kill of a run, the watchdog thaws the guests, unless the watchdog was killed
-// too.
+// thawed checks, after a run, the following rules about frozen guests. If a run leaves a guest
+// frozen, the run must report the guest, and one of the next two runs must thaw the guest. A run
+// may call a guest's snapshot consistent only if the guest was frozen while the run snapshotted all
+// disks of the guest. After the kill of a run, the watchdog thaws the guests, unless the watchdog
+// was killed too.
 func (w *World) thawed(n *node, m *machine, done report.Run) {
 	for _, vmid := range w.order {
 		g := w.guests[vmid]

@@ -14,10 +14,9 @@ import (
 )
 
 // rotated plays another program's rotation on a receiving site and returns the names of the
-// destroyed snapshots. On a node, the other program's rotation keeps the newest snapshots and the
-// first snapshot of each day. On all sites, the rotation destroys the snapshots that syncoid made
-// for sending to other sites. The rotation keeps the base, on top of which the next increment is
-// received.
+// destroyed snapshots. On a node, rotated keeps the newest snapshots and the first snapshot of each
+// day. On all sites, the rotation destroys the snapshots that syncoid made for sending to other
+// sites. The rotation keeps the base, on top of which the next increment is received.
 func rotated(d *dataset, to int, base uint64) (gone []string) {
 	const newest = 6
 	days := map[string]bool{}
@@ -94,7 +93,7 @@ func (w *World) prunable(d *dataset) map[string]bool {
 	if err != nil {
 		panic(err)
 	}
-	// The run planned at an unknown time between its beginning and now.
+	// The run made its plan at an unknown time between the beginning of the run and now.
 	for _, now := range slices.Compact([]time.Time{w.pruneBegan, w.c.clock(w.now)}) {
 		stays := retention.Always(d.snaps, now)
 		grace := false // true once a newer managed snapshot is older than the grace

@@ -34,7 +34,7 @@ type record struct {
 	// stale has, by disk and severity, the number of consecutive runs of check that found the disk
 	// stale. wait is the number of runs of check in the time "for" of the alert rule, after which
 	// the alert fires. After a clock error, the test cannot know for some runs of check whether the
-	// alert fires: blind is the number of such runs that are left.
+	// alert fires. blind is the number of such runs that will still follow.
 	stale       map[string]int
 	wait, blind int
 	// silent is true, by dataset, if the rules raised no alert about the disk when the disk was
@@ -75,7 +75,7 @@ func truth(b bool) float64 {
 	return 0
 }
 
-// host adds the series that the exporter of one simulated host serves.
+// host adds to the record the series that the exporter of one simulated host serves at a tick.
 func (r *record) host(tick int, target string, report checker.Report, owns func(vmid int) bool) {
 	r.set(tick, "snapwatch_time_seconds", target, r.secondsAt(report.Now))
 	for _, p := range report.Pools {
@@ -240,8 +240,9 @@ func (r *record) expect(tick int, report checker.Report) {
 	r.stale = count
 }
 
-// isSilent reports whether the alert rules raise no alert about the disk's age. A disk that cannot
-// be read, or whose age cannot be trusted, keeps its previous state.
+// isSilent reports whether the alert rules raise no alert about the disk's age. For a disk that
+// cannot be read, or whose age cannot be trusted, isSilent returns the result of the disk's last
+// good reading.
 func (r *record) isSilent(d checker.Result) bool {
 	switch d.Verdict {
 	case checker.Missing, checker.Receiving, checker.Excluded, checker.Stopped, checker.Orphaned:
@@ -271,8 +272,8 @@ func (r *record) file(rules string) string {
 	return b.String()
 }
 
-// runs returns the values of a series in promtool's notation, with one item for equal values that
-// follow one another.
+// runs returns the values of a series in promtool's notation, in which one item stands for equal
+// values that follow one another.
 func runs(values []float64) string {
 	var words []string
 	same := func(a, b float64) bool { return a == b || math.IsNaN(a) && math.IsNaN(b) }

@@ -24,7 +24,8 @@ func anySetup(t *rapid.T) Setup {
 		Start:     rapid.SampledFrom(starts).Draw(t, "start"),
 		Keep:      rapid.SampledFrom([]string{"f4", "f4 h3 d2", "f2 h4", "h3 d2", "f20 h3"}).Draw(t, "keep"),
 		Bookmarks: rapid.SampledFrom([]int{30, 4}).Draw(t, "bookmarks"),
-		// A second less, so that no grace ends just between a run and the dry run that follows it.
+		// Each grace is a second shorter than full hours, so that no grace ends just between a run
+		// and the dry run that follows the run.
 		Grace:      rapid.SampledFrom([]time.Duration{24*time.Hour - time.Second, time.Hour - time.Second}).Draw(t, "grace"),
 		Properties: rapid.Bool().Draw(t, "properties"),
 		SyncSnaps:  rapid.Bool().Draw(t, "syncsnaps"),
@@ -48,8 +49,8 @@ func anySetup(t *rapid.T) Setup {
 }
 
 // anySteps draws the random steps of a simulated week, in order. Some drawn steps are of kind
-// [Nothing]: when a failing week is shortened, such a step can replace a step without moving the
-// other steps.
+// [Nothing]. When rapid shortens a failing week, a step of this kind can replace another step, so
+// that the remaining steps keep their places.
 func anySteps(t *rapid.T) []Step {
 	kinds := append([]string{Nothing}, Kinds()...)
 	gaps := []int{0, 1, 2, 3, 5, 9, 20, 60}

@@ -183,9 +183,8 @@ snapwatch_disk_comparison{dataset="tank/b/vm-102-disk-0",disk="vm-102-disk-0",ou
 }
 
 // become returns an exporter's metrics after a disk, guest or pool has changed to the given state.
-// The argument `of` is a part of the metric's labels, which names the disk, guest or pool: of the
-// lines with this part, the line with the given state gets the value 1, and the other lines get the
-// value 0.
+// The argument `of` is the part of a line's labels that names the disk, guest or pool. Of the lines
+// that have this part, become sets the line with the given state to 1, and all other lines to 0.
 func become(text, family, of, state string) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
