@@ -134,8 +134,8 @@ func (h Host) Process(id ID) (alive bool, err error) {
 
 // ProcessID returns a text that identifies a guest's process until the host's next boot: the
 // process number and start time of a virtual machine, or the number of a container's cgroup.
-// ProcessID returns "" if the guest has no process. If the guest gets a new process, the new
-// process has a different text.
+// ProcessID returns "" if the guest has no process. If the guest gets a new process, ProcessID
+// returns a different text.
 func (h Host) ProcessID(id ID) (string, error) {
 	if id.Kind == LXC {
 		var s syscall.Stat_t

@@ -26,8 +26,8 @@ const ownersTimeout = 30 * time.Second
 // question names the data below /etc/pve that one process asks a second process to read.
 type question struct {
 	Host Host
-	// What is "cluster" or "owners". "cluster" asks for all configuration files, "owners" for the
-	// names of the guests' configuration files.
+	// What names the data: "cluster" means all configuration files, "owners" means the names of the
+	// guests' configuration files.
 	What string
 }
 
@@ -144,8 +144,8 @@ func (q question) answer() (a answer, err error) {
 	return a, err
 }
 
-// runApart runs the function read, which may hang, in a goroutine of its own.
-// runApart waits for the result of read until ctx ends.
+// runApart calls `read`, which may hang, in a goroutine of its own. runApart waits for the result
+// of `read` until ctx ends.
 func runApart[T any](ctx context.Context, read func() (T, error)) (value T, err error) {
 	type result struct {
 		value T
