@@ -53,7 +53,7 @@ type query struct {
 	Timeout time.Duration
 	// query writes the addresses of pings in the configuration to pings. pings may be nil.
 	pings *atomic.Pointer[[]config.Ping]
-	// The list ran records the programs that the query started. ran may be nil.
+	// If the field `ran` is not nil, the query records there the programs that it starts.
 	ran *commands
 }
 
@@ -231,7 +231,8 @@ func (q query) scan(ctx context.Context, env *environment, cfg config.Config, po
 }
 
 // forgetPending removes from each disk the time since which its receive has been pending. A check
-// that saves no cache has no earlier times, and would use its own time for each receive.
+// that saves no cache does not know when an earlier check first saw the receive, and would use its
+// own time instead.
 func forgetPending(pools []checker.Pool) {
 	for i := range pools {
 		for k := range pools[i].Disks {
