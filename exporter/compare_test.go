@@ -24,7 +24,8 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// owns makes the exporter's node the owner of the guests vmids, and pve2 the owner of guest 200.
+// owns makes the exporter's node the owner of the guests in `vmids`, and pve2 the owner of guest
+// 200.
 func owns(vmids ...int) func(*Settings) {
 	of := map[int]string{200: "pve2"}
 	for _, vmid := range vmids {

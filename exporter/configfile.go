@@ -54,7 +54,7 @@ type configFile struct {
 }
 
 func newConfigFile(s Settings) *configFile {
-	// A missing configuration file is an error here, because the function look has just found the
+	// A missing configuration file is an error here, because configFile.look has just found the
 	// file: an editor may be moving the file.
 	load := func() (config.Config, error) {
 		c, err := config.Load(s.ConfigFile)
@@ -83,7 +83,7 @@ func (f *configFile) reload() {
 	f.look(func(os.FileInfo) bool { return true })
 }
 
-// look reads the configuration file if the function wanted returns true for the file's size and
+// look reads the configuration file if the function `wanted` returns true for the file's size and
 // times.
 func (f *configFile) look(wanted func(os.FileInfo) bool) {
 	if f.path == "" {

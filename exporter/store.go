@@ -78,10 +78,10 @@ type Settings struct {
 	// Uptime returns the time since the host was started. Uptime is nil if the time since the start
 	// cannot be found out.
 	Uptime func() (time.Duration, error)
-	// Runs reads about the runs of snap on this host. If Runs.Last is nil, no metrics about runs
-	// are served.
+	// Runs has the functions that read about the runs of snap on this host. If Runs.Last is nil, no
+	// metrics about runs are served.
 	Runs Runs
-	// Prunes reads about the runs of prune, as Runs reads about the runs of snap.
+	// Prunes has the functions that read about the runs of prune on this host.
 	Prunes Runs
 	// DamageReport is the path of root's report about pools' permanent errors, "" for none.
 	DamageReport string
