@@ -90,8 +90,8 @@ type replay struct {
 	model *sim.World
 	setup sim.Setup
 	sites [3]*site.Site
-	// guests has, by VMID, the model's guests in the state that the lab took over at the last call
-	// of follow. sets has, by site and name, the model's datasets in this state.
+	// At the last call of the method `follow`, the lab took over the model's state. guests has the
+	// guests of this state by VMID. sets has the datasets of this state by site and name.
 	guests map[int]sim.Guest
 	sets   [3]map[string]sim.Disk
 	// guids maps the model's snapshot guids to the real guids. names maps the model's names of
@@ -105,8 +105,8 @@ type replay struct {
 	spent map[string]time.Duration
 }
 
-// took measures the time of some work, until the caller calls the returned function. The returned
-// function adds the measured time to the field spent.
+// The method `took` begins to measure the time of some work. The returned function ends the
+// measurement and adds the time to the field `spent`.
 func (r *replay) took(what string) func() {
 	begun := time.Now()
 	return func() { r.spent[what] += time.Since(begun) }
@@ -210,7 +210,7 @@ func (r *replay) pvesr(s sim.Sending) string {
 	return send + labName(s.From, s.Name) + "@" + newest(s.From, s.Name) + " | zfs receive -u -F " + labName(s.To, s.As)
 }
 
-// Sent records that the received disk in the lab now has the same state as in the model.
+// Sent notes that the received disk has the same state in the lab as in the model.
 func (r *replay) Sent(s sim.Sending) { r.sets[s.To][s.As] = r.model.Disks(s.To)[s.As] }
 
 // Prune repeats a run of prune on the real C.
