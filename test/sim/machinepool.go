@@ -25,8 +25,8 @@ type machinePool struct {
 
 func (p *machinePool) state() *poolState { return p.n.pools[p.name] }
 
-// read is the first step of each method that reads the simulated pool; read returns an error if the
-// pool cannot be read.
+// The method `read` is the first step of each method that reads the simulated pool. `read` returns
+// an error if the pool cannot be read.
 func (p *machinePool) read() error {
 	if err := p.call(); err != nil {
 		return err
