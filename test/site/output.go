@@ -16,8 +16,8 @@ type streams struct {
 	copies           sync.WaitGroup
 }
 
-// add sends an output stream of the process through a pipe to the writer in the argument to. The
-// argument end points to the output stream.
+// add connects an output stream of the process with the writer `to`, by a pipe. The output stream
+// is the one to which the argument `end` points.
 func (s *streams) add(end *io.Writer, to io.Writer) error {
 	r, w, err := os.Pipe()
 	if err != nil {
