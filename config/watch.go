@@ -19,9 +19,9 @@ type Watch struct {
 	Expect []Selector `yaml:"expect"`
 	// Maintenance has entries that each exclude some disks from alarms until a given time.
 	Maintenance []Maintenance `yaml:"maintenance"`
-	// ReplicaLabel is "show" or "trust". With "show", check prints the received label:running of a
-	// copy. With "trust", the received label:running may also overrule the class of the newest
-	// snapshot.
+	// ReplicaLabel is "show" or "trust". With replica_label: show, check prints the received
+	// label:running of a copy. With replica_label: trust, the received label:running may also
+	// overrule the class of the newest snapshot.
 	ReplicaLabel string `yaml:"replica_label"`
 	// Sources has the origins of received datasets, for alert rules that join the data of several
 	// sites.

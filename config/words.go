@@ -146,8 +146,8 @@ func fieldsOf(t reflect.Type) map[string]reflect.Type {
 
 func keysOfType(t reflect.Type) []string { return slices.Sorted(maps.Keys(fieldsOf(t))) }
 
-// insteadOf returns a text about the key that the user probably meant by an unknown configuration
-// key. If no known key is similar, the text is the list of known keys.
+// insteadOf returns a text about an unknown configuration key: the known key that the user probably
+// meant. If no known key is similar, the text is the list of known keys.
 func insteadOf(key, under string, known []string) string {
 	near := slices.MinFunc(known, func(a, b string) int { return distance(key, a) - distance(key, b) })
 	if i := slices.IndexFunc(known, func(k string) bool { return len(key) > 2 && strings.HasPrefix(k, key) }); i >= 0 {
