@@ -126,8 +126,7 @@ func Capture(id ID, node, text string, storages []Storage) Captured {
 	return Captured{id, head + kept}
 }
 
-// Others returns the names of the storages that the guest uses but of whose volumes snap takes no
-// snapshots.
+// Others returns the names of the guest's storages on which snap takes no snapshots.
 func (c Captured) Others() []string {
 	_, rest, _ := strings.Cut(c.Text, "\n")
 	line, _, _ := strings.Cut(rest, "\n")
@@ -148,8 +147,8 @@ func (c Captured) Sum() string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// Reference returns the value of the property for a snapshot that refers to the configuration on a
-// second snapshot, instead of storing the same configuration itself.
+// Reference returns the property value for a snapshot that does not store the configuration, but
+// refers to the snapshot that stores it.
 func (c Captured) Reference() string { return referenceMark + c.Sum() }
 
 // referenceMark is the first character of a reference to a stored configuration. referenceMark is

@@ -200,8 +200,8 @@ func (h Host) qemuLives(vmid int) (bool, error) {
 	}
 	argv := strings.Split(strings.TrimSuffix(string(cmdline), "\x00"), "\x00")
 	pidfile := slices.Index(argv, "-pidfile")
-	// A zombie has an empty command line, and a new process with the same number has another
-	// command line.
+	// The command line shows whether the process is the guest's QEMU: a zombie has an empty command
+	// line, and a new process with the same number has a different command line.
 	return qemuProgram.MatchString(argv[0]) && pidfile >= 0 && pidfile+1 < len(argv) &&
 		strings.HasSuffix(argv[pidfile+1], fmt.Sprintf("/qemu-server/%d.pid", vmid)), nil
 }
