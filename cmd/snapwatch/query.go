@@ -51,7 +51,8 @@ type query struct {
 	filterFlags
 	sourceFlags
 	Timeout time.Duration
-	// query writes the addresses of pings in the configuration to pings. pings may be nil.
+	// If the field `pings` is not nil, the query stores there the addresses of the pings in the
+	// configuration.
 	pings *atomic.Pointer[[]config.Ping]
 	// If the field `ran` is not nil, the query records there the programs that it starts.
 	ran *commands
