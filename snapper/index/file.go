@@ -121,7 +121,7 @@ func parseEntry(f []string) (*entry, error) {
 	return e, p.err
 }
 
-// numbers parses numbers and collects the errors of parsing them.
+// The type `numbers` parses numbers and collects the errors.
 type numbers struct{ err error }
 
 func (p *numbers) uint(text string) uint64 {

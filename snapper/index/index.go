@@ -88,8 +88,8 @@ type entry struct {
 	Snapshots []zfs.Snapshot
 	Bookmarks []zfs.Snapshot
 	// Written is the number of bytes written between the newest _stopped snapshot and a newer
-	// snapshot that is not managed. Written is nil if no run asked ZFS for this number of bytes, or
-	// if the disk was written to after a run had asked ZFS.
+	// snapshot that is not managed. Written is nil if no run has asked ZFS for this number, or if
+	// the disk was written to after a run asked ZFS.
 	Written *uint64
 }
 

@@ -9,8 +9,8 @@ import (
 	"snapwatch/snapper"
 )
 
-// turn is the record of the turn in which prune last listed a disk. In one turn, prune lists the
-// snapshots of a few disks. Each turn has a number instead of a time, because a clock may be wrong.
+// turn describes the turn in which prune last listed a disk. In one turn, prune lists the snapshots
+// of a few disks. Each turn has a number instead of a time, because a clock may be wrong.
 type turn struct {
 	number uint64
 	// The field `whole` is true if one disk of the turn is too slow: prune spent the whole time of
