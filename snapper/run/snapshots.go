@@ -241,8 +241,9 @@ func explain(errno syscall.Errno) string {
 	return fmt.Sprintf("%s (errno %d)", errno.Error(), int(errno))
 }
 
-// nextName returns the name of a snapshot with a time that is two seconds later: in an hour that
-// occurs twice, one pass uses the even seconds and the other the odd seconds.
+// nextName returns the snapshot's name with a time that is two seconds later. One second later
+// would not do: when the clocks go back, an hour occurs twice, first with even seconds in the
+// names, then with odd seconds.
 func nextName(name string, class zfs.Class) string {
 	t, err := zfs.ParseSnapshotTime(name)
 	if err != nil {

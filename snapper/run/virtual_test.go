@@ -88,7 +88,7 @@ type virtualGuest struct {
 	// thaw, "" for no doubt.
 	slowAgent, slowFreeze time.Duration
 	refuses, lapses       string
-	// processErr is the error of reading whether the guest's process exists.
+	// processErr is the error that a run gets when it asks whether the guest's process exists.
 	processErr error
 	// silent is the reason why the run cannot ask the guest whether it is frozen, "" if the run can
 	// ask.

@@ -201,9 +201,9 @@ type Pool interface {
 	// inherit of a channel program would lose the received value for good (zfs-program(8)).
 	InheritReceived(ctx context.Context, dataset string) error
 	// SetConsistent marks snapshots, given by their full names, with a property. The mark of
-	// SetConsistent says that the guests were frozen until the snapshots were taken. Only after it
-	// has taken the snapshots does a run know whether the guests remained frozen until the
-	// snapshots existed.
+	// SetConsistent says that the guests were frozen until the snapshots were taken. A run cannot
+	// set the mark while it takes the snapshots, because it does not yet know whether the guests
+	// remain frozen until the snapshots exist.
 	SetConsistent(ctx context.Context, snapshots []string) error
 	// Sync makes the pool write its pending data, and waits until the data are written
 	// (zpool-sync(8)).
