@@ -239,8 +239,8 @@ func TestCompareDoesNotTrustWhatIsPinned(t *testing.T) {
 	}
 }
 
-// A request names the disk from which a copy is sent. The owner must not confuse the named disk
-// with another disk of the same name. If the disk was renamed on the owner, the owner recognizes
+// A request names the disk from which a copy is sent. The owner must not confuse this disk with a
+// different disk that has the same name. If the disk was renamed on the owner, the owner recognizes
 // the disk by the copy's newest snapshot. A node must not call a disk gone until the node has read
 // every pool in which the disk could be.
 func TestCompareDoesNotTakeANamesakeForTheOrigin(t *testing.T) {

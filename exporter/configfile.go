@@ -48,8 +48,8 @@ type configFile struct {
 	current atomic.Pointer[inForce]
 
 	mu sync.Mutex
-	// read contains the size and times of the file when it was last read, nil before the first
-	// reading.
+	// The field `read` has the size and times that the file had when the exporter last read the
+	// file, nil before the first reading.
 	read os.FileInfo
 }
 
@@ -164,8 +164,8 @@ func (s *Store) configNotes() []checker.Note {
 	}}
 }
 
-// Reload reads the configuration file, whether it has changed or not. A running scan uses to its
-// end the configuration with which the scan began.
+// Reload reads the configuration file, whether it has changed or not. A scan that has already begun
+// continues with the configuration from before.
 func (s *Store) Reload() { s.file.reload() }
 
 // followConfig reads the configuration file if it has changed. followConfig waits at most

@@ -88,7 +88,8 @@ func (c *connections) storeHook(ctx context.Context, conn net.Conn) context.Cont
 	return context.WithValue(ctx, openConnection{}, func(owesBody bool) { c.owes(conn, owesBody) })
 }
 
-// owes records whether a client still has to send the rest of a request's body on a connection.
+// The method `owes` records whether a client still has to send the rest of a request's body on a
+// connection.
 func (c *connections) owes(conn net.Conn, body bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -145,8 +146,9 @@ func timed(next http.Handler, limit time.Duration) http.Handler {
 	})
 }
 
-// timedBody is a request's body that removes the read deadline when the body has been read.
-// If the deadline remained, it would make the server believe that the client has disconnected.
+// timedBody is a request's body that removes the read deadline when the body has been read. A read
+// deadline that passes after the body was read would make the server believe that the client has
+// disconnected.
 type timedBody struct {
 	io.ReadCloser
 	control *http.ResponseController

@@ -370,8 +370,8 @@ func TestAnInventoryThatIsGoneIsWrittenAgain(t *testing.T) {
 	assert.Len(t, r.seen(t), 4)
 }
 
-// A script runs zfs destroy and snapwatch forget while scrapes are under way. A scrape that has
-// read a disk before it was forgotten must not add the disk to the inventory again.
+// A script runs zfs destroy and snapwatch forget while scrapes are under way. A scrape that read a
+// disk before the disk was forgotten must not add the disk to the inventory again.
 func TestWhatIsForgottenWhileAScrapeReadsStaysSo(t *testing.T) {
 	w := world()
 	r := newRig(t, w)

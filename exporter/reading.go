@@ -13,7 +13,8 @@ type reader[T any] struct {
 
 	mu      sync.Mutex
 	reading *reading[T]
-	// last is the last value that was read without an error, nil before the first such reading.
+	// The field `last` is the value of the last reading without an error, nil before the first
+	// reading without an error.
 	last *T
 }
 
