@@ -99,7 +99,7 @@ type replay struct {
 	guids map[uint64]uint64
 	names map[string]string
 	begun time.Time
-	// going has the commands that are running on the real sites.
+	// The field `going` has the commands that are running on the real sites.
 	going []runningCommand
 	// spent has, by kind of work, the total time that the test waited for this work.
 	spent map[string]time.Duration
@@ -256,7 +256,8 @@ func (r *replay) Looked() {
 	r.t.Logf("%s: as in the model, %s after the beginning", r.model.Now().UTC().Format(time.DateTime), time.Since(r.begun).Round(time.Second))
 }
 
-// sameBytes asserts that volumes hold the same bytes if the model says so.
+// sameBytes asserts that a copy holds the same bytes as its source, for each copy that has the same
+// content in the model.
 func (r *replay) sameBytes() {
 	for name := range r.sets[sim.SiteC] {
 		if !strings.HasPrefix(path.Base(name), "vm-") {
