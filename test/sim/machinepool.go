@@ -309,7 +309,8 @@ func (p *machinePool) snapshot(g lua.Guest, k lua.Disk) syscall.Errno {
 	return 0
 }
 
-// labels sets label:running on a guest's disks and makes bookmarks of their new snapshots.
+// The method `labels` sets label:running on a guest's disks and makes bookmarks of their new
+// snapshots.
 func (p *machinePool) labels(g lua.Guest, outcomes map[string]lua.Outcome) {
 	for _, k := range g.Disks {
 		o, d := outcomes[k.Dataset], p.n.sets[k.Dataset]

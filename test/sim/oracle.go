@@ -256,7 +256,7 @@ func (w *World) stranger(d *dataset) bool {
 	return d.token || d.seeding || label == "" && (d.ever || any || len(d.snaps) > 0 || d.running.Received != "")
 }
 
-// labels compares label:running of the nodes' disks with the true state of the disks' guests,
+// The method `labels` compares label:running of a guest's disks with the true state of the guest,
 // after two undisturbed runs.
 func (w *World) labels() {
 	for _, vmid := range w.order {

@@ -71,8 +71,8 @@ func (w *World) thisHour(n *node, d *dataset) bool {
 	})
 }
 
-// excused checks that a run which reports no success met a fault, or that something happened during
-// the run.
+// excused checks each run that reports no success. There must be an excuse: the run met a fault, or
+// something happened during the run.
 func (w *World) excused(n *node, m *machine, done report.Run) {
 	grows := false
 	for _, b := range done.Backlogs {

@@ -59,8 +59,8 @@ type Setup struct {
 	Frozen []int
 	// Configs is true if the guests' configurations are kept with their snapshots.
 	Configs bool
-	// Hooks says how often hooks run before and after snapshots, after stops and after prune:
-	// "guest" for each guest, "run" once a run, "" never.
+	// Hooks says how often hooks run before and after snapshots, after stops and after prune.
+	// "guest" means once for each guest, "run" means once in each run, and "" means never.
 	Hooks string
 	// Index is true if a run saves an index of the snapshots for the next run.
 	Index bool
@@ -351,8 +351,8 @@ func (w *World) recordBroken(format string, args ...any) {
 // guest.
 func (g *guest) disturb() { g.quiet, g.disturbed = 0, true }
 
-// forgets plays the effect of a lost or old state file: the node no longer knows which disks
-// belong to its own guests.
+// The method `forgets` plays the effect of a lost or old state file: the node no longer knows which
+// disks belong to its own guests.
 func (n *node) forgets() {
 	for _, d := range n.sets {
 		d.received, d.away = d.ever, false
