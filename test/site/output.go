@@ -29,8 +29,8 @@ func (s *streams) add(end *io.Writer, to io.Writer) error {
 	return nil
 }
 
-// started closes this program's write ends of the pipes, because the started process has its own
-// write ends.
+// The method `started` is called after the process has started. It closes this program's write ends
+// of the pipes, because the process has its own write ends.
 func (s *streams) started() {
 	for _, w := range s.writers {
 		w.Close()
