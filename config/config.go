@@ -23,7 +23,8 @@ const Path = "/etc/snapwatch/config.yaml"
 type Config struct {
 	// Node is the name that this node must have in Proxmox, "" for any name.
 	Node string `yaml:"node"`
-	// Role is "" or "replica". On a replica, snap refuses to run, and keep applies to prune.
+	// Role is "" or "replica". On a replica, snap refuses to run, and prune uses the retention in
+	// Keep.
 	Role string `yaml:"role"`
 	// Datasets has the datasets below which snapwatch looks for disks. On a node with running
 	// guests, Datasets replaces the storages of storage.cfg, and the disks are directly below these
@@ -157,8 +158,8 @@ func parse(text []byte) (Config, error) {
 	return c, nil
 }
 
-// eachKey passes each key of a parsed YAML file, with its value, to the function check, until check
-// returns an error.
+// eachKey calls `check` for each key of a parsed YAML file, with the value of the key. At the first
+// error of `check`, eachKey stops and returns this error.
 func eachKey(n *yaml.Node, check func(key, value *yaml.Node) error) error {
 	for i, child := range n.Content {
 		if n.Kind == yaml.MappingNode && i%2 == 0 {
@@ -174,7 +175,8 @@ func eachKey(n *yaml.Node, check func(key, value *yaml.Node) error) error {
 }
 
 // emptySelector returns an error for a key that selects disks, such as vmid, if the key has no
-// value. Without this error, the override would apply to all disks, as if the key were missing.
+// value. If a key without a value were accepted, the override would apply to all disks, as if the
+// key were missing.
 func emptySelector(key, value *yaml.Node) error {
 	if value.Kind == yaml.AliasNode {
 		value = value.Alias

@@ -19,8 +19,8 @@ type Drill struct {
 
 func defaultDrill() Drill { return Drill{BootTime: Duration(5 * time.Minute)} }
 
-// Check returns an error if the program of Boot must not be started at present, nil if it may be
-// started or if there is none.
+// Check returns an error if the program in Boot must not be started at present. Check returns nil
+// if the program may be started, or if Boot is empty.
 func (d Drill) Check() error {
 	if len(d.Boot) == 0 {
 		return nil

@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// FuzzConfig checks that Load refuses any text with an error, or reads a configuration. A
-// configuration that Load has read does not change when it is written and read again.
+// FuzzConfig calls Load with arbitrary text: Load must return an error or a configuration, and must
+// not panic. A configuration that Load has read does not change when it is written and read again.
 func FuzzConfig(f *testing.F) {
 	for _, path := range []string{"testdata/example.yaml", shipped} {
 		text, err := os.ReadFile(path)
@@ -33,8 +33,9 @@ func FuzzConfig(f *testing.F) {
 	})
 }
 
-// FuzzKeep checks that ParseKeep refuses any words with an error, or reads a retention. A retention
-// that ParseKeep has read does not change when it is written and read again.
+// FuzzKeep calls ParseKeep with arbitrary words: ParseKeep must return an error or a retention, and
+// must not panic. A retention that ParseKeep has read does not change when it is written and read
+// again.
 func FuzzKeep(f *testing.F) {
 	for _, words := range []string{"f48 h24 d30 w8 m12 y3", "f0", "h", "f4 f5", "x1", "f-1", "f99999999999999999999"} {
 		f.Add(words)

@@ -41,8 +41,8 @@ type Hook struct {
 	Timeout Duration `yaml:"timeout,omitempty"`
 }
 
-// The longest timeouts that the configuration may set: one for hooks for which a snapshot waits,
-// and one for hooks for which no snapshot waits.
+// maxBeforeTimeout is the longest timeout that the configuration may set for a hook for which a
+// snapshot waits. maxHookTimeout is the longest timeout for the other hooks.
 const (
 	maxBeforeTimeout = 2 * time.Minute
 	maxHookTimeout   = 10 * time.Minute

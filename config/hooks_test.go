@@ -69,7 +69,7 @@ func TestHooksDirectory(t *testing.T) {
 	assert.ErrorContains(t, err, "it has hooks to run as root: others may write "+dir)
 }
 
-// The program that starts guests in drills is trusted as a hook's program is.
+// The program that starts guests in drills must pass the same checks as the program of a hook.
 func TestDrillCheck(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0o022))
 	assert.NoError(t, Drill{}.Check(), "there is none")

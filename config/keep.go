@@ -22,8 +22,8 @@ var keepLetters = []struct {
 }
 
 // ParseKeep parses retention words such as f48 h24 d30. ParseKeep returns an error for an empty
-// list, an unknown letter, a missing or negative number, and a letter that occurs twice. The check
-// is strict because snapshots destroyed by a typing mistake are lost.
+// list, an unknown letter, a missing or negative number, and a letter that occurs twice. ParseKeep
+// is strict, because a typing mistake could destroy snapshots.
 func ParseKeep(words []string) (Keep, error) {
 	if len(words) == 0 {
 		return nil, errors.New("no retention given; say what to keep, for example: f48 h24 d30")
@@ -42,8 +42,8 @@ func ParseKeep(words []string) (Keep, error) {
 	return keep, nil
 }
 
-// IsKeepWord reports whether a word has the form of a retention word such as h24, even if it is not
-// valid.
+// IsKeepWord reports whether a word has the form of a retention word such as h24. IsKeepWord does
+// not check that the word is valid.
 func IsKeepWord(word string) bool {
 	if len(word) < 2 || !strings.ContainsRune("fhdwmy", rune(word[0])) {
 		return false

@@ -53,7 +53,7 @@ func (p Ping) validate() error {
 	case "snap", "prune":
 	case "check":
 		if p.Start != "" {
-			return errors.New("start: a check has no report of its start; use success and failure")
+			return errors.New("start: a check does not report its start; use success and failure")
 		}
 	default:
 		return errors.New("run: write snap, prune or check") // the value may be a secret address

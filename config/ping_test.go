@@ -31,7 +31,7 @@ func TestPingRefuses(t *testing.T) {
 		"{success: 'https://a/hush'}":                                     "run: write snap, prune or check",
 		"{run: snap}":                                                     "no address is given",
 		"{run: snap, token: hush}":                                        "no address is given",
-		"{run: check, start: 'https://a/hush'}":                           "a check has no report of its start",
+		"{run: check, start: 'https://a/hush'}":                           "a check does not report its start",
 		"{run: snap, success: 'hush'}":                                    "success: not a URL",
 		"{run: snap, failure: 'ftp://a/hush'}":                            "failure: not a URL",
 		"{run: snap, failure: \"https://a/hush\\x7f\"}":                   "failure: not a URL",

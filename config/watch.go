@@ -19,9 +19,9 @@ type Watch struct {
 	Expect []Selector `yaml:"expect"`
 	// Maintenance has entries that each exclude some disks from alarms until a given time.
 	Maintenance []Maintenance `yaml:"maintenance"`
-	// ReplicaLabel is "show" or "trust". With "show", check prints the received label:running of a
-	// copy. With "trust", the received label:running may also overrule the class of the newest
-	// snapshot.
+	// ReplicaLabel is "show" or "trust". With replica_label: show, check prints the received
+	// label:running of a copy. With replica_label: trust, the received label:running may also
+	// overrule the class of the newest snapshot.
 	ReplicaLabel string `yaml:"replica_label"`
 	// Sources has the origins of received datasets, for alert rules that join the data of several
 	// sites.
@@ -33,8 +33,8 @@ type Watch struct {
 
 // Source names the origin of the disks below a dataset.
 type Source struct {
-	// Dataset is the name of the dataset on this host. Origin is its name at the source, "" if both
-	// names are the same.
+	// Dataset is the name of the dataset on this host. Origin is the dataset's name on the host
+	// from which the disks come, "" if both hosts use the same name.
 	Dataset string `yaml:"dataset"`
 	Origin  string `yaml:"origin"`
 	// Cluster is the name of the cluster or single node that sends the disks.
@@ -181,8 +181,8 @@ func (s Source) validate() error {
 }
 
 // validate checks the limits of an override together with the limits that the override does not
-// change. Without validate, an override could raise the limit warning above the limit critical, so
-// that check alarms more although the override should reduce alarms.
+// change. Without validate, an override could raise the warning limit above the critical limit.
+// check would then alarm more, although the override should reduce alarms.
 func (w WatchOverride) validate(defaults Limits) error {
 	warning, critical := w.Warning, w.Critical
 	if warning == 0 {

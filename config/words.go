@@ -16,9 +16,9 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// The type words checks the parsed configuration file before the file is decoded into Go types. The
-// error messages of the type words name keys and values of the file. The error messages of yaml.v3
-// would name Go types.
+// The type `words` checks the parsed configuration file before the file is decoded into Go types.
+// The error messages of `words` name keys and values in the file, while the error messages of
+// yaml.v3 would name Go types.
 type words struct {
 	// lines has the line number of each key and entry in the file. The keys of this map are the
 	// names in messages, such as "limits.warning" or "overrides, entry 2".
@@ -41,8 +41,8 @@ func (w words) located(err error) error {
 	return fmt.Errorf("line %d: %w", w.lines[found], err)
 }
 
-// look returns an error if the YAML node n of the configuration does not fit the Go type t. In the
-// error, the argument name stands for the node.
+// look returns an error if the YAML node n of the configuration does not fit the Go type t. The
+// argument `name` is the name of the node in the error message.
 func (w words) look(n *yaml.Node, t reflect.Type, name string) error {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
@@ -89,7 +89,7 @@ func (w words) look(n *yaml.Node, t reflect.Type, name string) error {
 	return nil
 }
 
-// lookAtKeys returns the error of look for a YAML node with keys.
+// lookAtKeys does what look does, for a YAML node that must have keys.
 func (w words) lookAtKeys(n *yaml.Node, t reflect.Type, name string) error {
 	if n.Kind != yaml.MappingNode {
 		if name == "" {
@@ -146,8 +146,8 @@ func fieldsOf(t reflect.Type) map[string]reflect.Type {
 
 func keysOfType(t reflect.Type) []string { return slices.Sorted(maps.Keys(fieldsOf(t))) }
 
-// insteadOf returns a text about the key that the user probably meant by an unknown configuration
-// key. If no known key is similar, the text is the list of known keys.
+// insteadOf returns a text about an unknown configuration key: the known key that the user probably
+// meant. If no known key is similar, the text is the list of known keys.
 func insteadOf(key, under string, known []string) string {
 	near := slices.MinFunc(known, func(a, b string) int { return distance(key, a) - distance(key, b) })
 	if i := slices.IndexFunc(known, func(k string) bool { return len(key) > 2 && strings.HasPrefix(k, key) }); i >= 0 {

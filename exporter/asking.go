@@ -102,8 +102,9 @@ func (a *asking) learn(r checker.Report, said map[string][]checker.Evidence, nod
 	}
 }
 
-// answers returns the last answers of the nodes, with their ages at the time now. A node whose
-// answer is older than maxAge counts as unreachable: only the alarming parts of the answer count.
+// answers returns the last answer of each node, with the answer's age at the time `now`. A node
+// whose answer is older than maxAge counts as unreachable: only the alarming parts of the answer
+// count.
 func (a *asking) answers(now time.Time, maxAge time.Duration) (said map[string][]checker.Evidence, nodes []checker.NodeAnswer) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

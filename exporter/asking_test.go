@@ -38,8 +38,8 @@ func (o *owner) ask(ctx context.Context, _ time.Duration, r checker.Report) (map
 	return said, []checker.NodeAnswer{node}
 }
 
-// alive returns the answer of an owner: guest 101, whose newest snapshot is a _stopped
-// one, has been alive since the given time, and the owner also has guest 300.
+// alive returns the answer of an owner that has the guests 101 and 300. Guest 101 has been alive
+// since the given time, although its newest snapshot is a _stopped snapshot.
 func alive(since time.Time) func(checker.Report) (map[string][]checker.Evidence, checker.NodeAnswer) {
 	return func(r checker.Report) (map[string][]checker.Evidence, checker.NodeAnswer) {
 		said := map[string][]checker.Evidence{}

@@ -38,9 +38,9 @@ func (s Server) requireAuth(next http.Handler) http.Handler {
 }
 
 // authenticated reports whether the request has a password that the library exporter-toolkit
-// checked, or a client certificate that the library verified. Like exporter-toolkit,
-// authenticated reads the web configuration at each request. Only the use of TLS is fixed when
-// the exporter starts.
+// checked, or a client certificate that the library verified. Like exporter-toolkit, authenticated
+// reads the web configuration at each request. The exporter decides only once, at its start,
+// whether it uses TLS.
 func (s Server) authenticated(r *http.Request) (bool, error) {
 	auth, err := config.LoadWebAuth(s.WebConfig)
 	if err != nil {

@@ -163,9 +163,10 @@ func (w wanted) add(dataset string, asked checker.SnapshotRef) {
 	w[pool][dataset+"@"+asked.Name] = true
 }
 
-// renamed answers about a disk if the dataset named in the request does not exist. A
-// disk with the same name in another dataset is the renamed disk if the disk has, by guid, the
-// asker's newest snapshot. If no disk has the asker's newest snapshot, the requested disk is gone.
+// If the dataset named in the request does not exist, renamed looks for the disk in another dataset
+// and writes the result to the answer d. A disk with the same name in another dataset is the
+// renamed disk if the disk has, by guid, the asker's newest snapshot. If no disk has the asker's
+// newest snapshot, the requested disk is gone.
 func (s *Store) renamed(d *checker.ComparedDisk, same []checker.Result, here view, asked checker.SnapshotRef, found map[string]scan.Lookup, problems map[string]string) {
 	for _, k := range same {
 		if d.Problem = cmp.Or(problems[zfs.Pool(k.Dataset)], found[k.Dataset+"@"+asked.Name].Problem); d.Problem != "" {

@@ -24,7 +24,8 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// owns makes the exporter's node the owner of the guests vmids, and pve2 the owner of guest 200.
+// owns makes the exporter's node the owner of the guests in `vmids`, and pve2 the owner of guest
+// 200.
 func owns(vmids ...int) func(*Settings) {
 	of := map[int]string{200: "pve2"}
 	for _, vmid := range vmids {
@@ -238,8 +239,8 @@ func TestCompareDoesNotTrustWhatIsPinned(t *testing.T) {
 	}
 }
 
-// A request names the disk from which a copy is sent. The owner must not confuse the named disk
-// with another disk of the same name. If the disk was renamed on the owner, the owner recognizes
+// A request names the disk from which a copy is sent. The owner must not confuse this disk with a
+// different disk that has the same name. If the disk was renamed on the owner, the owner recognizes
 // the disk by the copy's newest snapshot. A node must not call a disk gone until the node has read
 // every pool in which the disk could be.
 func TestCompareDoesNotTakeANamesakeForTheOrigin(t *testing.T) {

@@ -14,12 +14,12 @@ type view struct {
 	byName map[string][]checker.Result
 	// templates contains the VMIDs of guests that have a template's disk.
 	templates map[int]bool
-	// problems has, by pool, the problem of each pool that has one; problem is one of these
-	// problems.
+	// problems has, by pool, the problem of each pool that has a problem. problem is the problem of
+	// one pool in problems, "" if no pool has a problem.
 	problems map[string]string
 	problem  string
-	// counts has, by pool with an unfinished scan, the time of the last complete scan. The last
-	// complete scan still proves that a disk exists, but not that a disk is absent.
+	// For each pool with an unfinished scan, counts has the time of the pool's last complete scan.
+	// The last complete scan still proves that a disk exists, but not that a disk is absent.
 	counts map[string]time.Time
 	// readAt contains, for pools with a problem, the time of the last complete scan.
 	readAt map[string]time.Time
@@ -57,10 +57,10 @@ func look(r checker.Report) view {
 	return v
 }
 
-// meant returns the disk to which a request refers: the dataset named in the request, or
-// without a dataset the only disk with the requested name. Another disk of the same name never
-// replaces a named dataset. If meant returns nil for the disk and "" for the problem, the disk is
-// absent, and same contains the disks with the requested name.
+// meant returns the disk to which a request refers: the dataset named in the request, or without a
+// dataset the only disk with the requested name. If the request names a dataset, meant never
+// returns a disk in a different dataset. If meant returns neither a disk nor a problem, the
+// requested disk is absent, and the result `same` contains the disks with the requested name.
 func (v view) meant(asked checker.CompareDisk, covers func(dataset string) bool) (is *checker.Result, same []checker.Result, problem string) {
 	same = v.byName[asked.Disk]
 	var names []string

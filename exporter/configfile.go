@@ -48,13 +48,13 @@ type configFile struct {
 	current atomic.Pointer[inForce]
 
 	mu sync.Mutex
-	// read contains the size and times of the file when it was last read, nil before the first
-	// reading.
+	// The field `read` has the size and times that the file had when the exporter last read the
+	// file, nil before the first reading.
 	read os.FileInfo
 }
 
 func newConfigFile(s Settings) *configFile {
-	// A missing configuration file is an error here, because the function look has just found the
+	// A missing configuration file is an error here, because configFile.look has just found the
 	// file: an editor may be moving the file.
 	load := func() (config.Config, error) {
 		c, err := config.Load(s.ConfigFile)
@@ -83,7 +83,7 @@ func (f *configFile) reload() {
 	f.look(func(os.FileInfo) bool { return true })
 }
 
-// look reads the configuration file if the function wanted returns true for the file's size and
+// look reads the configuration file if the function `wanted` returns true for the file's size and
 // times.
 func (f *configFile) look(wanted func(os.FileInfo) bool) {
 	if f.path == "" {
@@ -164,8 +164,8 @@ func (s *Store) configNotes() []checker.Note {
 	}}
 }
 
-// Reload reads the configuration file, whether it has changed or not. A running scan uses to its
-// end the configuration with which the scan began.
+// Reload reads the configuration file, whether it has changed or not. A scan that has already begun
+// continues with the configuration from before.
 func (s *Store) Reload() { s.file.reload() }
 
 // followConfig reads the configuration file if it has changed. followConfig waits at most

@@ -43,8 +43,8 @@ func (c *configured) write(t *testing.T, text string, at time.Time) {
 	require.NoError(t, os.Chtimes(c.path, at, at))
 }
 
-// inForce returns the metric about the last reload of the configuration, and whether the page and
-// the log name a problem of the file.
+// inForce returns the metric about the last reload of the configuration. The results `onPage` and
+// `logged` report whether the page and the log name a problem of the file.
 func (c *configured) inForce(t *testing.T) (metric string, onPage, logged bool) {
 	t.Helper()
 	const problem = "the last good one stays in force"
@@ -75,9 +75,9 @@ func TestAChangedConfigurationIsTakenBetweenTwoScans(t *testing.T) {
 	assert.Contains(t, c.waitPage(t, "/"), "work")
 }
 
-// If the key datasets of the configuration has changed, the exporter immediately reads the new
-// datasets, even if the last reading of the pools could still be reused. If the new configuration
-// leaves out a disk's dataset, the disk must not count as missing.
+// If the value of `datasets:` in the configuration has changed, the exporter immediately reads the
+// new datasets, even if the last reading of the pools could still be reused. If the new
+// configuration leaves out a disk's dataset, the disk must not count as missing.
 func TestOtherDatasetsAreReadAtOnce(t *testing.T) {
 	c := newConfigured(t, narrowed)
 	metrics := c.scrape()
@@ -160,8 +160,8 @@ func TestTheFileGoesBetweenLookAndRead(t *testing.T) {
 }
 
 // An editor may have written half of the configuration file, and this half may be a valid
-// configuration that watches less. So the exporter reads a configuration file that has just changed
-// only after a while, or immediately after a signal.
+// configuration that watches less. The exporter therefore reads a changed configuration file only
+// when the file has remained unchanged for a while, or when it gets a signal.
 func TestAFileThatIsBeingWrittenIsNotRead(t *testing.T) {
 	c := newConfigured(t, quiet)
 	c.scrape()

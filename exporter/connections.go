@@ -24,10 +24,10 @@ const (
 	maxOfOne       = 64
 )
 
-// connections limits the open connections to the exporter. At the limit, a new connection replaces
-// the connection that has been idle for longest. If no connection is idle, the new connection is
-// closed. So a client with many connections does not keep out other clients. A connection that has
-// not sent its request's body counts as idle.
+// connections limits the open connections to the exporter. If the limit is reached, a new
+// connection replaces the connection that has been idle for longest. If no connection is idle, the
+// new connection is closed. A client with many connections therefore does not keep out other
+// clients. A connection that has not sent its request's body counts as idle.
 type connections struct {
 	mu   sync.Mutex
 	open map[net.Conn]connection
@@ -78,17 +78,18 @@ func hostOf(conn net.Conn) string {
 	return address.String()
 }
 
-// openConnection is a key in a request's context. The context's value for this key is the function
-// that records whether the request's body is missing.
+// openConnection is a key in a request's context. The value under the key openConnection is the
+// function that records whether the request's body is missing.
 type openConnection struct{}
 
-// storeHook stores in the context of a new connection the function that records a missing
-// body, as the hook [http.Server.ConnContext].
+// storeHook is the hook [http.Server.ConnContext]. storeHook stores, in the context of a new
+// connection, the function that records whether a request's body is missing.
 func (c *connections) storeHook(ctx context.Context, conn net.Conn) context.Context {
 	return context.WithValue(ctx, openConnection{}, func(owesBody bool) { c.owes(conn, owesBody) })
 }
 
-// owes records whether a client still has to send the rest of a request's body on a connection.
+// The method `owes` records whether a client still has to send the rest of a request's body on a
+// connection.
 func (c *connections) owes(conn net.Conn, body bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -123,8 +124,8 @@ func (c *connections) makeRoom(host string) {
 	_ = victim.Close()
 }
 
-// timed returns a handler that first sets a deadline for reading the request's body,
-// and then calls the handler next.
+// timed returns a handler that first sets a deadline for reading the request's body, and then calls
+// the handler `next`.
 func timed(next http.Handler, limit time.Duration) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength != 0 && r.Body != nil {
@@ -145,8 +146,9 @@ func timed(next http.Handler, limit time.Duration) http.Handler {
 	})
 }
 
-// timedBody is a request's body that removes the read deadline when the body has been read.
-// If the deadline remained, it would make the server believe that the client has disconnected.
+// timedBody is a request's body that removes the read deadline when the body has been read. A read
+// deadline that passes after the body was read would make the server believe that the client has
+// disconnected.
 type timedBody struct {
 	io.ReadCloser
 	control *http.ResponseController

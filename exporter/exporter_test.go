@@ -285,8 +285,8 @@ func TestAPoolThatIsGoneIsMissingWithItsDisks(t *testing.T) {
 	assert.Equal(t, "0", line(metrics, `snapwatch_pool_scrape_success{pool="tank"}`))
 	assert.Equal(t, "1", line(metrics, `snapwatch_pool_state{pool="tank",state="missing"}`))
 
-	// As if another process had run snapwatch forget: the inventory file no longer has the pool's
-	// disks.
+	// The test plays that another process has run snapwatch forget: the inventory file no longer
+	// has the pool's disks.
 	r.forget(t, "tank")
 	assert.NotContains(t, r.scrape(), "vm-100-disk-0")
 }
@@ -309,7 +309,8 @@ func (r *rig) seen(t *testing.T) []string {
 }
 
 // An inventory file that was cut short does not count as empty. The exporter renames a damaged
-// inventory file, and for a day the page, check and a metric report the loss of the inventory.
+// inventory file. For a day, the loss of the inventory is reported on the page, by check and by a
+// metric.
 func TestADamagedInventoryIsToldForADay(t *testing.T) {
 	r := newRig(t, world())
 	r.scrape()
@@ -369,8 +370,8 @@ func TestAnInventoryThatIsGoneIsWrittenAgain(t *testing.T) {
 	assert.Len(t, r.seen(t), 4)
 }
 
-// A script runs zfs destroy and snapwatch forget while scrapes are under way. A scrape that has
-// read a disk before it was forgotten must not add the disk to the inventory again.
+// A script runs zfs destroy and snapwatch forget while scrapes are under way. A scrape that read a
+// disk before the disk was forgotten must not add the disk to the inventory again.
 func TestWhatIsForgottenWhileAScrapeReadsStaysSo(t *testing.T) {
 	w := world()
 	r := newRig(t, w)

@@ -28,7 +28,7 @@ type textPage struct {
 	now    time.Time
 	config config.Config
 	// value is the number that was printed last, and text is its printed form. If the next number
-	// is the same, text is used again, because many disks have the same limits.
+	// to print is equal to value, text is printed again: many disks have the same limits.
 	value float64
 	text  []byte
 }
@@ -116,8 +116,9 @@ func (p *textPage) family(m metric) {
 	p.block = append(p.block, "# HELP "+m.Name+" "+help+"\n# TYPE "+m.Name+" gauge\n"...)
 }
 
-// sample prints one line of a metric. between contains the additional labels that precede pool in
-// the alphabet, and last those that follow pool, each with a comma before it.
+// sample prints one line of a metric. The argument `between` contains the additional labels that
+// precede the label pool in the alphabet. The argument `last` contains the additional labels that
+// follow pool. Each additional label has a comma before it.
 func (p *textPage) sample(name string, s *textSeries, between, last []byte, value float64) {
 	b := append(p.block, name...)
 	b = append(b, s.before...)
@@ -131,8 +132,7 @@ func (p *textPage) sample(name string, s *textSeries, between, last []byte, valu
 	}
 }
 
-// printed returns the value as text. The returned bytes are valid until the next call of
-// printed.
+// printed returns the value as text. The returned bytes are valid until printed is called again.
 func (p *textPage) printed(value float64) []byte {
 	if value != p.value {
 		p.value, p.text = value, appendValue(p.text[:0], value)
@@ -198,8 +198,8 @@ func (p *textPage) timestamps() { p.printTimes(diskTimestamp, newestOf, seconds)
 
 func newestOf(s *textSeries) time.Time { return newest(s.Result) }
 
-// owned prints the metric that says which disks belong to guests of this host. It is known of all
-// disks whether they belong to guests of this host, or of no disk.
+// owned prints the metric that says which disks belong to guests of this host. Either the exporter
+// knows for every disk whether the disk's guest belongs to this host, or it knows this for no disk.
 func (p *textPage) owned() {
 	begun := false
 	for i := range p.series {
@@ -229,8 +229,9 @@ func newest(d *checker.Result) time.Time {
 	return d.Newest.Creation
 }
 
-// printTimes prints a metric that is a time of each disk. The argument `of` is a function
-// that returns this time. If the time is zero for a disk, the disk has no line.
+// printTimes prints a metric that is a time of each disk. The argument `of` is a function that
+// returns the time of a disk. If `of` returns the zero time for a disk, printTimes prints no line
+// for the disk.
 func (p *textPage) printTimes(m metric, of func(*textSeries) time.Time, value func(time.Time) float64) {
 	begun := false
 	for i := range p.series {

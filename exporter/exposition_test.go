@@ -23,7 +23,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// odd returns a report about disks whose metrics have unusual labels and values.
+// The function `odd` returns a report about disks whose metrics have unusual labels and values.
 func odd() (r checker.Report, _ config.Config) {
 	snapshot := &zfs.Snapshot{Name: "autosnap_2026-03-29_11:00:00_hourly", Creation: start.Add(-3661e9)}
 	running := func(value string) zfs.Property { return zfs.Property{Value: value, Source: zfs.SourceReceived} }

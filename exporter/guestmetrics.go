@@ -115,8 +115,8 @@ func (p *guestPage) printGuests(m metric, lines func(*guestSeries)) {
 	}
 }
 
-// printSome prints a metric of the guests for which the function has returns true, and nothing if
-// there is no such guest.
+// printSome prints a metric of each guest for which the function `has` returns true. If there is no
+// such guest, printSome prints nothing.
 func (p *guestPage) printSome(m metric, has func(guestSeries) bool, lines func(*guestSeries)) {
 	if !slices.ContainsFunc(p.guests, has) {
 		return

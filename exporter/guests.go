@@ -15,7 +15,7 @@ type lookedAt struct {
 	mu sync.Mutex
 	of map[string]lookedDisk
 	// stirred is true if a disk has changed since the last lookup for guests. open is true if the
-	// last lookup had questions whose answers may have changed.
+	// last lookup asked questions: the answers may have changed.
 	stirred, open bool
 	// looking is a lock that is held during a lookup for guests.
 	looking sync.Mutex
@@ -26,7 +26,7 @@ type lookedDisk struct {
 	*checker.Looked
 }
 
-// see sets stirred if a pool's disks differ between two scans.
+// see sets the field `stirred` to true if a pool's disks differ between two scans.
 func (l *lookedAt) see(before, now []checker.Disk) {
 	same := slices.EqualFunc(before, now, func(a, b checker.Disk) bool {
 		return a.Dataset == b.Dataset && a.GUID == b.GUID && a.Problem == b.Problem && (a.Newest == nil) == (b.Newest == nil) && (a.Newest == nil || a.Newest.GUID == b.Newest.GUID)
@@ -90,8 +90,9 @@ func (l *lookedAt) learn(pools []checker.Pool, open bool) {
 }
 
 // lookAtGuests looks up the facts needed to judge guests if a disk has changed since the last
-// lookup, or if the last lookup had questions whose answers may have changed. lookAtGuests waits
-// for the lookup at most until ctx ends. A lookup that takes longer continues in the background.
+// lookup, or if the last lookup asked questions, because the answers may have changed. lookAtGuests
+// waits for the lookup at most until ctx ends. If the lookup has not ended by then, it continues in
+// the background.
 func (s *Store) lookAtGuests(ctx context.Context) {
 	if !s.looked.looking.TryLock() {
 		return // another lookup is under way

@@ -14,7 +14,8 @@ import (
 
 const (
 	// historyTime is the greatest duration of a listing of one disk's snapshots. A listing's
-	// duration is limited because the pool's other listings wait for the end of the running one.
+	// duration is limited because a pool's listings run one after another, so a slow listing delays
+	// all later ones.
 	historyTime = 10 * time.Second
 	// historyAge is the time for which a list of a disk's snapshots is used if the disk shows no
 	// change.

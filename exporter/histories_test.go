@@ -25,8 +25,8 @@ func TestHistoriesAreBoundedAndTellWhatFailed(t *testing.T) {
 			}
 			return []zfs.Snapshot{{Name: "a"}}, nil
 		}}
-		// asked returns the history of a disk that a page shows at the first request,
-		// and waits for the listing that the request started.
+		// asked calls h.get for a disk, and waits until the listing that h.get started has ended.
+		// asked returns what h.get has returned: the history for the page at the first request.
 		asked := func(d checker.Disk) page.History {
 			shown := h.get(d)
 			synctest.Wait()

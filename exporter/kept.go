@@ -6,8 +6,9 @@ import (
 	"snapwatch/checker"
 )
 
-// mergeDisks returns the disks that were just read, and the disks that only the earlier scan has
-// read, except forgotten and renamed disks.
+// mergeDisks returns the disks in `read`, a new scan, and the disks that are only in `before`, an
+// earlier scan. From the earlier scan, mergeDisks leaves out forgotten disks and the old names of
+// renamed disks.
 func mergeDisks(read, before []checker.Disk, forgotten func(checker.Disk) bool) []checker.Disk {
 	all, is, renamed := slices.Clone(read), map[string]bool{}, map[uint64]bool{}
 	for i := range read {
@@ -22,8 +23,8 @@ func mergeDisks(read, before []checker.Disk, forgotten func(checker.Disk) bool) 
 	return all
 }
 
-// keepNewest gives disks that could not be read the newest snapshot that the earlier scan found.
-// If a disk had no newest snapshot in the metrics, the alert for the disk's age would end.
+// If a disk could not be read, keepNewest gives the disk the newest snapshot that an earlier scan
+// found. If a disk had no newest snapshot in the metrics, the alert for the disk's age would end.
 func keepNewest(read, before []checker.Disk) {
 	failed := func(d checker.Disk) bool { return d.Problem != "" && d.Newest == nil }
 	if !slices.ContainsFunc(read, failed) {

@@ -48,9 +48,10 @@ func (s *Store) tellSince(ctx context.Context, request checker.CompareRequest, a
 	asking.Wait()
 }
 
-// absent returns, by pool and dataset, the creation time of the asker's newest snapshot, for each
-// dataset that lacks this snapshot although the dataset has a newer snapshot. _stopped snapshots
-// are left out, because they have a separate retention, so that their absence proves nothing.
+// absent finds each dataset that lacks the asker's newest snapshot although the dataset has a newer
+// snapshot. For each such dataset, absent returns the creation time of the asker's newest snapshot,
+// by pool and dataset. _stopped snapshots are left out, because they have a separate retention, so
+// that their absence proves nothing.
 func (*Store) absent(request checker.CompareRequest, answer checker.CompareAnswer) map[string]map[string]time.Time {
 	absent := map[string]map[string]time.Time{}
 	for i := range answer.Disks {
@@ -84,8 +85,8 @@ func answerOf(answer checker.CompareAnswer, pool string) []*checker.ComparedDisk
 }
 
 // farBehind reports whether the disk has the asker's newest snapshot, and also a snapshot that is
-// at least [scan.BehindFrom] younger. Only such a disk is worth a listing of the snapshots between
-// these two snapshots.
+// at least [scan.BehindFrom] younger. If farBehind returns false, it is not worthwhile to list the
+// disk's snapshots since the asker's newest snapshot.
 func farBehind(d checker.ComparedDisk, asked checker.SnapshotRef) bool {
 	holds := (d.Presence == checker.AsSnapshot || d.Presence == checker.AsBookmark) && d.PresenceGUID == asked.GUID
 	return d.Problem == "" && holds && d.Newest != nil && d.Newest.Creation.Sub(asked.Creation) >= scan.BehindFrom

@@ -32,7 +32,8 @@ func TestADiskThatCannotBeReadKeepsItsTime(t *testing.T) {
 			r := newRig(t, w, func(s *Settings) { s.ScanTimeout = time.Second })
 			newest := strconv.FormatFloat(seconds(start.Add(-7*time.Hour)), 'g', -1, 64)
 			assert.Equal(t, newest, line(r.scrape(), "snapwatch_disk_newest_snapshot_timestamp_seconds"+of))
-			// The newest snapshot is one of pvesr, so the scan must list the disk's snapshots.
+			// The disk's newest snapshot was taken by pvesr, so the scan must list the disk's
+			// snapshots.
 			d := &w.Datasets[5]
 			for i := range 2 {
 				d.Snapshots = append(d.Snapshots, zfstest.Snapshot{Name: "__replicate_103-0_" + strconv.Itoa(1700000000+i) + "__", GUID: uint64(77 + i), TXG: uint64(50 + i), Creation: start.Unix()})

@@ -62,7 +62,8 @@ func (s *Store) Quiet() bool {
 	return !s.refreshing.Load() && !s.histories.reading && s.asking.idle() && s.health.idle()
 }
 
-// current returns the newest known facts about the pool, with the given name as the pool's name.
+// current returns the newest known facts about the pool. The argument `name` is the name of the
+// pool.
 func (p *pool) current(name string) checker.Pool {
 	now := p.tried
 	if p.scanning != nil {

@@ -26,9 +26,9 @@ func newMetric(name, help string, labels ...string) metric {
 	return metric{namespace + name, help, labels, prometheus.NewDesc(namespace+name, help, labels, nil)}
 }
 
-// byDisk returns the names of the labels that every series about a disk has. The value of such a
-// metric label never changes while the disk's dataset exists, because a changed label would create
-// a second series.
+// byDisk returns the names of the labels that every series about a disk has. While a disk's dataset
+// exists, the values of the labels in byDisk never change, because a changed value would create a
+// second series.
 func byDisk(more ...string) []string {
 	return append([]string{"pool", "dataset", "disk", "vmid"}, more...)
 }
@@ -84,14 +84,14 @@ func diskLabels(d checker.Disk) []string {
 	return []string{pool, d.Dataset, d.Name(), strconv.Itoa(d.VMID)}
 }
 
-// limitSeconds returns the upper end of an age limit in seconds. A limit of the configuration has
-// no lower end.
+// limitSeconds returns the upper end of an age limit in seconds. In the configuration, an age limit
+// is a range without a lower end.
 func limitSeconds(l checker.Limit) float64 { return l.Range.End }
 
 var nodeName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,62})$`)
 
 // node returns the value of label:running if it can be a node's name, else "invalid". The argument
-// label may have been received with a stream and contain any text.
+// `label` may have been received with a stream and contain any text.
 func node(label string) string {
 	switch {
 	case label == "":

@@ -16,8 +16,8 @@ import (
 // if the time is unknown. alive is false if the lookup of the guest's process fails.
 type Living func(vmid int) (since time.Time, alive bool)
 
-// lookUpOnce returns a function with the results of l that looks up each guest's process only
-// once. If l is nil, the returned function reports that no guest is alive.
+// lookUpOnce returns a function with the same results as l. The returned function looks up each
+// guest's process only once. If l is nil, the returned function reports that no guest is alive.
 func (l Living) lookUpOnce() Living {
 	type life struct {
 		since time.Time

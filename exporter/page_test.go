@@ -96,7 +96,7 @@ func TestPageFiltersAndSorts(t *testing.T) {
 	assert.Equal(t, []string{"vm-103-disk-0"}, disksOn(r.waitPage(t, "/?guest=103")))
 }
 
-// holding returns an exporter under test that has just read the given disks.
+// The function `holding` returns an exporter under test that has just read the given disks.
 func holding(t *testing.T, disks []checker.Disk) *rig {
 	t.Helper()
 	r := newRig(t, zfstest.World{Datasets: []zfstest.Dataset{{Name: "tank", GUID: 1}}}, func(s *Settings) { s.Reuse = time.Hour })

@@ -13,7 +13,8 @@ type reader[T any] struct {
 
 	mu      sync.Mutex
 	reading *reading[T]
-	// last is the last value that was read without an error, nil before the first such reading.
+	// The field `last` is the value of the last reading without an error, nil before the first
+	// reading without an error.
 	last *T
 }
 
@@ -23,8 +24,8 @@ type reading[T any] struct {
 	err   error
 }
 
-// get waits for a reading until limit has passed or ctx ends. waited is false if the reading had
-// not finished by then.
+// get waits until a reading has ended, the duration `limit` has passed, or ctx ends. The result
+// `waited` is true if the reading has ended.
 func (r *reader[T]) get(ctx context.Context, limit time.Duration) (value T, waited bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -45,7 +46,8 @@ func (r *reader[T]) known() *T {
 	return r.last
 }
 
-// join returns the running reading of the value, or starts a reading.
+// join returns the reading that is in progress. If no reading is in progress, join starts a reading
+// and returns it.
 func (r *reader[T]) join() *reading[T] {
 	r.mu.Lock()
 	defer r.mu.Unlock()

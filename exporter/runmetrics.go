@@ -71,7 +71,7 @@ type runCollector struct {
 	Runs
 	metrics                   []metric
 	expected, limit, readable metric
-	// send sends the metrics that only snap or only prune has.
+	// send is the function that sends the metrics which exist only for snap, or only for prune.
 	send func(sink, report.Run)
 }
 
@@ -158,7 +158,7 @@ func WriteTextfile(path string, run report.Run) error {
 	return writeTextfile(path, snapCollector(onlyRun(run)))
 }
 
-// onlyRun returns the Runs of a host on which run was the only run.
+// onlyRun returns the [Runs] of a host on which only one run has happened: the argument `run`.
 func onlyRun(run report.Run) Runs {
 	return Runs{Last: func() (report.Run, error) { return run, nil }}
 }

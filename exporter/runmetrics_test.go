@@ -178,7 +178,7 @@ run_unprotected_disks{reason="storage"} 2
 }
 
 // A host where snap never ran has no metrics about a run. If the report of the last run is damaged,
-// a metric says so.
+// the metric run_report_readable is 0.
 func TestRunMetricsWithoutAReport(t *testing.T) {
 	none := func() bool { return false }
 	assert.Equal(t, "run_expected 0\nrun_report_readable 1\n",

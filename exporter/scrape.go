@@ -125,7 +125,8 @@ func (h textHandler) packer(w io.Writer) packer {
 	return packer{z, h.packers}
 }
 
-// packer is a gzip writer whose Close puts it back for reuse.
+// packer is a gzip writer from a pool. Close of a packer also puts the gzip writer back into the
+// pool.
 type packer struct {
 	*gzip.Writer
 	from *sync.Pool

@@ -99,8 +99,8 @@ func (s Server) facts(store *Store) func(disk string) page.Facts {
 }
 
 // A request waits for a scan at most for the timeout in Prometheus' header, minus waitOffset for
-// sending the answer. A request without the header waits for defaultWait, which suits Prometheus'
-// default timeout of ten seconds.
+// sending the answer. A request without Prometheus' timeout header waits for defaultWait, which
+// suits the default timeout of ten seconds.
 const (
 	defaultWait = 8 * time.Second
 	waitOffset  = 500 * time.Millisecond
@@ -110,7 +110,7 @@ const (
 )
 
 // refreshed starts a scan for each request, and waits for the scan within the request's timeout.
-// After the wait for the scan, the handler in the argument next answers from the stored results.
+// After the wait for the scan, the handler `next` answers from the stored results.
 func refreshed(store *Store, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), timeoutOf(r))

@@ -28,8 +28,8 @@ type inventoryFile struct {
 
 	mu    sync.Mutex
 	known scan.Inventory
-	// same has the size and times that the file had when its contents were last equal to the field
-	// known, nil if the inventory has no file.
+	// same has the size and times that the inventory's file had when its contents were last equal
+	// to the inventory in the field `known`, nil if there is no file.
 	same os.FileInfo
 	// problem says why the inventory could not be saved, nil if it was saved.
 	problem error
@@ -60,7 +60,7 @@ func (f *inventoryFile) notes(now time.Time) []checker.Note {
 	defer f.mu.Unlock()
 	notes := f.known.Notes(now)
 	if f.problem != nil {
-		notes = append(notes, checker.Note{State: checker.Warning, Text: fmt.Sprintf("the disks here are not saved, so a disk that disappears during a restart is not reported missing: %v", f.problem)})
+		notes = append(notes, checker.Note{State: checker.Warning, Text: fmt.Sprintf("the list of known disks is not saved, so a disk that disappears during a restart is not reported missing: %v", f.problem)})
 	}
 	return notes
 }
@@ -151,7 +151,7 @@ func (f *inventoryFile) load(now time.Time) error {
 	return nil
 }
 
-// tell logs an error of the inventory's file if it differs from the previous error.
+// tell logs an error of the inventory's file, unless the previous error had the same text.
 func (f *inventoryFile) tell(err error) {
 	if err != nil && (f.problem == nil || err.Error() != f.problem.Error()) {
 		f.log.Error("disks seen before", "err", err)

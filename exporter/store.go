@@ -65,8 +65,8 @@ type Settings struct {
 	ConfigFile string
 	UseConfig  func(config.Config) error
 	Scanner    scan.Scanner
-	// Owners reads which node owns which guest. Owners may hang, and is nil on a host that cannot
-	// have guests.
+	// Owners reads which node owns which guest. A call of Owners may hang. Owners is nil on a host
+	// that cannot have guests.
 	Owners func() (pve.Owners, error)
 	// NoGuests is true on a host that cannot have guests because it is not a Proxmox node.
 	NoGuests bool
@@ -78,10 +78,10 @@ type Settings struct {
 	// Uptime returns the time since the host was started. Uptime is nil if the time since the start
 	// cannot be found out.
 	Uptime func() (time.Duration, error)
-	// Runs reads about the runs of snap on this host. If Runs.Last is nil, no metrics about runs
-	// are served.
+	// Runs has the functions that read about the runs of snap on this host. If Runs.Last is nil, no
+	// metrics about runs are served.
 	Runs Runs
-	// Prunes reads about the runs of prune, as Runs reads about the runs of snap.
+	// Prunes has the functions that read about the runs of prune on this host.
 	Prunes Runs
 	// DamageReport is the path of root's report about pools' permanent errors, "" for none.
 	DamageReport string
@@ -105,7 +105,8 @@ type Settings struct {
 
 // pool contains the latest scans of one pool.
 type pool struct {
-	// tried is the last scan of the pool that ended; good is the last scan that succeeded.
+	// tried is the pool's last scan that has ended, with or without success. good is the pool's
+	// last scan that has succeeded.
 	tried, good checker.Pool
 	endedAt     time.Time
 	// scanning is a channel that is closed when the running scan ends, nil while no scan is
@@ -133,8 +134,8 @@ func NewStore(s Settings) *Store {
 
 // Refresh first reads a changed configuration. After reading the configuration, Refresh scans every
 // pool for which no scan is running, and waits until ctx ends for the scans and for saving their
-// results. Longer scans continue in the background, so that a pool that hangs delays neither the
-// other pools nor the saving of their disks.
+// results. Scans that have not ended by then continue in the background. Therefore a pool that
+// hangs delays neither the other pools nor the saving of the disks in these pools.
 func (s *Store) Refresh(ctx context.Context) {
 	s.followConfig(ctx)
 	if s.settings.Owners != nil {
@@ -277,9 +278,9 @@ func (s *Store) pooled() []checker.Pool {
 	return s.looked.addFacts(pools)
 }
 
-// current returns the known state of each pool: the last scan's result or, if that failed or is
-// under way, the last good result with the reason. All callers share the returned disks: a caller
-// must not change the disks, but may append to the list.
+// current returns the known state of each pool: the result of the last scan. If the last scan
+// failed or is under way, current returns the last good result with the reason. All callers share
+// the returned disks: a caller must not change the disks, but may append to the list.
 func (s *Store) current() []checker.Pool {
 	targets := s.targets()
 	s.mu.Lock()

@@ -43,8 +43,8 @@ const similar = 2 * time.Second
 
 var errBusy = errors.New("no turn came in time")
 
-// answer returns the answer to a comparison request with a deadline. answer returns an error if
-// the comparison failed, if running comparisons left no time, or if ctx ended.
+// answer returns the answer to a comparison request with a deadline. answer returns an error if the
+// comparison failed, if other comparisons used up the time, or if ctx ended.
 func (c *comparisons) answer(ctx context.Context, deadline time.Time, request checker.CompareRequest) (checker.CompareAnswer, error) {
 	b, from := c.join(deadline, request)
 	select {
@@ -59,8 +59,8 @@ func (c *comparisons) answer(ctx context.Context, deadline time.Time, request ch
 	return answer, b.err
 }
 
-// join adds a comparison request to the waiting batch, or starts a batch. from is the index in
-// the batch of the request's first disk.
+// join adds a comparison request to the waiting batch, or starts a batch. The result `from` is the
+// index that the request's first disk has in the batch.
 func (c *comparisons) join(deadline time.Time, request checker.CompareRequest) (b *batch, from int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -80,7 +80,7 @@ func (c *comparisons) join(deadline time.Time, request checker.CompareRequest) (
 }
 
 // carryOut answers a batch as soon as fewer than maxComparisons comparisons are running. If
-// maxComparisons comparisons run during the whole time in the argument wait, the batch fails with
+// maxComparisons comparisons are running for the whole duration `wait`, the batch fails with
 // errBusy.
 func (c *comparisons) carryOut(b *batch, wait time.Duration) {
 	defer close(b.done)

@@ -52,8 +52,8 @@ func TestFortyCompareAtOnce(t *testing.T) {
 	}
 }
 
-// playedComparisons plays comparisons that take a while, and records for each call the number of
-// disks and the time that is left.
+// playedComparisons plays comparisons that take some time. For each comparison, playedComparisons
+// records the number of disks and the time until the deadline.
 type playedComparisons struct {
 	comparisons
 	takes time.Duration
@@ -80,8 +80,8 @@ func newPlayedComparisons(takes time.Duration) *playedComparisons {
 	return p
 }
 
-// asks starts a comparison request about the given number of disks, all with the same
-// name, and returns a pointer to the request's later error.
+// asks starts a comparison request about the given number of disks, all with the same name, and
+// returns a pointer. When the request has ended, the pointer points to the error of the request.
 func (p *playedComparisons) asks(t *testing.T, timeout time.Duration, name string, disks int) (err *error) {
 	err = new(error)
 	go func() {

@@ -28,8 +28,8 @@ type checkCmd struct {
 	Format   string  `enum:"nagios,checkmk,json,table" default:"nagios" help:"What to print: nagios, checkmk, json or table."`
 	Perfdata string  `enum:"summary,disks" default:"summary" help:"The performance data: summary, or disks, which adds each disk's age."`
 	Quiet    bool    `short:"q" help:"Print nothing while all is well."`
-	Changes  bool    `help:"For cron's mail: print only what began, got worse or better, or ended since this user's last check that asked the same."`
-	Remind   seconds `default:"1d" placeholder:"TIME" help:"With --changes: print the faults that still exist when nothing was printed for this time (default ${default})."`
+	Changes  bool    `help:"For cron's mail: print only what began, got worse or better, or ended since this user's last check with the same limits, disks, owners and configuration."`
+	Remind   seconds `default:"1d" placeholder:"TIME" help:"With --changes: after this time without output, print the faults that still exist (default ${default})."`
 	Verbose  int     `short:"v" type:"counter" help:"Say more: the disks that are not well, with the reason; all disks (-vv); the commands run (-vvv)."`
 }
 
@@ -83,8 +83,8 @@ func (c *checkCmd) coversAll() bool {
 	return q.filter().None() && len(c.Guest) == 0 && c.Warning == nil && c.Critical == nil
 }
 
-// run does the check without sending pings to a dead man's switch. run stores the configured pings
-// in pings as soon as it has read the configuration.
+// run does the check without sending pings to a dead man's switch. As soon as run has read the
+// configuration, run stores the configured pings in the argument `pings`.
 func (c *checkCmd) run(env *environment, pings *atomic.Pointer[[]config.Ping], begun time.Time) error {
 	left := func() time.Duration { return time.Duration(c.Timeout) - time.Since(begun) }
 	var stage atomic.Value

@@ -9,8 +9,8 @@ import (
 	"snapwatch/internal/files"
 )
 
-// addToCron appends a line to a crontab. The text in the argument head begins a new or empty
-// crontab.
+// addToCron appends a line to a crontab. A new or empty crontab first gets the text in the argument
+// `head`.
 func addToCron(path, head, line string) error {
 	text, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -100,8 +100,8 @@ func (j cronJob) lines(env *environment) ([]crontab.Entry, error) {
 }
 
 // isOld reports whether a crontab line starts pve-zfs-snap, the program that snapwatch replaces.
-// The name of the line's program begins with pve-zfs-snap, its first argument is neither snap nor
-// prune, and its file is not the snapwatch program.
+// isOld returns true if the program's name begins with pve-zfs-snap, the program's first argument
+// is neither snap nor prune, and the program's file is not snapwatch.
 func isOld(line crontab.Entry) bool {
 	if !strings.HasPrefix(filepath.Base(line.Program), oldProgram) {
 		return false
@@ -118,8 +118,8 @@ func isOld(line crontab.Entry) bool {
 	return err != nil || itsErr != nil || !os.SameFile(mine, its)
 }
 
-// linesText returns crontab lines as text for a person. If cron never runs a line regularly, the
-// text has the reason.
+// linesText returns crontab lines as text for a person. If cron never runs a line regularly,
+// linesText adds the reason.
 func linesText(lines []crontab.Entry) string {
 	var all []string
 	for _, line := range lines {

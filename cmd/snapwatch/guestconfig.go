@@ -126,8 +126,8 @@ type diskConfigs struct {
 	kept          []zfs.KeptConfig
 }
 
-// shares reports whether a snapshot of one disk and a snapshot of the other are the same in the
-// sense of the function `same`.
+// shares reports whether the function `same` returns true for any snapshot of disk d and any
+// snapshot of disk o.
 func (d diskConfigs) shares(o diskConfigs, same func(a, b zfs.KeptConfig) bool) bool {
 	return slices.ContainsFunc(d.kept, func(a zfs.KeptConfig) bool {
 		return slices.ContainsFunc(o.kept, func(b zfs.KeptConfig) bool { return same(a, b) })
@@ -157,8 +157,8 @@ type knownConfig struct {
 }
 
 // newGuestConfigs reads the guest configurations that are stored in the snapshots of the disks.
-// newGuestConfigs does not use a configuration of a different guest. newGuestConfigs passes each
-// configuration that it does not use, with the reason, to the function refused.
+// newGuestConfigs ignores a configuration that cannot be read or that belongs to a different guest.
+// For each ignored configuration, newGuestConfigs calls `refused` with the reason.
 func newGuestConfigs(vmid int, disks []diskConfigs, refused func(zfs.KeptConfig, error)) guestConfigs {
 	g := guestConfigs{vmid, slices.Clone(disks), map[string]pve.Captured{}}
 	for i := range g.disks {
@@ -259,10 +259,10 @@ func unlike(a, b diskConfigs) bool {
 // counts as the newest.
 const tooNew = 5 * time.Minute
 
-// ofDisk returns the configuration that the guest had at a snapshot of one disk. For "", ofDisk
-// returns the newest known configuration. there is false if the disk does not have the snapshot. If
-// the configuration at the snapshot is unknown, the error names the nearest snapshots with a known
-// configuration.
+// ofDisk returns the configuration that the guest had at a snapshot of one disk. If the argument
+// `snapshot` is "", ofDisk returns the newest known configuration. The result `there` is false if
+// the disk does not have the snapshot. If the configuration at the snapshot is unknown, the error
+// names the nearest snapshots with a known configuration.
 func (g guestConfigs) ofDisk(d diskConfigs, snapshot string, now time.Time) (answer knownConfig, there bool, err error) {
 	var before, after *knownConfig
 	for _, k := range d.kept {

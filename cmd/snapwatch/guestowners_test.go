@@ -27,8 +27,8 @@ func diskWith(name string, seed uint64, ages ...time.Duration) zfstest.Dataset {
 }
 
 // nodeOf plays the node that has the given guests. The node has all disks that it is asked about,
-// with no newer snapshots than the asking host. The node takes no snapshots of the disk that the
-// argument excluded names.
+// with no newer snapshots than the asking host. The node takes no snapshots of the disk whose name
+// is the argument `excluded`.
 func nodeOf(t *testing.T, excluded string, guests ...checker.OwnedGuest) *httptest.Server {
 	return node(t, guests, func(d checker.CompareDisk) checker.ComparedDisk {
 		c := checker.ComparedDisk{Owned: checker.Owned, Dataset: "rpool/data/" + d.Disk, GUID: 99, Newest: &d.Newest, Presence: checker.AsSnapshot, PresenceGUID: d.Newest.GUID}
@@ -80,9 +80,10 @@ func TestCheckOfAGuestThatIsAbsent(t *testing.T) {
 	}
 }
 
-// On the node that has the guest, the present configuration in /etc/pve counts. A disk was removed
-// from the present configuration today, so the configuration that the day's first snapshot stores
-// is outdated. check still takes the guest's name from the stored configuration.
+// On the node that has the guest, the present configuration in /etc/pve says which disks the guest
+// has. A disk was removed from the present configuration today, so the configuration that the day's
+// first snapshot stores is outdated. check still takes the guest's name from the stored
+// configuration.
 func TestTheConfigurationOfAGuestOfThisHost(t *testing.T) {
 	kept := pve.Capture(pve.ID{Kind: pve.QEMU, VMID: 100}, "a", "name: web\nscsi0: zfs:vm-100-disk-0\nscsi1: zfs:vm-100-disk-1\n", []pve.Storage{{Name: "zfs"}})
 	value, err := kept.Value()

@@ -73,8 +73,8 @@ type grammar struct {
 	Drill       drillCmd        `cmd:"" group:"replica" help:"Prove that the copies of a guest can be used: clone them, look at the clones, destroy them (as root)."`
 	Forget      forgetCmd       `cmd:"" group:"replica" help:"Forget disks that you removed on purpose, so that check no longer reports them missing."`
 	Status      statusCmd       `cmd:"" group:"people" help:"Show every guest, or every disk, and what is wrong with it, for people."`
-	Explain     explainCmd      `cmd:"" group:"people" help:"Say as of when a guest can be started here, or where a disk's snapshots got stuck, and what to do next."`
-	GuestConfig guestConfigCmd  `cmd:"" group:"people" help:"Print the configuration of a guest that is kept with its snapshots, also where only copies are."`
+	Explain     explainCmd      `cmd:"" group:"people" help:"Say from which restore point a guest can be started here, or where a disk's snapshots got stuck, and what to do next."`
+	GuestConfig guestConfigCmd  `cmd:"" group:"people" help:"Print a guest's configuration that is kept with its snapshots, also on a host that has only copies."`
 	Doctor      doctorCmd       `cmd:"" group:"people" help:"Look whether snapwatch can do its work on this host, and say what to do where it can't."`
 	Config      configCmd       `cmd:"" group:"setup" help:"Show the configuration, or what applies to a disk."`
 	Cron        cronCmd         `cmd:"" group:"setup" help:"Register snap or prune in cron, or remove it from there."`
@@ -102,8 +102,8 @@ func (e *exit) Error() string {
 
 func (e *exit) Unwrap() error { return e.err }
 
-// In kong, the flags --help and --version end the program. In snapwatch, they panic with a value of
-// the type ended; execute takes the exit status from this value.
+// In kong, the flags --help and --version end the program. In snapwatch, these flags panic with a
+// value of the type `ended`, and execute takes the exit status from this value.
 type ended struct{ code int }
 
 // execute runs the command line in args and returns the exit status. Tests call execute with a

@@ -123,7 +123,7 @@ func atTerminal(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	<-ended
-	// Programs that the ended program started may keep the terminal open after its end.
+	// After the program has ended, programs that it started may keep the terminal open.
 	_ = t.master.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
 	<-t.ended
 	_ = t.master.Close()

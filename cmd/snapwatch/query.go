@@ -51,9 +51,10 @@ type query struct {
 	filterFlags
 	sourceFlags
 	Timeout time.Duration
-	// query writes the addresses of pings in the configuration to pings. pings may be nil.
+	// If the field `pings` is not nil, the query stores there the addresses of the pings in the
+	// configuration.
 	pings *atomic.Pointer[[]config.Ping]
-	// The list ran records the programs that the query started. ran may be nil.
+	// If the field `ran` is not nil, the query records there the programs that it starts.
 	ran *commands
 }
 
@@ -231,7 +232,8 @@ func (q query) scan(ctx context.Context, env *environment, cfg config.Config, po
 }
 
 // forgetPending removes from each disk the time since which its receive has been pending. A check
-// that saves no cache has no earlier times, and would use its own time for each receive.
+// that saves no cache does not know when an earlier check first saw the receive, and would use its
+// own time instead.
 func forgetPending(pools []checker.Pool) {
 	for i := range pools {
 		for k := range pools[i].Disks {

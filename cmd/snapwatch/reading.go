@@ -30,7 +30,7 @@ func (signalError) Is(target error) bool { return target == context.Canceled }
 // status returns the exit status that shells use for a program that the signal ended.
 func (t signalError) status() int { return 128 + int(t.signal) }
 
-// signals returns a channel that receives the signals that end a command. After the call of stop,
+// signals returns a channel that receives the signals that end a command. After a call of `stop`,
 // the channel receives no more signals.
 func signals() (came chan os.Signal, stop func()) {
 	came = make(chan os.Signal, 1)
@@ -38,12 +38,12 @@ func signals() (came chan os.Signal, stop func()) {
 	return came, func() { signal.Stop(came) }
 }
 
-// runReading runs a command that only reads; the function work is the command. After a signal,
-// runReading returns immediately, with the exit status that shells use for this signal. Without a
-// signal, runReading returns when the command ends, but at the latest after the time limit. If the
-// command hangs, runReading stops waiting at the time limit, and the error names the stage of the
-// command. runReading kills the programs that the command started. After the end of the command's
-// context, the command must not print anything.
+// runReading runs a command that only reads: the function `work`. After a signal, runReading
+// returns immediately, with the exit status that shells use for this signal. Without a signal,
+// runReading returns when the command ends, but at the latest after the time limit. If the command
+// hangs, runReading stops waiting at the time limit, and the error names the stage of the command.
+// runReading kills the programs that the command started. After the end of the command's context,
+// the command must not print anything.
 func runReading(limit time.Duration, stage *atomic.Value, work func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
@@ -86,7 +86,7 @@ const leaveTime = 2 * time.Second
 // runChanging runs a command that changes pools. After a signal, the command starts no further
 // work, and runChanging waits until the present work has ended. If a person typed the command,
 // runChanging waits for at most leaveTime, and a second signal ends this wait. Work that has begun
-// is never killed. Work that has not ended when this process exits continues.
+// is never killed. If this process exits before the work has ended, the work continues.
 func runChanging(env *environment, work func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)

@@ -49,10 +49,9 @@ var passingKeys = []string{"lock", "parent", "digest"}
 
 // Keepable returns the part of a guest's configuration that is stored on the snapshots of its
 // disks: the current section, without secrets and without Proxmox's momentary state. The second
-// result has, in alphabetical order, the keys of the omitted lines with secrets. If the text has a
-// comment line that snapwatch wrote when it stored the configuration before, the second result also
-// has the keys that this comment line names, because the configuration was restored without these
-// keys.
+// result has, in alphabetical order, the keys of the omitted lines with secrets. A restored
+// configuration lacks the secrets, and a comment line by snapwatch names their keys. The second
+// result also has the keys that such a comment line names.
 func Keepable(kind Kind, text string) (kept string, without []string) {
 	var b strings.Builder
 	leaves := func(name string) {
@@ -105,9 +104,9 @@ type Captured struct {
 }
 
 // Capture returns the configuration of a guest on a node in the form in which it is stored. The
-// argument storages has the node's storages on ZFS. The stored text also names the storages of the
-// guest that are not in storages. The guest's disks on these storages have no snapshots, so a
-// receiver cannot get them.
+// argument `storages` has the node's storages on ZFS. The stored text also names each storage of
+// the guest that is not on ZFS: a disk there has no snapshots, so no other host can receive the
+// disk.
 func Capture(id ID, node, text string, storages []Storage) Captured {
 	kept, without := Keepable(id.Kind, text)
 	left := cmp.Or(strings.Join(without, ", "), nothing)
@@ -127,8 +126,7 @@ func Capture(id ID, node, text string, storages []Storage) Captured {
 	return Captured{id, head + kept}
 }
 
-// Others returns the names of the storages that the guest uses but of whose volumes snap takes no
-// snapshots.
+// Others returns the names of the guest's storages on which snap takes no snapshots.
 func (c Captured) Others() []string {
 	_, rest, _ := strings.Cut(c.Text, "\n")
 	line, _, _ := strings.Cut(rest, "\n")
@@ -149,8 +147,8 @@ func (c Captured) Sum() string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// Reference returns the value of the property for a snapshot that refers to the configuration on a
-// second snapshot, instead of storing the same configuration itself.
+// Reference returns the property value for a snapshot that does not store the configuration, but
+// refers to the snapshot that stores it.
 func (c Captured) Reference() string { return referenceMark + c.Sum() }
 
 // referenceMark is the first character of a reference to a stored configuration. referenceMark is
@@ -170,8 +168,8 @@ var packers = sync.Pool{New: func() any {
 	return z
 }}
 
-// Value returns the value of the property for a snapshot that stores the configuration. The error
-// wraps [ErrTooLong] if the value would exceed [MaxCaptured] bytes.
+// Value returns the property value that stores the configuration on a snapshot. The error wraps
+// [ErrTooLong] if the value would exceed [MaxCaptured] bytes.
 func (c Captured) Value() (string, error) {
 	if err := plainText(c.Text); err != nil {
 		return "", err
@@ -222,8 +220,9 @@ const storageList = `[A-Za-z][A-Za-z0-9._-]*(?:, [A-Za-z][A-Za-z0-9._-]*)*`
 
 var othersHead = regexp.MustCompile(`^# snapwatch: takes no snapshots on: (` + storageList + `)$`)
 
-// ourHead matches one of snapwatch's first lines in a restored configuration. Proxmox has rewritten
-// these comment lines in its own way, with %3A for a colon.
+// ourHead matches one of snapwatch's first lines in a restored configuration. In a restored
+// configuration, Proxmox has rewritten the comment lines by snapwatch in its own way, with %3A for
+// a colon.
 var ourHead = regexp.MustCompile(`^# ?snapwatch(?::|%3A) (?:(?:qemu-server|lxc)/[1-9][0-9]{0,8}\.conf of [A-Za-z0-9.-]+, left out(?::|%3A) (` + leftOut +
 	`)|takes no snapshots on(?::|%3A) ` + storageList + `)$`)
 

@@ -140,9 +140,9 @@ func TestCapture(t *testing.T) {
 }
 
 // If a configuration is stored, restored and stored again, the second stored text equals the first,
-// even if Proxmox rewrites the file in between. The restored configuration lacks the secrets, and
-// the first line of the second stored text still names their keys, also if a person has set some of
-// them again.
+// even if Proxmox rewrites the file in between. The restored configuration lacks the secrets. The
+// first line of the second stored text still names the keys of the secrets, even if a person has
+// set some of these keys again.
 func TestCaptureAgain(t *testing.T) {
 	data := []Storage{{Name: "data"}}
 	for _, config := range []string{"#a note\nrootfs: a\n", "#a note\nrootfs: data:subvol-200-disk-0\nmp0: lvm:vm-200-disk-0\n"} {
@@ -160,8 +160,8 @@ func TestCaptureAgain(t *testing.T) {
 	}
 }
 
-// A stored guest configuration names the storages of whose disks snap takes no snapshots, because a
-// receiver of copies cannot know these storages.
+// A stored guest configuration names the storages on which snap takes no snapshots, because a host
+// that receives copies cannot know these storages.
 func TestCaptureNamesOtherStorages(t *testing.T) {
 	const config = "scsi0: data:vm-100-disk-0\nscsi1: lvm:vm-100-disk-0\nscsi2: ceph:vm-100-disk-3\nscsi3: lvm:vm-100-disk-1\nide2: local:iso/debian.iso,media=cdrom\nscsi4: /dev/sdb\n"
 	c := Capture(ID{100, QEMU}, "pve1", config, []Storage{{Name: "data"}, {Name: "fast"}})

@@ -58,8 +58,8 @@ type Config struct {
 	Snapshots []string
 	// Text is the whole text of the guest's configuration file.
 	Text string
-	// Changed is the time when the configuration file was last written. Lock was set at the time
-	// Changed or earlier.
+	// Changed is the time when the configuration file was last written. The lock word in the field
+	// Lock was set no later than Changed.
 	Changed time.Time
 	// Problem is the reason why the file could not be read, "" if the configuration file was read.
 	// If Problem is set, only the guest's ID is known: the guest may be in any state and use any
@@ -235,8 +235,9 @@ func isConfig(text string) bool {
 	return empty
 }
 
-// strange returns a warning about a line of a guest's configuration that a person
-// understands but Proxmox does not. For all other lines, strange returns nil.
+// strange returns a warning about a line of a guest's configuration that a person understands but
+// Proxmox does not. If a line looks neither like an option about disks nor like the header of a
+// section, strange returns nil.
 func strange(n int, line string) []oddity {
 	if m := misread.FindStringSubmatch(line); m != nil {
 		return []oddity{{n, fmt.Sprintf("Proxmox ignores this %s: write the key in lower case at the beginning of the line, then a colon and a value", m[1])}}
@@ -259,9 +260,9 @@ func boolean(value string) (is, ok bool) {
 	return false, false
 }
 
-// parseVolume parses the value of a configuration line that names a disk. The line's value is a
-// list of parts, separated by commas. Any part of the list may be the volume, in the form VOLUME,
-// file=VOLUME or volume=VOLUME.
+// parseVolume parses the value of a configuration line that names a disk. The value of a disk's
+// line is a list of parts, separated by commas. Any part of the list may be the volume, in the form
+// VOLUME, file=VOLUME or volume=VOLUME.
 func parseVolume(key, value string) (Volume, bool) {
 	volid := ""
 	for o := range strings.SplitSeq(value, ",") {

@@ -38,8 +38,9 @@ type Host struct {
 	// sd_booted(3)).
 	Systemd string
 	// Reader is the command that reads the files below Etc for this process, by [Answer]. If Reader
-	// is empty, this process reads the files itself. A separate process reads, because a process
-	// that reads below Etc while pmxcfs hangs cannot be killed, and keeps all its locks.
+	// is empty, this process reads the files itself. The files below Etc are read by a separate
+	// process, because a process that reads them while pmxcfs hangs cannot be killed, and keeps all
+	// its locks.
 	Reader []string
 }
 
@@ -151,8 +152,8 @@ func (h Host) readNode(c *Cluster, node string) error {
 // 0100.conf and +102.conf.
 var guestFile = regexp.MustCompile(`^([1-9]\d{0,8})\.conf$`)
 
-// eachGuest passes each guest configured on a node, with the path of its configuration, to the
-// function do.
+// eachGuest calls `do` for each guest configured on a node, with the path of the guest's
+// configuration.
 func (h Host) eachGuest(node string, do func(id ID, path string) error) error {
 	for _, kind := range []Kind{QEMU, LXC} {
 		dir := filepath.Join(h.Etc, "nodes", node, kind.configDir())

@@ -134,8 +134,8 @@ func (h Host) Process(id ID) (alive bool, err error) {
 
 // ProcessID returns a text that identifies a guest's process until the host's next boot: the
 // process number and start time of a virtual machine, or the number of a container's cgroup.
-// ProcessID returns "" if the guest has no process. If the guest gets a new process, the new
-// process has a different text.
+// ProcessID returns "" if the guest has no process. If the guest gets a new process, ProcessID
+// returns a different text.
 func (h Host) ProcessID(id ID) (string, error) {
 	if id.Kind == LXC {
 		var s syscall.Stat_t
@@ -200,8 +200,8 @@ func (h Host) qemuLives(vmid int) (bool, error) {
 	}
 	argv := strings.Split(strings.TrimSuffix(string(cmdline), "\x00"), "\x00")
 	pidfile := slices.Index(argv, "-pidfile")
-	// A zombie has an empty command line, and a new process with the same number has another
-	// command line.
+	// The command line shows whether the process is the guest's QEMU: a zombie has an empty command
+	// line, and a new process with the same number has a different command line.
 	return qemuProgram.MatchString(argv[0]) && pidfile >= 0 && pidfile+1 < len(argv) &&
 		strings.HasSuffix(argv[pidfile+1], fmt.Sprintf("/qemu-server/%d.pid", vmid)), nil
 }

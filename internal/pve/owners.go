@@ -11,7 +11,7 @@ import (
 type Owners struct {
 	// Node is this node's name.
 	Node string
-	// Of has, by VMID, the name of the node on which the guest is configured.
+	// Of maps the VMID of each guest to the name of the node on which the guest is configured.
 	Of map[int]string
 }
 

@@ -26,8 +26,8 @@ const ownersTimeout = 30 * time.Second
 // question names the data below /etc/pve that one process asks a second process to read.
 type question struct {
 	Host Host
-	// What is "cluster" or "owners". "cluster" asks for all configuration files, "owners" for the
-	// names of the guests' configuration files.
+	// What names the data: "cluster" means all configuration files, "owners" means the names of the
+	// guests' configuration files.
 	What string
 }
 
@@ -75,10 +75,10 @@ func (h Host) ask(ctx context.Context, q question) (answer, error) {
 	return answer{}, fmt.Errorf("reading %s: %s%w (is pmxcfs hung? systemctl status pve-cluster)", h.Etc, last, ctx.Err())
 }
 
-// A reader is a process that reads below /etc/pve for a second process. turn waits until no reader
-// of this user runs, or until ctx ends. At most one reader of a user may run, because readers that
-// hang cannot be killed and would pile up. The returned lock is nil if the lock file cannot be
-// created.
+// A reader is a process that reads below /etc/pve for a second process. The method `turn` waits
+// until no reader of this user is running, or until ctx ends. At most one reader of a user may run,
+// because readers that hang cannot be killed and would pile up. The returned lock is nil if the
+// lock file cannot be created.
 func (h Host) turn(ctx context.Context) (*lock.Lock, error) {
 	l, err := lock.Wait(ctx, filepath.Join(h.Lock, fmt.Sprintf("snapwatch-read-pve@%d.lock", os.Geteuid())), time.Now()) //nolint:forbidigo // a note for people; no program reads it
 	if _, busy := errors.AsType[*lock.Busy](err); busy {
@@ -144,8 +144,8 @@ func (q question) answer() (a answer, err error) {
 	return a, err
 }
 
-// runApart runs the function read, which may hang, in a goroutine of its own.
-// runApart waits for the result of read until ctx ends.
+// runApart calls `read`, which may hang, in a goroutine of its own. runApart waits for the result
+// of `read` until ctx ends.
 func runApart[T any](ctx context.Context, read func() (T, error)) (value T, err error) {
 	type result struct {
 		value T

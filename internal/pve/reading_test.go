@@ -124,8 +124,8 @@ func listOf(v string) []string {
 
 func letter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
 
-// isName reports whether s consists of letters and digits. Between the first and the last
-// character, s may also have characters from the argument between.
+// isName reports whether s consists of letters and digits. Except as first and last character, s
+// may also have the characters in the argument `between`.
 func isName(s, between string) bool {
 	for i := range len(s) {
 		c := s[i]

@@ -89,8 +89,9 @@ func numbered(text string) func(yield func(int, string) bool) {
 }
 
 // accepted returns the setting that Proxmox uses for a key of a section: the first setting that the
-// function check accepts. accepted also returns a warning about each setting of the key that
-// Proxmox ignores. The argument otherwise is a text about the effect of an ignored setting.
+// function `check` accepts. accepted also returns a warning about each setting of the key that
+// Proxmox ignores. The argument `otherwise` is a part of this warning: the effect of the ignored
+// setting.
 func (s section) accepted(key, otherwise string, check func(setting) bool) (value setting, found bool, odd []oddity) {
 	for _, t := range s.settings {
 		switch {

@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The files of Proxmox in these tests have mistakes that a person makes who edits such files by
-// hand. The expected results are those of Proxmox 9.2.
+// Proxmox's files in these tests have mistakes, as a person makes them who edits the files by hand.
+// The expected results are those of Proxmox 9.2.
 
 func TestStrangeStorages(t *testing.T) {
 	long := strings.Repeat("x", 70<<10)

@@ -78,9 +78,9 @@ func Parse(text []byte) (Index, error) {
 
 func sum(body []byte) string { return strconv.FormatUint(uint64(crc32.ChecksumIEEE(body)), 16) }
 
-// line adds one line of the file, split into columns, to the index. Lines of snapshots and
-// bookmarks follow the line of their disk: line returns the disk's dataset, to which the next such
-// line belongs.
+// line adds one line of the file, split into columns, to the index. The lines of a disk's snapshots
+// and bookmarks follow the line of the disk. line returns the dataset of this disk, and the caller
+// passes the dataset to the next call of line.
 func (x *Index) line(dataset string, f []string) (string, error) {
 	if f[0] == "disk" && len(f) == 8 && zfs.ValidDataset(f[1]) {
 		e, err := parseEntry(f[2:])
@@ -121,7 +121,7 @@ func parseEntry(f []string) (*entry, error) {
 	return e, p.err
 }
 
-// numbers parses numbers and collects the errors of parsing them.
+// The type `numbers` parses numbers and collects the errors.
 type numbers struct{ err error }
 
 func (p *numbers) uint(text string) uint64 {

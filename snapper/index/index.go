@@ -45,9 +45,9 @@ const (
 	// A run does not use an entry of the index that is older than relistAfter, and lists the
 	// entry's disk again.
 	relistAfter = 24 * time.Hour
-	// A run lists a disk again up to relistSpread before the disk's entry reaches the age
-	// relistAfter. The time differs from disk to disk, so that the listings are spread over several
-	// runs.
+	// A run lists a disk again before the disk's entry reaches the age relistAfter, but at most
+	// relistSpread earlier. How much earlier differs from disk to disk, so that the listings are
+	// spread over several runs.
 	relistSpread = 6 * time.Hour
 	// When a run begins to read a disk's list of snapshots, the last change of the list must be at
 	// least minChangeAge ago for the list to be saved. ZFS stores the time of the last change in
@@ -65,8 +65,9 @@ type Index struct {
 	Changed bool
 }
 
-// gateKey has the properties of a head that change when its list of snapshots changes. Origin
-// belongs to the key because zfs promote brings snapshots without changing snapshots_changed.
+// gateKey has the properties of a head that change when its list of snapshots changes. gateKey
+// includes the property origin, because zfs promote gives a dataset more snapshots without changing
+// its snapshots_changed.
 type gateKey struct {
 	GUID    uint64
 	Origin  string
@@ -87,8 +88,8 @@ type entry struct {
 	Snapshots []zfs.Snapshot
 	Bookmarks []zfs.Snapshot
 	// Written is the number of bytes written between the newest _stopped snapshot and a newer
-	// snapshot that is not managed. Written is nil if no run asked ZFS for this number of bytes, or
-	// if the disk was written to after a run had asked ZFS.
+	// snapshot that is not managed. Written is nil if no run has asked ZFS for this number, or if
+	// the disk was written to after a run asked ZFS.
 	Written *uint64
 }
 
@@ -128,8 +129,8 @@ func (x *Index) Recall(d *snapper.Disk, now time.Time) bool {
 // began, before its snapshots were listed.
 func (x *Index) Keep(d *snapper.Disk, readAt time.Time) {
 	age := readAt.Sub(time.Unix(d.SnapshotsChanged, 0))
-	// If the last change is dated further in the future than relistAfter, the entry expires before
-	// a second change can have the same time.
+	// If the time of the disk's last change is more than relistAfter in the future, the entry
+	// expires before another change can get the same time.
 	settled := age >= minChangeAge || age <= -relistAfter
 	complete := d.NewestSnapshot == "" && len(d.Snapshots) == 0 || slices.ContainsFunc(d.Snapshots, func(s zfs.Snapshot) bool { return s.Name == d.NewestSnapshot })
 	if d.SnapshotsChanged == 0 || !settled || !complete {
@@ -194,8 +195,8 @@ func (x *Index) Snapshotted(g snapper.GuestPlan, got map[string]lua.Outcome) {
 }
 
 // follows reports whether a channel program's change follows on the entry, without a change by
-// another program in between. If so, follows enters the time of the channel program's change in the
-// entry.
+// another program in between. If the change follows on the entry, follows also stores the time of
+// the change in the entry.
 func (e *entry) follows(w lua.ListChange) bool {
 	if w.Before != e.key.Changed || w.After == 0 {
 		return false
@@ -221,9 +222,9 @@ func (x *Index) Destroyed(dataset string, got lua.Destroyed) {
 	x.Changed = true
 }
 
-// BookmarkCreated enters in the index the bookmark of a snapshot. If the argument made is false,
-// this run did not create the bookmark. In this case, the disk's list of bookmarks is unknown, so
-// BookmarkCreated removes the disk's entry.
+// BookmarkCreated enters in the index the bookmark of a snapshot. The argument `made` is false if
+// this run did not create the bookmark. If `made` is false, the disk's list of bookmarks is
+// unknown, so BookmarkCreated removes the disk's entry.
 func (x *Index) BookmarkCreated(dataset, name string, made bool) { //nolint:revive // what a program said, no way to do it
 	e := x.Entries[dataset]
 	if e == nil {

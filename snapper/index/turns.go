@@ -9,8 +9,8 @@ import (
 	"snapwatch/snapper"
 )
 
-// turn is the record of the turn in which prune last listed a disk. In one turn, prune lists the
-// snapshots of a few disks. Each turn has a number instead of a time, because a clock may be wrong.
+// turn describes the turn in which prune last listed a disk. In one turn, prune lists the snapshots
+// of a few disks. Each turn has a number instead of a time, because a clock may be wrong.
 type turn struct {
 	number uint64
 	// The field `whole` is true if one disk of the turn is too slow: prune spent the whole time of
@@ -19,9 +19,9 @@ type turn struct {
 }
 
 // Turns divides the disks whose snapshots prune must list into turns of at most size disks. The
-// first turns have the disks whose last turn was longest ago. If the last turn of a disk had the
-// whole time of a run and did not end, the disk gets a turn alone, so that a slow disk does not
-// prevent the listing of other disks.
+// first turns have the disks whose last turn was longest ago. A disk gets a turn alone if the
+// disk's last turn used the whole time of a run and was not completed. Therefore a slow disk does
+// not prevent the listing of other disks.
 func (x *Index) Turns(disks []*snapper.Disk, size int) [][]*snapper.Disk {
 	disks = slices.Clone(disks)
 	slices.SortFunc(disks, func(a, b *snapper.Disk) int {
@@ -42,8 +42,8 @@ func (x *Index) Turns(disks []*snapper.Disk, size int) [][]*snapper.Disk {
 	return turns
 }
 
-// Took records that prune tried to list the disks in one turn. The argument `whole` is true if
-// prune spent the whole time of a run on this turn, and the turn did not end.
+// Took records a turn of prune, in which prune tried to list the given disks. The argument `whole`
+// is true if prune spent the whole time of a run on this turn, and the turn did not end.
 func (x *Index) Took(disks []*snapper.Disk, whole bool) {
 	number := uint64(0)
 	for _, t := range x.turns {

@@ -32,8 +32,8 @@ func turnsOf(x *Index, all []*snapper.Disk) (names [][]string) {
 	return names
 }
 
-// prune first lists the snapshots of the disks that were listed longest ago, and lists a disk that
-// may be too slow alone. The index file records when each disk was listed last.
+// prune first lists the snapshots of the disks that were listed longest ago. If a disk may be too
+// slow, prune lists it alone. The index file records in which turn each disk was last listed.
 func TestTurns(t *testing.T) {
 	var x Index
 	list, all := disks("c", "a", "b", "e", "d")

@@ -144,8 +144,8 @@ func TestCaptureRoom(t *testing.T) {
 	assert.Less(t, kept, 300)
 }
 
-// The record in state.json of the configuration kept with a disk's snapshots remains while the
-// disk's pool cannot be read, and is removed when the disk is gone.
+// state.json has a record of the configuration that is kept with a disk's snapshots. The record
+// remains while the disk's pool cannot be read, and is removed when the disk is gone.
 func TestCaptureKept(t *testing.T) {
 	o := testOptions()
 	o.Config.CaptureConfig = true

@@ -16,10 +16,10 @@ const recordsTimeout = 10 * time.Second
 
 // record completes the records of the run, saves them, and must be called while the run still has
 // the locks of its pools. The records are the report and, after a run of snap, the state for the
-// next run. Runs for other datasets may have saved their records since this run began. Therefore
-// record reads the saved records again and passes them to the function complete, which changes only
-// the entries of disks, guests and pools on which this run worked. Meanwhile record holds the lock
-// of the records, so complete must not wait for anything.
+// next run. Runs for other datasets may have saved their records since this run began. The method
+// `record` therefore reads the saved records again and passes them to the function `complete`.
+// `complete` changes only the entries of disks, guests and pools on which this run worked. The
+// records are locked while `complete` runs, so `complete` must not wait for anything.
 func (r *run) record(complete func(report.Run, report.State)) {
 	if r.DryRun || r.Final {
 		complete(r.latest(), savedState(r.World, r.state))
@@ -58,8 +58,8 @@ func (r *run) latest() report.Run {
 	return latest
 }
 
-// savedState returns the state that is saved now, by the last run of snap. If it cannot be read,
-// savedState returns the argument loaded, the state at the beginning of this run.
+// savedState returns the state that is saved now, by the last run of snap. If the saved state
+// cannot be read, savedState returns the argument `loaded`, the state at the beginning of this run.
 func savedState(w World, loaded report.State) report.State {
 	saved, err := w.LoadState()
 	if err != nil {
@@ -68,7 +68,8 @@ func savedState(w World, loaded report.State) report.State {
 	return saved
 }
 
-// save writes the report of the run. Hooks may still add problems to the report.
+// save writes the report of the run. A hook that ends after this call may add problems to the
+// report.
 func (r *run) save() {
 	kept := r.sofar()
 	r.reported = len(kept.Problems)
@@ -95,8 +96,8 @@ func (r *run) endHooks() {
 	}
 }
 
-// merge completes the report with the entries of the report latest about pools, datasets and guests
-// on which this run did not work.
+// merge adds to the report of this run the entries of `latest`, the saved report, about pools,
+// datasets and guests on which this run did not work.
 func (r *run) merge(latest report.Run, pools []*pool) {
 	now := r.World.Now()
 	entered := func(name string) bool {
@@ -123,8 +124,8 @@ func (r *run) merge(latest report.Run, pools []*pool) {
 	}
 }
 
-// merged returns the saved entries, in which the entries for whose keys mine returns true are
-// replaced by the entries of this run.
+// merged returns the saved entries and the entries of this run. A saved entry is left out if the
+// function `mine` returns true for the key of the entry.
 func merged[V any](saved, own map[string]V, mine func(key string) bool) map[string]V {
 	next := map[string]V{}
 	maps.Copy(next, saved)

@@ -15,8 +15,8 @@ import (
 )
 
 // programTimeout is the time for which a run waits for one channel program. A channel program is
-// never killed: it continues, and keeps its pool locked. A run that stops waiting ends and releases
-// the locks of the other pools, before cron starts the next run.
+// never killed: it continues, and keeps its pool locked. After programTimeout, the run ends and
+// releases the locks of the other pools, before cron starts the next run.
 const programTimeout = 10 * time.Minute
 
 // A run retries a snapshot at most maxAttempts times. If the dataset already has a snapshot of the
@@ -49,8 +49,8 @@ func (p *pool) finishPlan(ctx context.Context, plan snapper.PoolPlan, outcomes m
 // errHangs is the error of a step that must not begin because an earlier command on the pool hangs.
 var errHangs = errors.New("not begun, because an earlier step on the pool has not ended")
 
-// soonTimeout is the time for which a run waits for a step on one pool if others wait for the run:
-// guests of the remaining pools, or Proxmox, which is starting a guest.
+// soonTimeout limits the wait for a step on one pool while the run delays something: the work for
+// the guests on the remaining pools, or the start of a guest by Proxmox.
 const soonTimeout = 30 * time.Second
 
 // withTimeout runs one step that changes the pool, and waits for the step for programTimeout. If a
@@ -148,8 +148,8 @@ func (p *pool) snapshotted(guests []snapper.GuestPlan, got map[string]lua.Outcom
 }
 
 // recordResults records the results of a channel program for one guest. If the run must try again
-// to take the guest's snapshots, recordResults returns a changed plan and true. Until the next
-// attempt, the snapshots count as failed.
+// to take the guest's snapshots, recordResults returns a changed plan and true. Until the run tries
+// again, the guest's snapshots count as failed.
 func (p *pool) recordResults(g snapper.GuestPlan, got map[string]lua.Outcome, outcomes map[string]snapper.Outcome) (snapper.GuestPlan, bool) {
 	for _, d := range g.Disks {
 		if undone := got[d.Dataset].Undone; undone != nil && *undone != 0 {
@@ -241,8 +241,9 @@ func explain(errno syscall.Errno) string {
 	return fmt.Sprintf("%s (errno %d)", errno.Error(), int(errno))
 }
 
-// nextName returns the name of a snapshot with a time that is two seconds later: in an hour that
-// occurs twice, one pass uses the even seconds and the other the odd seconds.
+// nextName returns the snapshot's name with a time that is two seconds later. One second later
+// would not do: when the clocks go back, an hour occurs twice, first with even seconds in the
+// names, then with odd seconds.
 func nextName(name string, class zfs.Class) string {
 	t, err := zfs.ParseSnapshotTime(name)
 	if err != nil {

@@ -169,7 +169,8 @@ func TestSharedDiskOfAGroup(t *testing.T) {
 }
 
 // If a guest's configuration names a disk by a path, and this disk gets no snapshot, the guest's
-// snapshots are torn. A disk that the configuration names by its storage has the same effect.
+// snapshots are torn. The guest's snapshots are also torn if the configuration names this disk by a
+// storage.
 func TestTornByPath(t *testing.T) {
 	for name, path := range map[string]string{"zvol": "/dev/zvol/tank/data/vm-100-disk-5", "partition": "/dev/zvol/tank/data/vm-100-disk-5-part1", "short": "/dev/tank/data/vm-100-disk-5"} {
 		t.Run(name, func(t *testing.T) {
@@ -188,9 +189,10 @@ func TestTornByPath(t *testing.T) {
 	}
 }
 
-// Each fault of a guest's freeze is a warning in the first run that has the fault, even if the run
-// before had a different fault. While a fault lasts, no later run warns about the fault again. A
-// condition that passes by itself does not affect later reports.
+// The first run with a certain fault of a guest's freeze warns about the fault, even if the
+// previous run had a different fault. While a fault lasts, no later run warns about the fault
+// again. A condition that ends without a repair, such as the lock of a backup, does not affect
+// later reports.
 func TestEachFaultIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -482,8 +484,8 @@ func TestNothingToFreezeFor(t *testing.T) {
 	}
 }
 
-// If the run had to release a guest's lock, the run does not freeze the guest: channel programs
-// begin only with the lock.
+// If the run had to release a guest's lock, the run does not freeze the guest, because a channel
+// program may begin only while the run holds the lock.
 func TestWatchdogStartsLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)

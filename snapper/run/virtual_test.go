@@ -40,7 +40,8 @@ type virtualWorld struct {
 	// clusterEnds is the time from which the cluster's files cannot be read, zero for never.
 	clusterEnds time.Time
 	last        report.Run
-	// records is the lock of the state and the reports. recordsErr is the error of taking it.
+	// records is the lock of the state and the reports. If recordsErr is not nil, a run that takes
+	// the lock `records` gets this error.
 	records    sync.Mutex
 	recordsErr error
 	// elsewhere has the guests of other nodes, and replicated has the guests that Proxmox
@@ -87,7 +88,7 @@ type virtualGuest struct {
 	// thaw, "" for no doubt.
 	slowAgent, slowFreeze time.Duration
 	refuses, lapses       string
-	// processErr is the error of reading whether the guest's process exists.
+	// processErr is the error that a run gets when it asks whether the guest's process exists.
 	processErr error
 	// silent is the reason why the run cannot ask the guest whether it is frozen, "" if the run can
 	// ask.

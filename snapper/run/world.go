@@ -70,23 +70,22 @@ type Time interface {
 	// Timeout returns a context that ends after d, or when ctx ends.
 	Timeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc)
 	// After waits for the time d and then calls the function `do`, side by side with the caller. If
-	// the function cancel is called before d has passed, do is not called.
+	// `cancel` is called before d has passed, After does not call `do`.
 	After(d time.Duration, do func()) (cancel func())
-	// Lanes returns lanes in which at most n functions run at the same time. If n is 0, any number
+	// Lanes returns a [Lanes] that runs at most n functions at the same time. If n is 0, any number
 	// of functions may run at the same time.
 	Lanes(n int) Lanes
-	// Gather starts the functions in the list work, side by side, and returns another function,
-	// called next. A call of next returns the indices of the functions that have ended, except
-	// those that an earlier call returned. The first call of next waits until all functions have
-	// ended, but at most for the time given by within. If this time has passed and no function has
-	// ended, and in all later calls, next waits until at least one function has ended.
+	// Gather starts the functions in the list `work`, side by side, and returns the function
+	// `next`. Each call of `next` returns the indices of the functions that have ended since the
+	// call before. A call of `next` first waits until one function has ended. The call then waits
+	// until all functions have ended, but for this at most the time `within`.
 	Gather(within time.Duration, work ...func()) (next func() []int)
 }
 
 // Lanes runs functions side by side, a limited number at the same time.
 type Lanes interface {
 	// Go starts the function `do`, side by side with the caller, as soon as the limit on running
-	// functions allows the start. The returned function wait returns when the function `do` has
+	// functions allows the start. The returned function `wait` waits until the function `do` has
 	// ended.
 	Go(do func()) (wait func())
 }
@@ -117,7 +116,7 @@ type Proxmox interface {
 	LockMigration(id pve.ID) (release func(), err error)
 	// LockGuest takes the lock that Proxmox takes while it starts, stops or rolls back a guest.
 	// LockGuest returns an error, without waiting, if the lock is taken. A guest's lock must be
-	// released soon, because Proxmox waits for it.
+	// released soon, because Proxmox's programs may be waiting for the lock.
 	LockGuest(id pve.ID) (release func(), err error)
 }
 
@@ -128,10 +127,10 @@ type Quiesce interface {
 	// FreezesAtOnce returns the number of virtual machines that are frozen at the same time.
 	FreezesAtOnce() int
 	// TakeOver thaws the guests that earlier runs froze and whose watchdogs are gone. TakeOver
-	// passes the result for each guest to the function tell. After the call of tell, TakeOver
-	// removes the note that the guest was frozen.
+	// calls `tell` with the result for each guest. When `tell` has returned, TakeOver removes the
+	// note that the guest was frozen.
 	TakeOver(ctx context.Context, tell func(pve.ID, quiesce.TakenOver)) error
-	// OpenWindow prepares to freeze the guests for at most the time budget.
+	// OpenWindow prepares to freeze the guests for at most the duration `budget`.
 	OpenWindow(guests []pve.ID, budget time.Duration) (Window, error)
 }
 
@@ -201,9 +200,10 @@ type Pool interface {
 	// InheritReceived replaces a dataset's local label by the received label, by a command: the
 	// inherit of a channel program would lose the received value for good (zfs-program(8)).
 	InheritReceived(ctx context.Context, dataset string) error
-	// SetConsistent marks snapshots, given by their full names, with a property. The property says
-	// that the guests were frozen until the snapshots were taken. Only after it has taken the
-	// snapshots does a run know whether the guests remained frozen until the snapshots existed.
+	// SetConsistent marks snapshots, given by their full names, with a property. The mark of
+	// SetConsistent says that the guests were frozen until the snapshots were taken. A run cannot
+	// set the mark while it takes the snapshots, because it does not yet know whether the guests
+	// remain frozen until the snapshots exist.
 	SetConsistent(ctx context.Context, snapshots []string) error
 	// Sync makes the pool write its pending data, and waits until the data are written
 	// (zpool-sync(8)).

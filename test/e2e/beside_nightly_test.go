@@ -134,8 +134,8 @@ func (b *nodePair) ours(vmid int) bool {
 	return false
 }
 
-// meets waits until a run of snap holds the guest's lock, and then calls a program of Proxmox; the
-// call must succeed.
+// meets waits until a run of snap holds the guest's lock. Then meets calls a program of Proxmox,
+// and the call must succeed.
 func (b *nodePair) meets(vmid int, argv ...string) {
 	b.t.Helper()
 	b.waitUntil(func() bool { return b.ours(vmid) })
@@ -150,8 +150,8 @@ func (b *nodePair) onB(argv ...string) {
 	require.Zero(b.t, r.Code, "B# %v\n%s%s", argv, r.Stdout, r.Stderr)
 }
 
-// waited asserts that since the last call of waited, no program of Proxmox has waited for a lock
-// longer than the argument most allows.
+// waited asserts that no program of Proxmox has waited for a lock for longer than `most` since the
+// method waited was last called.
 func (b *nodePair) waited(most time.Duration) {
 	b.t.Helper()
 	const log = "/run/standin/waits.log"
@@ -174,10 +174,10 @@ func (b *nodePair) waited(most time.Duration) {
 	}
 }
 
-// The constant most is the longest time for which a program of Proxmox may wait if the guest is not
-// frozen. The constant mostFrozen is the longest time if the guest is frozen. Even on the slow,
-// emulated machine, a run of snap finishes its work for one guest within the time of the constant
-// most.
+// `most` is the longest time for which a program of Proxmox may wait if the guest is not frozen.
+// `mostFrozen` is the longest time for which a program of Proxmox may wait if the guest is frozen.
+// Even on the slow, emulated machine, a run of snap finishes its work for one guest within the time
+// `most`.
 const (
 	most       = 3 * time.Second
 	mostFrozen = longestFreezeHere + most

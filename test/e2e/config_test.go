@@ -76,8 +76,8 @@ func TestGuestConfig(t *testing.T) {
 	assert.Equal(t, 2, plain.Code)
 	assert.Contains(t, plain.Stderr, "syncoid --sendoptions=p")
 
-	// snap keeps a guest's configuration again after a change and at a stop; guest-config can also
-	// print an older configuration.
+	// snap stores a guest's configuration again when the configuration has changed, and when the
+	// guest has stopped. guest-config can also print the configuration from before a change.
 	before := w.snapshots(first)[1]
 	require.NoError(t, w.a.SetOption(100, "memory", "2048"))
 	w.snap(w.a, "f9")

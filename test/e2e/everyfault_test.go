@@ -6,5 +6,5 @@ package e2e
 // way.
 const everyKind = true
 
-// feeds is the number of times that a test sends new snapshots to a copy.
+// The constant `feeds` is the number of times that a test sends new snapshots to a copy.
 const feeds = 10

@@ -32,8 +32,8 @@ func (w *world) untouched(t *testing.T, dataset string) {
 	assert.Equal(t, label, w.label(dataset))
 }
 
-// final asserts that snap treats the disk's guest as stopped, and takes only one _stopped snapshot
-// of the disk.
+// The method `final` asserts that snap treats the disk's guest as stopped, and takes only one
+// _stopped snapshot of the disk.
 func (w *world) final(t *testing.T, dataset string) {
 	t.Helper()
 	for range 2 {

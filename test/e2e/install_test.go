@@ -98,8 +98,8 @@ func (h *installed) try(line string) (string, error) {
 	return h.w.tryHost(h.argv("sh", "-c", "cd /root && "+line)...)
 }
 
-// types runs a line in root's shell on the host, as if a person typed the line; the command must
-// succeed.
+// The method `types` runs a line in root's shell on the host, as if a person typed the line. The
+// command must succeed.
 func (h *installed) types(line string) string {
 	h.w.t.Helper()
 	out, err := h.try(line)
@@ -147,7 +147,8 @@ func (h *installed) proxmox(dataset string) {
 	h.write("/etc/pve/storage.cfg", "zfspool: local-zfs\n\tpool "+dataset+"\n\tcontent rootdir,images\n")
 }
 
-// starts runs a container on the host. The returned function end ends the container.
+// The method `starts` starts a container on the host. The returned function `end` stops the
+// container.
 func (h *installed) starts(vmid string) (end func()) {
 	h.w.t.Helper()
 	guest := h.w.startReady(h.argv("/usr/bin/lxc-start", "-F", "-n", vmid)...)

@@ -111,8 +111,8 @@ func TestExporterUnderLoad(t *testing.T) {
 	w.waitUntil(func() bool { return w.children() == 0 })
 }
 
-// bounded waits until the exporter has few goroutines and few open files again. The argument
-// `before` has the earlier numbers; few means at most the earlier number plus the argument `more`.
+// bounded waits until the exporter's numbers of goroutines and open files exceed the numbers in
+// `before` by at most `more`.
 func (w *world) bounded(before gauges, more float64) {
 	w.t.Helper()
 	var now gauges

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// peak returns, in MiB, the greatest memory use of snap on A during a call of the function run.
+// peak returns, in MiB, the greatest memory use of snap on A during a call of the function `run`.
 func (w *world) peak(run func()) (mib int) {
 	w.t.Helper()
 	done := make(chan struct{})

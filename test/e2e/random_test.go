@@ -90,8 +90,8 @@ type replay struct {
 	model *sim.World
 	setup sim.Setup
 	sites [3]*site.Site
-	// guests has, by VMID, the model's guests in the state that the lab took over at the last call
-	// of follow. sets has, by site and name, the model's datasets in this state.
+	// At the last call of the method `follow`, the lab took over the model's state. guests has the
+	// guests of this state by VMID. sets has the datasets of this state by site and name.
 	guests map[int]sim.Guest
 	sets   [3]map[string]sim.Disk
 	// guids maps the model's snapshot guids to the real guids. names maps the model's names of
@@ -99,14 +99,14 @@ type replay struct {
 	guids map[uint64]uint64
 	names map[string]string
 	begun time.Time
-	// going has the commands that are running on the real sites.
+	// The field `going` has the commands that are running on the real sites.
 	going []runningCommand
 	// spent has, by kind of work, the total time that the test waited for this work.
 	spent map[string]time.Duration
 }
 
-// took measures the time of some work, until the caller calls the returned function. The returned
-// function adds the measured time to the field spent.
+// The method `took` begins to measure the time of some work. The returned function ends the
+// measurement and adds the time to the field `spent`.
 func (r *replay) took(what string) func() {
 	begun := time.Now()
 	return func() { r.spent[what] += time.Since(begun) }
@@ -210,7 +210,7 @@ func (r *replay) pvesr(s sim.Sending) string {
 	return send + labName(s.From, s.Name) + "@" + newest(s.From, s.Name) + " | zfs receive -u -F " + labName(s.To, s.As)
 }
 
-// Sent records that the received disk in the lab now has the same state as in the model.
+// Sent notes that the received disk has the same state in the lab as in the model.
 func (r *replay) Sent(s sim.Sending) { r.sets[s.To][s.As] = r.model.Disks(s.To)[s.As] }
 
 // Prune repeats a run of prune on the real C.
@@ -256,7 +256,8 @@ func (r *replay) Looked() {
 	r.t.Logf("%s: as in the model, %s after the beginning", r.model.Now().UTC().Format(time.DateTime), time.Since(r.begun).Round(time.Second))
 }
 
-// sameBytes asserts that volumes hold the same bytes if the model says so.
+// sameBytes asserts that a copy holds the same bytes as its source, for each copy that has the same
+// content in the model.
 func (r *replay) sameBytes() {
 	for name := range r.sets[sim.SiteC] {
 		if !strings.HasPrefix(path.Base(name), "vm-") {

@@ -28,7 +28,7 @@ func (w *world) killMachineGuest(vmid int) {
 
 // TestSystemdStopSoon: when guests stop, snapwatch's hookscript requests one run of snap for all
 // guests that stop together, with the retention of cron's line. The guests' _stopped snapshots
-// therefore exist soon after the guests stop.
+// exist soon after the guests have stopped.
 func TestSystemdStopSoon(t *testing.T) {
 	const first, second = "ta/data/vm-100-disk-0", "ta/data/vm-101-disk-0"
 	w := newWorld(t)

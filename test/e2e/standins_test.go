@@ -33,8 +33,8 @@ func TestStandinsAreLikeProxmox(t *testing.T) {
 // standins tests the stand-ins one by one.
 type standins struct{ *world }
 
-// fails asserts that a call ends with Proxmox's exit status for errors and prints the given
-// message.
+// The method `fails` calls a program, and asserts that the program prints the given message and
+// ends with Proxmox's exit status for errors.
 func (s *standins) fails(says string, argv ...string) {
 	s.t.Helper()
 	r := s.pve(argv...)
@@ -66,7 +66,7 @@ func (s *standins) whileLocked(vmid int, do func()) {
 }
 
 // startCall starts a program of Proxmox's stand-ins and returns when the program is in the given
-// step. The program waits in this step until the test calls endCall.
+// step. The program remains in the given step until the test calls endCall.
 func (s *standins) startCall(step string, argv ...string) *site.Process {
 	s.t.Helper()
 	s.takes(step, "1h")
@@ -76,7 +76,7 @@ func (s *standins) startCall(step string, argv ...string) *site.Process {
 	return p
 }
 
-// endCall lets the step of a call that startCall started end, and waits for the end of the call.
+// endCall ends the step in which startCall left a program, and waits until the program has ended.
 func (s *standins) endCall(step string, p *site.Process) {
 	s.t.Helper()
 	s.takes(step, "")
@@ -84,7 +84,7 @@ func (s *standins) endCall(step string, p *site.Process) {
 	require.Zero(s.t, r.Code, r.Stderr)
 }
 
-// says asserts that the guest's current configuration has, or does not have, a line.
+// The method `says` asserts that a line is in the guest's current configuration, or is not there.
 func (s *standins) says(vmid int, line string, there bool) {
 	s.t.Helper()
 	config, err := s.a.Configuration(vmid)

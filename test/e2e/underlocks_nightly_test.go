@@ -15,9 +15,9 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// noting is a script that replaces a program and logs each start of the program, with the
-// containers whose locks a run of snap holds. A shared lock of a container is snap's lock, because
-// Proxmox's programs take the lock exclusively.
+// The script `noting` replaces a program. At each start of the program, the script logs the start
+// and the containers whose locks a run of snap holds. A shared lock of a container is snap's lock,
+// because Proxmox's programs take the lock exclusively.
 const noting = `#!/bin/sh
 who=$(stat -c '%%i %%n' /run/lock/lxc/pve-config-* 2>/dev/null | awk '
 FILENAME == "/proc/locks" { if ($2 == "FLOCK" && $4 == "READ") { split($6, at, ":"); held[at[3]] = 1 }; next }
@@ -92,8 +92,8 @@ func (w *world) bookmarksLeft(lost int) (n int) {
 	return n
 }
 
-// lostNames returns the names of n snapshots that A had and B never received. A still has the
-// bookmarks of the named snapshots.
+// lostNames returns the names of n snapshots that A had and B never received. A has bookmarks of
+// the snapshots with these names.
 func lostNames(n int) (names []string) {
 	day := time.Date(2026, 7, 1, 9, 0, 0, 0, time.UTC)
 	for i := range n {
@@ -103,8 +103,8 @@ func lostNames(n int) (names []string) {
 }
 
 // failsOver lets A receive the disks below tb/all again. On A, each receive discards a part of the
-// history of the received disk. Each disk on A keeps bookmarks of the discarded history; the
-// argument lost is the number of kept bookmarks of a disk.
+// history of the received disk. Each disk on A keeps bookmarks of the discarded history. The
+// argument `lost` is the number of these bookmarks for each disk.
 func (w *world) failsOver(lost int, disks []string) {
 	w.t.Helper()
 	each := func(line string) {

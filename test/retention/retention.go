@@ -11,7 +11,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// lengths lists the classes from the shortest to the longest, as the page orders them.
+// lengths lists the classes from the shortest to the longest, in the order of docs/replication.md.
 var lengths = []string{"frequently", "hourly", "daily", "weekly", "monthly", "yearly"}
 
 // parse returns the last part of a managed snapshot's name, such as hourly or stopped. The second
@@ -87,16 +87,16 @@ func Drops(words map[string]int, list []zfs.Snapshot, now time.Time) (names []st
 	return names
 }
 
-// keep sets an element of stays for each snapshot that the retention keeps for the given class
-// (not frequently). The argument n is the number of snapshots that the retention keeps of the class.
+// keep sets stays[i] to true if the retention keeps the snapshot all[i] for the given class (not
+// frequently). The argument n is the number of snapshots that the retention keeps of the class.
 func keep(class, n int, all []counted, zone *time.Location, stays []bool) {
 	periods := make([]string, len(all))
 	for i, s := range all {
 		periods[i] = period(class, s.Creation.In(zone))
 	}
 	for i, s := range all {
-		// The snapshot that represents the period of s: the first of this class or a longer one, or
-		// else the first.
+		// first is the snapshot that represents the period of s. It is the first snapshot in this
+		// period whose class is `class` or longer, or else the first snapshot in this period.
 		first, isLong := slices.Index(periods, periods[i]), false
 		for j, o := range all {
 			if isLong = periods[j] == periods[i] && o.class >= class; isLong {

@@ -47,12 +47,12 @@ type machine struct {
 	crew
 	w *World
 	n *node
-	// For each phase of the tick that the run reaches, the machine calls the function in the field
-	// between. The function between plays the steps of one phase.
+	// For each phase of the tick that the run reaches, the machine calls the function `between`,
+	// which plays the steps of this phase.
 	between func(phase int)
 	reached int
 	// kill counts down the run's changes: the run dies before the change at which kill becomes 0.
-	// If the field kill is 0 at the start of a run, the run is not killed.
+	// If `kill` is 0 at the start of a run, the run is not killed.
 	kill int
 	dead error
 	// ended is true when the run is over. unindexed is true for a run that does not use the index
@@ -69,8 +69,9 @@ type machine struct {
 	apart, overtaken map[int]bool
 	// replica is true on C, because C is not a Proxmox node.
 	replica bool
-	// looks is true for a dry run: the run changes nothing, and no step happens during the run.
-	// seenStopped has, for a dry run, the VMIDs of the guests that an earlier run found off.
+	// The field `looks` is true for a dry run: the run changes nothing, and no step happens during
+	// the run. seenStopped has, for a dry run, the VMIDs of the guests that an earlier run found
+	// off.
 	looks       bool
 	seenStopped []int
 	// final is true for a run of the command finalize. unblocks is true for a run of the command
@@ -78,8 +79,8 @@ type machine struct {
 	final, unblocks bool
 	// timers has the functions that the machine must call at a later time.
 	timers []*timer
-	// began is the true time of the run's beginning, beganAt the number of the newest object in the
-	// model at that time, and stepsBefore the number of steps that had happened.
+	// Three fields describe the beginning of the run: began is the true time, beganAt is the number
+	// of the newest object in the model, and stepsBefore is the number of steps that had happened.
 	began       time.Time
 	beganAt     uint64
 	stepsBefore int
@@ -88,8 +89,9 @@ type machine struct {
 	hindered string
 	did      map[report.Event]int
 	unclear  map[string]bool
-	// send is the pool on which a send of the guest's snapshots begins while unblock works, "" for
-	// none; sent is true if the send prevented a destroy. otherUntil is the time until which another run has the locks of the pools.
+	// While unblock works, a send of the guest's snapshots begins on the pool that the field `send`
+	// names; if `send` is "", no send begins. sent is true if the send prevented a destroy.
+	// otherUntil is the time until which another run has the locks of the pools.
 	send       string
 	sent       bool
 	otherUntil time.Time
@@ -119,8 +121,8 @@ func (m *machine) whyOver() error {
 	return m.dead
 }
 
-// change must be called at the beginning of each method that changes a pool or file. The method
-// change may kill the run. At the run's first change, the plan is complete.
+// The method `change` is the first step of each method that changes a pool or file. A call of
+// `change` may kill the run. At the run's first change, the plan is complete.
 func (m *machine) change() error {
 	if err := m.call(); err != nil {
 		return err
@@ -155,8 +157,8 @@ func (m *machine) reach(phase int) {
 
 // begins checks each action that a run begins on a guest's disk; dataset is "" for an action that
 // concerns no guest. While the run holds locks of guests, the action must concern one of these
-// guests, because other programs wait for the locks. The action may also concern a guest whose lock
-// was refused.
+// guests, because other programs wait for the locks. A run may also begin an action on a guest
+// whose lock the run did not get.
 func (m *machine) begins(what, dataset string) {
 	if vmid := m.w.parse(dataset).vmid; len(m.holds) > 0 && m.holds[vmid] == 0 && !m.refused[vmid] {
 		m.w.recordBroken("%s begins a %s of %q while it holds the locks of the guests %v", m.n.name, what, dataset, slices.Sorted(maps.Keys(m.holds)))
@@ -201,8 +203,8 @@ func (m *machine) After(d time.Duration, do func()) (cancel func()) {
 	return func() { t.do = nil }
 }
 
-// pass moves the model's clock forward. At its time, pass calls each timer that is due, and plays
-// the steps that waited for a lock which the timer released.
+// pass moves the model's clock forward. pass calls each timer at the time at which the timer is
+// due. After each timer, pass plays the steps that waited for a lock which the timer has released.
 func (m *machine) pass(d time.Duration) {
 	until := m.w.now.Add(d)
 	for t := m.due(until); t != nil; t = m.due(until) {
@@ -409,8 +411,9 @@ func (m *machine) Shutdown(context.Context) snapper.Shutdown {
 	return snapper.Shutdown{System: "stopping", Guests: "inactive", HA: "inactive"}
 }
 
-// lockPatience is the time for which Proxmox waits for a guest's lock, and migrationPatience the
-// time for which its replication and migration wait for their lock.
+// lockPatience is the time for which Proxmox waits for the lock of a guest's configuration.
+// migrationPatience is the time for which Proxmox's replication and migration wait for the lock of
+// a guest's migration.
 const (
 	lockPatience      = 10 * time.Second
 	migrationPatience = 2 * time.Second
@@ -451,8 +454,8 @@ func (m *machine) LockGuest(id pve.ID) (release func(), err error) {
 	}, nil
 }
 
-// justBefore plays that somebody starts a guest just before the run locks the guest. Some of these
-// guests reboot immediately.
+// justBefore plays that somebody starts a guest just before the run locks the guest. Some guests
+// that are started by justBefore reboot immediately.
 func (m *machine) justBefore(g *guest) {
 	if g.alive || m.w.held[g.vmid] > 0 || m.looks || m.final || m.unblocks || m.chance.IntN(16) > 0 {
 		return

@@ -25,8 +25,8 @@ type machinePool struct {
 
 func (p *machinePool) state() *poolState { return p.n.pools[p.name] }
 
-// read is the first step of each method that reads the simulated pool; read returns an error if the
-// pool cannot be read.
+// The method `read` is the first step of each method that reads the simulated pool. `read` returns
+// an error if the pool cannot be read.
 func (p *machinePool) read() error {
 	if err := p.call(); err != nil {
 		return err
@@ -309,7 +309,8 @@ func (p *machinePool) snapshot(g lua.Guest, k lua.Disk) syscall.Errno {
 	return 0
 }
 
-// labels sets label:running on a guest's disks and makes bookmarks of their new snapshots.
+// The method `labels` sets label:running on a guest's disks and makes bookmarks of their new
+// snapshots.
 func (p *machinePool) labels(g lua.Guest, outcomes map[string]lua.Outcome) {
 	for _, k := range g.Disks {
 		o, d := outcomes[k.Dataset], p.n.sets[k.Dataset]

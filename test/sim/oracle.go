@@ -25,8 +25,8 @@ func (m *machine) beginsStop(dataset string) {
 	}
 }
 
-// stopTaken checks each _stopped snapshot that a run has taken. Only if the channel program took so
-// long that the run had to release the guest's lock may the guest run now.
+// stopTaken checks each _stopped snapshot that a run has taken. The guest may run now only if the
+// run had to release the guest's lock because the channel program took too long.
 func (m *machine) stopTaken(dataset string) {
 	m.w.stats.Stops++
 	g := m.w.guests[m.w.parse(dataset).vmid]
@@ -52,8 +52,8 @@ func (w *World) noBase(src, dst *dataset, site string) {
 		away = w.now.Sub(p.last).String()
 		// The newest common bookmark may be one day older than the copy's last receive, and each
 		// jump of a clock may add a day. Only the first snapshot of each day has a bookmark. If a
-		// copy receives some snapshots but never the first one of a day, the newest common bookmark
-		// is therefore older than the copy's last receive.
+		// copy receives some snapshots but never the first snapshot of a day, the newest common
+		// bookmark is older than the copy's last receive.
 		horizon := time.Duration(w.Bookmarks-2-w.jumps) * 24 * time.Hour
 		if w.now.Sub(p.last) < horizon && w.now.Sub(p.based) < horizon+24*time.Hour && !w.turnsOver() && !dst.blocked.After(p.last) {
 			w.recordBroken("%s no longer has a common base with %s, which was away for %s", src.name, dst.name, away)
@@ -256,7 +256,7 @@ func (w *World) stranger(d *dataset) bool {
 	return d.token || d.seeding || label == "" && (d.ever || any || len(d.snaps) > 0 || d.running.Received != "")
 }
 
-// labels compares label:running of the nodes' disks with the true state of the disks' guests,
+// The method `labels` compares label:running of a guest's disks with the true state of the guest,
 // after two undisturbed runs.
 func (w *World) labels() {
 	for _, vmid := range w.order {

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// plain returns the setup of an ordinary week in summer.
+// The function `plain` returns the setup of an ordinary week in summer.
 func plain(change ...func(*Setup)) Setup {
 	s := Setup{Start: time.Date(2026, time.July, 13, 9, 0, 0, 0, time.UTC), Keep: "f4", Bookmarks: 30, Grace: 24 * time.Hour, Every: 1}
 	for _, c := range change {
@@ -30,8 +30,8 @@ func seldom(s *Setup)       { s.Every = 3 }
 func hours(s *Setup)        { s.Tick, s.Every = 5*time.Hour, 4 }
 func order332(s *Setup)     { s.Order = 332 }
 
-// TestStories plays weeks in which random tests once found a fault. Each week is reduced to the
-// steps that the fault needs.
+// TestStories plays weeks in which random tests once found a fault. Each week has only the steps
+// without which the fault does not occur.
 func TestStories(t *testing.T) {
 	for name, story := range map[string]struct {
 		setup Setup

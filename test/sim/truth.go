@@ -71,8 +71,8 @@ func (w *World) thisHour(n *node, d *dataset) bool {
 	})
 }
 
-// excused checks that a run which reports no success met a fault, or that something happened during
-// the run.
+// excused checks each run that reports no success. There must be an excuse: the run met a fault, or
+// something happened during the run.
 func (w *World) excused(n *node, m *machine, done report.Run) {
 	grows := false
 	for _, b := range done.Backlogs {
@@ -90,7 +90,8 @@ func (w *World) excused(n *node, m *machine, done report.Run) {
 }
 
 // overtaken checks the report about each guest that was started before its _stopped snapshots
-// existed. The run must warn, must not be a success, and must set the labels back to its node.
+// existed. The run must warn, must not be a success, and must set the labels of the guest's disks
+// to the name of the node again.
 func (w *World) overtaken(n *node, m *machine, done report.Run) {
 	for _, vmid := range w.order {
 		g := w.guests[vmid]

@@ -39,8 +39,8 @@ type Setup struct {
 	Properties bool
 	// SyncSnaps is true if syncoid makes its own snapshots for sending.
 	SyncSnaps bool
-	// RollsBack is true if syncoid is older than 2.2. Such an old syncoid rolls a copy back itself,
-	// and the rollback destroys the copy's newest bookmarks.
+	// RollsBack is true if syncoid is older than 2.2. A syncoid before version 2.2 rolls a copy
+	// back itself, and the rollback destroys the copy's newest bookmarks.
 	RollsBack bool
 	// Pvesr is true if Proxmox replicates between the nodes A and B after each run of snap.
 	Pvesr bool
@@ -59,8 +59,8 @@ type Setup struct {
 	Frozen []int
 	// Configs is true if the guests' configurations are kept with their snapshots.
 	Configs bool
-	// Hooks says how often hooks run before and after snapshots, after stops and after prune:
-	// "guest" for each guest, "run" once a run, "" never.
+	// Hooks says how often hooks run before and after snapshots, after stops and after prune.
+	// "guest" means once for each guest, "run" means once in each run, and "" means never.
 	Hooks string
 	// Index is true if a run saves an index of the snapshots for the next run.
 	Index bool
@@ -140,8 +140,8 @@ type guest struct {
 	vmid int
 	kind pve.Kind
 	home int // number of the node that has the guest's configuration
-	// alive is true while a process of the guest holds the disks. since is the last time when the
-	// guest began to run, off the last time when the guest ended.
+	// alive is true while a process of the guest holds the disks. since is the time when the guest
+	// last began to run. off is the time when the guest last ended.
 	alive      bool
 	since, off time.Time
 	prelaunch  bool // true while the process exists only for a backup
@@ -222,8 +222,8 @@ type Stats struct {
 type underway struct {
 	// planned is the time of the run's plan by the node's clock, zero before the plan is made.
 	planned time.Time
-	// before has, by dataset, the snapshots and bookmarks that a disk had before this run destroyed
-	// the first _stopped snapshot of the disk.
+	// The field `before` has, by dataset, the snapshots and bookmarks that a disk had before this
+	// run destroyed the first _stopped snapshot of the disk.
 	before map[string][]zfs.Snapshot
 	// unmarked has, by DATASET#NAME, the bookmarks that the run destroyed; the value is true for a
 	// bookmark of a discarded history.
@@ -351,8 +351,8 @@ func (w *World) recordBroken(format string, args ...any) {
 // guest.
 func (g *guest) disturb() { g.quiet, g.disturbed = 0, true }
 
-// forgets plays the effect of a lost or old state file: the node no longer knows which disks
-// belong to its own guests.
+// The method `forgets` plays the effect of a lost or old state file: the node no longer knows which
+// disks belong to its own guests.
 func (n *node) forgets() {
 	for _, d := range n.sets {
 		d.received, d.away = d.ever, false

@@ -12,7 +12,7 @@ import (
 // define.
 const setns = 308
 
-// Inside calls the function `do` with the site's root file system. do must not start goroutines,
+// Inside calls the function `do` with the site's root file system. `do` must not start goroutines,
 // because goroutines would not see the site's files.
 func (s *Site) Inside(do func() error) error {
 	namespace, err := os.Open(s.namespace("mount"))

@@ -16,8 +16,8 @@ type streams struct {
 	copies           sync.WaitGroup
 }
 
-// add sends an output stream of the process through a pipe to the writer in the argument to. The
-// argument end points to the output stream.
+// add connects an output stream of the process with the writer `to`, by a pipe. The output stream
+// is the one to which the argument `end` points.
 func (s *streams) add(end *io.Writer, to io.Writer) error {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -29,8 +29,8 @@ func (s *streams) add(end *io.Writer, to io.Writer) error {
 	return nil
 }
 
-// started closes this program's write ends of the pipes, because the started process has its own
-// write ends.
+// The method `started` is called after the process has started. It closes this program's write ends
+// of the pipes, because the process has its own write ends.
 func (s *streams) started() {
 	for _, w := range s.writers {
 		w.Close()

@@ -123,8 +123,8 @@ func list(ctx context.Context, kind, dataset string, separator byte) ([]Snapshot
 	return all, nil
 }
 
-// Property returns a property's value and source. The source is local, received, default, "-" or
-// "inherited from …".
+// Property returns a property's value and source. The property's source is local, received,
+// default, "-" or "inherited from …".
 func Property(ctx context.Context, dataset, name string) (value, source string, err error) {
 	text, err := run(ctx, "zfs", "get", "-Hp", "-o", "value,source", name, dataset)
 	if err != nil {

@@ -43,7 +43,7 @@ type Config struct {
 	// Uptime is the uptime that the site shows at its start; 0 means a day.
 	Uptime time.Duration
 	// Bin has scripts, by program name. In the site, each script runs in place of the real program
-	// of this name; the script can call the real program by its path.
+	// of the same name. The script can call the real program by the program's path.
 	Bin map[string]string
 	// Env contains additional environment variables of each process of the site.
 	Env []string
