@@ -106,8 +106,8 @@ func (c *Cache) keep(h zfs.Dataset, readAt time.Time, ofAny, name string, newest
 	c.learnt.newest[h.Name] = readAt
 }
 
-// noKey returns a key that no head has. A cache entry with the key of noKey records only which
-// managed snapshot was the newest at an earlier scan.
+// noKey returns a key that no head has. A cache entry with a key from noKey says only which managed
+// snapshot was the newest at an earlier scan.
 func noKey(guid uint64) Key { return Key{GUID: guid} }
 
 // managedBefore returns the name of the dataset's newest managed snapshot at an earlier scan, "" if

@@ -83,7 +83,7 @@ func (s Scanner) Healths(ctx context.Context, f HealthFile, pools []string) map[
 func (s Scanner) Health(ctx context.Context, f HealthFile, pool string, last *checker.Health) (h *checker.Health) {
 	defer func() {
 		if e := recover(); e != nil {
-			// A pool whose health was never read alarms immediately.
+			// A pool whose health was never read is immediately reported as unreadable.
 			h = &checker.Health{Problem: fmt.Sprintf("internal error while asking zpool of %s: %v\n%s", pool, e, debug.Stack())}
 		}
 	}()

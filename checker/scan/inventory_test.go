@@ -287,8 +287,9 @@ func TestAPoolIsRenamedWhileADiskIsGone(t *testing.T) {
 	assert.False(t, changed)
 }
 
-// A copy whose snapshots zfs promote moved to a clone looks like a clone that somebody made to
-// try something, but must be reported, because it receives no snapshots any more.
+// After zfs promote moved a copy's snapshots to a clone, the copy must be reported, because it
+// receives no snapshots any more. The copy must not be mistaken for a clone that somebody made to
+// try something.
 func TestACopyWhoseSnapshotsWerePromotedAway(t *testing.T) {
 	p := poolReadAt(now, "tank", 1, 5)
 	seen, _ := Inventory{}.Updated([]checker.Pool{p}, now)

@@ -46,8 +46,9 @@ func (c *Cache) Merge(path string) {
 	}
 }
 
-// mergeMaps returns the other process's cache entries. An entry that this process learnt replaces
-// the other process's entry of the same name, unless the other process's entry is better.
+// mergeMaps adds the entries in learnt, which this process changed or deleted, to another process's
+// cache entries, and returns the result. An entry in learnt replaces or deletes the other process's
+// entry of the same name, unless the function `better` prefers the other process's entry.
 func mergeMaps[V any](ours, theirs map[string]V, learnt map[string]time.Time, better func(theirs, ours V, at time.Time) bool) map[string]V {
 	for name, at := range learnt {
 		our, has := ours[name]

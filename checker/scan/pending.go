@@ -23,8 +23,8 @@ type pendingReceive struct {
 
 // continues reports whether the receive p, which is pending now, is the receive that was pending at
 // an earlier scan. A finished receive gives the dataset a new newest snapshot. If the new snapshot
-// is not managed, this host may have made it: then an unchanged token shows that the receive p was
-// already pending.
+// is not managed, this host may have made it. In this case an unchanged token shows that the
+// receive `p` was pending at the earlier scan, too.
 func (p pendingReceive) continues(before pendingReceive) bool {
 	return p.GUID == before.GUID && p.Managed == before.Managed && !before.Since.After(p.Since) &&
 		(p.Newest == before.Newest || p.Token == before.Token)
