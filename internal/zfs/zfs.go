@@ -163,11 +163,11 @@ type Reader struct {
 	Run Run
 }
 
-// Run runs a command, and calls the argument each for every line of the command's output.
+// Run runs a command, and calls the function `each` for every line of the command's output.
 type Run func(ctx context.Context, c command.Cmd, each func(line string) error) error
 
-// lines runs one zfs or zpool command, and calls the argument each for every line of the command's
-// output.
+// lines runs one zfs or zpool command, and calls the function `each` for every line of the
+// command's output.
 func (r Reader) lines(ctx context.Context, argv []string, each func(string) error) error {
 	if r.Trace != nil {
 		r.Trace(argv)
