@@ -118,8 +118,8 @@ esac
 `
 
 // A send stream can contain a snapshot with an impossible creation time. Each run leaves a disk
-// with a snapshot of an impossible time alone, and reports the disk. The run works on all remaining
-// disks.
+// with a snapshot of an impossible time alone, and reports the disk. The run works on all disks
+// without such a snapshot.
 func TestAStrangeTime(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "zfs"), []byte(strangeTime), 0o755))
