@@ -65,8 +65,8 @@ func Directory(path string, mode fs.FileMode) error {
 	return os.Chmod(path, mode)
 }
 
-// ReadPrivate reads a file. ReadPrivate refuses a file that a user other than root and this user
-// could have written, because such a file cannot be trusted.
+// ReadPrivate reads a file. ReadPrivate refuses a file that a user could have written who is
+// neither root nor the user of this process, because such a file cannot be trusted.
 func ReadPrivate(path string) ([]byte, error) {
 	return read(path, func(info fs.FileInfo) error {
 		owner, ok := info.Sys().(*syscall.Stat_t)
