@@ -25,8 +25,8 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// answering returns a fake exporter of a node. The exporter gives the same answer for every disk:
-// the argument say.
+// answering returns a fake exporter of a node. The exporter's answer for every disk is the argument
+// `say`.
 func answering(t *testing.T, say checker.ComparedDisk) *httptest.Server {
 	t.Helper()
 	return node(t, nil, func(checker.CompareDisk) checker.ComparedDisk { return say })
@@ -169,8 +169,8 @@ func TestCheckComparesWithARealExporter(t *testing.T) {
 		t.Cleanup(live.Close)
 		return live
 	}
-	// In this test, the replica and the owner use one fake zfs program. The owner's disk is in
-	// another pool.
+	// In this test, the replica and the owner use one fake zfs program. The owner's disk and the
+	// replica's disk are in different pools.
 	replica, own := vm(100, "stopped", 72*time.Hour), vm(100, "stopped", 72*time.Hour)
 	own.Name, own.GUID = "rpool/data/vm-100-disk-0", 500
 	s := newSite(t, replica, zfstest.Dataset{Name: "rpool", GUID: 3}, own)
