@@ -34,8 +34,8 @@ func write(t *testing.T, path, text string) string {
 	return path
 }
 
-// self returns the user who runs the tests. Icinga and Nagios run as this user, because their
-// usual users could not read the test's directory.
+// self returns the user who runs the tests. Icinga and Nagios run as the user who runs the tests,
+// because their usual users could not read the test's directory.
 func self(t *testing.T) (name, group string) {
 	t.Helper()
 	u, err := user.Current()

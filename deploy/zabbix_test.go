@@ -129,8 +129,8 @@ func TestTheZabbixTemplateReadsMetricsThatThereAre(t *testing.T) {
 	}
 }
 
-// onlyPrometheus has, by alert, the reason why the Zabbix template lacks the alert: a single host
-// cannot evaluate the alert, or Zabbix has its own means for it.
+// onlyPrometheus has, by alert, the reason why the Zabbix template lacks the alert, for example
+// that a single host cannot evaluate the alert.
 var onlyPrometheus = map[string]string{
 	"SnapwatchLagNotMeasurable":    "owners: says it",
 	"SnapwatchCopyMissing":         "compares sites; SnapwatchAbsent asks the owner",
