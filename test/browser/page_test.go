@@ -30,7 +30,7 @@ func (b *tab) disks() []string {
 }
 
 // press clicks on a link and waits until the next page is loaded. The link is the first link with
-// the given text in the elements that the selector in the argument within selects.
+// the given text in the elements that the CSS selector `within` selects.
 func (b *tab) press(within, text string) {
 	b.t.Helper()
 	eval[bool](b, `(() => { window.leaving = true; const all = [...document.querySelectorAll('`+within+` a')];
