@@ -1,8 +1,8 @@
 // Command mutants breaks the planner, the verdicts and the alert rules on purpose, one line at a
 // time, in a copy of the tree, and runs the tests: for each break, at least one test must fail. The
-// command fails if all tests pass in spite of a break, or if a break no longer applies to the code.
-// Tests of breaks in channel programs need ZFS: -lab DIR writes the programs with these breaks into
-// DIR, for the lab's machine.
+// command fails if all tests pass on the broken code, or if the code no longer has a text that a
+// break replaces. Tests of breaks in channel programs need ZFS: -lab DIR writes the programs with
+// these breaks into DIR, for the lab's machine.
 package main
 
 import (
