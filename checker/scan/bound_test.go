@@ -19,8 +19,8 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// played plays zfs in this process, with the datasets of world. The field hang names disks: for
-// each of these disks, a list of its snapshots does not end before its timeout.
+// played plays zfs in this process, with the datasets of world. The field hang names disks: a list
+// of the snapshots of one of these disks does not end before the list's timeout.
 type played struct {
 	mu    sync.Mutex
 	world zfstest.World

@@ -78,9 +78,9 @@ func (g *guests) matchLists(c *common) {
 	c.row, c.known = checker.CommonPoint(lists), true
 }
 
-// findApart finds, for each disk with newer snapshots than the guest's other disks, since when the
-// disk has had newer snapshots. findApart looks up this time only if a verdict needs it, and only
-// once for each snapshot.
+// findApart finds, for each disk that has newer snapshots than the guest's other disks, the
+// creation time of the disk's first snapshot that the other disks lack. findApart looks up this
+// time only if a verdict needs it, and only once for each snapshot.
 func (g *guests) findApart(ctx context.Context) {
 	byPool := map[string][]Position{}
 	for i := range g.commons {

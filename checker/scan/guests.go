@@ -158,8 +158,8 @@ func (g *guests) list(ctx context.Context) {
 // [Scanner.listing] and [Scanner.asking].
 type turn func(ctx context.Context, pool string, read func(zfs.Reader) error) error
 
-// eachPool waits for the lock of each pool, and then passes the names in this pool to the function
-// read. A failure is recorded as a problem of the pool.
+// eachPool waits for the lock of each pool, and then calls the function `read` with the names in
+// this pool. A failure is recorded as a problem of the pool.
 func (g *guests) eachPool(ctx context.Context, names []string, inTurn turn, read func(r zfs.Reader, names []string) error) {
 	inPools(names, func(pool string, of []string) {
 		err := zfs.CheckPool(g.scanner.Kstat, pool)

@@ -109,8 +109,8 @@ func TestATornGuestIsListedOnce(t *testing.T) {
 	assert.Zero(t, lists)
 }
 
-// If the snapshots that a guest's disks had in common are destroyed, they must no longer count as a
-// restore point, even if the newest snapshot of each disk is unchanged.
+// After the snapshots that a guest's disks had in common were destroyed, the guest must not keep
+// the restore point of these snapshots, even if the newest snapshot of each disk is unchanged.
 func TestWhatGuestsHadInCommonIsLookedUpAgain(t *testing.T) {
 	one := []zfstest.Snapshot{made(90*minute, "hourly", 1), made(minute, "hourly", 3)}
 	two := []zfstest.Snapshot{made(90*minute, "hourly", 2), made(30*minute, "hourly", 4)}
@@ -156,8 +156,8 @@ func TestANewerPointIsFoundWhereTheOtherDiskCatchesUp(t *testing.T) {
 	assert.Equal(t, 60*minute, guests[0].Age)
 }
 
-// Two datasets with one disk name are copies of one disk if they share a snapshot. Two such
-// datasets remain copies of one disk after the snapshot that they shared was destroyed.
+// Two datasets with one disk name are copies of one disk if they share a snapshot. The two datasets
+// remain copies of one disk after the snapshot that they shared was destroyed.
 func TestGuestsTellCopiesFromOtherDisks(t *testing.T) {
 	world := func(fresh, old []zfstest.Snapshot) zfstest.World {
 		return zfstest.World{Datasets: []zfstest.Dataset{pool("fast"), pool("tank"), disk("fast/vm-100-disk-0", 100, fresh...), disk("tank/vm-100-disk-0", 101, old...)}}

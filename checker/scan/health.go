@@ -18,8 +18,8 @@ import (
 // HealthFile names the files in which the health of pools is kept, and the file in which root
 // reports the places of permanent errors.
 type HealthFile struct {
-	// Prefix begins the names of the files that this user writes, one file for each pool. If
-	// Prefix is "", no health is kept in files.
+	// Prefix is the beginning of the names of the files that this user writes, one file for each
+	// pool. If Prefix is "", no health is kept in files.
 	Prefix string
 	// Report is the path of root's report of permanent errors, "" for no report.
 	Report string

@@ -39,8 +39,8 @@ type KnownDisk struct {
 	Since time.Time `json:"since"`
 	// Node is the node of this host's cluster on which the guest of the disk was configured, "" if
 	// none. Left is the time since when the guest is not configured on Node any more, zero while
-	// the guest is configured on Node. Left becomes zero again when the guest's move can no longer
-	// be the reason for a missing disk.
+	// the guest is configured on Node. Left is set to zero when the guest's move can no longer be the
+	// reason for a missing disk.
 	Node string    `json:"node,omitempty"`
 	Left time.Time `json:"left,omitzero"`
 }
@@ -55,8 +55,8 @@ const (
 	// toldFor is the time for which the loss of an inventory is reported: long enough that the
 	// person on duty sees the report.
 	toldFor = 24 * time.Hour
-	// forgottenFor is the time for which an inventory records a forgotten disk: long enough that
-	// every check with a separate inventory runs and forgets the disk, too.
+	// forgottenFor is the time for which an inventory records a forgotten disk: long enough that each
+	// process with a separate inventory runs at least once in this time, and also forgets the disk.
 	forgottenFor = 90 * 24 * time.Hour
 )
 

@@ -33,8 +33,8 @@ func (c *Cache) Merge(path string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.newest = mergeMaps(c.newest, saved.newest, c.learnt.newest, func(theirs, _ entry, at time.Time) bool { return theirs.readAt.After(at) })
-	// If both processes saw the same pending receive, the time of the earlier scan counts. If the
-	// two processes saw different receives, the receive of the later scan counts.
+	// If both processes saw the same pending receive, the cache keeps the time of the earlier scan.
+	// If the two processes saw different receives, the cache keeps the receive of the later scan.
 	c.pending = mergeMaps(c.pending, saved.pending, c.learnt.pending, func(theirs, ours pendingReceive, at time.Time) bool {
 		return ours.continues(theirs) || theirs.Since.After(at) && !theirs.continues(ours)
 	})

@@ -94,7 +94,7 @@ func TestTheSecondLookSpoilsNothing(t *testing.T) {
 	assert.Contains(t, got.Disks[2].Problem, "I/O error")
 }
 
-// Each test case says which of two readings of a pool counts, given the answers of both readings.
+// Each test case has the answers of two readings of a pool, and the reading whose answer is used.
 func TestBetter(t *testing.T) {
 	is := func(what string) checker.Disk {
 		d := checker.Disk{Dataset: "tank/vm-1-disk-0", GUID: 1}

@@ -152,8 +152,8 @@ func (s Scanner) asking(ctx context.Context, pool string, ask func(zfs.Reader) e
 	return s.locked(ctx, "snapwatch-ask-"+pool, ask)
 }
 
-// askingAlone is asking without waiting: askingAlone fails if another process makes a lookup in
-// the pool now.
+// askingAlone does the same as asking, but does not wait: askingAlone fails if another process
+// makes a lookup in the pool now.
 func (s Scanner) askingAlone(ctx context.Context, pool string, ask func(zfs.Reader) error) error {
 	atOnce, cancel := context.WithCancel(ctx)
 	cancel()

@@ -433,7 +433,7 @@ func TestScanOfAStrangeTime(t *testing.T) {
 }
 
 // A received label may have any content. Whatever a label contains, the scan must find the disks
-// that exist, and only these.
+// that exist, and no others.
 func TestScanOfHostileLabels(t *testing.T) {
 	row := func(dataset, property, value string) string {
 		return fmt.Sprintf("%s\t%s\t%s\t-\n", dataset, property, value)

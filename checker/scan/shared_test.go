@@ -89,9 +89,9 @@ func TestWhoWaitsTooLongGetsWhatIsKnown(t *testing.T) {
 	<-ended
 }
 
-// A process uses the shared scan of another process only if this scan read the wanted datasets and
-// began at about the time of the request, and if no other user could have written the file of this
-// scan.
+// A process uses the shared scan of another process under three conditions: the scan read the
+// wanted datasets, the scan began at about the time of the request, and no other user could have
+// written the scan's file.
 func TestWhatScanServes(t *testing.T) {
 	at := time.Now()
 	s := Scanner{Shared: filepath.Join(t.TempDir(), "deep", "newest.scan")}

@@ -27,8 +27,8 @@ func FindPools(kstat string) (Imported, error) {
 }
 
 // NewTargets returns the datasets and pools that the configuration names. If the configuration
-// names no datasets, NewTargets adds every imported pool, and every pool that had disks before
-// unless that pool is now imported under another name.
+// names no datasets, NewTargets adds every imported pool, and every pool that had disks before.
+// NewTargets leaves out a pool that is now imported under another name.
 func NewTargets(c config.Config, imported Imported, seen Inventory) Targets {
 	t := Targets{}
 	for _, root := range outermost(c.Datasets) {
