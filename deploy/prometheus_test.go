@@ -28,7 +28,7 @@ snapwatch_run_unprotected_disks{reason="storage"} 1
 `
 
 // A real Prometheus that scrapes the exporter's metrics and reads our rules must answer every
-// query of the dashboard. Prometheus must give the same answers if it scrapes C twice.
+// query of the dashboard. Prometheus must give the same answers whether it scrapes C once or twice.
 func TestTheDashboardsQueriesAnswer(t *testing.T) {
 	metrics, err := os.ReadFile("../exporter/testdata/metrics.prom")
 	require.NoError(t, err)

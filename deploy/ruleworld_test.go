@@ -373,8 +373,8 @@ func faults() *world {
 	a.disk(d)
 	c = w.target("c", "lag-well", "replica")
 	c.disk(disk{state: "stopped", origin: "lag-well", ended: at(hours(72)), early: 170})
-	// The replication broke 40 minutes before the guest was shut down: the alert SnapwatchLag
-	// remains a warning, so the alert for stale disks must page.
+	// The replication broke 40 minutes before the guest was shut down. The alerts about the copy's
+	// age and about the copy's lag must fire.
 	a, d = own("shutdown", "stopped")
 	d.ended = at(hours(10))
 	a.disk(d)
@@ -411,8 +411,8 @@ func faults() *world {
 	d = disk{state: "future", origin: "future-alone", ended: at(aYear)}
 	b.disk(d)
 	b.fires("Future", "warning", d.labels()...)
-	// The newest snapshot of a copy now has a time in the next year: the copy is behind
-	// nevertheless.
+	// The newest snapshot of a copy now has a time in the next year. The alert about the copy's lag
+	// must fire in spite of this time.
 	a, d = own("future-behind", "fresh")
 	a.disk(d)
 	c = w.target("c", "future-behind", "replica")
