@@ -173,8 +173,8 @@ func (f *freezer) lacks(vmid int, taken func(dataset string) bool, frozen func(v
 // kind of guest.
 var errWrongHow = errors.New("not possible")
 
-// leftFrozenKey is the key of a guest that snapwatch froze and that was never seen thawed again;
-// later runs use the same key.
+// leftFrozenKey is the key of the fault that a guest was frozen and not seen thawed. The run that
+// froze the guest and all later runs report the same key.
 const leftFrozenKey = "left frozen"
 
 // unfitKey returns the key under which the report stores the reason why a guest cannot be frozen.

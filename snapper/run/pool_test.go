@@ -11,9 +11,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// goneMeanwhile is a fake zfs: its disk vm-101-disk-0 disappears after the list of disks and before
-// the list of their snapshots. The file "left" has the number of further lists of snapshots that
-// find vm-101-disk-0 gone.
+// goneMeanwhile is a fake zfs: its disk vm-101-disk-0 disappears after the fake zfs has listed the
+// disks, and before it lists the disks' snapshots. The file "left" says how many lists of snapshots
+// will still find vm-101-disk-0 gone.
 const goneMeanwhile = `#!/bin/sh
 cd "${0%/*}"
 left=$(cat left)

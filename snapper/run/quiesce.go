@@ -160,9 +160,9 @@ func unmade(err error) string {
 type freezeResult struct {
 	freezes []snapper.Freeze
 	view    snapper.NodeView
-	// lacks returns the disks of a guest of which no snapshot was taken while the guest was frozen.
-	// The argument taken is a function that reports whether a disk got a snapshot. The argument
-	// frozen is a function that reports whether a guest was frozen.
+	// lacks returns those disks of a guest that got no snapshot while the guest was frozen. The
+	// argument taken is a function that reports whether a disk got a snapshot. The argument frozen is
+	// a function that reports whether a guest was frozen.
 	lacks func(vmid int, taken func(dataset string) bool, frozen func(vmid int) bool) []snapper.Lack
 	// failed has, by VMID, the reason why a guest could not be frozen.
 	failed map[pve.ID]string

@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	// A round begins when the run has read all pools, or after roundTimeout, with the pools that
-	// the run has read so far.
+	// A round begins when the run has read all pools. After roundTimeout, a round begins with the
+	// pools that the run has read so far.
 	roundTimeout = 30 * time.Second
 	// listTimeout is the longest time that reading one pool may take. A pool whose devices hang
 	// never answers; a pool with very many snapshots takes minutes.
