@@ -86,7 +86,7 @@ func home(vmid int) int {
 }
 
 // evidence returns a node's answer about a disk. If the copy's newest snapshot is older than an
-// hour, the simulated owner answers that it has newer snapshots.
+// hour, the simulated owner answers that the owner has newer snapshots.
 func evidence(node string, d *checker.Result, now time.Time) checker.Evidence {
 	e := checker.Evidence{Node: node, Now: now, Owned: checker.NotOwned, ConfiguredOn: fmt.Sprintf("pve%d", home(d.VMID)+1)}
 	if node != e.ConfiguredOn+":10191" {

@@ -114,8 +114,8 @@ func TestTheBlindSpotIsRed(t *testing.T) {
 	}
 }
 
-// A row of the page names a fault once: the column of ages has the age and the limit of the age,
-// and the column of reasons does not repeat these two times.
+// A row of the page names a fault once: the age and the limit of the age are in the column of ages,
+// and the column of reasons does not repeat them.
 func TestARowRepeatsNothing(t *testing.T) {
 	b := newTab(t, newSite(t, estate(), watchConfig).url)
 	b.open("/?ok=show")
