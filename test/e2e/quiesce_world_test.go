@@ -101,7 +101,8 @@ func (w *world) configure(text string) {
 	require.NoError(w.t, w.a.WriteFile("/etc/snapwatch/config.yaml", text))
 }
 
-// nobodyThaws waits until no process on A can still freeze or thaw a guest, or holds a pool's lock.
+// nobodyThaws waits until two conditions are met: no process on A can freeze or thaw a guest any
+// more, and no process on A holds a pool's lock.
 func (w *world) nobodyThaws() {
 	w.t.Helper()
 	w.waitUntil(func() bool {
