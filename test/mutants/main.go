@@ -23,7 +23,7 @@ type mutant struct {
 }
 
 // suite has the tests for the mutants of the directory dir, in the order in which the tests run.
-// For each mutant of the directory, at least one test of the suite must fail.
+// For each of these mutants, at least one test of the suite must fail.
 type suite struct {
 	dir   string
 	tests [][]string
