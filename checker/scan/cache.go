@@ -173,9 +173,9 @@ func (c *Cache) forget(dataset string, readAt time.Time) {
 	}
 }
 
-// retain drops the cache entries of all datasets that lie below the roots and that the argument
-// datasets lacks. Entries of datasets outside of the roots are kept, because a scan with other
-// roots may have made these entries.
+// retain drops the cache entries of all datasets that lie below the roots and are not in the map
+// datasets. Entries of datasets outside of the roots are kept, because a scan with other roots may
+// have made these entries.
 func (c *Cache) retain(roots []string, datasets map[string]bool, readAt time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 // disk as missing.
 const leftFor = 24 * time.Hour
 
-// Guests contains the nodes of this host's cluster on which guests are configured.
+// Guests says on which nodes of this host's cluster the guests are configured.
 type Guests struct {
 	// Here (a field) is the name of this host as a node of its cluster.
 	Here string
@@ -51,8 +51,8 @@ func (s Inventory) Settled(pools []checker.Pool, g Guests, now time.Time) (settl
 	return Inventory{Disks: disks, Forgotten: forgotten, Lost: s.Lost}.With(s, now), true
 }
 
-// follow returns the inventory's entry of a disk. The argument node is the node on which the disk's
-// guest is configured now.
+// follow returns the inventory's entry of a disk, with new values of Node and Left. The argument
+// node is the node on which the disk's guest is configured now.
 func (disk KnownDisk) follow(node, here string, now time.Time) KnownDisk {
 	left := disk.Node != "" && node != disk.Node && (disk.Node == here || node == "")
 	switch {

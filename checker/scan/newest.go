@@ -132,7 +132,8 @@ func (a *answers) soFar() *answers {
 }
 
 // quickListing is a duration: after a listing that took less, the next listing has twice as many
-// disks. Large listings need fewer processes, and an interrupted small listing loses little.
+// disks. A listing of many disks needs fewer processes for the pool. A listing of few disks loses
+// little if it is interrupted.
 const quickListing = 5 * time.Second
 
 // listRest lists the snapshots of the heads whose newest managed snapshot is unknown, some disks at

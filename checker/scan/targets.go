@@ -50,10 +50,10 @@ func NewTargets(c config.Config, imported Imported, seen Inventory) Targets {
 	return t
 }
 
-// Pools returns the names of the pools, in order.
+// Pools returns the names of the pools, sorted.
 func (t Targets) Pools() []string { return sortedKeys(t) }
 
-// Only keeps the targets in those pools for which the function keep returns true.
+// Only (a method) returns the targets in those pools for which the function `keep` returns true.
 func (t Targets) Only(keep func(pool string) bool) Targets {
 	rest := Targets{}
 	for pool, roots := range t {
