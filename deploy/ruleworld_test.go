@@ -135,7 +135,7 @@ func (p place) fires(name, severity string, more ...string) {
 func hours(n float64) float64 { return -3600 * n }
 
 // disk is a disk of a simulated target. If the field `ended` is not set, the disk's newest snapshot
-// is always new; otherwise the newest snapshot was made at the time ended.
+// is always new. Otherwise `ended` is the time of the newest snapshot.
 type disk struct {
 	pool, state string
 	// The field `later` is the disk's state from the scrape laterFrom on, "" if the state does not
