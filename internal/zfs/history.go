@@ -33,7 +33,7 @@ type Received struct {
 // bookmarks.
 type History struct {
 	// Since is the transaction group from which on the pool's history is complete. ZFS may have
-	// overwritten older records.
+	// overwritten the records of earlier transaction groups.
 	Since uint64
 	// SetBacks has, in the order of time, each set-back that discarded one of the given bookmarks, or
 	// that happened in the transaction group of one of the given bookmarks.
