@@ -154,7 +154,7 @@ var deeds = map[string]func(context.Context) error{
 	},
 	"suspend": func(ctx context.Context) error {
 		return table(ctx, broken, func() error {
-			// The write of zfs snapshot does not end while the pool is suspended.
+			// zfs snapshot does not end while the pool is suspended, because it writes to the pool.
 			go func() { _ = run(ctx, "zfs", "snapshot", "frail@x") }()
 			return await(ctx, func() bool { return zfs.CheckPool(zfs.KstatDir, "frail") != nil })
 		})
