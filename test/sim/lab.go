@@ -28,7 +28,7 @@ type Lab interface {
 	// killed before its first change.
 	Run(node int)
 	Killed(node int)
-	// TimePasses is called before the model's clock moves forward by minutes. When TimePasses
+	// TimePasses is called before the model's clock moves forward by some minutes. When TimePasses
 	// returns, the lab must have finished all earlier events.
 	TimePasses()
 	// Send repeats one run of syncoid for one disk. Sent is called after the model has played the
