@@ -132,8 +132,7 @@ func (a *answers) soFar() *answers {
 }
 
 // quickListing is a duration: after a listing that took less, the next listing has twice as many
-// disks. A listing of many disks needs fewer processes for the pool. A listing of few disks loses
-// little if it is interrupted.
+// disks. Long listings need fewer processes; a short one loses little if it is interrupted.
 const quickListing = 5 * time.Second
 
 // listRest lists the snapshots of the heads whose newest managed snapshot is unknown, some disks at
