@@ -100,9 +100,9 @@ func dirOrFile(path string) string {
 	return path
 }
 
-// cron finds programs only in /usr/bin and /bin, and many programs are in /usr/sbin. So each line
-// for cron on a page must start snapwatch (which is in /usr/bin), or name the full path of its
-// program, or follow a line that sets PATH.
+// cron finds programs only in /usr/bin and /bin, and many programs are in /usr/sbin. Each line for
+// cron on a page must therefore start snapwatch (which is in /usr/bin), or name the full path of
+// its program, or follow a line that sets PATH.
 func TestCronsLinesOfPagesFindTheirPrograms(t *testing.T) {
 	pages, err := filepath.Glob("../docs/*.md")
 	require.NoError(t, err)

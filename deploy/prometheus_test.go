@@ -28,7 +28,7 @@ snapwatch_run_unprotected_disks{reason="storage"} 1
 `
 
 // A real Prometheus that scrapes the exporter's metrics and reads our rules must answer every
-// query of the dashboard. Prometheus must give the same answers if it scrapes C twice.
+// query of the dashboard. Prometheus must give the same answers whether it scrapes C once or twice.
 func TestTheDashboardsQueriesAnswer(t *testing.T) {
 	metrics, err := os.ReadFile("../exporter/testdata/metrics.prom")
 	require.NoError(t, err)
@@ -92,9 +92,9 @@ func ask(t *testing.T, api, query string) (answer reply) {
 	return answer
 }
 
-// prometheus starts a Prometheus that scrapes the target as two sites every second, and returns the
-// address of the Prometheus. For each element of others, Prometheus scrapes the replica once more,
-// with the labels of this element.
+// prometheus starts a Prometheus and returns its address. Prometheus scrapes the target twice every
+// second: with the labels of a primary and with the labels of a replica. For each element of the
+// argument others, Prometheus scrapes the replica once more, with the labels in this element added.
 func prometheus(t *testing.T, target string, others ...string) string {
 	t.Helper()
 	twice := ""

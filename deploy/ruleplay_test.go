@@ -113,8 +113,8 @@ func started(t *testing.T, program string, argv ...string) (address string) {
 }
 
 // A real Prometheus and a real Alertmanager, in each available version, scrape targets with the
-// worst faults of scraping. With these faults, the same alerts must fire as without the faults, and
-// no warning may inhibit an alert that pages.
+// worst faults of scraping. In spite of the faults, the same alerts must fire as without faults,
+// and no warning may inhibit an alert that pages.
 func TestTheWorstInARealPrometheus(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes minutes: played at night")

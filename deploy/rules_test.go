@@ -70,8 +70,7 @@ func TestEveryAlertSaysWhatToDo(t *testing.T) {
 	assert.ElementsMatch(t, names, headings, "a runbook for every alert, and none else")
 }
 
-// Every alert must fire in the test world of simulated series that is scraped in all ways, or
-// must have a separate test.
+// Every alert must fire in the test world of simulated series, or must have a separate test.
 func TestEveryAlertIsTestedToFire(t *testing.T) {
 	world, err := os.ReadFile("ruleworld_test.go")
 	require.NoError(t, err)

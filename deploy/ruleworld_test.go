@@ -38,10 +38,11 @@ type series struct {
 	// flag is true for a simulated series whose values are 0 or 1, and may be wrong in single
 	// scrapes.
 	flag bool
-	// from is the first scrape at which the series has a value, and until the first scrape at
-	// which it has none again; until 0 means that the series has values to the end.
+	// from is the first scrape at which the series has a value. until is the first scrape at which
+	// the series has no value any more, 0 if the series has values to the end.
 	from, until int
-	// lost and wrong report whether the series has no value, or a wrong value, at a scrape.
+	// lost reports whether the series has no value at a scrape. wrong reports whether the series has
+	// a wrong value at a scrape.
 	lost, wrong func(scrape int) bool
 }
 
@@ -115,7 +116,7 @@ func (p place) flag(name string, value float64, more ...string) {
 	p.world.series = append(p.world.series, series{name: name, labels: p.labels.with(more...), first: value, flag: true})
 }
 
-// id returns the labels of the target that an alert about the target also has.
+// id returns those of the target's labels that every alert about the target has.
 func (p place) id() labels {
 	id := labels{}
 	for _, key := range []string{"job", "cluster", "site", "instance"} {
@@ -134,7 +135,7 @@ func (p place) fires(name, severity string, more ...string) {
 func hours(n float64) float64 { return -3600 * n }
 
 // disk is a disk of a simulated target. If the field `ended` is not set, the disk's newest snapshot
-// is always new; otherwise the newest snapshot was made at the time ended.
+// is always new. Otherwise `ended` is the time of the newest snapshot.
 type disk struct {
 	pool, state string
 	// The field `later` is the disk's state from the scrape laterFrom on, "" if the state does not
@@ -146,11 +147,12 @@ type disk struct {
 	ended  *float64
 	// none is true if the simulated disk has no snapshot.
 	none bool
-	// The field `early` is the scrape from which the disk's newest snapshot is always new again, 0
-	// for never. Before this scrape, the newest snapshot is from the time in the field `ended`.
+	// The field `early` is the scrape from which on every scrape finds a new newest snapshot of the
+	// disk, 0 for never. Before the scrape `early`, the newest snapshot is from the time in the field
+	// `ended`.
 	early int
-	// ahead is true if the disk's newest snapshot is from the next year at one scrape, the first
-	// scrape after early.
+	// ahead is true if the disk's newest snapshot is from the next year at a single scrape: the first
+	// scrape after the scrape `early`.
 	ahead bool
 	// The field `until` is the scrape from which the exporter serves no series about the disk any
 	// more.
@@ -308,7 +310,7 @@ func faults() *world {
 	a, d = own("stale-off", "stopped")
 	d.ended = at(hours(10))
 	a.disk(d)
-	// A disk that cannot be read gets older nevertheless.
+	// The age of a disk grows even while the disk cannot be read.
 	a, d = own("stale-unreadable", "unreadable")
 	d.ended = at(hours(10))
 	a.disk(d)
@@ -329,7 +331,7 @@ func faults() *world {
 	a.disk(d)
 	both(a, "Stale", d)
 	unreadable(a, d)
-	// The disk's exporter was restarted, and has forgotten the disk's newest snapshot.
+	// The exporter of the disk's host was restarted, and has forgotten the disk's newest snapshot.
 	a, d = own("forgot-unreadable", "stale")
 	d.ended, d.later = at(hours(10)), "unreadable"
 	a.disk(d)
@@ -345,7 +347,7 @@ func faults() *world {
 	d.none = true
 	a.disk(d)
 	unreadable(a, d)
-	// An unreadable disk under ignore: raises only a warning.
+	// A disk that the configuration ignores raises only a warning while it is unreadable.
 	a, d = own("ignored-unreadable", "excluded")
 	d.ended, d.later = at(hours(10)), "unreadable"
 	a.disk(d)
@@ -371,8 +373,8 @@ func faults() *world {
 	a.disk(d)
 	c = w.target("c", "lag-well", "replica")
 	c.disk(disk{state: "stopped", origin: "lag-well", ended: at(hours(72)), early: 170})
-	// The replication broke 40 minutes before the guest was shut down: the alert SnapwatchLag
-	// remains a warning, so the alert for stale disks must page.
+	// The replication broke 40 minutes before the guest was shut down. The alerts about the copy's
+	// age and about the copy's lag must fire.
 	a, d = own("shutdown", "stopped")
 	d.ended = at(hours(10))
 	a.disk(d)
@@ -390,8 +392,8 @@ func faults() *world {
 	d = disk{state: "stopped", origin: "ahead", ended: at(hours(10))}
 	c.disk(d)
 	both(c, "Lag", d)
-	// The newest snapshot of one copy is from the next year. Nevertheless the other copies of the
-	// same disk must not count as behind.
+	// The newest snapshot of one copy is from the next year. The lag of the other copies must not be
+	// measured from this snapshot.
 	a, d = own("future-copy", "fresh")
 	a.disk(d)
 	c = w.target("c", "future-copy", "replica")
@@ -409,8 +411,8 @@ func faults() *world {
 	d = disk{state: "future", origin: "future-alone", ended: at(aYear)}
 	b.disk(d)
 	b.fires("Future", "warning", d.labels()...)
-	// The newest snapshot of a copy now has a time in the next year: the copy is behind
-	// nevertheless.
+	// The newest snapshot of a copy now has a time in the next year. The alert about the copy's lag
+	// must fire in spite of this time.
 	a, d = own("future-behind", "fresh")
 	a.disk(d)
 	c = w.target("c", "future-behind", "replica")
@@ -420,7 +422,7 @@ func faults() *world {
 	c.disk(d)
 	both(c, "Lag", d)
 	c.fires("Future", "warning", d.labels()...)
-	// The exporter of the disk's owner goes down after the alert that pages began to fire.
+	// The exporter of the disk's owner goes down after the paging alert began to fire.
 	w.target("b", "lag-owner", "primary")
 	a, d = own("lag-owner", "fresh")
 	d.until = 110
@@ -787,8 +789,8 @@ func copies() *world {
 	c.flag("snapwatch_owner_answers", 0, "node=https://a")
 	c.fires("OwnerSilent", "warning", "node=https://a")
 	c.fires("OwnerSilent", "critical", "node=https://a")
-	// Another target with the label copies_of does not answer. The alert SnapwatchCopyMissing must
-	// not end because of this.
+	// The alert SnapwatchCopyMissing must fire although a second target with the label copies_of does
+	// not answer.
 	dead := w.target("dead", "lacks", "replica", "copies_of=lacks")
 	for i := range w.series {
 		if s := &w.series[i]; s.name == "up" && s.labels["instance"] == "dead" {
@@ -985,8 +987,8 @@ func elsewhere(l labels) labels {
 	return l
 }
 
-// file returns the simulated series and the expected alerts as a test for promtool. In the last
-// part of the time, every wanted alert must fire, and no other alert may ever fire.
+// file returns the simulated series and the expected alerts as a test for promtool. In the last 45
+// minutes of the series, every wanted alert must fire all the time, and no other alert may fire.
 func (w world) file(t *testing.T) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "rule_files: [%q]\nevaluation_interval: %dm\ntests:\n  - interval: %dm\n    input_series:\n", abs(t, "prometheus/snapwatch.rules.yml"), w.step, w.step)

@@ -34,8 +34,8 @@ func write(t *testing.T, path, text string) string {
 	return path
 }
 
-// self returns the user who runs the tests. Icinga and Nagios run as this user, because their
-// usual users could not read the test's directory.
+// self returns the user who runs the tests. Icinga and Nagios run as the user who runs the tests,
+// because their usual users could not read the test's directory.
 func self(t *testing.T) (name, group string) {
 	t.Helper()
 	u, err := user.Current()
@@ -141,7 +141,7 @@ func TestOneFaultIsOnePage(t *testing.T) {
 	}
 	target := []string{"instance=a", "cluster=east", "site=office"}
 	a := slices.Concat(target, []string{"pool=rpool", "dataset=rpool/vm-1-disk-0", "disk=vm-1-disk-0", "origin_cluster=east", "origin_dataset=rpool/vm-1-disk-0", "owner=yes"})
-	// Node a also has a copy of a disk of node b.
+	// In addition, node a has a copy of a disk of node b.
 	copied := slices.Concat(target, []string{"pool=rpool", "dataset=rpool/vm-2-disk-0", "disk=vm-2-disk-0", "origin_cluster=east", "origin_dataset=rpool/vm-2-disk-0", "owner=no"})
 	on := func(instance, cluster, site string, more ...string) []string {
 		return append([]string{"instance=" + instance, "cluster=" + cluster, "site=" + site}, more...)

@@ -129,8 +129,8 @@ func TestTheZabbixTemplateReadsMetricsThatThereAre(t *testing.T) {
 	}
 }
 
-// onlyPrometheus has, by alert, the reason why the Zabbix template lacks the alert: a single host
-// cannot evaluate the alert, or Zabbix has its own means for it.
+// onlyPrometheus has, by alert, the reason why the Zabbix template lacks the alert, for example
+// that a single host cannot evaluate the alert.
 var onlyPrometheus = map[string]string{
 	"SnapwatchLagNotMeasurable":    "owners: says it",
 	"SnapwatchCopyMissing":         "compares sites; SnapwatchAbsent asks the owner",
@@ -177,7 +177,7 @@ func TestTheZabbixTemplateHasTheRules(t *testing.T) {
 
 // Every item in an expression of the Zabbix template, and every trigger in a dependency, must
 // exist. One fault must raise one event: all triggers depend on the trigger for an exporter that
-// does not answer, and a warning's trigger depends on the critical one.
+// does not answer, and the trigger of a warning depends on the trigger of the critical event.
 func TestTheZabbixTemplateIsWhole(t *testing.T) {
 	z, text := zabbixTemplate(t)
 	items := z.items()
@@ -215,8 +215,8 @@ func TestTheZabbixTemplateIsWhole(t *testing.T) {
 	}
 }
 
-// A readable pool with other faults must not suppress events about its disks. The Zabbix template
-// must treat the same states of a pool as unreadable as the Prometheus rules.
+// A readable pool with other faults must not suppress events about its disks. A state of a pool
+// must mean "unreadable" in the Zabbix template if and only if it does in the Prometheus rules.
 func TestTheZabbixTemplateTakesAPoolForUnreadableAsTheRulesDo(t *testing.T) {
 	alerts, _ := rules(t)
 	i := slices.IndexFunc(alerts, func(a rule) bool { return a.Alert == "SnapwatchPoolUnreadable" })

@@ -19,8 +19,8 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// played plays zfs in this process, with the datasets of world. The field hang names disks: for
-// each of these disks, a list of its snapshots does not end before its timeout.
+// played plays zfs in this process, with the datasets of world. The field hang names disks: a list
+// of the snapshots of one of these disks does not end before the list's timeout.
 type played struct {
 	mu    sync.Mutex
 	world zfstest.World
@@ -65,9 +65,9 @@ func (p *played) within(t *testing.T, cache *Cache) checker.Pool {
 }
 
 // If there is no time to list a disk's newer snapshots, the scan uses the newest managed snapshot
-// that an earlier scan found. Another process may have made the earlier scan, and ZFS need not
-// report changes. If the newest managed snapshot of the earlier scan no longer exists, the scan
-// does not use it: the disk was rolled back, perhaps to an earlier time.
+// that an earlier scan found. The earlier scan may be another process's scan, and ZFS may lack the
+// property snapshots_changed. The scan does not use this snapshot if it no longer exists: the disk
+// was rolled back, perhaps to a time before the earlier scan.
 func TestWhatWasTheNewestBefore(t *testing.T) {
 	const name = "tank/vm-1-disk-0"
 	for version, old := range map[string]bool{"OpenZFS 2.1": true, "OpenZFS 2.2": false} {

@@ -106,8 +106,8 @@ func (c *Cache) keep(h zfs.Dataset, readAt time.Time, ofAny, name string, newest
 	c.learnt.newest[h.Name] = readAt
 }
 
-// noKey returns a key that no head has. A cache entry with the key of noKey records only which
-// managed snapshot was the newest at an earlier scan.
+// noKey returns a key that no head has. A cache entry with a key from noKey says only which managed
+// snapshot was the newest at an earlier scan.
 func noKey(guid uint64) Key { return Key{GUID: guid} }
 
 // managedBefore returns the name of the dataset's newest managed snapshot at an earlier scan, "" if
@@ -173,9 +173,9 @@ func (c *Cache) forget(dataset string, readAt time.Time) {
 	}
 }
 
-// retain drops the cache entries of all datasets that lie below the roots and that the argument
-// datasets lacks. Entries of datasets outside of the roots are kept, because a scan with other
-// roots may have made these entries.
+// retain drops the cache entries of all datasets that lie below the roots and are not in the map
+// datasets. Entries of datasets outside of the roots are kept, because a scan with other roots may
+// have made these entries.
 func (c *Cache) retain(roots []string, datasets map[string]bool, readAt time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

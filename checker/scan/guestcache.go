@@ -40,7 +40,8 @@ type commonDisk struct {
 	Key
 	// Managed is the guid of the disk's newest managed snapshot.
 	Managed uint64 `json:",string"`
-	// Lasting is true if the disk's key changes with every change of the disk's snapshots.
+	// Lasting is true if the Key changes with every change of the disk's snapshots, so that an
+	// unchanged Key proves unchanged snapshots.
 	Lasting bool
 	// Point is the disk's snapshot at the newest time at which all disks of the guest have a
 	// snapshot, nil if there is no such time.
@@ -48,15 +49,15 @@ type commonDisk struct {
 	// Oldest is true if this disk's newest managed snapshot was the oldest among the newest managed
 	// snapshots of the guest's disks.
 	Oldest bool `json:",omitempty"`
-	// Ahead has the meaning of the same field in [checker.Looked]. Asked is true if the value of
-	// Ahead was looked up.
+	// Ahead is the value of [checker.Looked.Ahead] for the disk. Asked is true if the value of Ahead
+	// was looked up.
 	Ahead time.Time `json:",omitzero"`
 	Asked bool      `json:",omitempty"`
 }
 
 type pairEntry struct {
-	// Same is true if the two datasets are copies of one disk, which remains true for ever. The
-	// value false of Same is valid only while Keys are unchanged.
+	// Same is true if the two datasets are copies of one disk, which remains true for ever. If Same
+	// is false, the entry is valid only while Keys are unchanged.
 	Same bool      `json:"same"`
 	Keys [2]Key    `json:"keys"`
 	Used time.Time `json:"used"`
@@ -135,10 +136,11 @@ func (e *commonEntry) ahead(s zfs.Snapshot) (since time.Time, asked bool) {
 	return since, false
 }
 
-// limits returns true on two conditions: the disk's newest managed snapshot is the same as at the
-// last lookup, and no other disk of the guest had an older newest managed snapshot at that lookup.
-// If limits returns true, the disks have no newer time in common than at the last lookup: the
-// guest's other disks had newer snapshots already and receive no older ones.
+// limits reports whether the newest time that the guest's disks have in common cannot be newer than
+// at the last lookup. limits returns true if d's newest managed snapshot is the same as at that
+// lookup, and was then the oldest among the newest managed snapshots of the guest's disks. d has no
+// newer snapshot, and the guest's other disks receive no older ones, because they had newer ones
+// already.
 func (e *commonEntry) limits(d checker.Disk) bool {
 	if e == nil || d.GUID == 0 {
 		return false
@@ -156,8 +158,8 @@ func commonName(disks []checker.Disk) string {
 }
 
 // recallCommon returns the cache entry about the snapshots that the given disks have in common. The
-// result is nil if the cache has no such entry, if the entry is not sensible, or if the dataset of
-// one of the disks was replaced by a new one.
+// result is nil if the cache has no entry about these disks, if no scan can have written the entry,
+// or if the dataset of one of the disks was replaced by a new one.
 func (c *Cache) recallCommon(disks []checker.Disk) *commonEntry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -258,8 +260,8 @@ func (c *Cache) keepPair(p pair) {
 	c.unsaved = true
 }
 
-// lasting returns the entries of the guest cache that are written to disk: all entries except those
-// that were last used more than guestCacheAge before the last use of any entry.
+// lasting returns the entries of the guest cache that are written to disk. An entry is left out if
+// it was last used more than guestCacheAge before the most recently used entry.
 func (g guestCache) lasting() guestCache {
 	kept := guestCache{Commons: maps.Clone(g.Commons), Pairs: maps.Clone(g.Pairs), Configs: maps.Clone(g.Configs)}
 	var last time.Time

@@ -69,9 +69,7 @@ func (g *guests) configs(ctx context.Context) {
 	})
 }
 
-// configured sets the guest configuration of a disk to the configuration that the disk's newest
-// snapshot keeps or refers to. configured returns false if the newest snapshot alone does not show
-// which configuration counts.
+// configured returns false if the newest snapshot alone does not show the configuration.
 func (g *guests) configured(d checker.Disk, newest zfs.KeptConfig) bool {
 	sum, known := sumOf(newest.Value), g.scanner.Cache.recallConfig(d)
 	switch sum {
@@ -89,9 +87,9 @@ func (g *guests) configured(d checker.Disk, newest zfs.KeptConfig) bool {
 }
 
 // configuredByList sets the guest configuration of a dataset from all its snapshots, which are
-// given the oldest first. The last guest configuration that is kept with the dataset's snapshots
-// on this host counts, even if newer snapshots refer to a configuration that was not sent. If no
-// snapshot of the dataset keeps a configuration any more, the guest has no kept configuration.
+// given the oldest first. The dataset gets the last guest configuration that its snapshots on this
+// host keep, even if newer snapshots refer to a configuration that was not sent. If no snapshot of
+// the dataset keeps a configuration any more, the guest has no kept configuration.
 func (g *guests) configuredByList(dataset string, kept []zfs.KeptConfig) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -110,8 +108,8 @@ func (g *guests) configuredByList(dataset string, kept []zfs.KeptConfig) {
 	g.keepConfig(d, checker.KeptConfig{})
 }
 
-// newestConfig returns the guest configuration that the last of the snapshots keeps or refers to,
-// if one of the given snapshots keeps this configuration.
+// newestConfig returns the guest configuration that the last of the given snapshots keeps or refers
+// to. found.Sum is "" if none of the given snapshots keeps this configuration.
 func newestConfig(d checker.Disk, kept []zfs.KeptConfig) (found checker.KeptConfig) {
 	sum := sumOf(kept[len(kept)-1].Value)
 	if sum == "" {

@@ -11,9 +11,9 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// names returns the names of snapshots that a guest's disks may have in common, in every class and
-// of two times: the time of the oldest among the disks' newest snapshots, and the time that the
-// last lookup found in common.
+// names returns the names of snapshots that a guest's disks may have in common: in every class, the
+// name with the time of the oldest among the disks' newest snapshots; and the names that the last
+// lookup found in common.
 func (c *common) names() []string {
 	var names []string
 	at := c.disks[c.oldest].Newest.Name
@@ -35,10 +35,10 @@ func (c *common) names() []string {
 }
 
 // match finds the newest time at which all disks have a snapshot, from the snapshots that were
-// looked up. If the snapshots that were looked up do not show the newest time, match requests a
-// list of every disk's snapshots. The common time cannot be newer than the oldest among the disks'
-// newest snapshots. If the oldest of these newest snapshots is the same as at the last lookup, the
-// common time of the last lookup is still the newest.
+// looked up. If these snapshots are not enough to find this time, match requests a list of every
+// disk's snapshots. The common time cannot be newer than the oldest among the disks' newest
+// snapshots. If that oldest snapshot is the same as at the last lookup, the common time is the
+// same, too.
 func (g *guests) match(c *common) {
 	if c.known || g.problem(c.disks...) != "" {
 		return
@@ -78,9 +78,9 @@ func (g *guests) matchLists(c *common) {
 	c.row, c.known = checker.CommonPoint(lists), true
 }
 
-// findApart finds, for each disk with newer snapshots than the guest's other disks, since when the
-// disk has had newer snapshots. findApart looks up this time only if a verdict needs it, and only
-// once for each snapshot.
+// findApart finds, for each disk that has newer snapshots than the guest's other disks, the
+// creation time of the disk's first snapshot that the other disks lack. findApart looks up this
+// time only if a verdict needs it, and only once for each snapshot.
 func (g *guests) findApart(ctx context.Context) {
 	byPool := map[string][]Position{}
 	for i := range g.commons {

@@ -11,9 +11,9 @@ import (
 )
 
 // Guests answers questions about guests' disks. The result has the answers by the disk's dataset.
-// Guests first looks up exact names of snapshots. If this lookup gives no answer, Guests lists the
-// snapshots of the disks, once after each change. A listing waits for the pool's scan lock; a
-// lookup of names waits only for other lookups in the pool.
+// Guests first looks up exact names of snapshots. If the lookup of names does not answer a
+// question, Guests lists the snapshots of the guest's disks, once after each change. A listing
+// waits for the pool's scan lock; a lookup of names waits only for other lookups in the pool.
 func (s Scanner) Guests(ctx context.Context, questions []checker.GuestQuestion) map[string]*checker.Looked {
 	g := guests{scanner: s, looked: map[string]*checker.Looked{}, snapshots: map[string]zfs.Snapshot{}, lists: map[string][]zfs.Snapshot{}, problems: map[string]string{}}
 	for _, q := range questions {
@@ -158,8 +158,8 @@ func (g *guests) list(ctx context.Context) {
 // [Scanner.listing] and [Scanner.asking].
 type turn func(ctx context.Context, pool string, read func(zfs.Reader) error) error
 
-// eachPool waits for the lock of each pool, and then passes the names in this pool to the function
-// read. A failure is recorded as a problem of the pool.
+// eachPool waits for the lock of each pool, and then calls the function `read` with the names in
+// this pool. A failure is recorded as a problem of the pool.
 func (g *guests) eachPool(ctx context.Context, names []string, inTurn turn, read func(r zfs.Reader, names []string) error) {
 	inPools(names, func(pool string, of []string) {
 		err := zfs.CheckPool(g.scanner.Kstat, pool)
@@ -174,8 +174,8 @@ func (g *guests) eachPool(ctx context.Context, names []string, inTurn turn, read
 	})
 }
 
-// inPools calls its argument read once for each pool, with the names of the snapshots in this pool.
-// All pools are read at the same time.
+// inPools calls the function `read` once for each pool, with the names of the snapshots in this
+// pool. All pools are read at the same time.
 func inPools(names []string, read func(pool string, names []string)) {
 	byPool := map[string][]string{}
 	for _, name := range names {
@@ -189,9 +189,9 @@ func inPools(names []string, read func(pool string, names []string)) {
 	reading.Wait()
 }
 
-// compare decides whether the two datasets of a pair are copies of one disk, from the lookup of a
-// snapshot's name. If the lookup gives no answer, compare requests lists of the snapshots of both
-// datasets.
+// compare decides whether the two datasets of a pair are copies of one disk: they are if the
+// dataset with the newer snapshots also has the newest snapshot of the other dataset. If the lookup
+// of this snapshot does not find it, compare requests lists of the snapshots of both datasets.
 func (g *guests) compare(p *pair) {
 	if p.known {
 		return

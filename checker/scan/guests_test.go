@@ -35,8 +35,8 @@ func nextProcess(t *testing.T, s Scanner) Scanner {
 	return s
 }
 
-// guestsOf scans pools, and looks up snapshots until the report asks no more questions about them.
-// The results are the guests, and the number of lists of snapshots that were read.
+// guestsOf scans pools, and looks up snapshots until the report asks no more questions about
+// snapshots. The results are the guests, and the number of lists of snapshots that were read.
 func guestsOf(t *testing.T, f *zfstest.Fake, s Scanner, pools ...string) (guests []checker.Guest, lists int) {
 	t.Helper()
 	targets := Targets{}
@@ -109,8 +109,8 @@ func TestATornGuestIsListedOnce(t *testing.T) {
 	assert.Zero(t, lists)
 }
 
-// If the snapshots that a guest's disks had in common are destroyed, they must no longer count as a
-// restore point, even if the newest snapshot of each disk is unchanged.
+// After the snapshots that a guest's disks had in common were destroyed, the guest must not keep
+// the restore point of these snapshots, even if the newest snapshot of each disk is unchanged.
 func TestWhatGuestsHadInCommonIsLookedUpAgain(t *testing.T) {
 	one := []zfstest.Snapshot{made(90*minute, "hourly", 1), made(minute, "hourly", 3)}
 	two := []zfstest.Snapshot{made(90*minute, "hourly", 2), made(30*minute, "hourly", 4)}
@@ -156,8 +156,8 @@ func TestANewerPointIsFoundWhereTheOtherDiskCatchesUp(t *testing.T) {
 	assert.Equal(t, 60*minute, guests[0].Age)
 }
 
-// Two datasets with one disk name are copies of one disk if they share a snapshot. Two such
-// datasets remain copies of one disk after the snapshot that they shared was destroyed.
+// Two datasets with one disk name are copies of one disk if they share a snapshot. The two datasets
+// remain copies of one disk after the snapshot that they shared was destroyed.
 func TestGuestsTellCopiesFromOtherDisks(t *testing.T) {
 	world := func(fresh, old []zfstest.Snapshot) zfstest.World {
 		return zfstest.World{Datasets: []zfstest.Dataset{pool("fast"), pool("tank"), disk("fast/vm-100-disk-0", 100, fresh...), disk("tank/vm-100-disk-0", 101, old...)}}
@@ -228,8 +228,8 @@ func TestGuestsWaitForTheirTurn(t *testing.T) {
 	assert.ElementsMatch(t, []string{"names snapwatch-ask-fast", "lists snapwatch-list-fast", "lists snapwatch-list-tank"}, sortedKeys(locks))
 }
 
-// A cache entry about a guest is ignored if the entry cannot be true. The snapshots of the guest's
-// disks are then looked up again.
+// A cache entry about a guest is ignored if no scan can have written it. The scan then looks up the
+// snapshots of the guest's disks.
 func TestWhatIsRememberedOfGuestsMustMakeSense(t *testing.T) {
 	for name, spoil := range map[string]func(*commonDisk){
 		"no name of ours":   func(k *commonDisk) { k.Point.Name = "rep_1" },
@@ -255,8 +255,8 @@ func TestWhatIsRememberedOfGuestsMustMakeSense(t *testing.T) {
 	}
 }
 
-// keeps adds the configuration of guest 100 to a snapshot: the whole text, or a reference to the
-// snapshot that has the text.
+// keeps returns the snapshot s with the configuration of guest 100: with the whole text, or with a
+// reference to the snapshot that has the text.
 func keeps(s zfstest.Snapshot, whole bool, text string) zfstest.Snapshot {
 	c := pve.Capture(pve.ID{Kind: pve.QEMU, VMID: 100}, "pve1", text, []pve.Storage{{Name: "zfs"}})
 	s.Config = c.Reference()
@@ -266,8 +266,8 @@ func keeps(s zfstest.Snapshot, whole bool, text string) zfstest.Snapshot {
 	return s
 }
 
-// A guest's name that is too long to print is cut, in a kept configuration as in an owner's answer:
-// whoever can send to this host can choose the name.
+// A guest's name in a kept configuration is cut if it is too long to print, like the name in an
+// owner's answer: whoever can send to this host can choose the name.
 func TestAKeptNameIsCut(t *testing.T) {
 	kept := pve.Capture(pve.ID{Kind: pve.QEMU, VMID: 100}, "pve1", "name: "+strings.Repeat("x", 3000)+"\n", nil)
 	name := newKeptConfig(kept).Name
@@ -276,8 +276,8 @@ func TestAKeptNameIsCut(t *testing.T) {
 }
 
 // A guest's name comes from the configuration that the newest snapshot keeps or refers to. The scan
-// looks up the name of a guest once a day. To find the name, the scan lists a disk's snapshots only
-// if the newest snapshot refers to an unknown configuration.
+// looks up the name of a guest once a day. The scan lists all snapshots of a disk to find the
+// guest's name only if the disk's newest snapshot refers to an unknown configuration.
 func TestGuestsAreCalledAsTheirSnapshotsSay(t *testing.T) {
 	const before, after = "name: web01\nscsi0: zfs:vm-100-disk-0\nscsi1: zfs:vm-100-disk-1,size=8G\nscsi2: lvm:vm-100-disk-0\nunused0: zfs:vm-100-disk-9\n", "name: web02\n"
 	world := func(snapshots ...zfstest.Snapshot) zfstest.World {
@@ -359,7 +359,7 @@ func volumesOf(t *testing.T, f *zfstest.Fake, s Scanner, snapshots ...zfstest.Sn
 }
 
 // If a disk's newest snapshot refers to a guest configuration that was not sent to this host, the
-// last configuration that is here counts, with and without the cache.
+// scan uses the last configuration that was sent, with and without the cache.
 func TestAReferenceToAConfigurationThatWasNotSent(t *testing.T) {
 	before := []zfstest.Snapshot{keeps(made(26*hour, "daily", 1), true, twoDisks), keeps(made(25*hour, "daily", 2), true, twoDisks)}
 	after := append(slices.Clone(before), keeps(made(minute, "hourly", 3), false, twoDisks+"memory: 4096\n"))
@@ -371,7 +371,7 @@ func TestAReferenceToAConfigurationThatWasNotSent(t *testing.T) {
 	assert.Equal(t, both, volumesOf(t, f, scanner(f), after...))
 }
 
-// A guest configuration counts as long as a snapshot on this host keeps it.
+// The scan uses a guest configuration as long as a snapshot on this host keeps this configuration.
 func TestAConfigurationThatNothingKeepsIsForgotten(t *testing.T) {
 	kept := keeps(made(26*hour, "daily", 1), true, twoDisks)
 	f := zfstest.New(t, zfstest.World{Datasets: []zfstest.Dataset{pool("tank")}})

@@ -18,8 +18,8 @@ import (
 // HealthFile names the files in which the health of pools is kept, and the file in which root
 // reports the places of permanent errors.
 type HealthFile struct {
-	// Prefix begins the names of the files that this user writes, one file for each pool. If
-	// Prefix is "", no health is kept in files.
+	// Prefix is the beginning of the names of the files that this user writes, one file for each
+	// pool. If Prefix is "", no health is kept in files.
 	Prefix string
 	// Report is the path of root's report of permanent errors, "" for no report.
 	Report string
@@ -83,7 +83,7 @@ func (s Scanner) Healths(ctx context.Context, f HealthFile, pools []string) map[
 func (s Scanner) Health(ctx context.Context, f HealthFile, pool string, last *checker.Health) (h *checker.Health) {
 	defer func() {
 		if e := recover(); e != nil {
-			// A pool whose health was never read alarms immediately.
+			// A pool whose health was never read is immediately reported as unreadable.
 			h = &checker.Health{Problem: fmt.Sprintf("internal error while asking zpool of %s: %v\n%s", pool, e, debug.Stack())}
 		}
 	}()

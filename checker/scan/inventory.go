@@ -39,8 +39,8 @@ type KnownDisk struct {
 	Since time.Time `json:"since"`
 	// Node is the node of this host's cluster on which the guest of the disk was configured, "" if
 	// none. Left is the time since when the guest is not configured on Node any more, zero while
-	// the guest is configured on Node. Left becomes zero again when the guest's move can no longer
-	// be the reason for a missing disk.
+	// the guest is configured on Node. Left is set to zero when the guest's move can no longer be the
+	// reason for a missing disk.
 	Node string    `json:"node,omitempty"`
 	Left time.Time `json:"left,omitzero"`
 }
@@ -55,8 +55,8 @@ const (
 	// toldFor is the time for which the loss of an inventory is reported: long enough that the
 	// person on duty sees the report.
 	toldFor = 24 * time.Hour
-	// forgottenFor is the time for which an inventory records a forgotten disk: long enough that
-	// every check with a separate inventory runs and forgets the disk, too.
+	// forgottenFor is the time for which an inventory records a forgotten disk: long enough that each
+	// process with a separate inventory runs at least once in this time, and also forgets the disk.
 	forgottenFor = 90 * 24 * time.Hour
 )
 
@@ -69,11 +69,12 @@ func (s Inventory) Notes(now time.Time) []checker.Note {
 	return []checker.Note{{State: checker.Warning, Text: fmt.Sprintf("disks that were gone before %s are not missed: %s", s.Lost.At.Format(time.DateTime), s.Lost.Why)}}
 }
 
-// Updated returns s with the disks just read and without renamed disks, and whether anything
-// changed. If the inventory changed, Updated returns a changed copy of s. A disk that was read
-// before its dataset was forgotten, or before its entry in the inventory was made, changes nothing.
-// The time at which each disk was read counts, because another disk of its pool may be unreadable
-// for days. Disks in the returned inventory is never nil, but may be empty.
+// Updated returns s plus the disks that were just read, minus the disks that were renamed, and
+// whether anything changed. If the inventory changed, Updated returns a changed copy of s. Updated
+// ignores a disk that was read before its dataset was forgotten, or before its entry in the
+// inventory was made. Updated uses the time at which this disk was read, not its pool, because
+// another disk of the pool may be unreadable for days. Disks in the returned inventory is never
+// nil, but may be empty.
 func (s Inventory) Updated(pools []checker.Pool, now time.Time) (updated Inventory, changed bool) {
 	s, changed = s.followed(pools)
 	updated = s
@@ -137,8 +138,8 @@ func (s Inventory) Forgot(d checker.Disk, now time.Time) bool {
 	return s.forgot(d.Dataset, d.ReadAt, now)
 }
 
-// forgot reports whether a dataset was forgotten after the time seen. A forget entry with a time in
-// the future is ignored, because a clock that was ahead wrote the entry.
+// forgot reports whether a dataset was forgotten at the time `seen` or later. A forget entry with a
+// time in the future is ignored, because a clock that was ahead wrote the entry.
 func (s Inventory) forgot(dataset string, seen, now time.Time) bool {
 	for within := dataset; within != ""; within = zfs.Parent(within) {
 		if at, ok := s.Forgotten[within]; ok && !seen.After(at) && !at.After(now) {
@@ -150,9 +151,9 @@ func (s Inventory) forgot(dataset string, seen, now time.Time) bool {
 
 // keepRecent returns the entries for forgotten datasets that are still valid. If the time of an
 // entry is more than five minutes in the future, the clock was ahead when the entry was written.
-// Such an entry is dropped, because the inventory would forget later disks by mistake. A time up to
-// five minutes in the future is valid, because another process may have forgotten the disk just
-// now.
+// keepRecent drops this entry: with it, the inventory would by mistake forget disks that are read
+// before that time. keepRecent keeps an entry that is at most five minutes in the future, because
+// another process may have written the entry after the time `now`.
 func keepRecent(forgotten map[string]time.Time, now time.Time) map[string]time.Time {
 	const ahead = 5 * time.Minute
 	kept := maps.Clone(forgotten)
@@ -174,7 +175,8 @@ func (s Inventory) Forget(dataset string, now time.Time) (Inventory, int) {
 	return s, before - len(s.Disks)
 }
 
-// With adds the disks of two inventories, and leaves out the disks that either inventory forgot.
+// With returns the disks of both inventories, without the disks that one of the inventories records
+// as forgotten.
 func (s Inventory) With(other Inventory, now time.Time) Inventory {
 	both := Inventory{Forgotten: maps.Clone(s.Forgotten), Lost: s.Lost, Owners: s.Owners}
 	if other.Owners != nil {
@@ -202,8 +204,8 @@ func (s Inventory) With(other Inventory, now time.Time) Inventory {
 	return both
 }
 
-// pools returns the names of the pools that contained the inventory's disks, without pools that
-// are now imported under another name.
+// pools returns the names of the pools that contained the inventory's disks, except pools that are
+// now imported under another name.
 func (s Inventory) pools(imported Imported) []string {
 	names := map[uint64]string{}
 	for name, guid := range imported {

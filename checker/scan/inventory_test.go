@@ -142,8 +142,8 @@ func lostPool(name string) checker.Pool {
 	return checker.Pool{Name: name, Missing: true, Problem: "not imported"}
 }
 
-// A disk with a known guid and a new name counts as renamed only if its old name was looked for in
-// this reading, or if the disk's pool has another name now.
+// A disk with a known guid and a new name counts as renamed only if this reading also covered the
+// dataset of its old name, or if the disk's pool has another name now.
 func TestWhatIsRenamed(t *testing.T) {
 	seen, _ := Inventory{}.Updated([]checker.Pool{poolReadAt(now, "third", 7, 5)}, now)
 	empty := checker.Pool{Name: "third", GUID: 7, ReadAt: now}
@@ -193,9 +193,9 @@ func TestWhatIsRenamed(t *testing.T) {
 	assert.Equal(t, []string{"third/vm-1-disk-0"}, sortedKeys(back.Disks))
 }
 
-// While some datasets of a pool cannot be read, the inventory still follows the pool's other disks:
-// the inventory adds a new disk, knows a renamed disk only by its new name, and keeps a disk that
-// was not read.
+// While some datasets of a pool cannot be read, the inventory is still updated with the pool's
+// other disks: the inventory adds a new disk, knows a renamed disk only by its new name, and keeps
+// a disk that was not read.
 func TestWhatIsReadBesideAFault(t *testing.T) {
 	const renamed, unseen = "tank/vm-2-disk-0", "tank/vm-3-disk-0"
 	before := tankWith("tank/vm-1-disk-0", renamed, unseen)
@@ -229,8 +229,8 @@ func TestWhatIsReadBesideAFault(t *testing.T) {
 	assert.Contains(t, same.Disks, renamed)
 	assert.NotContains(t, same.Disks, "tank/vm-4-disk-0")
 
-	// The disk appeared after the last complete reading of the pool, and an incomplete reading does
-	// not find it: only a complete reading could prove that the disk is gone.
+	// A disk that appeared after the last complete reading of the pool does not count as gone if an
+	// incomplete reading does not find it: only a complete reading could prove that the disk is gone.
 	pool := tankWith("tank/vm-1-disk-0")
 	pool.Problem = "cannot open 'tank/x': I/O error"
 	pools = []checker.Pool{pool}
@@ -256,8 +256,9 @@ func datasetsOf(pool checker.Pool) (names []string) {
 }
 
 // If a disk is gone when its pool is imported under another name, the disk is missing under its
-// name in the renamed pool, also for a process that only reads the inventory. If somebody forgot a
-// disk of the new name before the pool was renamed, the disk in the renamed pool is not forgotten.
+// name in the renamed pool. A process that only reads the inventory must see this, too. If somebody
+// forgot a disk of the new name before the pool was renamed, the disk in the renamed pool is not
+// forgotten.
 func TestAPoolIsRenamedWhileADiskIsGone(t *testing.T) {
 	p := poolReadAt(now, "third", 7, 5)
 	p.Disks = append(p.Disks, checker.Disk{Dataset: "third/a/vm-2-disk-0", GUID: 6, ReadAt: now, Newest: managed(zfs.Hourly, 0)})
@@ -287,8 +288,9 @@ func TestAPoolIsRenamedWhileADiskIsGone(t *testing.T) {
 	assert.False(t, changed)
 }
 
-// A copy whose snapshots zfs promote moved to a clone looks like a clone that somebody made to
-// try something, but must be reported, because it receives no snapshots any more.
+// After zfs promote moved a copy's snapshots to a clone, the copy must be reported, because it
+// receives no snapshots any more. The copy must not be mistaken for a clone that somebody made to
+// try something.
 func TestACopyWhoseSnapshotsWerePromotedAway(t *testing.T) {
 	p := poolReadAt(now, "tank", 1, 5)
 	seen, _ := Inventory{}.Updated([]checker.Pool{p}, now)
@@ -306,8 +308,8 @@ func TestACopyWhoseSnapshotsWerePromotedAway(t *testing.T) {
 	assert.Equal(t, checker.Excluded, verdict(6), "a clone in its place")
 }
 
-// If the host's clock was ahead when a disk was forgotten, the inventory must not forget other
-// disks when the wrong time is reached.
+// A disk was forgotten while the host's clock was ahead. When the wrong time is the present time,
+// the inventory must not forget other disks.
 func TestForgottenWhileTheClockWasAhead(t *testing.T) {
 	s, _ := Inventory{}.Updated([]checker.Pool{poolReadAt(now, "tank", 1, 5)}, now)
 	s, _ = s.Forget("tank", now.Add(30*day))

@@ -52,8 +52,8 @@ func loadInventory(path string, read func(string) ([]byte, error)) (Inventory, e
 }
 
 // Reopen is [LoadInventory] for the process that also writes the inventory's file. Reopen returns
-// an error if another user may have written the file. Reopen renames a damaged file and returns
-// an inventory that reports the loss.
+// an error if another user may have written the file. Reopen renames a damaged file, and returns an
+// empty inventory whose Lost describes the loss.
 func Reopen(path string, now time.Time) (Inventory, error) {
 	known, err := loadInventory(path, files.ReadPrivate)
 	if !errors.Is(err, ErrDamaged) {

@@ -10,10 +10,10 @@ import (
 )
 
 // BehindFrom is a difference in age between the newest snapshots of owner and replica. If the
-// difference is BehindFrom or greater, the owner lists the snapshots of its disk. A list of the
-// owner's snapshots shows since when the replica has been behind. While replication works, the
-// difference is smaller than BehindFrom, so a comparison costs the same for any number of
-// snapshots.
+// replica's newest snapshot is older than the owner's by BehindFrom or more, the owner lists the
+// snapshots of its disk. A list of the owner's snapshots shows since when the replica has been
+// behind. While replication works, the owner lists no snapshots, so a comparison costs the same for
+// any number of snapshots.
 const BehindFrom = time.Hour
 
 // maxEvidence is the greatest number of snapshots that are examined to find one that has neither a
@@ -23,15 +23,16 @@ const maxEvidence = 3
 // FirstAfter returns the first managed snapshot of a list that was created after a given txg, and
 // as evidence the full names of snapshots from before that txg, the newest first. The evidence
 // shows whether the retention destroyed a snapshot between the txg and the returned snapshot. If
-// one snapshot of the evidence has neither a hold nor a clone, no such snapshot was destroyed: the
-// retention destroys the oldest snapshots of the class frequently first, and no other class keeps
-// these snapshots. found is false if there is no managed snapshot after the txg, or no evidence.
+// one snapshot of the evidence has neither a hold nor a clone, the retention destroyed no snapshot
+// between the txg and the returned snapshot: it destroys the oldest snapshots of the class
+// frequently first, and no other class keeps these snapshots. found is false if there is no managed
+// snapshot after the txg, or no evidence.
 //
-// A snapshot is not evidence if the time in its name is later than the time in the name of the
-// first snapshot. The clock was ahead when such a snapshot was named, and the retention keeps the
-// snapshot until the named time. found is also false if a newer snapshot has an earlier time in its
-// name than the first snapshot. The first snapshot was then named while the clock was ahead, and
-// its creation would be a wrong start of the lag.
+// The evidence contains no snapshot with a later time in its name than the returned snapshot: such
+// a snapshot was named while the clock was ahead, and the retention keeps it until that time. found
+// is also false if a snapshot that is newer than `first` has an earlier time in its name. In this
+// case `first` was named while the clock was ahead, so its creation time would be a wrong start of
+// the lag.
 func FirstAfter(list []zfs.SnapshotName, txg uint64) (first zfs.SnapshotName, evidence []string, found bool) {
 	for _, s := range list {
 		if _, managed := s.Class(); managed && s.CreateTXG > txg && (!found || s.CreateTXG < first.CreateTXG) {
@@ -75,8 +76,8 @@ type Position struct {
 // for scans.
 func (s Scanner) BehindSince(ctx context.Context, pool string, positions []Position) map[Position]time.Time {
 	since := map[Position]time.Time{}
-	// The error of asking is ignored: for a position that the result lacks, the caller uses the
-	// difference between the newest snapshots of owner and replica.
+	// The error of s.asking is ignored: if the result lacks a position, the caller uses the
+	// difference in age between the newest snapshots of owner and replica instead.
 	_ = s.asking(ctx, pool, func(r zfs.Reader) error {
 		lists := map[string][]zfs.SnapshotName{}
 		for _, p := range positions {

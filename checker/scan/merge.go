@@ -33,8 +33,8 @@ func (c *Cache) Merge(path string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.newest = mergeMaps(c.newest, saved.newest, c.learnt.newest, func(theirs, _ entry, at time.Time) bool { return theirs.readAt.After(at) })
-	// If both processes saw the same pending receive, the time of the earlier scan counts. If the
-	// two processes saw different receives, the receive of the later scan counts.
+	// If both processes saw the same pending receive, the cache keeps the time of the earlier scan.
+	// If the two processes saw different receives, the cache keeps the receive of the later scan.
 	c.pending = mergeMaps(c.pending, saved.pending, c.learnt.pending, func(theirs, ours pendingReceive, at time.Time) bool {
 		return ours.continues(theirs) || theirs.Since.After(at) && !theirs.continues(ours)
 	})
@@ -46,8 +46,9 @@ func (c *Cache) Merge(path string) {
 	}
 }
 
-// mergeMaps returns the other process's cache entries. An entry that this process learnt replaces
-// the other process's entry of the same name, unless the other process's entry is better.
+// mergeMaps adds the entries in learnt, which this process changed or deleted, to another process's
+// cache entries, and returns the result. An entry in learnt replaces or deletes the other process's
+// entry of the same name, unless the function `better` prefers the other process's entry.
 func mergeMaps[V any](ours, theirs map[string]V, learnt map[string]time.Time, better func(theirs, ours V, at time.Time) bool) map[string]V {
 	for name, at := range learnt {
 		our, has := ours[name]

@@ -12,9 +12,9 @@ import (
 // disk as missing.
 const leftFor = 24 * time.Hour
 
-// Guests contains the nodes of this host's cluster on which guests are configured.
+// Guests says on which nodes of this host's cluster the guests are configured.
 type Guests struct {
-	// Here is the name of this host as a node of its cluster.
+	// Here (a field) is the name of this host as a node of its cluster.
 	Here string
 	// Node returns the node on which the guest of a disk is configured. Node returns "" if no
 	// node has the guest, or if the disk is a copy from another cluster, where the VMID belongs
@@ -25,9 +25,10 @@ type Guests struct {
 // Settled returns s without the disks that disappeared together with their guests: a guest of this
 // node was migrated or destroyed, or a guest of another node of this cluster was destroyed. The
 // disks that disappeared with their guests are recorded as forgotten, so that other inventories do
-// not report these disks either. For each remaining disk, Settled stores the node on which the
-// disk's guest is configured. The result changed is true if anything changed. If the inventory
-// changed, Settled returns a changed copy of s. Disks of pools that were not read are unchanged.
+// not report these disks either. For each disk that remains in the inventory, Settled stores the
+// node on which the disk's guest is configured. The result `changed` is true if anything changed.
+// If the inventory changed, Settled returns a changed copy of s. Disks of pools that were not read
+// are unchanged.
 func (s Inventory) Settled(pools []checker.Pool, g Guests, now time.Time) (settled Inventory, changed bool) {
 	disks, forgotten := map[string]KnownDisk{}, map[string]time.Time{}
 	read := newReading(pools)
@@ -50,8 +51,8 @@ func (s Inventory) Settled(pools []checker.Pool, g Guests, now time.Time) (settl
 	return Inventory{Disks: disks, Forgotten: forgotten, Lost: s.Lost}.With(s, now), true
 }
 
-// follow returns the inventory's entry of a disk. The argument node is the node on which the disk's
-// guest is configured now.
+// follow returns the inventory's entry of a disk, with new values of Node and Left. The argument
+// node is the node on which the disk's guest is configured now.
 func (disk KnownDisk) follow(node, here string, now time.Time) KnownDisk {
 	left := disk.Node != "" && node != disk.Node && (disk.Node == here || node == "")
 	switch {

@@ -70,9 +70,9 @@ func TestNothingIsForgottenOfAPoolThatWasNotRead(t *testing.T) {
 	}
 }
 
-// If the exporter knows that a guest moved away, a check with an inventory of its own must not
-// report the guest's disk as missing either. If the disk comes back, check adds the disk to its
-// inventory again.
+// If the exporter knows that a guest moved away, a check that keeps an inventory of its own must
+// also know this, and must not report the guest's disk as missing. If the disk comes back, check
+// adds the disk to its inventory again.
 func TestWhatMovedAwayIsForgottenByWhoeverRemembersIt(t *testing.T) {
 	begin := time.Date(2026, 3, 29, 12, 0, 0, 0, time.UTC)
 	exporters, _ := Inventory{}.Updated([]checker.Pool{poolReadAt(begin, "tank", 1, 7)}, begin)

@@ -11,10 +11,11 @@ import (
 
 // NeverHad returns the datasets that are known to have never had the replica's newest snapshot. The
 // argument made has, by dataset of one pool, the time at which the replica's newest snapshot was
-// made. None of the datasets has the replica's newest snapshot now. The retention destroys the
-// oldest snapshots first, and no other class keeps a snapshot of the class frequently. If the
-// dataset has a snapshot of the class frequently that is older than the time in the argument made
-// and has no hold or clone, the retention has destroyed no later snapshot of this class.
+// made. The caller knows that none of the datasets has the replica's newest snapshot now. The
+// retention destroys the oldest snapshots first, and no other class keeps a snapshot of the class
+// frequently. So a snapshot of the class frequently is a proof if it is older than the replica's
+// newest snapshot and has no hold or clone: the retention has destroyed no later snapshot of this
+// class.
 func (s Scanner) NeverHad(ctx context.Context, pool string, made map[string]time.Time) map[string]bool {
 	never := map[string]bool{}
 	// If zfs fails, it is unknown which snapshots the datasets had, and the datasets are left

@@ -132,7 +132,7 @@ func (a *answers) soFar() *answers {
 }
 
 // quickListing is a duration: after a listing that took less, the next listing has twice as many
-// disks. Large listings need fewer processes, and an interrupted small listing loses little.
+// disks. Long listings need fewer processes; a short one loses little if it is interrupted.
 const quickListing = 5 * time.Second
 
 // listRest lists the snapshots of the heads whose newest managed snapshot is unknown, some disks at
@@ -196,10 +196,10 @@ func (s Scanner) lookUpListed(ctx context.Context, r zfs.Reader, a *answers, dat
 	return a.lookUp(ctx, r, names)
 }
 
-// inOrder returns the datasets whose snapshots must be listed, in the order of listing. First come
-// datasets without a known managed snapshot, because verdicts on these depend most on a list. The
-// others follow by the age of their newest known managed snapshot, the oldest first. Datasets whose
-// last listing took nearly all the time of a scan come last.
+// inOrder returns the datasets whose snapshots must be listed, in the order of listing. Datasets
+// without a known managed snapshot come first, because their verdicts depend most on a list. The
+// other datasets follow by the age of their newest known managed snapshot, the oldest first.
+// Datasets whose last listing took nearly all the time of a scan come last.
 func (s Scanner) inOrder(a *answers) []string {
 	rest := sortedKeys(a.list)
 	due := func(dataset string) (at time.Time) {
@@ -224,7 +224,7 @@ func (s Scanner) inOrder(a *answers) []string {
 // memory, because a list may contain a million snapshots.
 type listing struct {
 	heads map[string]zfs.Dataset
-	// newest has, by dataset, the newest managed snapshot, and ofAny the newest of any kind.
+	// By dataset, newest is the newest managed snapshot, and ofAny the newest, managed or not.
 	newest, ofAny map[string]zfs.SnapshotName
 	// complete has the datasets whose list of snapshots contains the snapshot that is the newest
 	// one according to the head's properties.
@@ -249,8 +249,8 @@ func (l listing) take(n zfs.SnapshotName) error {
 	return nil
 }
 
-// lacks returns why the list of a dataset's snapshots may be incomplete, "" if the list is
-// complete; err is the error of zfs for the listing.
+// lacks returns the reason why the list of a dataset's snapshots may be incomplete, "" if the list
+// is complete. The argument err is the error of zfs for the listing.
 func (l listing) lacks(dataset string, err error) string {
 	h := l.heads[dataset]
 	switch {
@@ -264,8 +264,8 @@ func (l listing) lacks(dataset string, err error) string {
 	return ""
 }
 
-// lookUp reads one snapshot of each dataset, which the argument names gives by dataset. The result
-// faults has failures that a second try would not repair; why has the reasons for lacking answers.
+// lookUp reads one snapshot of each dataset; names has the snapshot's name. The result faults has
+// the failures that a second try would not repair; why has the reasons why zfs gave no answer.
 func lookUp(ctx context.Context, r zfs.Reader, names map[string]string) (found map[string]*zfs.Snapshot, faults zfs.Faults, why map[string]string, err error) {
 	found, why = map[string]*zfs.Snapshot{}, map[string]string{}
 	if len(names) == 0 {

@@ -7,7 +7,7 @@ import (
 	"snapwatch/checker"
 )
 
-// OwnerDisk is a disk of a guest that an asked node owns.
+// OwnerDisk is a disk of a guest on a node that the exporter or check asks.
 type OwnerDisk struct {
 	VMID  int    `json:"vmid"`
 	Guest string `json:"guest,omitempty"`

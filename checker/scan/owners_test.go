@@ -20,8 +20,8 @@ func hasDisks(datasets ...string) checker.NodeAnswer {
 }
 
 // If a node had a disk and no longer has it, the scan remembers the disk with the time of the
-// node's first answer without the disk. The entry about a disk that a node no longer has is kept in
-// a file, and is removed when the node has the disk again.
+// node's first answer without the disk. The inventory's file has the entry about the former disk
+// until the node has the disk again.
 func TestWhatOwnersHadIsRemembered(t *testing.T) {
 	const one, two = "rpool/data/vm-100-disk-0", "rpool/data/vm-100-disk-1"
 	former := func(s Inventory) []checker.Former { return s.Former([]checker.NodeAnswer{{Node: "pve1"}})[0].Former }

@@ -20,8 +20,8 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// brokenZFS returns a fake zfs whose command lines for which fails returns true end with an I/O
-// error.
+// brokenZFS returns a fake zfs. A command line ends with an I/O error if the function `fails`
+// returns true for it.
 func brokenZFS(next func(context.Context, command.Cmd, func(string) error) error, fails func(argv []string) bool) func(context.Context, command.Cmd, func(string) error) error {
 	return func(ctx context.Context, c command.Cmd, line func(string) error) error {
 		err := next(ctx, c, line)
@@ -94,7 +94,7 @@ func TestTheSecondLookSpoilsNothing(t *testing.T) {
 	assert.Contains(t, got.Disks[2].Problem, "I/O error")
 }
 
-// Each test case says which of two readings of a pool counts, given the answers of both readings.
+// Each test case has the answers of two readings of a pool, and the reading whose answer is used.
 func TestBetter(t *testing.T) {
 	is := func(what string) checker.Disk {
 		d := checker.Disk{Dataset: "tank/vm-1-disk-0", GUID: 1}
@@ -136,7 +136,8 @@ func TestBetter(t *testing.T) {
 }
 
 // A shared scan does not contain the times since which receives are pending. A process that uses
-// another process's scan must remember such a time itself, or report the time as unknown.
+// another process's scan must itself remember since when a receive has been pending, or report this
+// time as unknown.
 func TestSincePendingIsNotShared(t *testing.T) {
 	p := &played{world: plainWorld()}
 	p.world.Datasets[2].Token = true
@@ -159,8 +160,8 @@ func TestSincePendingIsNotShared(t *testing.T) {
 }
 
 // If the time of a scan ends during a list of snapshots, the list counts as slow only if this list
-// alone took nearly all the time of the scan. A list that counts as slow does so for some hours. A
-// quick list that was running when the scan's time ended must be read again in the next scan.
+// alone took nearly all the time of the scan. The list then counts as slow for some hours. The next
+// scan must read a quick list again if the list was running when the time of the scan before ended.
 func TestOnlyAListThatHadAllTheTimeIsLong(t *testing.T) {
 	const quick, late = "tank/vm-1-disk-0", "tank/vm-2-disk-0"
 	p := &played{hang: []string{late}, world: zfstest.World{Datasets: []zfstest.Dataset{pool("tank"),

@@ -8,8 +8,8 @@ import (
 	"snapwatch/checker"
 )
 
-// pendingReceive is a pending receive as a scan saw it: the receiving dataset, its newest snapshots
-// then, and a digest of the resume token.
+// pendingReceive is a pending receive as a scan saw it: the receiving dataset, the newest snapshots
+// of this dataset at that time, and a digest of the resume token.
 type pendingReceive struct {
 	GUID uint64 `json:"guid,string"`
 	// Newest is the name of the dataset's newest snapshot, managed or not. Managed is the guid of
@@ -21,10 +21,10 @@ type pendingReceive struct {
 	Since time.Time `json:"since"`
 }
 
-// continues reports whether the receive p, which is pending now, is the receive that was pending at
-// an earlier scan. A finished receive gives the dataset a new newest snapshot. If the new snapshot
-// is not managed, this host may have made it: then an unchanged token shows that the receive p was
-// already pending.
+// continues reports whether the receive `p`, which is pending now, is the receive that was pending
+// at an earlier scan. A finished receive gives the dataset a new newest snapshot. If the new
+// snapshot is not managed, this host may have made it. In this case an unchanged token shows that
+// the receive `p` was pending at the earlier scan, too.
 func (p pendingReceive) continues(before pendingReceive) bool {
 	return p.GUID == before.GUID && p.Managed == before.Managed && !before.Since.After(p.Since) &&
 		(p.Newest == before.Newest || p.Token == before.Token)

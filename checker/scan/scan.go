@@ -43,8 +43,8 @@ type Scanner struct {
 	// Cache contains facts about snapshots from earlier scans, so that unchanged facts are not
 	// read again.
 	Cache *Cache
-	// Shared begins the names of the files through which processes of one user share simultaneous
-	// scans. If Shared is "", processes do not share scans.
+	// Shared is the beginning of the names of the files through which processes of one user share
+	// simultaneous scans. If Shared is "", processes do not share scans.
 	Shared string
 	// Trace is called with the argv of every program that is started, unless Trace is nil.
 	Trace func(argv []string)
@@ -66,8 +66,8 @@ func (s Scanner) All(ctx context.Context, targets Targets) []checker.Pool {
 
 // Pool scans the datasets below the roots, all of one pool. Without roots, Pool only checks that
 // the pool is imported. Pool returns at the latest when ctx ends, even if zfs hangs in the kernel.
-// Pool records a failure in its result. Even after a failure, each disk in the result was read
-// completely.
+// Pool returns no error: a failure is recorded in the returned pool. Even after a failure, each
+// disk in the result was read completely.
 func (s Scanner) Pool(ctx context.Context, name string, roots []string) (pool checker.Pool) {
 	defer func() {
 		if e := recover(); e != nil {
@@ -146,14 +146,14 @@ func (s Scanner) listing(ctx context.Context, pool string, list func(zfs.Reader)
 }
 
 // asking reads a few datasets of a pool while no other process on this host makes a lookup in the
-// pool. asking does not wait for a scan of the pool, which may take long. Thus at most two
-// processes can hang on a pool: one scan and one lookup.
+// pool. asking does not wait for a scan of the pool, which may take long. As scans and lookups have
+// separate locks, at most two processes can hang on a pool: one scan and one lookup.
 func (s Scanner) asking(ctx context.Context, pool string, ask func(zfs.Reader) error) error {
 	return s.locked(ctx, "snapwatch-ask-"+pool, ask)
 }
 
-// askingAlone is asking without waiting: askingAlone fails if another process makes a lookup in
-// the pool now.
+// askingAlone does the same as asking, but does not wait: askingAlone fails if another process
+// makes a lookup in the pool now.
 func (s Scanner) askingAlone(ctx context.Context, pool string, ask func(zfs.Reader) error) error {
 	atOnce, cancel := context.WithCancel(ctx)
 	cancel()
@@ -179,11 +179,11 @@ func problemText(pool string, err error) string {
 	return err.Error()
 }
 
-// read fills in the pool's disks. If a lookup is incomplete or zfs printed an error, read reads
-// the pool a second time, beginning with the heads. A disk without an answer in either reading is
-// unreadable. If no time is left for the second reading, or the second reading fails, the result
-// of the first reading counts. If read returns an error together with disks, the pool may have
-// more disks.
+// read fills in the pool's disks. If a lookup is incomplete or zfs printed an error, the method
+// reads the pool a second time, beginning with the heads. A disk is unreadable if neither the first
+// nor the second reading gives an answer about it. If no time is left for the second reading, or
+// the second reading fails, the result of the first reading counts. If read returns an error
+// together with disks, the pool may have more disks.
 func (s Scanner) read(ctx context.Context, r zfs.Reader, roots []string, pool *checker.Pool, place sharedScan) error {
 	first := *pool
 	a, err := s.readOnce(ctx, r, roots, pool, place)

@@ -433,7 +433,7 @@ func TestScanOfAStrangeTime(t *testing.T) {
 }
 
 // A received label may have any content. Whatever a label contains, the scan must find the disks
-// that exist, and only these.
+// that exist, and no others.
 func TestScanOfHostileLabels(t *testing.T) {
 	row := func(dataset, property, value string) string {
 		return fmt.Sprintf("%s\t%s\t%s\t-\n", dataset, property, value)
@@ -544,8 +544,8 @@ func TestManagedSnapshotsOfWhatIsNoDiskAreNamed(t *testing.T) {
 	assert.Equal(t, []string{"managed snapshots on 2 datasets whose names are not those of disks, such as tank/pve/web01: they are not watched"}, scan(t, scanner(f)).Remarks)
 }
 
-// A dataset that was received while this host's clock was ahead is judged by its newest snapshot.
-// If a dataset from a time when the clock was ahead has no snapshot, its age is unknown.
+// If a dataset was received while this host's clock was ahead, its age is the age of its newest
+// snapshot. If a dataset from a time when the clock was ahead has no snapshot, its age is unknown.
 func TestReceivedWhileTheClockWasAhead(t *testing.T) {
 	w := zfstest.World{Datasets: []zfstest.Dataset{pool("tank"), disk("tank/vm-1-disk-0", 1, snapshot(hourly, 1)), disk("tank/vm-2-disk-0", 2)}}
 	for i := range w.Datasets {

@@ -52,16 +52,15 @@ func (r reading) looked(name string, disk KnownDisk) bool {
 	return pool != nil && disk.lookedFor(*pool)
 }
 
-// lookedFor reports whether the pool was read completely after the scan that first found the disk
-// there.
+// lookedFor reports whether the pool was read completely after the scan that first found the disk.
 func (disk KnownDisk) lookedFor(pool checker.Pool) bool {
 	return !pool.ReadAt.IsZero() && !pool.ReadAt.Before(disk.Since)
 }
 
-// renamed reports whether a disk that is gone from its dataset was read in the same pool under
-// another name, after the scan that first found the disk in its dataset. A disk with the same guid
-// in another pool proves nothing: zpool split makes a second pool with the same guids, and the
-// first pool may be lost, or the disk in the first pool destroyed.
+// renamed reports whether a disk has a new name: its dataset is gone, and the same pool had the
+// disk under another name after the scan that first found the disk in its dataset. A disk with the
+// same guid in another pool proves nothing: zpool split makes a second pool with the same guids,
+// and the first pool may be lost, or the disk in the first pool destroyed.
 func (r reading) renamed(name string, disk KnownDisk) bool {
 	pool := r.pools[zfs.Pool(name)]
 	if disk.GUID == 0 || r.here[name] || pool == nil {

@@ -73,7 +73,7 @@ func (p sharedScan) publish(pool checker.Pool, complaint error, digests map[stri
 }
 
 // ifRecent returns the last shared scan, and whether the scan is recent enough for a request that
-// was made at the time asked.
+// was made at the time `asked`.
 func (p sharedScan) ifRecent(asked, now time.Time) (scanned, bool) {
 	if p.path == "" {
 		return scanned{}, false

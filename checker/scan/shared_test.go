@@ -26,8 +26,8 @@ func shares(t *testing.T, f *zfstest.Fake, p *played) Scanner {
 	return s
 }
 
-// Processes that waited for the scan's lock use the result of the scan that ended meanwhile. A
-// process that gets the lock without waiting reads the pool itself.
+// Processes that waited for the scan's lock use the result of the scan that ended while they
+// waited. A process that gets the lock without waiting reads the pool itself.
 func TestOneScanServesAllWhoWait(t *testing.T) {
 	p := &played{world: plainWorld()}
 	f := zfstest.New(t, p.world)
@@ -58,8 +58,8 @@ func TestOneScanServesAllWhoWait(t *testing.T) {
 	assert.NotEmpty(t, p.calls, "nobody else reads")
 }
 
-// While another process's scan reads long lists of a pool, a process whose time ends earlier gets
-// the answers that are known by then.
+// If a process's time ends while another process's scan still reads long lists of the pool, the
+// process gets the answers that the scan has found so far.
 func TestWhoWaitsTooLongGetsWhatIsKnown(t *testing.T) {
 	const long = "tank/vm-1-disk-0"
 	p := &played{hang: []string{long}, world: zfstest.World{Datasets: []zfstest.Dataset{
@@ -89,9 +89,9 @@ func TestWhoWaitsTooLongGetsWhatIsKnown(t *testing.T) {
 	<-ended
 }
 
-// A process uses the shared scan of another process only if this scan read the wanted datasets and
-// began at about the time of the request, and if no other user could have written the file of this
-// scan.
+// A process uses the shared scan of another process under three conditions: the scan read the
+// wanted datasets, the scan began at about the time of the request, and no other user could have
+// written the scan's file.
 func TestWhatScanServes(t *testing.T) {
 	at := time.Now()
 	s := Scanner{Shared: filepath.Join(t.TempDir(), "deep", "newest.scan")}

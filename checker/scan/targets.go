@@ -27,8 +27,8 @@ func FindPools(kstat string) (Imported, error) {
 }
 
 // NewTargets returns the datasets and pools that the configuration names. If the configuration
-// names no datasets, NewTargets adds every imported pool, and every pool that had disks before
-// unless that pool is now imported under another name.
+// names no datasets, NewTargets adds every imported pool, and every pool that had disks before.
+// NewTargets leaves out a pool that is now imported under another name.
 func NewTargets(c config.Config, imported Imported, seen Inventory) Targets {
 	t := Targets{}
 	for _, root := range outermost(c.Datasets) {
@@ -50,10 +50,10 @@ func NewTargets(c config.Config, imported Imported, seen Inventory) Targets {
 	return t
 }
 
-// Pools returns the names of the pools, in order.
+// Pools returns the names of the pools, sorted.
 func (t Targets) Pools() []string { return sortedKeys(t) }
 
-// Only keeps the targets in those pools for which the function keep returns true.
+// Only (a method) returns the targets in those pools for which the function `keep` returns true.
 func (t Targets) Only(keep func(pool string) bool) Targets {
 	rest := Targets{}
 	for pool, roots := range t {

@@ -230,8 +230,8 @@ func writeFish(w io.Writer, root *kong.Node) error {
 	return err
 }
 
-// fishCondition returns a condition in fish's syntax. Under this condition, fish offers a command's
-// words: the person has typed the command, but none of its subcommands.
+// fishCondition returns a condition in fish's syntax. fish offers a command's words under this
+// condition: the person has typed the command, but none of the command's subcommands.
 func fishCondition(n *kong.Node) string {
 	path := commandPath(n)
 	if path == "" {

@@ -14,7 +14,8 @@ import (
 )
 
 // If the last success in the report of snap is dated in the future, the exporter omits its time.
-// With a time in the future, the alert about old runs would not fire until this time has passed.
+// If the exporter served a time in the future, the alert about old runs could not fire before that
+// time.
 func TestNoSuccessOfTheFuture(t *testing.T) {
 	now := time.Date(2026, 7, 15, 12, 0, 0, 0, time.UTC)
 	env := &environment{StateDir: t.TempDir(), Now: func() time.Time { return now }}

@@ -21,7 +21,7 @@ type ownerFlags struct {
 }
 
 // override returns the section owners: of the configuration. Each flag on the command line replaces
-// the value of its key.
+// the value that the configuration has for the same setting.
 func (f ownerFlags) override(p config.Owners) config.Owners {
 	if len(f.URLs) > 0 {
 		p.URLs = f.URLs
@@ -71,7 +71,7 @@ func setOwned(ctx context.Context, env *environment, pools []checker.Pool) {
 	}
 }
 
-// If check asks nodes, it reads this host's disks before, within the share localShare of the
+// If check asks nodes, it first reads this host's disks, within the share localShare of the
 // timeout. A pool that hangs must leave time to ask the nodes.
 const localShare = 5.0 / 8
 

@@ -25,8 +25,8 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// answering returns a fake exporter of a node. The exporter gives the same answer for every disk:
-// the argument say.
+// answering returns a fake exporter of a node. The exporter's answer for every disk is the argument
+// `say`.
 func answering(t *testing.T, say checker.ComparedDisk) *httptest.Server {
 	t.Helper()
 	return node(t, nil, func(checker.CompareDisk) checker.ComparedDisk { return say })
@@ -169,8 +169,8 @@ func TestCheckComparesWithARealExporter(t *testing.T) {
 		t.Cleanup(live.Close)
 		return live
 	}
-	// In this test, the replica and the owner use one fake zfs program. The owner's disk is in
-	// another pool.
+	// In this test, the replica and the owner use one fake zfs program. The owner's disk and the
+	// replica's disk are in different pools.
 	replica, own := vm(100, "stopped", 72*time.Hour), vm(100, "stopped", 72*time.Hour)
 	own.Name, own.GUID = "rpool/data/vm-100-disk-0", 500
 	s := newSite(t, replica, zfstest.Dataset{Name: "rpool", GUID: 3}, own)
@@ -220,8 +220,8 @@ func TestCheckAndNodesThatCannotBeAsked(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, vm(100, "hourly", time.Hour), vm(101, "hourly", 7*time.Hour))
-			// The timeout is long enough for a busy test machine, except in the test cases that use
-			// it up.
+			// The timeout is long enough for a busy test machine. Only the test cases with a server that
+			// hangs reach the timeout, and have a shorter one.
 			limit := "30s"
 			if c.url == hung.URL {
 				limit = "3s"
@@ -333,8 +333,8 @@ func TestCheckTakesLabelsOfItsOwnGuestsAlone(t *testing.T) {
 	assert.Contains(t, s.out.String(), "takes no snapshots of the disk: label:nosnap=on")
 }
 
-// On a host without Proxmox, check treats a clone as made for a trial, because no guest can use it
-// there.
+// On a host without Proxmox, check treats a clone as made for a trial, because no guest can use a
+// clone on such a host.
 func TestCheckKnowsAClone(t *testing.T) {
 	clone := zfstest.Dataset{Name: "tank/test/vm-100-disk-0", GUID: 7, Creation: noon.Add(-24 * time.Hour).Unix(), Origin: "tank/vm-100-disk-0@x"}
 	s := newSite(t, vm(100, "hourly", time.Hour), clone)

@@ -96,8 +96,8 @@ func pingsOf(all []config.Ping, run string) []config.Ping {
 }
 
 // sendAll requests one address of each ping, all at the same time. The argument `of` is a function
-// that returns this address. The message about a failed ping names the server, because the run
-// itself may have succeeded.
+// that returns this address for a ping. The message about a failed ping names the server, because
+// the run itself may have succeeded.
 func sendAll(ctx context.Context, problems io.Writer, pings []config.Ping, of func(config.Ping) config.Secret, body string) {
 	var sending sync.WaitGroup
 	said := make([]string, len(pings))

@@ -23,7 +23,7 @@ type snapCmd struct {
 	Config   string   `placeholder:"FILE" help:"Read this configuration (default: ${config_path} if it is there)."`
 	DryRun   bool     `help:"Print what would be done, and why, and change nothing."`
 	NoCron   bool     `xor:"cron" help:"Run once with exactly the typed words, and do not register them in cron. Only a run at a terminal registers its words."`
-	Register bool     `xor:"cron" help:"Register the typed words in cron, also in place of other words. This run still uses the other words."`
+	Register bool     `xor:"cron" help:"Register the typed words in cron, even if cron has other words. This run still uses the words that cron had."`
 	Adopt    []string `sep:"," placeholder:"VMID|DISK" help:"Take over these disks of stopped guests. snap leaves them alone otherwise, since they may be copies. Without a value: list such disks, each with the reason, and change nothing."`
 	Node     string   `placeholder:"NAME" help:"Refuse to run unless this node has this name."`
 	Verbose  bool     `short:"v" help:"Print every action and its reason."`

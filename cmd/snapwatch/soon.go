@@ -29,7 +29,7 @@ const (
 	laterUnit = "snapwatch-soon-again"
 )
 
-// soonDelay is the time between snapwatch soon and the start of snap. During this delay Proxmox's
+// soonDelay is the time between snapwatch soon and the start of snap. In the meantime Proxmox's
 // hook ends, and guests that stop at about the same time get one common run.
 const soonDelay = "10s"
 

@@ -27,8 +27,9 @@ type inputs struct {
 	} `json:"__requires"`
 }
 
-// Grafana's import asks for a Prometheus data source, and every panel must use the chosen one.
-// Everything else in the dashboard's file must be valid in the dashboard's schema.
+// Grafana's import asks for a Prometheus data source, and every panel must use the data source that
+// the person chose. Without the keys for the import, __inputs and __requires, the dashboard's file
+// must be valid in the dashboard's schema.
 func TestTheDashboardImports(t *testing.T) {
 	text, err := os.ReadFile(file)
 	if err != nil {

@@ -55,8 +55,9 @@ type required struct {
 	Version string `json:"version"`
 }
 
-// share adds an input to the dashboard: the Prometheus that is selected at first. For a provisioned
-// dashboard, Grafana does not ask for inputs, and selects the first Prometheus.
+// share adds an input to the dashboard: the Prometheus that is selected when a person opens the
+// dashboard. For a provisioned dashboard, Grafana does not ask for inputs, and selects the first
+// Prometheus.
 func share(board dashboard.Dashboard) shared { //nolint:staticcheck // its successor is for Grafana 12 and later only
 	s := shared{
 		Inputs: []input{{Name: "DS_PROMETHEUS", Label: "Prometheus", Type: "datasource", PluginID: "prometheus", PluginName: "Prometheus",

@@ -59,7 +59,8 @@ func (e Entry) Never() string {
 	return e.Ignored
 }
 
-// Search describes the program whose starts in crontabs [ReadSystem] and [ReadRoots] find.
+// Search describes a program. [ReadSystem] and [ReadRoots] find the lines of crontabs that start
+// this program.
 type Search struct {
 	// Names reports whether a file with the base name base may be the wanted program.
 	Names func(base string) bool

@@ -20,8 +20,8 @@ var (
 type field struct {
 	name      string
 	low, high int
-	// names has the words that cron accepts for the numbers of the field, such as jan. The first
-	// word in names stands for the number in low.
+	// names has the words that cron accepts for the numbers of the field, such as jan. The first word
+	// in `names` stands for the number in the field `low`.
 	names []string
 }
 

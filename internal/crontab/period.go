@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// cron accepts a word such as @hourly in place of five time fields. often maps each such word to
-// the same schedule in five fields.
+// cron accepts a word such as @hourly in place of five time fields. The map `often` has, for each
+// of these words, the same schedule in five fields.
 var often = map[string]string{
 	"@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *", "@monthly": "0 0 1 * *", "@weekly": "0 0 * * 0",
 	"@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@hourly": "0 * * * *",
@@ -55,7 +55,7 @@ func longest(minutes, hours []int, on func(date time.Time) bool) time.Duration {
 	for i, start := range starts[1:] {
 		most = max(most, start-starts[i])
 	}
-	// Three years that contain a leap day are enough to find the longest time.
+	// Three years that contain a leap day also contain the longest time between two starts.
 	begin, before := time.Date(2023, 1, 1, 0, 0, 0, 0, time.UTC), -1
 	for day := range 3 * 366 {
 		if !on(begin.AddDate(0, 0, day)) {

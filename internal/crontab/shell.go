@@ -26,8 +26,8 @@ type splitter struct {
 	// skip is true if the next word is the target of a redirection. redirected is true if a
 	// redirection of the present command came before the present word.
 	skip, redirected bool
-	// open has an entry for each bracket of the line that is not closed yet. An entry is true if
-	// its bracket belongs to a command substitution.
+	// open has an entry for each bracket of the line that is not closed yet. An entry of open is true
+	// if its bracket belongs to a command substitution.
 	open []bool
 }
 

@@ -18,9 +18,9 @@ import (
 
 // Replace replaces a file in one step, so that a reader finds either the old file or the new file.
 // The new file gets exactly the given mode, whatever the umask and the mode of the old file are.
-// If the umask counted, a run that a person starts with a strict umask could hide the file from its
-// readers for ever. Replace first writes the new file under a temporary name, in the directory of
-// the old file. Replace removes temporary files that killed writers left.
+// If the umask changed the mode, a run that a person starts with a strict umask could hide the file
+// from its readers for ever. Replace first writes the new file under a temporary name, in the
+// directory of the old file. Replace removes temporary files that killed writers left.
 func Replace(path string, text []byte, mode fs.FileMode) error {
 	dir := filepath.Dir(path)
 	f, err := renameio.NewPendingFile(path, renameio.WithTempDir(dir), renameio.WithPermissions(mode), renameio.WithStaticPermissions(mode))
@@ -65,8 +65,8 @@ func Directory(path string, mode fs.FileMode) error {
 	return os.Chmod(path, mode)
 }
 
-// ReadPrivate reads a file. ReadPrivate refuses a file that a user other than root and this user
-// could have written, because such a file cannot be trusted.
+// ReadPrivate reads a file. ReadPrivate refuses a file that a user could have written who is
+// neither root nor the user of this process, because such a file cannot be trusted.
 func ReadPrivate(path string) ([]byte, error) {
 	return read(path, func(info fs.FileInfo) error {
 		owner, ok := info.Sys().(*syscall.Stat_t)

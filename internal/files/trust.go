@@ -11,7 +11,7 @@ import (
 )
 
 // maxLinks is the greatest number of symbolic links through which a path may lead. The kernel
-// follows at most as many symbolic links in a path.
+// follows at most 40 links, too.
 const maxLinks = 40
 
 // OnlyRoots returns an error if a user other than root and the current user could change the file

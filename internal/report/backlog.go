@@ -16,14 +16,14 @@ type Backlog struct {
 	Since time.Time `json:"since,omitzero"`
 	Least int       `json:"least,omitempty"`
 	// Yesterday is the smallest number of due snapshots on the day before the current day, and
-	// Before is the smallest number on the day before that day. Each of the two numbers is 0 if no
-	// snapshots were due.
+	// Before is the smallest number on the day before that day. Yesterday and Before are 0 if no
+	// snapshots were due on the respective day.
 	Yesterday int `json:"yesterday,omitempty"`
 	Before    int `json:"before,omitempty"`
 }
 
-// With returns the backlog after one more run. The argument `due` is the number of due snapshots
-// that this run left.
+// With returns the backlog b, updated after one more run. The argument `due` is the number of due
+// snapshots that this run left.
 func (b Backlog) With(due int, now time.Time) Backlog {
 	const day = 24 * time.Hour
 	switch passed := now.Sub(b.Since); {
@@ -45,8 +45,8 @@ func (r *Run) BacklogsAt(now time.Time) map[string]Backlog {
 	return selectEntries(r.Backlogs, func(b Backlog) bool { return !b.At.After(now) && now.Sub(b.At) <= backlogFor })
 }
 
-// selectEntries returns a new map with the entries of the map in the argument `all`. An entry is
-// left out if the function in the argument counts returns false for its value.
+// selectEntries returns a new map with those entries of the map `all` for whose values the function
+// `counts` returns true.
 func selectEntries[V any](all map[string]V, counts func(V) bool) map[string]V {
 	counting := map[string]V{}
 	for name, v := range all {

@@ -10,7 +10,7 @@ import (
 func TestBacklog(t *testing.T) {
 	start := time.Date(2026, 7, 15, 12, 0, 0, 0, time.UTC)
 	// The field due has the number of expired snapshots that each run left. The runs are six hours
-	// apart. The field from is the index of the first run whose backlog counts as growing, -1 if
+	// apart. The field `from` is the index of the first run whose backlog counts as growing, -1 if
 	// there is no such run.
 	for _, test := range []struct {
 		name string

@@ -34,11 +34,11 @@ func (i Interrupted) counts(now time.Time) bool {
 	return !i.Ahead(now) && now.Sub(i.Seen) <= interruptedFor
 }
 
-// Again returns the note about an interrupted receive that a run sees now. token is the text of the
-// receive's resume token. newest is the guid of the dataset's newest managed snapshot, 0 if it is
-// unknown. The note i counts as a note about the present interruption only if token and newest are
-// the same as in i. The token alone does not prove an interruption, because a resumable receive
-// also has a token while it is running.
+// Again (a method) returns the note about the interrupted receive that a run sees now. token is the
+// text of the receive's resume token. newest is the guid of the dataset's newest managed snapshot,
+// 0 if it is unknown. The returned note has the time Since of the note i only if token and newest
+// are the same as in i: otherwise, the run sees a different interruption. The token alone does not
+// prove an interruption, because a resumable receive also has a token while it is running.
 func (i Interrupted) Again(token string, newest uint64, now time.Time) Interrupted {
 	sum := sha256.Sum256([]byte(token))
 	next := Interrupted{Since: now, Seen: now, Token: hex.EncodeToString(sum[:8]), Newest: newest}

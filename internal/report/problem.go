@@ -9,14 +9,14 @@ type Problem struct {
 	Severity Severity `json:"level"`
 	Text     string   `json:"text"`
 	// Kept is written to the report file in place of Text, because other users may read the report
-	// file. Kept is shorter than Text, or empty. If Kept is nil, Text is written to the report
-	// file.
+	// file. Kept is a text that is shorter than Text, or empty. If Kept is nil, Text is written to
+	// the report file.
 	Kept *string `json:"-"`
 }
 
 // Printed is the error of a user's program, such as a hook, that printed something. The text of Err
-// does not contain the program's output. The text in All contains the output; only the person who
-// starts the run may read All.
+// does not contain the program's output. The text in All contains the program's output; only the
+// person who starts the run may read All.
 type Printed struct {
 	Err error
 	All string

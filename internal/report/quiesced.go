@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Quiesced is the outcome for a guest that should have been frozen while its snapshot was taken.
+// Quiesced is the outcome for a guest that the run should freeze for its snapshots: whether the
+// guest was frozen, and how consistent the snapshots are.
 type Quiesced struct {
 	VMID int `json:"vmid"`
 	// Group is the name of the guest's group, "" if the guest is not in a group.
@@ -20,7 +21,8 @@ type Quiesced struct {
 	Reason string `json:"reason,omitempty"`
 	// Faults has the keys of the lasting faults that prevented a consistent snapshot of the guest.
 	// A lasting fault has the same key in each run. A momentary fault, such as a running backup,
-	// has no key. While a momentary fault exists, the keys of lasting faults are kept.
+	// has no key. While a momentary fault exists, Faults still has the keys of the lasting faults of
+	// earlier runs.
 	Faults []string `json:"faults,omitempty"`
 	// Seconds is the longest time for which the guest may have been frozen.
 	Seconds float64 `json:"frozen_seconds"`
@@ -28,7 +30,7 @@ type Quiesced struct {
 	At time.Time `json:"at"`
 }
 
-// Consistency describes how well a snapshot of a running guest fits the programs in the guest.
+// Consistency says how consistent a snapshot of a running guest is for the programs in the guest.
 type Consistency string
 
 // The consistencies of the snapshots of a running guest.
@@ -61,8 +63,8 @@ func (r *Run) AddQuiesced(q Quiesced) {
 }
 
 // CarryOver copies the outcome of a guest's freeze from an earlier report, if the guest got no
-// snapshots in this run. The argument wanted of CarryOver is a function that reports whether the
-// configuration still asks for freezing a guest.
+// snapshots in this run. The argument `wanted` is a function that reports whether the configuration
+// still asks for freezing a guest.
 func (r *Run) CarryOver(earlier []Quiesced, wanted func(vmid int) bool) {
 	now := slices.Clone(r.Quiesced)
 	for _, q := range earlier {

@@ -7,8 +7,9 @@ import (
 )
 
 // A guest whose disks are on two pools is frozen twice in a run if one of the pools answers late.
-// The guest's entry in the report must have the faults of both freezes. If a fault were missing in
-// the entry, the next run would treat this fault as new, and would report it a second time.
+// The guest's entry in the report must have the faults of the first freeze and the faults of the
+// second freeze. If a fault were missing in the entry, the next run would treat this fault as new,
+// and would report it a second time.
 func TestAddQuiescedKeepsTheFaultsOfBothRounds(t *testing.T) {
 	for name, c := range map[string]struct {
 		first, second Quiesced

@@ -46,8 +46,8 @@ type Run struct {
 	LeftFrozen []int `json:"left_frozen,omitempty"`
 	// Backlogs has, for some datasets of one pool, the number of snapshots that the retention drops
 	// but that no run has destroyed yet. A key of Backlogs is a list of datasets, separated by
-	// commas. The backlog counts the snapshots of the disks below these datasets. If this run did
-	// not read the datasets, the backlog is from an earlier run.
+	// commas. The backlog counts the snapshots of the disks below the datasets in its key. If this
+	// run did not read the datasets, the backlog is from an earlier run.
 	Backlogs map[string]Backlog `json:"backlogs,omitempty"`
 	// Rooms has, by pool, the free space for snapshots. If this run did not read a pool, its entry
 	// is from an earlier run.
@@ -147,12 +147,14 @@ func (r *Run) UnprotectedByKind() map[Kind]int {
 	return counts
 }
 
-// Add adds a problem to the report. A warning also counts as a failure.
+// Add adds a problem to the report. Add adds a problem to the report. A run with a warning counts
+// as failed.
 func (r *Run) Add(severity Severity, format string, args ...any) {
 	r.Note(Problem{Severity: severity, Text: fmt.Sprintf(format, args...)})
 }
 
-// Note adds an existing Problem to the report. As in [Run.Add], a warning counts as a failure.
+// Note adds an existing Problem to the report. As in [Run.Add], a run with a warning counts as
+// failed.
 func (r *Run) Note(p Problem) {
 	r.Problems = append(r.Problems, p)
 	if p.Severity == Warning {
@@ -160,7 +162,7 @@ func (r *Run) Note(p Problem) {
 	}
 }
 
-// Failed reports whether the report contains a warning.
+// Failed reports whether the run counts as failed: whether the report contains a warning.
 func (r *Run) Failed() bool {
 	for _, p := range r.Problems {
 		if p.Severity == Warning {
@@ -170,7 +172,7 @@ func (r *Run) Failed() bool {
 	return false
 }
 
-// Nothing reports whether the run could not work on any pool.
+// Nothing (a method) reports whether the run could not work on any pool.
 func (r *Run) Nothing() bool {
 	for _, p := range r.Pools {
 		if p.Error == "" && p.LockedSince.IsZero() {

@@ -13,11 +13,12 @@ type Sighting struct {
 }
 
 const (
-	// A Sighting is valid for sightingFor after its last time: long enough for one run a day.
+	// A Sighting is valid for the time sightingFor after its field Last: long enough for one run a
+	// day.
 	sightingFor = 25 * time.Hour
-	// If so far only one run found the pool locked, its Sighting is valid for loneFor. Two runs
-	// that are further apart than loneFor and both find the pool locked do not prove that the lock
-	// was held between the two runs: a process may have held the lock for a moment at each run.
+	// If so far only one run found the pool locked, its Sighting is valid for the time loneFor. Two
+	// runs that are further apart than loneFor and both find the pool locked do not prove that the
+	// lock was held between the two runs: a process may have held the lock for a moment at each run.
 	loneFor = 2 * time.Hour
 )
 
@@ -26,8 +27,9 @@ func (s Sighting) counts(now time.Time) bool {
 	return age >= 0 && age <= sightingFor
 }
 
-// Again returns the Sighting that follows s after one more run found the pool locked, at the time
-// now. The result `since` is the time since which the lock has been held, as far as runs have seen.
+// Again (a method) returns the Sighting that follows s after one more run found the pool locked, at
+// the time `now`. The result `since` is the time since which the lock has been held, as far as runs
+// have seen.
 func (s Sighting) Again(now time.Time) (next Sighting, since time.Time) {
 	if !s.counts(now) {
 		return Sighting{now, now}, now

@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// seen has the hours at which a run found the lock held. The lock counts as held without a break
-// from the hour in the field `since`.
+// seen has the hours at which a run found the lock held. The field `since` is the hour since which
+// the lock counts as held without a break.
 func TestSighting(t *testing.T) {
 	at := func(hours float64) time.Time {
 		return time.Unix(1_800_000_000, 0).Add(time.Duration(hours * float64(time.Hour)))

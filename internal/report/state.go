@@ -72,20 +72,19 @@ type Checked struct {
 	// true if the disk is known to be a copy.
 	Own     uint64 `json:"own,omitempty"`
 	Foreign bool   `json:"foreign,omitempty"`
-	// Elsewhere is true if, at this run, the guest was on another node of the cluster. If the guest
-	// is on this node at the next run, all snapshots that the disk received before that run count
-	// as this node's own.
+	// Elsewhere is true if this run found the guest on another node of the cluster. If the next run
+	// finds the guest on this node, all snapshots that the disk received before the next run count as
+	// this node's own.
 	Elsewhere bool `json:"elsewhere,omitempty"`
-	// Unproven has the bookmarks of the disk for which no proof exists whether they belong to a
-	// discarded history.
+	// Unproven has the bookmarks of the disk that may belong to a discarded history, because nothing
+	// proves whether they belong to it.
 	Unproven []Unproven `json:"unproven,omitempty"`
 	// Gone is the time of the first list by zfs that lacked the dataset, zero if the dataset
 	// exists.
 	Gone time.Time `json:"gone,omitzero"`
 }
 
-// Unproven is a bookmark for which no proof exists whether it belongs to a discarded history, with
-// the reason.
+// Unproven is a bookmark that may belong to a discarded history. Reason says why this is unknown.
 type Unproven struct {
 	Name   string `json:"name"`
 	GUID   uint64 `json:"guid"`

@@ -31,8 +31,8 @@ func TestState(t *testing.T) {
 	}
 }
 
-// CheckedOf finds the record of a disk by the disk's guid. A renamed disk keeps its record, and a
-// new disk with the old name does not get this record.
+// CheckedOf finds the record of a disk by the disk's guid. A renamed disk keeps its record. A new
+// disk with the old name does not get the record of the renamed disk.
 func TestCheckedOf(t *testing.T) {
 	s := State{Checked: map[string]Checked{"tank/a": {GUID: 1, Own: 5}, "tank/b": {GUID: 2, Own: 6}, "half/a": {GUID: 1, Own: 7}}}
 	for _, test := range []struct {

@@ -50,7 +50,7 @@ func TestConfigsRefuses(t *testing.T) {
 		strings.Replace(keptRows, "H4s=", "H4s=\ntank/d@c\tguid\t1\t-", 1), strings.Replace(keptRows, "H4s=", "H4\ts=", 1),
 		// A value with newlines imitates complete rows about a snapshot that does not exist.
 		strings.Replace(keptRows, "H4s=", "H4s=\t-\ntank/d@b\tguid\t7\t-\ntank/d@c\tcreatetxg\t30\t-\ntank/d@c\tcreation\t1700000200\t-\ntank/d@c\tsnapwatch:config\tH4s=", 1),
-		// A value with newlines imitates rows, and the snapshot's own rows follow after them.
+		// A value with newlines imitates rows. The snapshot's own rows follow after the imitated rows.
 		strings.Replace(keptRows, "H4s=", "H4s=\treceived\ntank/d@b\tguid\t7\t-\n"+
 			"tank/d@c\tcreatetxg\t30\t-\ntank/d@c\tcreation\t1700000200\t-\ntank/d@c\tsnapwatch:config\tH4s=\t-\ntank/d@c\tguid\t99\t-\n"+
 			"tank/d@b\tcreatetxg\t20\t-\ntank/d@b\tcreation\t1700000100\t-\ntank/d@b\tsnapwatch:config\tH4s=", 1),

@@ -43,8 +43,7 @@ func ResolveDamage(places []string, mounts map[string]string) Damage {
 // -v, "" if there is none.
 func datasetOf(place string, mounts map[string]string) string {
 	if !strings.HasPrefix(place, "/") {
-		// Cut the file name off before the object number: a file name may end like an object
-		// number.
+		// First remove the file name, because a file name may end like an object number.
 		name, _, _ := strings.Cut(place, ":/")
 		return object.ReplaceAllString(name, "")
 	}

@@ -15,8 +15,8 @@ import (
 // headProperties are the properties that [Reader.Children] and [Reader.Descendants] read of every
 // dataset, in the order of zfs's output. User properties are free text that a received stream may
 // have chosen: a value with line breaks can look like rows of another dataset. The last property in
-// headProperties is a native ZFS property. The row of this property follows after the false rows,
-// where the parser does not expect the row, so the parser notices the false rows.
+// headProperties is a native ZFS property. The parser does not expect this property's row after the
+// false rows, and so notices the false rows.
 var (
 	headProperties  = slices.Concat(nativeProperties[:len(nativeProperties)-1], labelProperties)
 	labelProperties = []string{LabelRunning, LabelNoSnap, "guid"}
@@ -39,10 +39,11 @@ const (
 )
 
 // Children lists the filesystems and volumes directly below each of the parents, by one zfs
-// process. All parents must be in one pool. If Children returns both heads and an error, the error
-// is a [*command.Error]: zfs printed an error and exited by itself, and each returned head is
-// complete. If a label makes the list unreadable, Children starts further zfs processes to read the
-// labels. Of all methods of Reader, only Children reads the properties about free space.
+// process. The argument parents must be datasets of one pool. If Children returns both heads and an
+// error, the error is a [*command.Error]: zfs printed an error and exited by itself, and each
+// returned head is complete. If a label makes the list unreadable, Children starts further zfs
+// processes to read the labels. Of all methods of Reader, only Children reads the properties about
+// free space.
 func (r Reader) Children(ctx context.Context, parents ...string) ([]Dataset, error) {
 	heads, err := r.labelled(ctx, []string{"-d", "1"}, roomProperties, parents)
 	return without(heads, parents), err
@@ -134,8 +135,8 @@ func withoutProperty(properties []string, name string) []string {
 
 // datasetParser turns the rows of zfs get into heads. datasetParser accepts rows only in the order
 // in which zfs prints them: all properties of a dataset, then the next dataset. If a received
-// property has a newline, the part after the newline breaks this order, so the parser does not read
-// that part as a row of another dataset.
+// property has a newline, the text after the newline is not the expected row, so the parser does
+// not read this text as a row of another dataset.
 type datasetParser struct {
 	properties []string
 	heads      []Dataset
@@ -274,8 +275,8 @@ func parseBytes(value string) (uint64, error) {
 	return strconv.ParseUint(value, 10, 64)
 }
 
-// endOfTime is the end of the year 9999, as a Unix time. JSON may not be able to express a later
-// time.
+// endOfTime is the start of the year 9999, as a Unix time. JSON cannot express a time after that
+// year.
 const endOfTime = 253370764800
 
 // parseTime parses a Unix time in seconds from the output of zfs. The creation time of a received

@@ -112,7 +112,8 @@ func TestALabelSpoilsNoOtherDisk(t *testing.T) {
 	}
 }
 
-// Reading labels must end after half of the time, because the snapshots are read after the labels.
+// Reading labels must take at most half of the time that ctx leaves, because the snapshots are read
+// after the labels.
 func TestLabelsTakeHalfOfTheTime(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond)
 	defer cancel()

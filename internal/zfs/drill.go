@@ -13,8 +13,8 @@ const (
 	DrillMark = "snapwatch:drill"
 )
 
-// InDrill reports whether a dataset is the dataset of the drills in its pool, or lies below it. A
-// dataset there is never a guest's disk, whatever its name is.
+// InDrill reports whether a dataset is the dataset of the drills in its pool, or lies below it. No
+// dataset for which InDrill returns true is a guest's disk, whatever its name is.
 func InDrill(dataset string) bool { return Within(dataset, Pool(dataset)+"/"+DrillRoot) }
 
 // Drilled is a dataset that is the dataset of the drills in its pool, or lies below it.
@@ -60,8 +60,9 @@ func (r Reader) Drilled(ctx context.Context, pool string) ([]Drilled, error) {
 	return all, nil
 }
 
-// Receiving returns those of the datasets into which a receive is running, or was interrupted and
-// can be resumed. zfs lists the hidden dataset of a receive only by its name.
+// Receiving returns each dataset of the list into which a receive is running, or into which a
+// receive was interrupted and can be resumed. zfs lists the hidden dataset of a receive only by its
+// name.
 func (r Reader) Receiving(ctx context.Context, datasets []string) ([]string, error) {
 	const hidden = "/%recv"
 	argv := []string{"zfs", "list", "-H", "-o", "name"}

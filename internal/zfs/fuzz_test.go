@@ -113,8 +113,8 @@ func TestHeadsAreReadWhole(t *testing.T) {
 }
 
 // If the property prevsnap of a dataset names a snapshot of another dataset that is not the origin,
-// the dataset's newest snapshot must count as unknown. A disk whose dataset counts as a dataset
-// without snapshots looks like a new disk.
+// the dataset's newest snapshot must count as unknown. If the newest snapshot counted as missing,
+// the disk would look like a new disk.
 func TestNewestSnapshotIsOfTheDataset(t *testing.T) {
 	for value, want := range map[string]string{
 		"tank/vm-1-disk-0@a": "a", "tank/vm-1-disk-0@by hand": "by hand", "-": "", "tank/base-9-disk-0@__base__": "",

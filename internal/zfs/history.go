@@ -19,7 +19,7 @@ type SetBack struct {
 	Base, TXG uint64
 }
 
-// Over reports whether the set-back s discarded the changes of the transaction group txg.
+// Over reports whether the transaction group txg is in the history that the set-back s discarded.
 func (s SetBack) Over(txg uint64) bool { return s.Base < txg && txg < s.TXG }
 
 // Received is a snapshot that a dataset received, and the transaction group in which the dataset
@@ -33,10 +33,10 @@ type Received struct {
 // bookmarks.
 type History struct {
 	// Since is the transaction group from which on the pool's history is complete. ZFS may have
-	// overwritten older records.
+	// overwritten the records of earlier transaction groups.
 	Since uint64
-	// SetBacks has, in the order of time, each set-back that discarded one of the given bookmarks,
-	// or that happened in the transaction group of one.
+	// SetBacks has, in the order of time, each set-back that discarded one of the given bookmarks, or
+	// that happened in the transaction group of one of the given bookmarks.
 	SetBacks []SetBack
 	// Received has each received snapshot that has the name of one of the given bookmarks.
 	Received []Received
@@ -44,8 +44,8 @@ type History struct {
 	Breaks map[string]Break
 }
 
-// Break is an event that makes it unknown whether the bookmarks that a dataset had before the event
-// belong to a discarded history.
+// Break is an event after which it is unknown whether the dataset's older bookmarks belong to a
+// discarded history.
 type Break struct {
 	TXG uint64
 	Why string
@@ -110,8 +110,8 @@ const historyTime = "2006-01-02.15:04:05 "
 // ioctl may have any text.
 //
 // ZFS keeps the records up to the first command, zpool create, for ever, and overwrites later
-// records (seen on OpenZFS 2.1 and 2.3). The complete part of a history has all its records. It
-// begins only after zpool create.
+// records (seen on OpenZFS 2.1 and 2.3). The complete part of a history is the part without
+// overwritten records. The complete part begins only after zpool create.
 func (p *historyParser) line(line string) {
 	if len(line) < len(historyTime) {
 		return
@@ -132,8 +132,8 @@ func (p *historyParser) line(line string) {
 	if txg < p.txg {
 		// In a pool's history, events are in the order of their transaction groups. If an event is
 		// out of order, this event or an earlier one is in truth a property value with line breaks
-		// that looks like an event. All earlier records are dropped, because each of them may be
-		// false.
+		// that looks like an event. All records that were read so far are dropped, because each of them
+		// may be false.
 		p.forget(p.txg)
 		return
 	}
@@ -149,8 +149,8 @@ func (p *historyParser) line(line string) {
 	p.event(strings.TrimRight(event, " "))
 }
 
-// forget drops all events that were read from the pool's history so far. Only the part of the
-// history from the transaction group in since onwards counts as complete.
+// forget drops all events that were read from the pool's history so far. From then on, the history
+// counts as complete from the transaction group `since`.
 func (p *historyParser) forget(since uint64) {
 	p.history = History{Since: since, Breaks: map[string]Break{}}
 	clear(p.swaps)
@@ -158,8 +158,8 @@ func (p *historyParser) forget(since uint64) {
 
 // endGroup ends the transaction group that the parser is reading. If a dataset exchanged its
 // contents with a clone in this transaction group, and the history names no base snapshot of the
-// exchange, the dataset gets a Break, because an exchange without a base snapshot does not prove a
-// set-back.
+// exchange, endGroup records a [Break] of the dataset: an exchange without a base snapshot does not
+// prove a set-back.
 func (p *historyParser) endGroup(txg uint64) {
 	for _, dataset := range p.swaps {
 		p.history.Breaks[dataset] = Break{p.txg, "its contents were exchanged, and the history does not name the newest snapshot that the old and the new contents share"}

@@ -27,7 +27,8 @@ func readHistory(text string, over ...uint64) (History, error) {
 	return r.History(context.Background(), "back", bookmarks)
 }
 
-// historyHead begins each history: ZFS keeps all records up to the first command for ever.
+// historyHead begins each history: ZFS never overwrites the records up to the first command, zpool
+// create.
 const historyHead = "History for 'back':\n2026-11-29.22:00:00 [txg:4] create pool version 5000; software version unknown\n2026-11-29.22:00:00 zpool create back /tmp/b.img\n2026-11-29.22:00:00 [txg:5] create back/data (68) \n"
 
 const (

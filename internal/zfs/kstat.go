@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// KstatDir is the directory in which ZFS on Linux publishes the state of its pools. Reading files
-// in KstatDir takes no lock, so it never hangs.
+// KstatDir is the directory in which ZFS on Linux publishes the state of its pools. Reading a file
+// in KstatDir takes no lock, so the reading never hangs.
 const KstatDir = "/proc/spl/kstat/zfs"
 
 // ErrNoZFS means that the ZFS module is not loaded on this machine.

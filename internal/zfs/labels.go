@@ -10,8 +10,8 @@ import (
 )
 
 // labelled reads datasets with their labels. If the output is unreadable, labelled reads the labels
-// in separate calls of zfs. In these separate calls, a strange value from a received stream makes
-// the labels of only one disk unreadable.
+// in separate calls of zfs. In a separate call, a strange value from a received stream makes the
+// labels of only one disk unreadable.
 func (r Reader) labelled(ctx context.Context, depth, more, names []string) ([]Dataset, error) {
 	heads, err := r.heads(ctx, depth, slices.Concat(more, headProperties), names)
 	if !errors.Is(err, ErrOutput) {

@@ -25,10 +25,10 @@ const (
 	Yearly
 )
 
-// rotating has the classes of which snapshots are taken periodically, the longest period first.
+// rotating has the classes whose snapshots are taken periodically, the longest period first.
 var rotating = [...]Class{Yearly, Monthly, Weekly, Daily, Hourly, Frequently}
 
-// Rotating returns the classes of which snapshots are taken periodically, the longest period first.
+// Rotating returns the classes whose snapshots are taken periodically, the longest period first.
 func Rotating() []Class { return append([]Class(nil), rotating[:]...) }
 
 func (c Class) String() string {

@@ -11,8 +11,8 @@ import (
 	"snapwatch/internal/command"
 )
 
-// receivedFrom reads, by [Reader.Received], the received labels of the datasets in asked. A fake
-// zfs prints the given rows.
+// receivedFrom reads the received labels of the datasets `asked`, by [Reader.Received]. A fake zfs
+// prints the given rows.
 func receivedFrom(rows map[string]string, asked ...string) (map[string]ReceivedLabels, error) {
 	r := Reader{Run: func(_ context.Context, c command.Cmd, each func(string) error) error {
 		for _, dataset := range c.Argv[6:] {
@@ -36,7 +36,7 @@ func TestReceived(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, map[string]ReceivedLabels{"tank/a": {Running: "pve1"}, "tank/b": {NoSnap: "on"}, "tank/c": {}}, got)
 
-	// A received label may have any value. A bad value must be a problem of its own dataset, and of
+	// A received label may have any value. A bad value must be reported for its own dataset, and for
 	// no other dataset.
 	for name, spoilt := range map[string]string{
 		"cut":                       "tank/b\tlabel:running\tpve1\n",

@@ -20,7 +20,7 @@ type SnapshotName struct {
 func (s SnapshotName) Class() (Class, bool) { return ParseSnapshotName(s.Name) }
 
 // SnapshotNames reads the name, guid and txg of every snapshot of the datasets. SnapshotNames calls
-// the argument each for every snapshot, in no particular order. The time that SnapshotNames takes
+// the function `each` for every snapshot, in no particular order. The time that SnapshotNames takes
 // grows with the number of snapshots, and is about half the time of [Reader.Snapshots].
 func (r Reader) SnapshotNames(ctx context.Context, datasets []string, each func(SnapshotName) error) error {
 	for chunk := range slices.Chunk(datasets, namesPerCall) {

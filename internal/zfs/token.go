@@ -13,9 +13,9 @@ import (
 const maxToken = 64 << 10
 
 // ResumedSnapshot returns the full name that the snapshot of a receive_resume_token has on the
-// source host. With the token, ZFS continues an interrupted receive of this snapshot, but only if
-// the source host still has the snapshot. ResumedSnapshot returns "" if it does not understand the
-// token. The command `zfs send -nvt TOKEN` prints the name of the snapshot after toname.
+// source host. ZFS can continue the interrupted receive only if the source host still has the
+// snapshot. ResumedSnapshot returns "" if it does not understand the token. The command `zfs send
+// -nvt TOKEN` prints the name of the snapshot after toname.
 func ResumedSnapshot(token string) string {
 	parts := strings.Split(token, "-") // the parts of a token: version, checksum, size, payload
 	if len(parts) != 4 || parts[0] != "1" {

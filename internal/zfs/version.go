@@ -11,7 +11,7 @@ import (
 var versionNumber = regexp.MustCompile(`-(\d+\.\d+[\w.]*)`)
 
 // Versions returns the version of zfs(8) and the version of the kernel module, such as 2.3.2. If
-// the command zfs version does not print one of the two, Versions returns "" for it.
+// the command zfs version does not print a version, Versions returns "" for this version.
 func Versions(ctx context.Context) (userland, kernel string, err error) {
 	text, err := command.Output(ctx, command.Cmd{Argv: []string{"zfs", "version"}})
 	userland, kernel = parseVersions(text)

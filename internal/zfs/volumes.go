@@ -23,7 +23,7 @@ type Volume struct {
 }
 
 // volumeProperties are the properties that [Reader.Volumes] reads, in the order of the output. ZFS
-// itself chooses the values of the volumeProperties, so the output is readable with every value.
+// itself chooses the values of the volumeProperties, so no value can make the output unreadable.
 var volumeProperties = []string{"volsize", "refquota", "available", "encryptionroot", "keystatus"}
 
 // Volumes reads the properties of the named datasets that matter for starting guests from clones of

@@ -152,8 +152,8 @@ func (s Snapshot) FullName() string { return s.Dataset + "@" + s.Name }
 
 // Reader reads pools with zfs and zpool. The zero Reader runs the programs found in PATH.
 type Reader struct {
-	// Inherit has the files that every started zfs process keeps open. A lock file in Inherit
-	// remains locked as long as a hung zfs process lives.
+	// Inherit has open files that every zfs process inherits. A lock file in Inherit remains locked
+	// as long as a hung zfs process lives.
 	Inherit []*os.File
 	// Before zfs is started, the Reader passes the command line to the function Trace. Trace may be
 	// nil.
@@ -163,11 +163,11 @@ type Reader struct {
 	Run Run
 }
 
-// Run runs a command, and calls the argument each for every line of the command's output.
+// Run runs a command, and calls the function `each` for every line of the command's output.
 type Run func(ctx context.Context, c command.Cmd, each func(line string) error) error
 
-// lines runs one zfs or zpool command, and calls the argument each for every line of the command's
-// output.
+// lines runs one zfs or zpool command, and calls the function `each` for every line of the
+// command's output.
 func (r Reader) lines(ctx context.Context, argv []string, each func(string) error) error {
 	if r.Trace != nil {
 		r.Trace(argv)

@@ -75,8 +75,8 @@ type Device struct {
 // Errors returns the number of all read, write and checksum errors of the device.
 func (d Device) Errors() uint64 { return d.Read + d.Write + d.Checksum }
 
-// There reports whether the device, or the vdev of several devices, is present: whether the pool
-// can use it. The pool can use a vdev even if some devices of the vdev are missing.
+// There reports whether the pool can use the device, or the vdev of several devices. The pool can
+// use a vdev even if some devices of the vdev are missing.
 func (d Device) There() bool {
 	return slices.Contains([]string{"ONLINE", "DEGRADED", "AVAIL", "INUSE"}, d.State)
 }
@@ -110,8 +110,8 @@ func (r Reader) health(ctx context.Context, pool, flags string) (PoolHealth, err
 }
 
 // status returns the state of the pool as zpool status prints it. zpool before 2.3 does not know
-// the flag for JSON: it prints its usage and exits before it touches the pool. In this case, zpool
-// is run a second time, with text output.
+// the flag for JSON: it prints its usage and exits before it touches the pool. status then runs
+// zpool a second time, with text output.
 func (r Reader) status(ctx context.Context, pool, flags string) (PoolHealth, error) {
 	text, err := r.output(ctx, "zpool", "status", "-j", flags, pool)
 	const usage = 2

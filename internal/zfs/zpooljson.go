@@ -89,8 +89,8 @@ func parsePoolJSON(text, pool string) (PoolHealth, error) {
 	return h, nil
 }
 
-// look adds to h.Devices the faulty ones of the devices in the map, and of the devices below them.
-// A faulty group comes before the devices in the group.
+// look adds to h.Devices each faulty device in the map, and each faulty device below those in the
+// map. A faulty group comes before the devices in the group.
 func (h *PoolHealth) look(devices map[string]vdevJSON) {
 	for _, name := range slices.Sorted(maps.Keys(devices)) {
 		d := devices[name]

@@ -45,8 +45,8 @@ type statusText struct {
 	key  string
 	scan *PoolScan
 	// Every output of zpool status has a line with the pool's name, a line with the pool's state,
-	// and a line with the number of errors. Each of the variables is true after its line was read:
-	// named, stated and counted.
+	// and a line with the number of errors. named, stated and counted are true if the line with the
+	// name, the state and the number was read.
 	named, stated, counted bool
 }
 
@@ -147,7 +147,7 @@ func (s *statusText) counts(value, line string) {
 	}
 }
 
-// nextLine parses a further line of a section of zpool status.
+// nextLine parses a line of a section of zpool status, but not the section's first line.
 func (s *statusText) nextLine(line string) {
 	switch s.key {
 	case "config":

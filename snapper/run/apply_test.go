@@ -89,7 +89,7 @@ func TestSettle(t *testing.T) {
 }
 
 // If the snapshot of one disk of a guest fails, the channel program destroys the guest's other new
-// snapshots. A run reports each new snapshot that the channel program could not destroy again.
+// snapshots. A run reports each new snapshot that the channel program failed to destroy.
 func TestSettleUndone(t *testing.T) {
 	p := testPool()
 	g := snapper.GuestPlan{Snapshot: "autosnap_2026-07-15_12:07:00_stopped", Class: zfs.Stopped, Disks: []snapper.DiskPlan{{Dataset: disk0, Snapshot: true}, {Dataset: disk1, Snapshot: true}}}

@@ -28,9 +28,10 @@ type freezer struct {
 	captures *captures
 }
 
-// take takes the snapshots of guests and groups that must be frozen. Each guest or group has a
-// window of its own, the time of one freeze. The next window begins only after the guests of the
-// window before are thawed. A guest that cannot be frozen gets its snapshot without a freeze.
+// take takes the snapshots of guests and groups that must be frozen. A window is the time of one
+// freeze, and each guest or group has a window of its own. The next window begins only after the
+// guests of the window before are thawed. A guest that cannot be frozen gets its snapshot without a
+// freeze.
 func (f *freezer) take(ctx context.Context, list []snapper.Frozen) map[string]snapper.Outcome {
 	all := map[string]snapper.Outcome{}
 	for _, u := range f.ask(ctx, list) {
@@ -62,8 +63,8 @@ func (f *freezer) takeOne(ctx context.Context, u snapper.Frozen) map[string]snap
 }
 
 // needed returns the freezes of the guests that use a disk of which the plans take a snapshot. A
-// guest without a snapshot in the plans is not frozen, and has no result of a freeze: the outcomes
-// of the guest's disks have the reason why the disks wait.
+// guest without a snapshot in the plans is not frozen, and gets no result of a freeze: the outcomes
+// of the guest's disks already say why these disks get no snapshot now.
 func (f *freezer) needed(list []snapper.Freeze, plans []snapper.GuestPlan) []snapper.Freeze {
 	var used []int
 	for _, g := range plans {
@@ -76,8 +77,8 @@ func (f *freezer) needed(list []snapper.Freeze, plans []snapper.GuestPlan) []sna
 	return slices.DeleteFunc(slices.Clone(list), func(z snapper.Freeze) bool { return !slices.Contains(used, z.VMID) })
 }
 
-// note marks the new snapshots of the guests in the map consistent, by the property that says that
-// a snapshot is consistent. The run need not hold the guests' locks while note sets this property.
+// note sets, on the new snapshots of the guests in the map, the property that marks a snapshot as
+// consistent. The run need not hold the guests' locks during a call of note.
 func (f *freezer) note(u snapper.Frozen, consistent map[int]bool, outcomes map[string]snapper.Outcome) {
 	eachPool(f.World, f.pools, func(p *pool) {
 		var names []string
@@ -172,8 +173,8 @@ func (f *freezer) lacks(vmid int, taken func(dataset string) bool, frozen func(v
 // kind of guest.
 var errWrongHow = errors.New("not possible")
 
-// leftFrozenKey is the key of a guest that snapwatch froze and that was never seen thawed again;
-// later runs use the same key.
+// leftFrozenKey is the key of the fault that a guest was frozen and not seen thawed. The run that
+// froze the guest and all later runs report the same key.
 const leftFrozenKey = "left frozen"
 
 // unfitKey returns the key under which the report stores the reason why a guest cannot be frozen.
@@ -215,10 +216,10 @@ func (f *freezer) fit(ctx context.Context, how config.How, id pve.ID) error {
 
 // lockOut takes the locks under which Proxmox replicates and migrates guests, for all guests that
 // can be frozen, because replication and migration also freeze and thaw guests. lockOut releases
-// the locks after at most maxMigrationLocked. After these locks are released, replication or
-// migration may thaw a guest, so that the guest's snapshot is only crash-consistent. A
-// crash-consistent snapshot is better than a replication that fails because it waited too long for
-// the lock. A guest that Proxmox is already replicating or migrating is not frozen.
+// the locks after at most maxMigrationLocked. Once the locks are released, replication or migration
+// may thaw a guest, so that the guest's snapshot is only crash-consistent. A crash-consistent
+// snapshot is better than a replication that fails because it waited too long for the lock. A guest
+// that Proxmox is already replicating or migrating is not frozen.
 func (f *freezer) lockOut(list []snapper.Freeze, looks map[int]snapper.LastLook) ([]snapper.Freeze, *lease) {
 	var taken []func()
 	for i := range list {

@@ -166,7 +166,7 @@ func (c hookCall) says(what string) string {
 }
 
 // calls returns the starts of an event's hooks. The result `once` has the starts for all guests
-// together, and the map each has, by VMID, the starts for one guest.
+// together. The result `each` has, by VMID, the starts for one guest.
 func calls(hooks []config.Hook, on hookEvent, node string, guests []hookGuest) (once []hookCall, each map[int][]hookCall) {
 	each = map[int][]hookCall{}
 	for _, h := range hooks {
@@ -188,7 +188,8 @@ func calls(hooks []config.Hook, on hookEvent, node string, guests []hookGuest) (
 }
 
 // A hook does not get an environment variable that is longer than maxVariable bytes, because the
-// kernel rejects a variable of 128 KiB. The standard input of a hook always has all values.
+// kernel rejects a variable of 128 KiB. The standard input of a hook has every value, whatever the
+// value's length.
 const maxVariable = 64 << 10
 
 // environment returns the environment variables that a hook gets in addition to the environment of

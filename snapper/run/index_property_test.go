@@ -92,8 +92,8 @@ func (w *indexed) outside() {
 	}
 }
 
-// promote moves the snapshots of a clone's origin to the clone, as zfs promote does. After a
-// promotion, only the former origin shows a new time of change.
+// promote moves the snapshots of a clone's origin to the clone, as zfs promote does. A promotion
+// changes the property snapshots_changed of the former origin, but not of the clone.
 func (w *indexed) promote(d *snapper.Disk) {
 	of := &w.disks[(slices.IndexFunc(w.disks, func(x snapper.Disk) bool { return x.Name == d.Name })+1)%len(w.disks)]
 	if d.Origin == "" && len(of.Snapshots) > 0 { // first, the disk becomes a clone

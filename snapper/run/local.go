@@ -60,8 +60,8 @@ func (Local) After(d time.Duration, do func()) (cancel func()) {
 	return func() { timer.Stop() }
 }
 
-// lanes limits the number of functions that run at the same time. Each running function has an
-// entry in the channel. The channel is nil if there is no limit.
+// lanes is a channel that limits the number of functions that run at the same time. The channel has
+// an entry for each function that runs. lanes is nil if there is no limit.
 type lanes chan struct{}
 
 // Lanes implements [Time].
@@ -225,7 +225,7 @@ func (l Local) HookNotes() Notes {
 	return localNotes{note.Dir(filepath.Join(l.StateDir, "hooks"))}
 }
 
-// localNotes is the directory of the notes about hooks, as the interface Notes.
+// localNotes implements the interface Notes with the directory of the notes about hooks.
 type localNotes struct{ note.Dir }
 
 func (d localNotes) Take(name string) (Note, error) { return noteOf(d.Dir.Take(name)) }

@@ -11,9 +11,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// goneMeanwhile is a fake zfs: its disk vm-101-disk-0 disappears after the list of disks and before
-// the list of their snapshots. The file "left" has the number of further lists of snapshots that
-// find vm-101-disk-0 gone.
+// goneMeanwhile is a fake zfs: its disk vm-101-disk-0 disappears after the fake zfs has listed the
+// disks, and before it lists the disks' snapshots. The file "left" says how many lists of snapshots
+// will still find vm-101-disk-0 gone.
 const goneMeanwhile = `#!/bin/sh
 cd "${0%/*}"
 left=$(cat left)
@@ -118,8 +118,8 @@ esac
 `
 
 // A send stream can contain a snapshot with an impossible creation time. Each run leaves a disk
-// with a snapshot of an impossible time alone, and reports the disk. The run works on all remaining
-// disks.
+// with a snapshot of an impossible time alone, and reports the disk. The run works on all disks
+// without such a snapshot.
 func TestAStrangeTime(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "zfs"), []byte(strangeTime), 0o755))

@@ -180,7 +180,7 @@ func (r *run) copies(ctx context.Context, cluster pve.Cluster, pools []*pool) {
 	o := r.Options
 	var bookmarked []string
 	if cluster.Node != "" && r.Config.Role != "replica" {
-		// If parents returns an error, snap cannot run on this host, so snap bookmarks no disk.
+		// An error of parents means that snap cannot run on this host, so snap bookmarks no disk.
 		byPool, _ := parents(r.Config, cluster)
 		bookmarked = slices.Concat(slices.Collect(maps.Values(byPool))...)
 	}

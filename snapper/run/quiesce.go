@@ -36,8 +36,8 @@ func (f *freezer) tell(u snapper.Frozen, result freezeResult, outcomes map[strin
 		}
 		severity := report.Notice
 		if before := f.faultsBefore(q.VMID); passing {
-			// If a guest cannot be frozen only because Proxmox works on the guest now, that is not
-			// a fault, and the faults of earlier runs remain recorded.
+			// Work of Proxmox on the guest prevents a freeze, but is not a fault. The faults of earlier
+			// runs remain recorded.
 			q.Faults = before
 		} else if slices.ContainsFunc(q.Faults, func(key string) bool { return !slices.Contains(before, key) }) {
 			severity = report.Warning // a fault that the last run did not report is a warning
@@ -93,7 +93,8 @@ func (j *journal) leftFrozen(id pve.ID, text string) {
 }
 
 // TakeOver thaws the guests that earlier runs left frozen, and reports them. A command calls
-// TakeOver on a host on which no run can begin.
+// TakeOver if it cannot begin a run, because it is unknown whether a later run will thaw the
+// guests.
 func TakeOver(ctx context.Context, world World, tell func([]report.Problem)) {
 	j := &journal{listener: tell, report: report.Run{Counts: map[report.Event]int{}}}
 	j.takeOver(ctx, world)
@@ -117,7 +118,7 @@ func (j *journal) takeOver(ctx context.Context, w World) {
 		case taken.Thawed:
 			j.problem(report.Warning, "guest %d was frozen for its snapshot %s and left frozen; it is thawed now", id.VMID, since)
 		default:
-			j.problem(report.Notice, "guest %d was frozen for its snapshot %s and not seen thawed by that run; it is not frozen", id.VMID, since)
+			j.problem(report.Notice, "guest %d was frozen for its snapshot %s, and that run did not see it thawed; it is not frozen now", id.VMID, since)
 		}
 	})
 	if err != nil {
@@ -159,9 +160,9 @@ func unmade(err error) string {
 type freezeResult struct {
 	freezes []snapper.Freeze
 	view    snapper.NodeView
-	// lacks returns the disks of a guest of which no snapshot was taken while the guest was frozen.
-	// The argument `taken` of lacks is a function that reports whether a disk got a snapshot, and
-	// the argument frozen is a function that reports whether a guest was frozen.
+	// lacks returns those disks of a guest that got no snapshot while the guest was frozen. The
+	// argument taken is a function that reports whether a disk got a snapshot. The argument frozen is
+	// a function that reports whether a guest was frozen.
 	lacks func(vmid int, taken func(dataset string) bool, frozen func(vmid int) bool) []snapper.Lack
 	// failed has, by VMID, the reason why a guest could not be frozen.
 	failed map[pve.ID]string
@@ -175,8 +176,8 @@ func (f freezeResult) id(vmid int) pve.ID { return f.view.Evidence[vmid].Config.
 // guest returns the result of freezing one guest. The guest's snapshot is consistent under three
 // conditions: the snapshot has all disks of the guest, the guest was frozen before the first
 // channel program of any pool began, and the thaw after the last channel program found the whole
-// guest still frozen. The second result is true if the snapshot is not consistent for a reason that
-// is not a fault.
+// guest still frozen. The result passing is true if the snapshot is not consistent for a reason
+// that is not a fault.
 func (f freezeResult) guest(freeze snapper.Freeze, u snapper.Frozen, outcomes map[string]snapper.Outcome) (q report.Quiesced, passing bool) {
 	id := f.id(freeze.VMID)
 	q = report.Quiesced{
@@ -213,9 +214,9 @@ func (f freezeResult) guest(freeze snapper.Freeze, u snapper.Frozen, outcomes ma
 }
 
 // recordConsistency records whether the snapshots of a guest that remained frozen are consistent,
-// or torn because the snapshot of a disk is missing. The result is true if the retention explains
-// each missing snapshot: the disk's retention has no class that is due, while the retention of
-// another disk of the guest has one.
+// or torn because the snapshot of a disk is missing. The result byChoice is true if the retention
+// alone explains each missing snapshot: no class of the disk is due, while a class of another disk
+// of the guest is due.
 func (f freezeResult) recordConsistency(q *report.Quiesced, u snapper.Frozen, outcomes map[string]snapper.Outcome) (byChoice bool) {
 	lacks := f.lacks(q.VMID, func(dataset string) bool { return outcomes[dataset].Snapshot != "" }, f.frozen)
 	if len(lacks) == 0 {
@@ -256,7 +257,7 @@ func (f freezeResult) frozen(vmid int) bool {
 }
 
 // made returns the common name of the snapshots that the run took of a guest's disks, "" if the run
-// took none. If taking one of the snapshots failed, made also returns the error.
+// took none. If taking one of the snapshots failed, err is the error of taking this snapshot.
 func made(u snapper.Frozen, vmid int, outcomes map[string]snapper.Outcome) (name string, err error) {
 	for _, g := range u.Plans {
 		for _, d := range g.Disks {

@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	// A round begins when the run has read all pools, or after roundTimeout, with the pools that
-	// the run has read so far.
+	// A round begins when the run has read all pools. After roundTimeout, a round begins with the
+	// pools that the run has read so far.
 	roundTimeout = 30 * time.Second
 	// listTimeout is the longest time that reading one pool may take. A pool whose devices hang
 	// never answers; a pool with very many snapshots takes minutes.
@@ -131,7 +131,7 @@ func nextSigns(before map[string]string, pools []*pool, adopted []string) map[st
 }
 
 // openPools begins to read the pools side by side, and returns the function `next`. Each call of
-// next returns the pools that the run has read since the call before. A call of next waits until
+// next returns the pools that the run has read since the previous call. A call of next waits until
 // all pools are read, but after roundTimeout the call waits only until at least one pool is read.
 func (r *run) openPools(ctx context.Context, byPool map[string][]string, read func(context.Context, *pool) error) (next func() []*pool) {
 	var work []func()
@@ -150,8 +150,8 @@ func (r *run) openPools(ctx context.Context, byPool map[string][]string, read fu
 	}
 }
 
-// openPool takes the pool's lock and reads its disks. An error of openPool is stored in the pool,
-// so that the other pools continue.
+// openPool takes the pool's lock and reads its disks. If openPool fails, the error is stored in the
+// returned pool, so that the run continues with the other pools.
 func (r *run) openPool(ctx context.Context, name string, parents []string, read func(context.Context, *pool) error) *pool {
 	p := &pool{Pool: r.World.Pool(name), journal: r.journal, Options: r.Options, name: name, parents: parents}
 	ctx, cancel := r.World.Timeout(ctx, listTimeout)
@@ -184,7 +184,7 @@ func (r *run) openPool(ctx context.Context, name string, parents []string, read 
 func readPool(ctx context.Context, p *pool) error { return p.readIndexed(ctx, Pool.Children) }
 
 // readIndexed reads the disks of the pool, and takes their snapshots from the index where possible.
-// The argument list of readIndexed is a function that returns the datasets of the disks.
+// The argument `list` is a function that returns the datasets of the disks.
 func (p *pool) readIndexed(ctx context.Context, list func(Pool, context.Context, ...string) ([]zfs.Dataset, error)) error {
 	var err error
 	if p.index, err = p.LoadIndex(); err != nil {
@@ -198,8 +198,8 @@ func (p *pool) readIndexed(ctx context.Context, list func(Pool, context.Context,
 }
 
 // plan makes a plan for the pools, and finds the answers to the questions that the plan asks. The
-// first result is the view of the guests that follows from the answers. The argument `before` is
-// the plan of the earlier rounds of this run.
+// first result is the view of the guests, updated with the answers. The argument `before` is the
+// plan of the earlier rounds of this run.
 func (r *run) plan(ctx context.Context, view snapper.NodeView, pools []*pool, before snapper.Plan) (snapper.NodeView, snapper.Plan, error) {
 	policy := policy(r.Options, view.Cluster)
 	policy.MaxDestroys = r.mayDestroy(before)
@@ -257,7 +257,8 @@ func (r *run) answer(ctx context.Context, view snapper.NodeView, pools []*pool, 
 }
 
 // unanswered records, for each disk in the questions, that the run could not read the facts about
-// the disk. This happens if the plan still asks questions after all attempts to answer them.
+// the disk. plan calls unanswered if the plan still asks questions after all attempts to answer
+// them.
 func unanswered(pools []*pool, ask snapper.Questions) {
 	const why = "it still could not be read after three tries"
 	for _, p := range pools {

@@ -104,9 +104,9 @@ func TestUnblockOfAGuestThatChanges(t *testing.T) {
 	}
 }
 
-// If ZFS refuses to destroy a snapshot or bookmark although the check before allowed it, Proxmox
-// rolls back no disk of the guest. unblock then destroys nothing more on the following pools, and
-// destroys no bookmark before the snapshots on all pools are gone.
+// If ZFS refuses to destroy a snapshot or bookmark although ZFS would have allowed it at the check
+// before the destroy, Proxmox rolls back no disk of the guest. unblock then destroys nothing on the
+// pools that follow, and destroys bookmarks only when the snapshots on all pools are gone.
 func TestUnblockStopsAtTheFirstRefusal(t *testing.T) {
 	const ssd, tank = "ssd/data/vm-100-disk-0", "tank/data/vm-100-disk-1"
 	for name, test := range map[string]struct {

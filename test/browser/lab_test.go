@@ -18,8 +18,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// bootTime is the longest wait for the machine's exporter. An emulated machine takes 15 seconds
-// on an idle host.
+// bootTime is the longest wait for the machine's exporter. An emulated machine starts in 15 seconds
+// if the host is idle.
 const bootTime = 4 * time.Minute
 
 // freePort returns a port on which no program listens now.

@@ -19,8 +19,8 @@ import (
 // widths lists widths of windows in pixels: of a phone, of a small window and of usual screens.
 var widths = []int64{390, 900, 1280, 1920}
 
-// outside is a script that the test runs in the page. The script returns each element that reaches
-// beyond the right edge of the window or of the element's card.
+// outside is a script for the page. The script returns each element that reaches beyond the right
+// edge of the window or of the element's card.
 const outside = `[...document.querySelectorAll('main *, header *')].filter(e => {
 	const right = e.getBoundingClientRect().right, card = e.closest('#table, .card');
 	return right > innerWidth + .5 || card && right > card.getBoundingClientRect().right + .5;

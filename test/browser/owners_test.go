@@ -17,9 +17,9 @@ var guestNames = map[int]string{
 	100: "web01", 101: "web02", 104: "shop-db", 110: "dns", 111: "proxy", 112: "mail", 120: "build", 131: "gitlab", 140: "backup-gw", 190: "scratch",
 }
 
-// asked configures the exporter to ask pve1 and pve2, which own the guests of estate. Guest 120 is
-// off according to its copies, but pve2 answers that the guest has been running for seven hours.
-// pve2 also has a guest 140, of which the exporter's host has no disk.
+// asked configures the exporter to ask pve1 and pve2, which own the guests of the function estate.
+// Guest 120 is off according to its copies, but pve2 answers that the guest has been running for
+// seven hours. pve2 also has a guest 140, of which the exporter's host has no disk.
 func asked(s *exporter.Settings) {
 	s.Config.Owners.URLs = []string{"https://pve1:10191", "https://pve2:10191"}
 	s.Ask = func(_ context.Context, _ time.Duration, r checker.Report) (map[string][]checker.Evidence, []checker.NodeAnswer) {
@@ -86,7 +86,7 @@ func home(vmid int) int {
 }
 
 // evidence returns a node's answer about a disk. If the copy's newest snapshot is older than an
-// hour, the simulated owner answers that it has newer snapshots.
+// hour, the simulated owner answers that the owner has newer snapshots.
 func evidence(node string, d *checker.Result, now time.Time) checker.Evidence {
 	e := checker.Evidence{Node: node, Now: now, Owned: checker.NotOwned, ConfiguredOn: fmt.Sprintf("pve%d", home(d.VMID)+1)}
 	if node != e.ConfiguredOn+":10191" {

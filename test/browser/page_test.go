@@ -30,7 +30,7 @@ func (b *tab) disks() []string {
 }
 
 // press clicks on a link and waits until the next page is loaded. The link is the first link with
-// the given text in the elements that the selector in the argument within selects.
+// the given text in the elements that the CSS selector `within` selects.
 func (b *tab) press(within, text string) {
 	b.t.Helper()
 	eval[bool](b, `(() => { window.leaving = true; const all = [...document.querySelectorAll('`+within+` a')];
@@ -114,8 +114,8 @@ func TestTheBlindSpotIsRed(t *testing.T) {
 	}
 }
 
-// A row of the page names a fault once: the column of ages has the age and the limit of the age,
-// and the column of reasons does not repeat these two times.
+// A row of the page names a fault once: the age and the limit of the age are in the column of ages,
+// and the column of reasons does not repeat them.
 func TestARowRepeatsNothing(t *testing.T) {
 	b := newTab(t, newSite(t, estate(), watchConfig).url)
 	b.open("/?ok=show")

@@ -115,9 +115,9 @@ pre { margin: 0; font: inherit; } b { font-weight: 400; } .red { color: #ff7b72;
 </style><pre>` + strings.TrimSpace(text) + "</pre>"
 }
 
-// reduceColours returns the picture with at most 256 colours. The picture's file becomes a third as
-// large, and a person sees no difference. reduceColours replaces similar shades by the most
-// frequent one of them.
+// reduceColours returns the picture with at most 256 colours. The picture's file then has a third
+// of its former size, and a person sees no difference. reduceColours replaces similar shades by the
+// most frequent one of them.
 func reduceColours(t *testing.T, shot []byte) []byte {
 	t.Helper()
 	full, err := png.Decode(bytes.NewReader(shot))

@@ -24,7 +24,7 @@ import (
 // playing reports whether this process is a test's fake zfs or fake zpool.
 func playing() bool { return slices.Contains([]string{"zfs", "zpool"}, filepath.Base(os.Args[0])) }
 
-// noon is the time on the site's clock at the begin of each test.
+// noon is the time on the site's clock at the beginning of each test.
 var noon = time.Date(2026, 3, 29, 12, 0, 0, 0, time.UTC)
 
 // site is the real exporter with a fake zfs and a clock that tests set.
@@ -77,8 +77,8 @@ func (s *site) forward(d time.Duration) {
 	s.at = s.at.Add(d)
 }
 
-// read makes the exporter read the pools as a scrape does. Before that, read waits for the end of
-// all reads of the pools that page loads have started.
+// read makes the exporter read the pools as a scrape does. First, read waits until all reads of the
+// pools that loads of the page started have ended.
 func (s *site) read() {
 	s.t.Helper()
 	require.Eventually(s.t, s.store.Quiet, timeout, time.Millisecond)
@@ -160,8 +160,8 @@ func estate() zfstest.World {
 	}}
 }
 
-// watchConfig sets, for the exporter of the host of estate, the configuration and the report of the
-// last run.
+// watchConfig sets the configuration, and the report of the last run, for the exporter of the host
+// with the disks of the function estate.
 func watchConfig(s *exporter.Settings) {
 	s.Config.Maintenance = []config.Maintenance{{
 		Selector: config.Selector{Disk: "archive/pve/vm-101-*"}, Until: noon.Add(30 * time.Hour), Reason: "moves to new disks",

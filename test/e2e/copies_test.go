@@ -30,8 +30,8 @@ func (w *world) standby(vmids ...int) *site.Site {
 	return s
 }
 
-// changes runs snap on a site. changes returns the records about the disks that match the argument
-// disks, out of the records that the run has added to the history of pool tb.
+// changes runs snap on a site, and returns records that the run has added to the history of pool
+// tb: those about disks whose names match the argument disks.
 func (w *world) changes(s *site.Site, disks *regexp.Regexp, args ...string) []string {
 	w.t.Helper()
 	events := func() []string { return strings.Split(strings.TrimSpace(w.zpoolHistory("tb")), "\n") }
@@ -210,7 +210,7 @@ func TestAdopt(t *testing.T) {
 	assert.Equal(t, "stopped", w.label(byHand))
 }
 
-// TestCameBackWhileOff: a guest moved to the other node, and came back while the guest was off. The
+// TestCameBackWhileOff: a guest moved to the other node, and later came back while it was off. The
 // guest's disk was received without properties and has A's old label. Node A treats the disk as its
 // own again: snap takes one _stopped snapshot if the disk was written between two runs, and C does
 // not alarm.

@@ -71,7 +71,7 @@ func (d device) detach(pool string) {
 }
 
 // detachDevice runs a command line after which the pool no longer uses the device, and then removes
-// the device. The argument without is the function that returns the command line.
+// the device. The argument `without` is a function that returns this command line.
 func (d device) detachDevice(without func() string) {
 	var cancel context.CancelFunc
 	d.w.ctx, cancel = context.WithTimeout(context.Background(), time.Minute) // the test's own context has ended

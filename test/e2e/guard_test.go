@@ -30,7 +30,7 @@ func receiving(from, base, to, disk string) string {
 		`until /usr/sbin/zfs list ` + disk + `/%recv; do sleep 0.1; done`
 }
 
-// endReceive ends the receive that receiving started.
+// endReceive ends the receive that a command line of the function receiving started.
 func (w *world) endReceive(disk string) {
 	w.t.Helper()
 	_, err := w.c.Run(w.ctx, "pkill", "-9", "-x", "sleep")
@@ -51,7 +51,8 @@ func TestProgramsGuard(t *testing.T) {
 	w.start(w.a, 101)
 
 	// A run of snap takes a new snapshot and may then destroy the old one, but only while the new
-	// one exists. Just before the destroy, another program destroys the new snapshot.
+	// one exists. Just before the run destroys the old snapshot, another program destroys the new
+	// snapshot.
 	w.snap(w.a, "f1")
 	old := w.snapshots(disk)
 	w.beforeProgram(w.a, "keeper", `/usr/sbin/zfs list -Ho name -t snapshot `+disk+` | grep -v `+old[0]+` | xargs -n 1 /usr/sbin/zfs destroy`)

@@ -164,7 +164,7 @@ func (w *world) scrubTwice() { w.pipe("zpool scrub -w tc; zpool scrub -w tc; zpo
 const brokenVdev = "/tmp/tc.vdev"
 
 // onDevice searches the device of pool tc for the block that was written last, and returns all
-// places of the block. The block may also be in the intent log.
+// places of the block. One of the places may be in the intent log.
 func (w *world) onDevice() (places []int64) {
 	w.t.Helper()
 	block, err := w.c.Output(w.ctx, "head", "-c", "4096", "/tmp/block")

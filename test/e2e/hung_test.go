@@ -30,7 +30,7 @@ func TestPoolOfAFailingDevice(t *testing.T) {
 	require.NoError(t, w.c.WriteFile("/etc/snapwatch/config.yaml", "datasets: [tc, ts]\n"))
 	// A real zfs get reads a dataset from memory and needs no device. A zfs set, for which the test
 	// gives every user the permission, waits in the kernel for the device, and no signal reaches
-	// the waiting process. The test therefore replaces zfs get by a zfs set.
+	// the waiting process. To let zfs get hang, the test replaces zfs get by a zfs set.
 	w.zfs("allow", "everyone", "userprop", "ts")
 	require.NoError(t, w.c.Install("zfs", `#!/bin/sh
 case "$* " in

@@ -46,8 +46,9 @@ func (w *world) shown() *shown {
 	return s
 }
 
-// block returns the block of a page that begins with the given text, and marks the block as played.
-// words has pairs: a text of the page, and the text that replaces it in the lab.
+// block returns the block of a page that begins with the given text, and removes the block from the
+// blocks that the test must still play. words has pairs: a text of the page, and the text that
+// replaces it in the lab.
 func (s *shown) block(page, begins string, words ...string) string {
 	s.t.Helper()
 	for i, b := range s.blocks {

@@ -174,7 +174,7 @@ func (w *world) gatedRun(pool string, args ...string) (run, gate *site.Process) 
 	run, err = w.a.Start(w.ctx, append([]string{program(w.t)}, args...)...)
 	require.NoError(w.t, err)
 	// Opening the named pipe /run/gate for writing waits until the channel program's zfs opens the
-	// pipe for reading. From then on, zfs reads the pipe until the gate process ends.
+	// pipe for reading. Once the pipe is open, zfs reads the pipe until the gate process ends.
 	gate, err = w.a.Start(w.ctx, "sh", "-c", "exec 3>/run/gate; echo reached; exec sleep infinity")
 	require.NoError(w.t, err)
 	require.NoError(w.t, gate.WaitFor(w.ctx, "reached"))

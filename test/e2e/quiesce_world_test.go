@@ -21,7 +21,7 @@ import (
 	"snapwatch/test/site"
 )
 
-// The constant still configures snapwatch with a max_freeze of 20 seconds, because the emulated
+// The constant `still` configures snapwatch with a max_freeze of 20 seconds, because the emulated
 // machine is slow.
 const still = quick + "max_freeze: 20s\n"
 
@@ -36,7 +36,7 @@ func (w *world) machine(line string) string {
 
 // box makes a container on A with a file system on /tmp/ct-VMID, and returns the container's
 // cgroup. A process of the container writes each line first into the file a and then into the file
-// b of this file system.
+// b of the container's file system.
 func (w *world) box(vmid int) site.Cgroup {
 	w.t.Helper()
 	disk := fmt.Sprintf("subvol-%d-disk-0", vmid)
@@ -101,7 +101,8 @@ func (w *world) configure(text string) {
 	require.NoError(w.t, w.a.WriteFile("/etc/snapwatch/config.yaml", text))
 }
 
-// nobodyThaws waits until no process on A can still freeze or thaw a guest, or holds a pool's lock.
+// nobodyThaws waits until two conditions are met: no process on A can freeze or thaw a guest any
+// more, and no process on A holds a pool's lock.
 func (w *world) nobodyThaws() {
 	w.t.Helper()
 	w.waitUntil(func() bool {

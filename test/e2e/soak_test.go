@@ -15,8 +15,9 @@ import (
 var soakMinutes = flag.Int("minutes", 60, "how long TestExporterForLong scrapes")
 
 // TestExporterForLong: an exporter is scraped all the time, while snapshots are made and destroyed,
-// zfs sometimes fails, and clients hang up. At the end, the exporter's numbers of goroutines and
-// open files, and its memory, are not larger than after the first tenth of the time.
+// zfs sometimes fails, and clients hang up. The exporter must not grow: at the end of the test, its
+// numbers of goroutines and open files, and its memory, are not larger than after the first tenth
+// of the test.
 func TestExporterForLong(t *testing.T) {
 	w := newWorld(t)
 	w.loaded("--scan-timeout=4s")

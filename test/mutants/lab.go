@@ -76,7 +76,7 @@ func forLab(dir string) error {
 		os.WriteFile(filepath.Join(dir, "run"), []byte(labScript), 0o755))...)
 }
 
-// build builds a snapwatch binary from a tree with the mutant's break.
+// build applies the mutant to a tree, and builds a snapwatch binary from the tree.
 func (m mutant) build(tree, binary string) error {
 	mend, err := m.apply(tree)
 	if err != nil {

@@ -20,7 +20,8 @@ var suites = []suite{
 // mutants lists the breaks of the code that the tests must catch. Each mutant is a mistake that a
 // person could make.
 var mutants = slices.Concat([]mutant{
-	// Mutants of the choice between the old and the changed configuration of the exporter.
+	// Mutants of the code with which the exporter reads its changed configuration or keeps the old
+	// one.
 	{"exporter/configfile.go", `if !reflect.DeepEqual(last.config, config.Default()) {`, `if false {`, "not report that the configuration file is gone"},
 	{"exporter/configfile.go", `return ago < 0 || ago >= configSettled`, `return ago < 0 || ago >= 0`, "read a file that is being written"},
 	{"exporter/configfile.go", `if f.current.Load().problem == "" && sameFile`, `if sameFile`, "not read a refused file again"},

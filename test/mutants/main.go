@@ -1,8 +1,8 @@
 // Command mutants breaks the planner, the verdicts and the alert rules on purpose, one line at a
 // time, in a copy of the tree, and runs the tests: for each break, at least one test must fail. The
-// command fails if all tests pass in spite of a break, or if a break no longer applies to the code.
-// Tests of breaks in channel programs need ZFS: -lab DIR writes the programs with these breaks into
-// DIR, for the lab's machine.
+// command fails if all tests pass on the broken code, or if the code no longer has a text that a
+// break replaces. Tests of breaks in channel programs need ZFS: -lab DIR writes the programs with
+// these breaks into DIR, for the lab's machine.
 package main
 
 import (
@@ -23,7 +23,7 @@ type mutant struct {
 }
 
 // suite has the tests for the mutants of the directory dir, in the order in which the tests run.
-// For each mutant of the directory, at least one test of the suite must fail.
+// For each of these mutants, at least one test of the suite must fail.
 type suite struct {
 	dir   string
 	tests [][]string

@@ -31,7 +31,7 @@ var runMutants = []mutant{
 	{"snapper/run/apply.go", `if !lives && unknown == nil {`, `if !lives {`, "trust a _stopped snapshot of a guest that may run"},
 	{"snapper/run/apply.go", `o.Living, o.Wrong = `, `o.Living, _ = `, "only note that a guest was started while its _stopped snapshot was taken"},
 	{"snapper/run/apply.go", `if lives && len(g.Disks) > 0 {`, `if false {`, "leave the label stopped to a guest that runs"},
-	// Mutants of the records of runs for other datasets.
+	// Mutants of the code that keeps the records that runs on other datasets made.
 	{"snapper/run/records.go", `complete(r.latest(), savedState(r.World, r.state))
 	if r.name`, `complete(r.latest(), r.state)
 	if r.name`, "forget what a run of another pool recorded meanwhile"},

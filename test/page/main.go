@@ -1,5 +1,5 @@
 // Page serves the status page over real pools in the lab's machine. A browser outside the machine
-// reads the page and requests changes of the pools from this program: see test/browser.
+// reads the page. The browser's test asks this program to change the pools: see test/browser.
 package main
 
 import (
@@ -110,8 +110,8 @@ func prepare(ctx context.Context) error {
 	return nil
 }
 
-// The device-mapper tables of the device below the pool frail: with linear the device works, with
-// broken it fails.
+// The device-mapper tables of the device below the pool `frail`. With the table `linear` the device
+// works, with the table `broken` it fails.
 const (
 	linear = "0 524288 linear /dev/loop0 0"
 	broken = "0 524288 error"
@@ -145,16 +145,16 @@ func startExporter(ctx context.Context) (*exec.Cmd, error) {
 
 // deeds are the changes of pools and clock that the browser test may request, by name.
 var deeds = map[string]func(context.Context) error{
-	// The action snapshot takes a new snapshot of the disk in the healthy pool.
+	// The action `snapshot` takes a new snapshot of the disk in the healthy pool.
 	"snapshot": func(ctx context.Context) error { return snapshot(ctx, healthy) },
-	// The action later moves the machine's clock forward by three hours.
+	// The action `later` moves the machine's clock forward by three hours.
 	"later": func(context.Context) error {
 		now := syscall.NsecToTimeval(time.Now().Add(3 * time.Hour).UnixNano())
 		return syscall.Settimeofday(&now)
 	},
 	"suspend": func(ctx context.Context) error {
 		return table(ctx, broken, func() error {
-			// The write of zfs snapshot does not end while the pool is suspended.
+			// zfs snapshot does not end while the pool is suspended, because it writes to the pool.
 			go func() { _ = run(ctx, "zfs", "snapshot", "frail@x") }()
 			return await(ctx, func() bool { return zfs.CheckPool(zfs.KstatDir, "frail") != nil })
 		})
@@ -164,8 +164,8 @@ var deeds = map[string]func(context.Context) error{
 	},
 }
 
-// table replaces the device-mapper table of the device below the pool frail. Afterwards table calls
-// the function in the argument `then`.
+// table replaces the device-mapper table of the device below the pool `frail`. Afterwards table
+// calls the function in the argument `then`.
 func table(ctx context.Context, to string, then func() error) error {
 	for _, argv := range [][]string{
 		{"dmsetup", "suspend", "--nolockfs", "--noflush", "frail"},

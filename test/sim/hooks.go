@@ -54,7 +54,7 @@ func newHooking() hooking {
 type hookNote struct {
 	text []byte
 	// holder is the run that has locked the note. If the run was killed, its hook keeps the note
-	// locked until the hook ends, at the tick outlived.
+	// locked until the hook ends, at the tick `outlived`.
 	holder   *machine
 	outlived int
 }

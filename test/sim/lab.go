@@ -21,14 +21,14 @@ const (
 var siteNames = [...]string{nodeNames[SiteA], nodeNames[SiteB], "c"}
 
 // Lab repeats on real machines the events of the model. The model calls the lab's method for an
-// event before the event changes the model. During this call, [World.Guests] and [World.Disks] show
-// the result of all earlier events.
+// event before the event changes the model. While the lab's method runs, [World.Guests] and
+// [World.Disks] show the result of all earlier events.
 type Lab interface {
 	// Run repeats a run of snap that cron starts on a node. Killed repeats a run of snap that is
 	// killed before its first change.
 	Run(node int)
 	Killed(node int)
-	// TimePasses is called before the model's clock moves forward by minutes. When TimePasses
+	// TimePasses is called before the model's clock moves forward by some minutes. When TimePasses
 	// returns, the lab must have finished all earlier events.
 	TimePasses()
 	// Send repeats one run of syncoid for one disk. Sent is called after the model has played the
@@ -128,7 +128,7 @@ func (w *World) Disks(site int) map[string]Disk {
 	return all
 }
 
-// Content returns the number for the data in the snapshot with the given guid: equal numbers mean
+// Content returns a number for the data in the snapshot with the given guid: equal numbers mean
 // equal data.
 func (w *World) Content(guid uint64) int { return w.taken[guid].content }
 
