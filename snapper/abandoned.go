@@ -19,7 +19,7 @@ import (
 // program uses such a bookmark as a base for sending. A good bookmark must be kept, because a
 // receiver may have no other base for an increment. The snapshots of the disk do not show which
 // bookmarks are good: a person, a rotation or a receive with -R also destroys snapshots. The pool's
-// own history alone shows which bookmarks are good. No other evidence is a reason to destroy a
+// own history alone shows which bookmarks are good, so only this history is a reason to destroy a
 // bookmark.
 
 // Standing is the result of judging a bookmark: good, discarded or unproven.
@@ -94,9 +94,9 @@ func judgeBookmark(dataset string, b zfs.Snapshot, snapshots []zfs.Snapshot, h z
 }
 
 // InQuestion returns the managed bookmarks that may belong to a discarded history, given d.Checked,
-// the record that an earlier run made of the disk. If a snapshot that already existed at the
-// earlier run still exists, the disk was not set back to a state before this snapshot after that
-// run. A bookmark may belong to a discarded history if its own snapshot is gone, and if the
+// the record that an earlier run made of the disk. A snapshot that existed at the earlier run and
+// exists now proves that the disk was not set back to a state before this snapshot since the
+// earlier run. A bookmark may belong to a discarded history if its own snapshot is gone, and if the
 // bookmark is newer than all present snapshots that already existed at the earlier run.
 func (d *Disk) InQuestion() []zfs.Snapshot {
 	if d.Ignored != "" || d.unchanged() {
@@ -127,8 +127,8 @@ func (d *Disk) unchanged() bool {
 // checkedKnown reports whether Checked, the record of an earlier run, describes the present
 // dataset. Checked may describe an earlier dataset of the same name. If the record names another
 // origin than the disk has now, zfs promote has brought bookmarks of a different dataset. If the
-// transaction group in the record is above the pool's present one, the pool was rewound to an older
-// state, and its transaction groups count up again from an older number.
+// transaction group in the record is above the pool's present transaction group, the pool was
+// rewound to an older state, and uses the same transaction groups a second time.
 func (d *Disk) checkedKnown() bool {
 	return d.Checked.GUID == d.GUID && d.Checked.Origin == d.Origin && d.Checked.TXG <= d.PoolTXG
 }
@@ -205,9 +205,9 @@ func unprovenText(dataset string, list []JudgedBookmark) string {
 }
 
 // NextChecked returns the record about the disk's bookmarks that the next run gets. The argument
-// made of NextChecked is the transaction group of the snapshot that this run took of the disk, 0 if
-// the run took none. If this run could not read the disk's bookmarks, or did not finish its work on
-// them, NextChecked returns false, and the caller must keep the record of earlier runs.
+// `made` is the transaction group of the snapshot that this run took of the disk, 0 if the run took
+// none. If this run could not read the disk's bookmarks, or did not finish its work on them,
+// NextChecked returns false, and the caller must keep the record of earlier runs.
 func (d *Disk) NextChecked(made uint64, unfinished bool) (report.Checked, bool) { //nolint:revive // what became of the plan
 	if d.Ignored != "" {
 		return d.Checked, false

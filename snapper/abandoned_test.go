@@ -32,8 +32,8 @@ func TestJudgeBookmarks(t *testing.T) {
 	for name, test := range map[string]struct {
 		history   zfs.History
 		snapshots []uint64
-		// want has, by transaction group, the expected standing of a bookmark. A bookmark without
-		// an entry in the map want must be good.
+		// The map `want` has, by transaction group, the standing that a bookmark must get. A
+		// bookmark without an entry in `want` must be good.
 		want map[uint64]Standing
 	}{
 		"no set-back":                      {zfs.History{Since: 1}, []uint64{10, 40}, nil},

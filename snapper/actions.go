@@ -65,7 +65,7 @@ func (n Names) Classify(p zfs.Property) Label {
 // label.
 type Action int
 
-// The table named actions has one of these actions for each state and label.
+// The constants below are the actions. The table `actions` has one action for each state and label.
 const (
 	// Leave: snap does nothing to the disk.
 	Leave Action = iota
@@ -100,8 +100,8 @@ func (a Action) String() string { return actionNames[a] }
 
 // actions is a table: each row is a state of a disk, each column is a label, and the cell is the
 // action. The columns are the labels none, stopped, me, peer and foreign. pve-zfs-snap, which
-// snapwatch succeeds, treated every state except "running" as stopped. The table actions treats
-// only the state Stopped as stopped.
+// snapwatch succeeds, treated every state except "running" as stopped. In the table `actions`, only
+// the state Stopped counts as stopped.
 var actions = [...][5]Action{
 	//             -      stopped   me        peer       foreign
 	Unknown:      {Warn, Warn, Warn, Warn, Warn},

@@ -47,8 +47,8 @@ func (b Bookmarks) wouldKeep(s zfs.Snapshot) bool {
 	return len(b.withRoom([]zfs.Snapshot{s})) > 0
 }
 
-// withRoom returns the snapshots in the list whose bookmarks Expire would keep if all of them had
-// bookmarks.
+// withRoom assumes that each snapshot in the list gets a bookmark, and returns the snapshots whose
+// bookmarks Expire would then keep.
 func (b Bookmarks) withRoom(list []zfs.Snapshot) []zfs.Snapshot {
 	whole := Bookmarks{Have: slices.Concat(b.Have, list), Keep: b.Keep}
 	gone := map[zfs.Snapshot]bool{}
@@ -58,10 +58,11 @@ func (b Bookmarks) withRoom(list []zfs.Snapshot) []zfs.Snapshot {
 	return slices.DeleteFunc(list, func(s zfs.Snapshot) bool { return gone[s] })
 }
 
-// firstOfDay reports whether a snapshot taken now is the first of its calendar day, in the zone of
-// now, compared with the given snapshots or bookmarks. Two kinds of snapshots do not count as
-// snapshots of today: snapshots dated in the future, and _stopped snapshots, because the bookmarks
-// of _stopped snapshots have rules of their own.
+// firstOfDay reports whether a snapshot that is taken at the time `now` is the first of its
+// calendar day, compared with the given snapshots or bookmarks. The calendar day is in the time
+// zone of `now`. Two kinds of snapshots do not count as snapshots of today: snapshots dated in the
+// future, and _stopped snapshots, because the bookmarks of _stopped snapshots have rules of their
+// own.
 func firstOfDay(snapshots []zfs.Snapshot, now time.Time) bool {
 	today := now.Format(time.DateOnly)
 	return !slices.ContainsFunc(snapshots, func(s zfs.Snapshot) bool {
@@ -75,9 +76,9 @@ func firstOfDay(snapshots []zfs.Snapshot, now time.Time) bool {
 // snapshot. On the source, the channel program that takes snapshots also bookmarks the snapshots,
 // but a relay receives the snapshots without bookmarks. If a day has a bookmark of its first
 // existing snapshot, or of an earlier snapshot that is gone, Missing returns no snapshot of this
-// day. Missing returns no snapshot whose bookmark [Bookmarks.Expire] would destroy again. A
-// bookmark of a later snapshot of the day does not count, because a program such as syncoid
-// --create-bookmark made it, not snap.
+// day. Missing leaves out a snapshot if [Bookmarks.Expire] would destroy the snapshot's new
+// bookmark. A bookmark of a later snapshot of the day does not count, because a program such as
+// syncoid --create-bookmark made it, not snap.
 func (b Bookmarks) Missing(snapshots []zfs.Snapshot, now time.Time) []zfs.Snapshot {
 	if b.Keep == 0 {
 		return nil
@@ -122,12 +123,12 @@ func (b Bookmarks) Missing(snapshots []zfs.Snapshot, now time.Time) []zfs.Snapsh
 // the bookmark of the day's first regular snapshot. On each of the newest b.Keep days with _stopped
 // snapshots, Expire keeps the bookmark of the day's first _stopped snapshot. In addition, Expire
 // keeps the newest keepStoppedBookmarks bookmarks of _stopped snapshots. The bookmark of a day's
-// first _stopped snapshot is kept for this reason: if other programs write to the disk of a guest
-// that is off, the disk gets new _stopped snapshots all day, but a copy that was last updated early
-// that day has only the day's first _stopped snapshot. If a day has more than one bookmark of a
-// regular snapshot, Expire keeps all bookmarks of this day: snap made only one of them, and a
-// program such as syncoid --create-bookmark made the rest. If Keep is 0, Expire keeps every
-// bookmark, because a receiver may have any of the bookmarks as its only base for an increment.
+// first _stopped snapshot serves a copy that was last updated early on that day: if programs write
+// to the disk of a guest that is off, the disk gets new _stopped snapshots all day, but the copy
+// has only the day's first _stopped snapshot. If a day has more than one bookmark of a regular
+// snapshot, Expire keeps all bookmarks of this day: snap made only one of them, and a program such
+// as syncoid --create-bookmark made the rest. If Keep is 0, Expire keeps every bookmark, because a
+// receiver may have any of the bookmarks as its only base for an increment.
 func (b Bookmarks) Expire() []zfs.Snapshot {
 	if b.Keep == 0 {
 		return nil
@@ -164,8 +165,8 @@ func (b Bookmarks) Expire() []zfs.Snapshot {
 	return expired
 }
 
-// day has the number of a disk's snapshots, or bookmarks, with one calendar day in their names, and
-// the first of them.
+// day is a calendar day in the names of a disk's snapshots or bookmarks: the first snapshot or
+// bookmark with this day in its name, and the number of all snapshots or bookmarks with this day.
 type day struct {
 	first zfs.Snapshot
 	n     int

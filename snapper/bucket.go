@@ -11,7 +11,8 @@ import (
 // which clocks are set back has two hours that begin at 02:00.
 type bucket struct{ year, part, hour, offset int }
 
-// SameBucket reports whether two times are in the same bucket of a class, other than frequently.
+// SameBucket reports whether two times are in the same bucket of a class. The class must not be
+// `frequently`.
 func SameBucket(class zfs.Class, a, b time.Time) bool {
 	return bucketOf(class, a) == bucketOf(class, b)
 }

@@ -19,8 +19,9 @@ type Capture struct {
 
 // CaptureDue reports whether a new snapshot must keep the guest's configuration, given by its
 // checksum. A new snapshot must keep the configuration in four cases: the configuration changed;
-// the snapshot is the first of its day; the snapshot is a _stopped snapshot; or stays is false,
-// because the snapshot that keeps the configuration so far is gone or is destroyed in this run.
+// the snapshot is the first of its day; the snapshot is a _stopped snapshot; or the argument
+// `stays` is false, because the snapshot that has the configuration is gone or is destroyed in this
+// run.
 func CaptureDue(kept report.Kept, sum, name string, class zfs.Class, stays bool) bool {
 	return kept.Sum != sum || class == zfs.Stopped || zfs.DayOf(kept.Snapshot) != zfs.DayOf(name) || !stays
 }

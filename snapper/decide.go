@@ -15,14 +15,14 @@ type diskTask struct {
 	action Action
 	label  string
 	reason string
-	// snapshot is false for a disk that is excluded from snapshots. An excluded disk gets its
-	// label, but no snapshot.
+	// The field `snapshot` is true if the disk must get a snapshot. A disk that is excluded from
+	// snapshots gets only its label.
 	snapshot bool
 }
 
 // task decides whether one disk must get a snapshot or a label. If the disk must get neither a
-// snapshot nor a label, task makes a note with the reason and returns false. The result is also
-// false if the plan must first ask a question about the disk.
+// snapshot nor a label, task makes a note with the reason and returns false. If the plan must first
+// ask a question about the disk, task returns false, too.
 func (p *planner) task(d *Disk) (diskTask, bool) {
 	if (d.Supposed == Stopped || d.Supposed == Template) && d.Ignored == "" {
 		return p.taskIfStopped(d)
@@ -117,8 +117,8 @@ func (p *planner) decide(d *Disk) (diskTask, bool) {
 			case Unasked:
 				p.plan.Ask.Histories = append(p.plan.Ask.Histories, d.Name)
 			case Untold:
-				// Until a person decides whether this disk is itself a copy, check on the replicas
-				// alarms about the copies of this disk.
+				// The replicas alarm about the copies of this disk until a person decides whether
+				// this disk is itself a copy.
 				severity = report.Warning
 			}
 			p.noteStranger(d, severity, why)
@@ -149,7 +149,7 @@ func (p *planner) notFinal(d *Disk, action Action) string {
 		return fmt.Sprintf("stopped, with the label of node %s (adopt_peer_labels is off)", d.Running.Value)
 	}
 	if action == Recheck && d.Running.Source == zfs.SourceReceived {
-		return "stopped, and its received label says so"
+		return "stopped, and its received label is also \"stopped\""
 	}
 	return ""
 }
@@ -169,9 +169,9 @@ func writtenSince(d *Disk, newest managed) uint64 {
 	return d.WrittenSinceStopped
 }
 
-// StoppedBehind returns the disk's newest managed snapshot. StoppedBehind returns true if this
-// snapshot is a _stopped snapshot and the disk has a newer snapshot that is not managed: for such a
-// disk, the run must ask ZFS how much was written since the _stopped snapshot.
+// StoppedBehind returns the disk's newest managed snapshot, and reports whether it is a _stopped
+// snapshot behind a newer snapshot that is not managed. If so, the run must ask ZFS how much was
+// written since the _stopped snapshot.
 func (d *Disk) StoppedBehind() (zfs.Snapshot, bool) {
 	newest, ok := newestManaged(d)
 	return newest.Snapshot, ok && newest.class == zfs.Stopped && newest.Name != d.NewestSnapshot

@@ -63,7 +63,7 @@ func TestConditionalActions(t *testing.T) {
 		{"a replica beside a copied configuration", "stopped", func(w *world, d *Disk) {
 			periodic(w, d)
 			d.Running.Received, d.Running.Source = "stopped", zfs.SourceReceived
-		}, nil, "its received label says so"},
+		}, nil, "its received label is also"},
 		{"being received", "stopped", func(w *world, d *Disk) { last(w, d); d.Written, d.ResumeToken = 4096, true }, nil, "a receive is not finished"},
 
 		{"never labelled, no history", "", func(*world, *Disk) {}, finished, ""},
@@ -180,8 +180,8 @@ func TestStart(t *testing.T) {
 	}
 }
 
-// A node that no longer owns a guest replaces its own label on the guest's disks by the received
-// label, if there is one. The node changes only this label on the guest's disks.
+// A node that no longer owns a guest makes only one change to the guest's disks: it replaces its
+// own label by the received label, if there is one.
 func TestGiveBack(t *testing.T) {
 	for _, test := range []struct {
 		name  string

@@ -126,7 +126,8 @@ func (p *planner) take(u batch, class zfs.Class, tasks []diskTask) string {
 
 // freeName returns an unused name for snapshots of the disks that are taken now. A snapshot or
 // bookmark of a disk may already have the name with the present time, because the clock or the disk
-// was set back. If the name is taken, freeName tries the names with the following seconds.
+// was set back. If the name is taken, freeName moves the time in the name forward, second by
+// second.
 func freeName(tasks []diskTask, class zfs.Class, now time.Time) string {
 	for t := now; ; t = t.Add(time.Second) {
 		name := zfs.FormatSnapshotName(inPass(t), class)
@@ -141,10 +142,10 @@ func freeName(tasks []diskTask, class zfs.Class, now time.Time) string {
 }
 
 // inPass returns the time for the name of a snapshot that is taken at t. In the night when clocks
-// are set back, an hour occurs twice. Names of the first time round have even seconds, and names of
-// the second time round have odd seconds, so a name never occurs twice, even if the first snapshot
-// of that name was already destroyed. A receiver that still has the first snapshot would refuse a
-// second snapshot of the same name.
+// are set back, an hour occurs twice. When the hour occurs for the first time, names have even
+// seconds, and when the hour occurs for the second time, names have odd seconds, so a name never
+// occurs twice, even if the first snapshot of that name was already destroyed. A receiver that
+// still has the first snapshot would refuse a second snapshot of the same name.
 func inPass(t time.Time) time.Time {
 	begin, end := t.ZoneBounds()
 	_, offset := t.Zone()
@@ -208,8 +209,8 @@ func (p *planner) countStaying(d *Disk) {
 }
 
 // afterNew removes the planned snapshot from the Keepers of each destroy, because the name of the
-// planned snapshot may still change. The field AfterNew of each destroy then demands that the
-// disk's new snapshot exists, under whatever name.
+// planned snapshot may still change. Instead, afterNew sets the field AfterNew, which demands that
+// the disk's new snapshot exists, under whatever name.
 func afterNew(list []Destroy, name string) []Destroy {
 	for i := range list {
 		list[i].AfterNew = true

@@ -126,10 +126,10 @@ func TestBookmarksExpire(t *testing.T) {
 	assert.Empty(t, expired(0), "0 makes none; what is there may be the last common point of a receiver")
 }
 
-// A run destroys no bookmark that the next run would create again because [Bookmarks.Missing]
-// returns its snapshot. After a run has destroyed a bookmark, the next run does not destroy a
-// second program's bookmark of the same day. In TestBookmarksExpireOnce clocks are set back, and
-// programs other than snap also create bookmarks.
+// A run does not destroy a bookmark if [Bookmarks.Missing] would make the next run create the
+// bookmark again. After a run has destroyed a bookmark, the next run does not destroy a second
+// program's bookmark of the same day. In TestBookmarksExpireOnce clocks are set back, and programs
+// other than snap also create bookmarks.
 func TestBookmarksExpireOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		marks := Bookmarks{Keep: rapid.IntRange(1, 4).Draw(t, "keep")}

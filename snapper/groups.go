@@ -57,8 +57,8 @@ func (u batch) startsTogether(tasks []diskTask) bool {
 	return u.group != "" && slices.ContainsFunc(tasks, func(t diskTask) bool { return t.action == Start })
 }
 
-// unit plans the snapshots of the guests in the batch u. A member that is stopped, or whose state
-// is unknown, does not prevent the snapshots of the other members.
+// unit plans the snapshots of one batch of guests. A member that is stopped, or whose state is
+// unknown, does not prevent the snapshots of the other members.
 func (p *planner) unit(u batch, guests map[int][]Disk) {
 	var live []diskTask
 	final := map[int][]diskTask{}
@@ -112,8 +112,8 @@ type Freeze struct {
 // time, "" if there is enough time. A virtual machine needs a processor while it is being frozen,
 // and again while it is being thawed. The argument atOnce of TooMany is the number of guests that
 // are frozen at the same time. The argument budget is the time within which all guests must be
-// frozen, snapshotted and thawed. The argument longest limits the time for freezing, whatever the
-// budget is.
+// frozen, snapshotted and thawed. However large the budget is, the argument `longest` limits the
+// time for freezing.
 func TooMany(freezes []Freeze, atOnce int, budget, longest time.Duration) string {
 	n, sum := 0, time.Duration(0)
 	for _, f := range freezes {
@@ -138,8 +138,9 @@ func TooMany(freezes []Freeze, atOnce int, budget, longest time.Duration) string
 // thawing.
 const freezeShare = 3
 
-// freezes returns the guests that get a snapshot and must be frozen for it. A guest that Proxmox
-// works on must not be frozen by snap, because Proxmox may be freezing the guest itself.
+// freezes returns a [Freeze] for each guest that must be frozen while its snapshots are taken. A
+// guest that Proxmox works on must not be frozen by snap, because Proxmox may be freezing the guest
+// itself.
 func (p *planner) freezes(tasks []diskTask) []Freeze {
 	var list []Freeze
 	for _, t := range tasks {

@@ -117,8 +117,8 @@ func TestUnits(t *testing.T) {
 	assert.Empty(t, plan.Guests[2].Freeze)
 }
 
-// Guests of a group whose retentions name different classes get separate snapshots, and a note says
-// so.
+// If the retentions of a group's guests name different classes, the guests get separate snapshots,
+// and a note says so.
 func TestGroupOfOtherClasses(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon}
 	w.policy.Quiesced = shop

@@ -6,10 +6,10 @@ import (
 	"slices"
 )
 
-// While the lock: in a living guest's configuration has a value of waitsFor, the guest's disks get
-// no snapshot. Under a lock with a value outside of waitsFor, a snapshot does not disturb Proxmox's
-// work. Migrations and moves of disks hold a lock for hours, and a lock that Proxmox left behind
-// must not stop the snapshots for ever.
+// waitsFor lists lock words, the values of lock: in a guest's configuration. While a living guest
+// has a lock word from waitsFor, its disks get no snapshot. While a guest has any other lock word,
+// a snapshot does not disturb Proxmox's work. Migrations and moves of disks hold a lock for hours,
+// and a lock that Proxmox left behind must not stop the snapshots for ever.
 var waitsFor = []string{"rollback", "create", "clone", "destroyed"}
 
 // At most maxBusyRuns runs in succession skip a living guest because its lock file is taken for an
@@ -18,9 +18,10 @@ const maxBusyRuns = 2
 
 // Waits returns the reason why a living guest gets no snapshot in this run, "" if the guest gets
 // one. qm rollback checks that its snapshot is the newest, stops the guest, and only then writes
-// the lock "rollback" into the configuration. During the check and the stop, qm rollback has the
-// guest's lock file, and a snapshot that is taken then makes the rollback fail half way (seen on
-// PVE 7.4 to 9.2). A configuration that cannot be read is treated like a lock file that is taken.
+// the lock "rollback" into the configuration. During the check and the stop, qm rollback holds the
+// guest's lock file, and a snapshot that is taken during the check or the stop makes the rollback
+// fail half way (seen on PVE 7.4 to 9.2). A configuration that cannot be read is treated like a
+// lock file that is taken.
 func (l LastLook) Waits() string {
 	unsure := cmp.Or(l.LockErr, l.Err)
 	switch word := l.Config.Lock; {

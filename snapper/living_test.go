@@ -9,8 +9,8 @@ import (
 )
 
 // A living guest gets no snapshot while a snapshot would make a rollback of the guest fail half
-// way. If the guest's lock is held for an unknown reason, snap takes the snapshot after some runs
-// all the same, because migrations and moves of disks hold this lock for hours.
+// way. If the guest's lock is held for an unknown reason, snap skips the guest in some runs and
+// then takes the snapshot, because migrations and moves of disks hold the guest's lock for hours.
 func TestWaits(t *testing.T) {
 	word := func(lock string) pve.Config { return pve.Config{Lock: lock} }
 	for name, c := range map[string]struct {

@@ -184,7 +184,7 @@ func TestAdoptSanoid(t *testing.T) {
 	for _, p := range points {
 		assert.Contains(t, have, p.Format(time.RFC3339))
 	}
-	// The retention "f96" rotates only snapshots of the class frequently.
+	// The retention "f96" rotates only snapshots of the class `frequently`.
 	w = &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f96"))}}
 	sanoidHistory(w, &w.disks[0], noon.AddDate(0, 0, -40).Truncate(time.Hour), noon)
 	w.policy.MaxDestroys = 1 << 20
@@ -196,7 +196,8 @@ func TestAdoptSanoid(t *testing.T) {
 }
 
 // If a class is removed from the retention, the snapshots of this class are kept. If the class is
-// added to the retention again, the old snapshots of the class count again.
+// added to the retention again, snap destroys the old snapshots of the class that exceed the
+// retention.
 func TestClassesComeAndGo(t *testing.T) {
 	w := &world{policy: testPolicy(), disks: []Disk{runningDisk(disk0, words("f4 h24 d7"))}}
 	d := &w.disks[0]

@@ -28,7 +28,7 @@ type NodeView struct {
 
 // Assign judges every guest and sets each disk's state. Assign also sets Supposed, the state that
 // the disk would have if a second look confirmed the first look at all guests. The argument
-// replicas of Assign has the datasets in replicas: of the configuration: every disk below one of
+// `replicas` has the datasets that the configuration lists under replicas:. Every disk below one of
 // these datasets is a copy.
 func (g NodeView) Assign(disks []Disk, replicas []string) {
 	g.assign(disks, replicas)
@@ -50,9 +50,9 @@ func (g NodeView) Assign(disks []Disk, replicas []string) {
 }
 
 // StillStopped returns the reason why disks must not get their last snapshots although two looks
-// found their guests stopped, "" if the disks may get their last snapshots. The argument looks of
-// StillStopped has, by VMID, the content of the guests' files while snap holds the guests' locks,
-// so that no program can start these guests.
+// found their guests stopped, "" if the disks may get their last snapshots. The argument `looks`
+// has, by VMID, the content of the guests' files. The run has read these files while it held the
+// guests' locks, so that no program could start the guests.
 func (g NodeView) StillStopped(disks []Disk, replicas []string, looks map[int]LastLook) string {
 	g.Evidence, g.Cluster.Guests = maps.Clone(g.Evidence), maps.Clone(g.Cluster.Guests)
 	for _, vmid := range slices.Sorted(maps.Keys(looks)) {
@@ -182,16 +182,16 @@ func (g NodeView) here(vmid int) bool { _, here := g.Cluster.Guests[vmid]; retur
 // GuestsOf returns the guests to which a disk belongs. If guests use the disk, the disk belongs to
 // these guests. A disk that no guest uses belongs to the guest that keeps the disk as unused. A
 // disk that is in no configuration belongs to the guest with the number in the disk's name, on
-// whatever node of the cluster the guest is. If the disk was received, neither the number in its
-// name nor an entry as unused makes it a guest's disk, because qm rescan enters a copy as unused in
-// the configuration of the guest with this number.
+// whatever node of the cluster the guest is. A received disk belongs only to guests that use it: qm
+// rescan enters a copy as unused in the configuration of the guest whose number is in the copy's
+// name.
 func (g NodeView) GuestsOf(d Disk) []int {
 	using, keeping := configsNaming(g.Cluster, g.storagesOf(d), d.Name)
 	return g.claims(d, using, keeping)
 }
 
-// claims returns the guests that a disk belongs to, like GuestsOf. The argument using has the
-// guests that use the disk, and the argument keeping has the guests that keep the disk as unused.
+// claims returns the guests that a disk belongs to, like GuestsOf. The argument `using` has the
+// guests that use the disk, and the argument `keeping` has the guests that keep the disk as unused.
 func (g NodeView) claims(d Disk, using, keeping []int) []int {
 	number := VmidOf(d.Name)
 	_, elsewhere := g.Cluster.Elsewhere[number]
@@ -212,9 +212,9 @@ func (g NodeView) claims(d Disk, using, keeping []int) []int {
 	return nil
 }
 
-// Users returns the guests of this node that may use a disk. The configuration lists this disk as a
-// copy. In a dataset that is not a storage of this node, the number in a disk's name is not a sign:
-// other clusters use the same numbers.
+// Users returns the guests of this node that may use a disk which the configuration lists as a
+// copy. In a dataset that is not a storage of this node, the number in a disk's name does not mean
+// a guest of this node, because other clusters use the same numbers.
 func (g NodeView) Users(d Disk) []int {
 	if len(g.storagesOf(d)) == 0 {
 		return g.Naming(d)
@@ -238,10 +238,9 @@ func (g NodeView) storagesOf(d Disk) []string {
 	return storages
 }
 
-// Unclear returns the living guests whose QEMU must be asked for its state, by VMID. The run asks
-// QEMU about a guest that is locked for backup, because the backup may have started the process of
-// a stopped guest, and about a guest with a disk whose label does not yet say that the guest runs
-// here, because the guest may just have been started.
+// Unclear returns the living guests whose QEMU must be asked for its state, by VMID. A guest that
+// is locked for backup may be a stopped guest whose process the backup has started. A guest with a
+// disk whose label does not say that the guest runs here may just have been started.
 func (g NodeView) Unclear(disks []Disk, names Names) []int {
 	unlabelled := map[int]bool{}
 	for _, d := range disks {
@@ -262,8 +261,8 @@ func (g NodeView) Unclear(disks []Disk, names Names) []int {
 	return unclear
 }
 
-// SeenStopped returns the VMIDs of the guests of this node that did not run at the look of this
-// view.
+// SeenStopped returns the VMIDs of the guests of this node that did not run when the evidence in g
+// was read.
 func (g NodeView) SeenStopped() []int {
 	var vmids []int
 	for vmid, e := range g.Evidence {

@@ -11,8 +11,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// sight returns the view of a node with one guest. The argument e is the evidence about the one
-// guest.
+// sight returns a [NodeView] with one guest. The argument e is the evidence about this guest.
 func sight(e Evidence) NodeView {
 	e.Config.ID = pve.ID{VMID: 100, Kind: pve.QEMU}
 	return NodeView{
@@ -23,7 +22,7 @@ func sight(e Evidence) NodeView {
 }
 
 // If a guest's process and the label of its disk contradict each other, a run asks QEMU about the
-// guest's state. The run also asks QEMU if a backup may have started the process.
+// guest's state. If a backup may have started the guest's process, the run asks QEMU, too.
 func TestUnclear(t *testing.T) {
 	mine, other := runningDisk(disk0, nil), runningDisk(disk0, nil)
 	other.Running.Value = zfs.LabelStopped
@@ -142,8 +141,8 @@ func TestInUseThoughListedAsACopy(t *testing.T) {
 }
 
 // A disk that the configuration lists as a copy belongs to the guest whose number is in its name
-// only if the disk is in a storage of this node. Without this condition, prune would never rotate
-// copies from other clusters, which use the same numbers.
+// only if the disk is in a storage of this node. If a copy outside of this node's storages belonged
+// to the guest, prune would never rotate copies from other clusters, which use the same numbers.
 func TestUsersOfACopy(t *testing.T) {
 	g := sight(Evidence{})
 	g.Cluster.Storages = []pve.Storage{{Name: "data", Dataset: "tank/data"}}
@@ -156,9 +155,8 @@ func TestUsersOfACopy(t *testing.T) {
 	}
 }
 
-// A run reads received labels before its second look at the guests' states. Received labels may
-// show that the run must look a second time at additional guests, and a run makes one second look
-// at most.
+// A run reads received labels before its second look at the guests' states. Received labels may add
+// guests to the second look, and a run does not look a third time.
 func TestReceivedLabelsComeBeforeTheLook(t *testing.T) {
 	masked := runningDisk("tank/data/vm-100-disk-1", nil)
 	masked.Running, masked.ReceivedUnread = zfs.Property{}, true
@@ -196,9 +194,9 @@ func TestWhoseDiskItIs(t *testing.T) {
 	assert.Empty(t, view.UsersHere("tank/data/vm-300-disk-0"))
 }
 
-// An entry as unused in a running guest's configuration does not make a disk a running guest's
-// disk. An unused disk belongs to the guest whose number is in the disk's name. A disk that came
-// from another host, as a sign shows, belongs to no guest.
+// A disk that a running guest keeps as unused does not belong to the running guest. An unused disk
+// belongs to the guest whose number is in the disk's name. A disk that came from another host, as a
+// sign shows, belongs to no guest.
 func TestUnusedDisk(t *testing.T) {
 	config := Evidence{Listed: "running", Process: true}
 	for i, name := range []string{"vm-100-disk-1", "vm-100-disk-2", "vm-300-disk-0"} {

@@ -16,9 +16,9 @@ type Outcome struct {
 	NoSpace  bool
 	// Config is the configuration that the new snapshot keeps, nil if it keeps none.
 	Config *Capture
-	// Left is the reason why the planned steps on the disk were left to a later run without a
-	// failure, "" if they were not left. Living is true if Left has a reason and the disk's guest
-	// lives: then a living guest got no new snapshot.
+	// Left is the reason why this run postponed the planned steps on the disk although nothing
+	// failed, "" if the run postponed nothing. Living is true if Left has a reason and the disk's
+	// guest lives, so that a living guest got no new snapshot.
 	Left   string
 	Living bool
 	// Wrong is true if the run took a _stopped snapshot of the disk although its guest runs. Then
@@ -27,9 +27,9 @@ type Outcome struct {
 }
 
 // Allowed returns the snapshots of the pool that may be destroyed after the new snapshots were
-// taken: now has the snapshots to destroy first, and waiting has further snapshots, to destroy if
-// the run has not yet reached max_destroys. If the new snapshot of a disk failed, snapshots of this
-// disk may be destroyed only if the cause of the failure was lack of space. If a disk's new
+// taken. The run destroys the snapshots in `now` first. The run destroys the snapshots in `waiting`
+// afterwards, until it has reached max_destroys. If the new snapshot of a disk failed, snapshots of
+// this disk may be destroyed only if the cause of the failure was lack of space. If a disk's new
 // snapshot failed for lack of space, Allowed returns the snapshots that the retention would drop
 // without the new snapshot.
 func (p PoolPlan) Allowed(outcomes map[string]Outcome) (now, waiting []Destroy) {
@@ -73,9 +73,10 @@ func Fail(outcomes map[string]Outcome, g GuestPlan, err error, noSpace bool) {
 }
 
 // Without returns a copy of the plan that lacks the snapshots of the living guests in the argument
-// failed, whose hooks failed. The second result has, for each disk of a guest in failed, the
-// outcome that the snapshot of the disk failed, so that no snapshot of the disk is destroyed. The
-// remaining members of a group whose member is in failed still get their snapshots.
+// `failed`, whose hooks failed. The second result has, for each disk of a guest in `failed`, the
+// outcome that the snapshot of the disk failed, so that no snapshot of the disk is destroyed. If a
+// guest in `failed` is a member of a group, the group's remaining members get their snapshots all
+// the same.
 func (p Plan) Without(failed map[int]error) (Plan, map[string]Outcome) {
 	refused, ready := map[string]Outcome{}, p
 	ready.Guests = nil

@@ -35,9 +35,9 @@ func inside(path, dataset string) string {
 	return rest
 }
 
-// configsNaming returns the guests of this node whose configuration names the volume: using has the
-// guests that use the volume, and keeping has the guests whose configuration names the volume
-// merely as unusedN.
+// configsNaming returns the guests of this node whose configuration names the volume. The result
+// `using` has the guests that use the volume, and the result `keeping` has the guests whose
+// configuration names the volume merely as unusedN.
 func configsNaming(c pve.Cluster, storages []string, dataset string) (using, keeping []int) {
 	for id, config := range c.Guests {
 		uses, keeps := false, false

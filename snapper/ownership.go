@@ -49,7 +49,7 @@ type Word int
 const (
 	// Own: this node set the disk's local label.
 	Own Word = iota
-	// Others: the label is another node's word. The label arrived with the disk, or is older than a
+	// Others: another node set the label. The label arrived with the disk, or is older than a
 	// snapshot that was received onto the disk.
 	Others
 	// Unasked: the pool's history would show whether this node set the label, but the run has not
@@ -77,9 +77,9 @@ func (d *Disk) word() (w Word, why string) {
 	return Own, ""
 }
 
-// wordSince returns the answer of word for a disk that was this node's own up to the transaction
-// group own. A snapshot does not show who made it, but the pool's history shows which snapshots
-// were received.
+// wordSince returns the result of [Disk.word] for a disk whose snapshots up to the transaction
+// group `own` are this node's own. A snapshot does not show who made it, but the pool's history
+// shows which snapshots were received.
 func (d *Disk) wordSince(own uint64) (w Word, why string) {
 	newer := d.sinceOwn()
 	lost := ""
@@ -117,15 +117,15 @@ func (d *Disk) mayBeReceived(s zfs.Snapshot) bool {
 }
 
 // remembered reports whether state.json says of this dataset that it is this node's own disk or
-// that it is a copy. Older versions of snapwatch recorded neither. After a pool was rewound,
+// that it is a copy. Older versions of snapwatch did not record this. After a pool was rewound,
 // records with a transaction group above the pool's present one are ignored.
 func (d *Disk) remembered() bool {
 	said := d.Checked.Own > 0 || d.Checked.Foreign || d.Checked.Elsewhere
 	return said && d.GUID != 0 && d.Checked.GUID == d.GUID && (d.PoolTXG == 0 || d.Checked.Own <= d.PoolTXG)
 }
 
-// ownUpTo returns the newest transaction group T for which a run knows: all snapshots of the disk
-// up to T are this node's own. If nothing is known, T is 0. If the guest has just moved here from
+// ownUpTo returns the newest transaction group up to which all snapshots of the disk are known to
+// be this node's own, 0 if this is known of no snapshot. If the guest has just moved here from
 // another node of the cluster, all present snapshots of the disk count as this node's own.
 func (d *Disk) ownUpTo() uint64 {
 	switch {
@@ -143,8 +143,8 @@ func (d *Disk) sinceOwn() []zfs.Snapshot {
 }
 
 // arrived returns a text about a snapshot that was received onto the disk after the disk was known
-// to be this node's own. If the pool's history does not show a receive of this kind, the text is
-// "".
+// to be this node's own. arrived returns "" if the pool's history does not show that such a
+// snapshot was received.
 func (d *Disk) arrived() string {
 	if d.History == nil || d.ownUpTo() == 0 {
 		return ""
@@ -167,8 +167,8 @@ func (d *Disk) Traced() []zfs.Snapshot {
 }
 
 // nextOwn returns the transaction group up to which the next run may treat the disk as this node's
-// own. The argument made of nextOwn is the transaction group of the snapshot that this run took, 0
-// if it took none.
+// own. The argument `made` is the transaction group of the snapshot that this run took, 0 if the
+// run took none.
 func (d *Disk) nextOwn(made uint64) uint64 {
 	newest := max(NewestTXG(d.Snapshots), 1)
 	switch {
@@ -191,8 +191,8 @@ func (d *Disk) AdoptedBy(names []string) bool {
 // strangers judges a stopped guest's disk without a label. strangers returns the reason why snap
 // adopts the disk only with --adopt, "" if snap adopts the disk without it. snap adopts the disk
 // without --adopt if the disk has no snapshot, or if the guest's own configuration names all
-// snapshots of the disk. A finished receive leaves a snapshot, and the copy of a guest whose
-// configuration is on this node looks like the guest's own disk.
+// snapshots of the disk. A snapshot may be the trace of a finished receive: if the guest's
+// configuration is on this node, a copy of the guest's disk looks like the guest's own disk.
 func strangers(d *Disk) string {
 	if sign := d.CameFrom(d.Sign); sign != "" {
 		return sign

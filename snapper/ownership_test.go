@@ -13,8 +13,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// arrivals returns a pool's history with a receive of each snapshot of the disk d. The argument
-// since is the transaction group from which the history is complete.
+// arrivals returns a pool's history with a receive of each snapshot of the disk d. The history is
+// complete from the transaction group `since`.
 func arrivals(d *Disk, since uint64) *zfs.History {
 	h := &zfs.History{Since: since}
 	for _, s := range d.Snapshots {
@@ -96,10 +96,9 @@ func TestWhoseWordALabelIs(t *testing.T) {
 }
 
 // A snapshot of zrepl looks the same on a source and on a copy. If the pool's history is
-// incomplete, a newer snapshot of zrepl leaves no doubt that the disk is this node's as long as the
-// label says that the guest ran here at the last run. If the label is "stopped" and the pool's
-// history is incomplete, a newer snapshot of zrepl makes it doubtful whether the disk is this
-// node's.
+// incomplete, and the disk has a newer snapshot of zrepl, the label decides. If the label has this
+// node's name, the disk is this node's own. If the label is "stopped", it is doubtful whether the
+// disk is this node's own.
 func TestNewerOnesOfOthersUntold(t *testing.T) {
 	for label, want := range map[string]Word{"pve1": Own, "stopped": Untold} {
 		w := &world{}

@@ -1,6 +1,6 @@
-// Package snapper decides what a run does to disks, snapshots, labels and bookmarks. The package
-// is pure: it takes the values that were read and the time, and returns a plan in which each step
-// has its reason. Package run reads these values and carries out the plan.
+// Package snapper decides what a run does to disks, snapshots, labels and bookmarks. The package is
+// pure: it takes the values that were read and the time, and returns a plan in which each step has
+// its reason. Package run reads the values for the plan, and carries out the plan.
 //
 // When in doubt, snapper changes nothing, and the plan says so: a _stopped snapshot that is taken
 // on a guess silences the alarm for ever.
@@ -24,7 +24,7 @@
 // [Retention.Expire] and [ExpireStopped] decide which snapshots may be destroyed, and captures.go
 // decides which snapshots keep a guest's configuration. [JudgeBookmarks] decides, by the pool's
 // history, which bookmarks belong to a discarded history. The record of an earlier run alone is
-// never a reason to destroy.
+// never a reason to destroy a bookmark.
 package snapper
 
 import (
@@ -71,7 +71,7 @@ type Disk struct {
 	Recalled bool
 	// WrittenSinceStopped is the number of bytes written to the disk since its newest _stopped
 	// snapshot. WrittenSinceStopped is set only if the disk has a newer snapshot that is not
-	// managed. If the _stopped snapshot is the newest, see Dataset.Written.
+	// managed. If the _stopped snapshot is the disk's newest, Dataset.Written has this number.
 	WrittenSinceStopped uint64
 	// Retention is the number of snapshots of each class to keep of this disk.
 	Retention Retention
@@ -122,18 +122,19 @@ type Policy struct {
 type Plan struct {
 	Guests []GuestPlan
 	// Destroys has at most max_destroys snapshots to destroy, sorted over all disks with the oldest
-	// first. Waiting has the remaining snapshots that the retention drops. If ZFS
-	// refuses to destroy a snapshot in Destroys, the run destroys a snapshot in Waiting instead.
+	// first. Waiting has the snapshots that the retention drops but that exceed max_destroys. If
+	// ZFS refuses to destroy a snapshot in Destroys, the run destroys a snapshot in Waiting
+	// instead.
 	Destroys, Waiting []Destroy
 	// FullDestroys has, for each disk, the snapshots to destroy if the disk's new snapshot fails
 	// for lack of space.
 	FullDestroys []Destroy
 	// CreateBookmarks has the snapshots of earlier runs that must get a bookmark.
 	CreateBookmarks []zfs.Snapshot
-	// Abandoned has the bookmarks of discarded histories, to destroy before the new snapshots.
+	// Abandoned has bookmarks of discarded histories, which the run destroys before it snapshots.
 	Abandoned []JudgedBookmark
 	// AbandonedLater has the datasets with more bookmarks of a discarded history than this run may
-	// destroy. The next runs destroy the remaining bookmarks of these datasets.
+	// destroy. The next runs destroy the bookmarks that this run may not destroy.
 	AbandonedLater []string
 	// DestroyBookmarks has the bookmarks to destroy because no rule keeps them any more.
 	DestroyBookmarks []zfs.Snapshot
@@ -206,9 +207,8 @@ const (
 	Unprotected Result = report.ResultUnprotected
 )
 
-// MakePlan decides what to do with the disks, or lists the questions that must be answered first
-// in [Plan.Ask]. MakePlan is a pure function: the argument now carries the time and the time
-// zone.
+// MakePlan decides what to do with the disks, or lists the questions that must be answered first in
+// [Plan.Ask]. MakePlan is a pure function: the argument `now` carries the time and the time zone.
 func MakePlan(disks []Disk, policy Policy, now time.Time) Plan {
 	p := planner{policy: policy, now: now, unnamed: map[zfs.Class]int{}}
 	if policy.Final {
@@ -223,8 +223,8 @@ func MakePlan(disks []Disk, policy Policy, now time.Time) Plan {
 	}
 	p.askBookmarks(disks)
 	if len(p.plan.Ask.Received)+len(p.plan.Ask.Histories) > 0 {
-		// A run makes at most one second look at guests. The questions about labels and histories
-		// come before the second look, because their answers may add guests to look at.
+		// A run does not look at guests a third time. The questions about labels and histories come
+		// before the second look, because their answers may add guests to look at.
 		p.plan.Ask.Looks = nil
 	}
 	p.cap()
@@ -247,7 +247,7 @@ type planner struct {
 	// unnamed has, by class, the number of snapshots that are never destroyed because the retention
 	// of their disk does not name the class.
 	unnamed map[zfs.Class]int
-	// future counts the snapshots dated later than now, and until is the latest of their dates.
+	// The field `future` counts the snapshots dated later than now; `until` is their latest date.
 	future int
 	until  time.Time
 }

@@ -89,7 +89,7 @@ type Frozen struct {
 }
 
 // frozen reports whether a guest or group must be frozen while the snapshots in its plan are taken.
-// The disks that make the freeze necessary may be on a different pool.
+// The disk that makes the freeze necessary may be on a pool other than the pool of g.
 func (p Plan) frozen(g GuestPlan) bool {
 	return !g.final() && slices.ContainsFunc(p.Guests, func(o GuestPlan) bool {
 		return !o.final() && o.VMID == g.VMID && o.Group == g.Group && len(o.Freeze) > 0

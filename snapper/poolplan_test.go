@@ -12,8 +12,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Plan.ForPool returns the steps of a plan on one pool. No result of ForPool has the steps for
-// guests that stopped or for guests that must be frozen. Every remaining step of the plan is in the
+// Plan.ForPool returns the steps of a plan on one pool. ForPool leaves out the steps for guests
+// that stopped and for guests that must be frozen. Every remaining step of the plan is in the
 // result for exactly one pool.
 func TestPlanForPool(t *testing.T) {
 	plan := hookPlan()
@@ -78,7 +78,8 @@ func TestFrozen(t *testing.T) {
 }
 
 // If the hook of a guest failed, the guest's disks get neither a snapshot nor a label, and none of
-// their old snapshots is destroyed. The steps for all other guests remain in the plan.
+// their old snapshots is destroyed. The plan keeps the steps for each guest whose hooks did not
+// fail.
 func TestPlanWithout(t *testing.T) {
 	plan, refused := hookPlan().Without(map[int]error{100: errors.New("no")})
 	assert.Len(t, refused, 2)

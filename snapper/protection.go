@@ -11,8 +11,8 @@ import (
 )
 
 // WhyUnprotected returns the reason why a volume of a running guest gets no snapshots, "" if the
-// volume gets snapshots. The argument known of WhyUnprotected has the datasets that the run found,
-// and the argument unread has the pools that the run could not read.
+// volume gets snapshots. The argument `known` has the datasets that the run found, and the argument
+// `unread` has the pools that the run could not read.
 func WhyUnprotected(v pve.Volume, c pve.Cluster, known, unread map[string]bool) (report.Kind, string) {
 	if v.Unused() || strings.HasSuffix(v.Name, "-cloudinit") {
 		return "", ""
@@ -40,8 +40,8 @@ func WhyUnprotected(v pve.Volume, c pve.Cluster, known, unread map[string]bool) 
 }
 
 // volumeIn returns the name of the volume v within the storage s, "" if the storage does not
-// contain the volume. A volume that is named by a path counts as in the storage if the path leads
-// into the storage's dataset.
+// contain the volume. If the configuration names the volume by a path, the storage contains the
+// volume if the path leads into the storage's dataset.
 func volumeIn(v pve.Volume, s pve.Storage) string {
 	switch v.Storage {
 	case s.Name:

@@ -133,7 +133,7 @@ func pvesrs(d *Disk) string {
 }
 
 // expire returns the snapshots of a copy that its retention drops, except the snapshots that prune
-// always keeps. The argument list has the copy's managed snapshots.
+// always keeps. The argument `list` has the copy's managed snapshots.
 func (policy PrunePolicy) expire(d *Disk, list []managed, now time.Time) []Expired {
 	gone := append(d.Retention.Expire(d.Snapshots, now), policy.expireStopped(list, now)...)
 	stays := policy.staying(d, list, now)
@@ -153,7 +153,7 @@ func (policy PrunePolicy) expireStopped(list []managed, now time.Time) []Expired
 			return !s.future && s.Creation.Before(now.Add(-policy.StoppedGrace))
 		})
 		if later >= 0 {
-			reason := fmt.Sprintf("beyond the newest %d _stopped snapshots, which are kept, and %s is newer", keepOnCopy, list[i+1+later].Name)
+			reason := fmt.Sprintf("older than the newest %d _stopped snapshots, which are kept, and older than %s", keepOnCopy, list[i+1+later].Name)
 			expired = append(expired, Expired{Snapshot: m.Snapshot, Reason: reason, Keepers: []string{list[len(list)-1].Name}})
 		}
 	}
@@ -163,7 +163,8 @@ func (policy PrunePolicy) expireStopped(list []managed, now time.Time) []Expired
 // staying returns the names of the managed snapshots of a copy that prune keeps whatever the
 // retention says. A copy always keeps its newest snapshot, the first regular snapshot of each of
 // the newest keepOnCopy days, and the newest keepOnCopy _stopped snapshots. If snap on this node
-// bookmarks received snapshots, a copy also keeps the snapshots that still need a bookmark.
+// makes bookmarks of received snapshots, a copy also keeps the snapshots that must get a bookmark
+// but have none.
 func (policy PrunePolicy) staying(d *Disk, list []managed, now time.Time) map[string]bool {
 	stays := map[string]bool{}
 	var regular, stopped []zfs.Snapshot

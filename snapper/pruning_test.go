@@ -189,7 +189,7 @@ func TestPruneProperties(t *testing.T) {
 }
 
 // If the retention of prune names a class of which no copy has a snapshot, a note reports the
-// class. In each bucket of this class, prune keeps the oldest snapshot of any class.
+// class. In each bucket of the reported class, prune keeps the oldest snapshot of any class.
 func TestPruneSaysWhichClassesDoNotCome(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f0 d2 m24 y1"))}}
 	d := &w.disks[0]

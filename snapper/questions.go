@@ -6,18 +6,18 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// MaxAsked is the largest number of times that a run answers the questions of a plan. After the
-// last answers, the run carries the plan out with the facts that it has. Three rounds of answers
-// suffice: received labels decide which guests get a second look, and received labels and second
-// looks decide which bookmarks must be read.
+// MaxAsked is the largest number of times that a run answers the questions of a plan. After
+// MaxAsked rounds of answers, the run carries out the plan, even if the plan has more questions.
+// Three rounds of answers suffice: received labels decide which guests get a second look, and
+// received labels and second looks decide which bookmarks must be read.
 const MaxAsked = 3
 
 // Questions has the facts that [MakePlan] must know before its plan may be carried out. In most
 // runs, none of the facts in Questions is needed, so the run reads these facts only when a plan
 // asks for them.
 type Questions struct {
-	// The field Looks has the VMIDs of guests that seem stopped. The run must look at these guests
-	// a second time.
+	// The field Looks has the VMIDs of guests that seem stopped, at which the run must look a
+	// second time.
 	Looks []int
 	// Received has the datasets whose received labels the plan needs. Bookmarks has the datasets
 	// whose bookmarks the plan needs but of which the run has only an earlier run's list. Histories

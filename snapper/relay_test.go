@@ -10,8 +10,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// copyOf returns a model with one disk. The argument state must be a state of a copy. The disk has
-// snapshots of two days from its source.
+// copyOf returns a model with one disk in the given state. The disk has snapshots of two days,
+// which it received from its source.
 func copyOf(state GuestState) (*world, *Disk) {
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f4"))}}
 	d := &w.disks[0]
@@ -143,8 +143,9 @@ func TestMarksAreBounded(t *testing.T) {
 	assert.Len(t, w.run().DestroyBookmarks, MaxBookmarkDestroys)
 }
 
-// A running guest's disk gets the bookmarks that it lacks: because an earlier run failed to make
-// them, because the disk was a copy then, or because sanoid took the snapshots.
+// A running guest's disk gets the bookmarks that it lacks. The disk can lack a bookmark because an
+// earlier run failed to make the bookmark, because the disk was a copy when it got the snapshot, or
+// because sanoid took the snapshot.
 func TestOwnMissing(t *testing.T) {
 	w, d := copyOf(Running)
 	d.Running = zfs.Property{Value: "pve1", Source: zfs.SourceLocal}
@@ -168,7 +169,8 @@ func TestDayBeginsStopped(t *testing.T) {
 	assert.Empty(t, Bookmarks{Have: d.Bookmarks, Keep: 30}.Missing(d.Snapshots, w.now))
 }
 
-// prune keeps a snapshot until it has a bookmark only if snap on this node will make this bookmark.
+// If snap on this node makes bookmarks of a copy's snapshots, prune keeps each snapshot until it
+// has its bookmark. If snap makes no bookmarks of the snapshots, prune does not wait for bookmarks.
 func TestBookmarking(t *testing.T) {
 	parents := []string{"tank/data"}
 	for name, test := range map[string]struct {

@@ -16,8 +16,8 @@ import (
 const futureSlack = 5 * time.Minute
 
 // Retention has the number of snapshots of each class to keep. If a class is not in the retention,
-// snap neither takes nor destroys snapshots of this class. Existing snapshots of the class still
-// count as snapshots of each shorter class.
+// snap neither takes nor destroys snapshots of this class. A snapshot of a class that is not in the
+// retention counts as a snapshot of each shorter class.
 type Retention map[zfs.Class]int
 
 // Expired is a snapshot that the retention no longer keeps.
@@ -62,8 +62,8 @@ func (m managed) counts(class zfs.Class) bool {
 
 // Due returns the longest class that is due. A class is due if the retention keeps at least one
 // snapshot of the class, and the current bucket of the class has neither a snapshot of the class
-// nor one of a longer class. The class frequently is due at every run. Buckets are in the time zone
-// of the argument `now`. If no class is due, the second result is false.
+// nor one of a longer class. The class `frequently` is due at every run. Buckets are in the time
+// zone of the argument `now`. If no class is due, the second result is false.
 func (r Retention) Due(snapshots []zfs.Snapshot, now time.Time) (zfs.Class, bool) {
 	list := managedOf(snapshots, now)
 	for _, class := range zfs.Rotating() {
@@ -139,23 +139,24 @@ func newestPast(list []managed) int {
 
 // keptSet is the set of a disk's snapshots that one class of the retention keeps.
 type keptSet struct {
-	// The slices index and candidate have an element for each snapshot of the disk. An element of
-	// index is true if the class keeps the snapshot, and an element of candidate is true if the
-	// class would keep the snapshot if the retention allowed more.
+	// The slices `index` and `candidate` have an element for each snapshot of the disk. In `index`,
+	// the element is true if the class keeps the snapshot. In `candidate`, the element is true if
+	// the class would keep the snapshot under a retention that allowed more snapshots.
 	index, candidate []bool
 	// byBucket has, by bucket, the name of the kept snapshot.
 	byBucket map[bucket]string
 	// oldest is the name of the oldest snapshot that the class keeps, "" if the class keeps no
 	// snapshot.
 	oldest string
-	// beyond is the reason to destroy a snapshot whose bucket is older than all kept buckets.
+	// The text `beyond` is the reason to destroy a snapshot whose bucket is older than all kept
+	// buckets.
 	beyond string
 }
 
-// keep returns the snapshots that one class of the retention keeps. The class frequently keeps the
-// newest n snapshots of all classes. Every other class keeps one snapshot in each of the newest n
-// buckets that have any snapshot, and in each of the newest n buckets that have a snapshot of this
-// class or a longer one. In each bucket, a class keeps the oldest snapshot of this class or a
+// keep returns the snapshots that one class of the retention keeps. The class `frequently` keeps
+// the newest n snapshots of all classes. Every other class keeps one snapshot in each of the newest
+// n buckets that have any snapshot, and in each of the newest n buckets that have a snapshot of
+// this class or a longer one. In each bucket, a class keeps the oldest snapshot of this class or a
 // longer one. If a bucket has neither a snapshot of the class nor one of a longer class, the class
 // keeps the bucket's oldest snapshot of any class, because a host with copies may keep classes of
 // which the source takes no snapshots. Buckets are sorted by time, and not by transaction group:
@@ -246,11 +247,11 @@ func (r Retention) expire(i int, m managed, kept map[zfs.Class]keptSet, zone *ti
 
 // ExpireStopped returns the _stopped snapshots that may be destroyed. A _stopped snapshot may be
 // destroyed only if it has a bookmark, or if the disk already keeps its full number of newer
-// bookmarks of _stopped snapshots. In addition, the disk must have a newer managed snapshot, or the
-// bookmark of one, with an age above grace, so that receivers have had the time to fetch the newer
-// snapshot. If bookmarks are off, ExpireStopped keeps the newest _stopped snapshot. The only Keeper
-// of a returned snapshot is the newest managed snapshot, because every newer snapshot except the
-// newest one may be gone, or be destroyed in the same run.
+// bookmarks of _stopped snapshots. A _stopped snapshot is kept until a newer managed snapshot, or
+// the bookmark of a newer managed snapshot, has an age above grace, so that receivers have had the
+// time to fetch the newer snapshot. If bookmarks are off, ExpireStopped keeps the newest _stopped
+// snapshot. The only Keeper of a returned snapshot is the newest managed snapshot, because every
+// newer snapshot except the newest one may be gone, or be destroyed in the same run.
 func ExpireStopped(snapshots []zfs.Snapshot, marks Bookmarks, grace time.Duration, now time.Time) []Expired {
 	// Most disks have no _stopped snapshot.
 	if !slices.ContainsFunc(snapshots, func(s zfs.Snapshot) bool { return strings.HasSuffix(s.Name, zfs.Stopped.String()) }) {

@@ -189,8 +189,8 @@ func TestExpireStoppedProperties(t *testing.T) {
 				marks.Have = append(marks.Have, s)
 			}
 			if rapid.IntRange(0, 4).Draw(t, "gone") > 0 {
-				// A snapshot that the test leaves out of list no longer exists, but its bookmark
-				// may still exist.
+				// A snapshot that is not in `list` does not exist any more, but its bookmark may
+				// exist.
 				list = append(list, s)
 			}
 		}

@@ -25,9 +25,9 @@ type PoolRoom struct {
 
 // reserves returns the number of bytes by which a new snapshot of the disk reduces the pool's free
 // space. A snapshot of a volume with refreservation reserves the bytes written since the last
-// snapshot: ZFS keeps the refreservation free for new writes, and allows a snapshot only if the
-// pool has enough free space in addition (zfsprops(7)). A snapshot of a disk without refreservation
-// reserves 0 bytes.
+// snapshot: ZFS keeps the refreservation free for new writes, so it allows a snapshot only if the
+// pool has as many free bytes outside of the refreservation (zfsprops(7)). A snapshot of a disk
+// without refreservation reserves 0 bytes.
 func (d *Disk) reserves() uint64 { return min(d.Written, d.RefReservation) }
 
 // freeBytes returns the free bytes without the unused part of the disk's own reservation, given all
@@ -64,7 +64,7 @@ func JudgeRoom(p PoolRoom) report.Room {
 }
 
 // fullness returns a text if the pool is fuller than its limits, and "" for a pool within its
-// limits. The result critical is true if the pool is fuller than the critical limit.
+// limits. The result `critical` is true if the pool is fuller than the critical limit.
 // [checker.Health] uses the same limits.
 func (p PoolRoom) fullness() (words string, critical bool) {
 	if p.Size == 0 {
@@ -95,8 +95,8 @@ func needs(disks []Disk) (reserves, free uint64) {
 
 // shortage returns a text if the pool may lack the space for the next snapshots of volumes with
 // refreservation, and "" if the space suffices. The space must suffice for the snapshots of this
-// run, and in addition for the snapshots of the next run: until then, the guests may write as many
-// bytes as they wrote before this run.
+// run and of the next run: between the two runs, the guests may write as many bytes as they wrote
+// before this run.
 func shortage(disks []Disk) string {
 	reserves, free := needs(disks)
 	if free >= 2*reserves {

@@ -43,9 +43,9 @@ func (s Shutdown) closed() string {
 // shutdown every program that could restart a guest has ended.
 const ShutdownPause = 2 * time.Second
 
-// If the last run of snap is older than recent, [Shutdown.Finalizes] treats this node as one on
-// which snap does not work. A label on a disk does not prove that snap works on this node, because
-// another program may have set the label.
+// If the last run of snap was longer ago than the constant `recent` says, [Shutdown.Finalizes]
+// treats this node as one on which snap does not work. A label on a disk does not prove that snap
+// works on this node, because another program may have set the label.
 const recent = 24 * time.Hour
 
 // Finalizes returns the reason why the command finalize has nothing to do on this host, "" if
@@ -62,7 +62,8 @@ func (s Shutdown) Finalizes(lastRun, now time.Time) string {
 
 // ranHere returns the disks whose label shows that snap on this node has worked on them. During
 // shutdown, time is short, so the pool's history is read only for disks that have a newer snapshot
-// that may have been received. ranHere sets HistoryProblem of the other disks without a history.
+// that may have been received. For a disk that has neither a history nor a snapshot of this kind,
+// ranHere sets HistoryProblem, so that the plan does not ask for the history.
 func ranHere(disks []Disk, names Names) []Disk {
 	var own []Disk
 	for _, d := range disks {

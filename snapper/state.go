@@ -54,7 +54,7 @@ var stateNames = [...]string{
 
 func (s GuestState) String() string { return stateNames[s] }
 
-// Alive reports whether snap takes the guest for a running guest.
+// Alive reports whether snap treats the guest as a running guest.
 func (s GuestState) Alive() bool { return s == Running || s == LockedAlive || s == UnknownAlive }
 
 // Evidence has the facts about a guest that a run read at one time.
@@ -102,7 +102,7 @@ type Gate struct {
 // be starting until the uptime is failedBootGrace.
 const failedBootGrace = 30 * time.Minute
 
-// closed returns the reason why a guest's stop is not believed now, "" if the stops of guests are
+// closed returns the reason why a guest's stop is not believed, "" if the stops of guests are
 // believed.
 func (g Gate) closed() string {
 	switch {
@@ -225,8 +225,8 @@ const longWork = 24 * time.Hour
 // StuckLock returns a message about a guest that has been locked for long, with the consequence of
 // the lock, and the severity of the message. StuckLock returns "" for a guest that has not been
 // locked for long. Migrations and moves of disks take hours, and Proxmox has the guest's lock file
-// during such work. If atWork reports that a process has the guest's lock file, a lock for a
-// migration or for a move of a disk becomes a warning only after longWork.
+// during such work. If atWork reports that a process has the guest's lock file, StuckLock warns of
+// a lock for a migration or for a move of a disk only after longWork.
 func StuckLock(e Evidence, atWork func(pve.ID) bool, now time.Time) (report.Severity, string) {
 	word, held := e.Config.Lock, now.Sub(e.Config.Changed)
 	if held < -futureSlack {
@@ -241,12 +241,12 @@ func StuckLock(e Evidence, atWork func(pve.ID) bool, now time.Time) (report.Seve
 	if e.Config.Kind == pve.LXC {
 		tool = "pct"
 	}
-	state, cost, severity := "does not run", "its stop is not recorded meanwhile", report.Notice
+	state, cost, severity := "does not run", "its stop is not recorded while it is locked", report.Notice
 	if e.Alive() {
-		state, cost = "runs", "nothing of it is rotated meanwhile"
+		state, cost = "runs", "its snapshots are not rotated while it is locked"
 		switch {
 		case slices.Contains(waitsFor, word):
-			cost, severity = "it gets no snapshots meanwhile", report.Warning
+			cost, severity = "it gets no snapshots while it is locked", report.Warning
 		case held > longWork || word != "migrate" && word != "disk" || !atWork(e.Config.ID):
 			severity = report.Warning
 		}

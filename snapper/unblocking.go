@@ -62,8 +62,8 @@ func PlanUnblock(disks []Disk, snapshot string) Unblocking {
 }
 
 // disk divides the snapshots and bookmarks of one disk into two sets: those older than the snapshot
-// to roll back to, and those newer than it. A newer snapshot of Proxmox's own replication is not a
-// reason to refuse, because Proxmox itself removes such a snapshot.
+// to roll back to, and those newer than it. unblock does not refuse to work because of a newer
+// snapshot of Proxmox's own replication, which Proxmox itself removes.
 func (u *Unblocking) disk(d *Disk, to zfs.Snapshot) UnblockDisk {
 	result := UnblockDisk{Dataset: d.Name}
 	for _, s := range d.Snapshots {
@@ -110,7 +110,7 @@ func (u Unblocking) Names(pool string) []string {
 	return names
 }
 
-// Marks returns the bookmarks on a pool that must be destroyed.
+// Marks returns those bookmarks on a pool that must be destroyed before the rollback.
 func (u Unblocking) Marks(pool string) []zfs.Snapshot {
 	var marks []zfs.Snapshot
 	for _, d := range u.Disks {

@@ -7,8 +7,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Lack describes one disk of a guest. The guest's remaining disks have snapshots of one moment, and
-// the described disk has no snapshot of this moment.
+// Lack describes a disk that prevents a common snapshot of all disks of a guest: the disk got no
+// snapshot, or a second guest may have written to the disk while the snapshots were taken.
 type Lack struct {
 	// Dataset is the name of the disk. If no dataset with the disk exists, the field Dataset has
 	// the name of the volume in the guest's configuration.
@@ -24,9 +24,9 @@ type Lack struct {
 // Lacks returns two kinds of a guest's disks: disks that got no snapshot, and disks to which
 // another guest may have written while the snapshots were taken. Lacks does not return disks that a
 // person excluded, nor directories and devices that are passed through on purpose. The argument
-// disks has the disks that the run read. The argument `excluded` reports whether a person excluded
-// a disk, taken reports whether a disk got a snapshot, and frozen reports whether a guest was
-// frozen.
+// disks has the disks that the run read. The function `excluded` reports whether a person excluded
+// a disk, the function `taken` reports whether a disk got a snapshot, and the function `frozen`
+// reports whether a guest was frozen.
 func (g NodeView) Lacks(vmid int, disks []Disk, excluded, taken func(dataset string) bool, frozen func(vmid int) bool) []Lack {
 	known := map[string]*Disk{}
 	read := map[string]bool{}

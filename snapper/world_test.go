@@ -48,8 +48,8 @@ func (w *world) managed(d *Disk, class zfs.Class, at time.Time) {
 	w.snap(d, zfs.FormatSnapshotName(at, class), at)
 }
 
-// run makes a plan for the model's disks and carries out the plan. Snapshots of the datasets in the
-// argument fails are refused for lack of space.
+// run makes a plan for the model's disks and carries out the plan. The model refuses snapshots of
+// the datasets in the argument `fails`, for lack of space.
 func (w *world) run(fails ...string) Plan {
 	for i := range w.disks {
 		w.disks[i].PoolTXG = w.txg

@@ -32,8 +32,8 @@ type Facts struct {
 }
 
 // Read reads the facts from the exporter at a URL instead of from zfs. The request tells the
-// exporter the timeout. The caller judges the exporter's facts with its own limits and its own
-// clock.
+// exporter the timeout. The caller judges the facts with the limits and the clock of this host, not
+// of the exporter's host.
 func Read(ctx context.Context, base string, timeout time.Duration) (f Facts, err error) {
 	doc, err := fetch(ctx, base, timeout)
 	if err != nil {
@@ -77,8 +77,8 @@ func fetch(ctx context.Context, base string, timeout time.Duration) (checker.Doc
 }
 
 // tellTimeout tells an exporter the timeout, in the header that Prometheus uses. If a pool hangs
-// for longer than the timeout, the exporter answers in time with older facts about this pool, and
-// with all other pools.
+// for longer than the timeout, the exporter still answers in time. The answer then has older facts
+// about this pool, and fresh facts about all other pools.
 func tellTimeout(request *http.Request, timeout time.Duration) {
 	request.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", strconv.FormatFloat(timeout.Seconds(), 'f', 3, 64))
 }

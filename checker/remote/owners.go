@@ -174,8 +174,8 @@ func (o Owners) post(ctx context.Context, u *url.URL, timeout time.Duration, req
 	}
 }
 
-// try sends a request once. If the request fails, wait is the time after which a second try makes
-// sense, 0 if a second try is useless.
+// try sends a request once. If the request fails, the result `wait` is the time after which a
+// second try makes sense, 0 if a second try is useless.
 func (o Owners) try(ctx context.Context, u *url.URL, timeout time.Duration, text []byte) (body []byte, wait time.Duration, err error) {
 	post, err := http.NewRequestWithContext(ctx, http.MethodPost, u.JoinPath("/api/v1/compare").String(), bytes.NewReader(text))
 	if err != nil {

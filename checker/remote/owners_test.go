@@ -15,8 +15,8 @@ import (
 )
 
 // A busy exporter of an owner answers with the number of seconds after which it can be asked again.
-// If enough time is left, the owner is asked again after this number of seconds, and the second
-// request contains the remaining time.
+// If the timeout allows a second request, the owner is asked again after the number of seconds that
+// the exporter named. The second request contains the remaining time.
 func TestABusyOwnerIsAskedAgain(t *testing.T) {
 	for name, c := range map[string]struct {
 		status     int
@@ -62,8 +62,9 @@ func TestABusyOwnerIsAskedAgain(t *testing.T) {
 	}
 }
 
-// A node that cannot read its own list of guests counts as silent, so its last answer still counts.
-// If an answer without guests replaced the last answer, check would stop reporting absent disks.
+// A node that cannot read its own list of guests counts as silent, so check continues to use the
+// node's last full answer. If an answer without guests replaced the full answer, check would stop
+// reporting absent disks.
 func TestAnOwnerThatDoesNotKnowItsGuests(t *testing.T) {
 	owner := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte(`{"version":2,"time":"2026-03-29T12:00:00Z","disks":[],"guests_problem":"is pmxcfs hung?"}`))

@@ -36,9 +36,10 @@ EXAMPLES
   snapwatch forget oldpool                all disks that were on it`
 }
 
-// Run removes the datasets and all datasets below them from the exporter's inventory of disks. A
-// check that reads the exporter's inventory later removes the same datasets from the inventory of
-// the check's user. A disk that still exists returns to the inventories at the next scan.
+// Run removes the datasets and all datasets below them from the exporter's inventory of disks. The
+// user who runs check has an inventory, too. The next check that reads the exporter's inventory
+// removes the same datasets from the user's inventory. A disk that still exists returns to the
+// inventories at the next scan.
 func (c *forgetCmd) Run(env *environment) error {
 	var invalid []error
 	for _, dataset := range c.Dataset {
@@ -73,7 +74,7 @@ func (c *forgetCmd) Run(env *environment) error {
 			continue
 		}
 		fmt.Fprintf(env.Stdout, "%s: no exporter remembers this dataset; a check that remembers the dataset forgets it at the next run\n", dataset)
-		// The exporter has an inventory, which lacks the disks of the dataset.
+		// The exporter has an inventory, and no disk in the inventory is at or below this dataset.
 		if !again && seen.Disks != nil {
 			unknown = append(unknown, dataset)
 		}

@@ -18,7 +18,7 @@ const killedStory = 2 * time.Minute
 
 // killFrozen N FILE…: starts snap N times and kills each run with SIGKILL at a random moment after
 // one of the files, which are the states of guests, says frozen or 1. After each kill, killFrozen
-// waits until no watchdog runs. Then each FILE must say thawed or 0.
+// waits until no watchdog runs, and then requires that each FILE says thawed or 0.
 func killFrozen(ts *testscript.TestScript, _ bool, args []string) {
 	n, err := strconv.Atoi(args[0])
 	ts.Check(err)

@@ -47,8 +47,8 @@ const (
 	serviceName = "snapwatch.service"
 )
 
-// regularRuns returns the runs of a job that cron or the timer starts on this host. unclear has the
-// crontab lines that may also start the job, but could not be parsed. If runs and unclear are
+// regularRuns returns the runs of a job that cron or the timer starts on this host. The second
+// result has the crontab lines that may start the job but could not be parsed. If both results are
 // empty, neither cron nor the timer starts the job.
 func regularRuns(env *environment, job cronJob) (runs []regularRun, unclear []crontab.Entry) {
 	lines, _ := job.lines(env) // snap runs as root, which can read all crontabs
@@ -175,7 +175,8 @@ func sameFlags(env *environment, typed regularCmd, r regularRun) bool {
 }
 
 // registers adds the command to cron after a person's first run of snap at a terminal, or if a flag
-// demands it. done is the report of this run. The report shows whether a later run can succeed.
+// demands the registration. The argument `done` is the report of this run, and shows whether a
+// later run can succeed.
 func (c *snapCmd) registers(env *environment, done report.Run) error {
 	switch {
 	case timerEnabled(env) && c.Register:

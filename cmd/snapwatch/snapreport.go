@@ -43,9 +43,9 @@ func (c *snapCmd) tell(env *environment, plan snapper.Plan, done report.Run) err
 	return nil
 }
 
-// problemTeller returns a function that prints the problems of a run. If nobody watches a terminal
-// and all is false, the function prints the warnings and no notices, because cron sends a mail for
-// each output.
+// problemTeller returns a function that prints the problems of a run. At a terminal, or if the
+// argument `all` is true, the function prints every problem. Otherwise the function prints only
+// warnings, because cron sends a mail for each output.
 func problemTeller(env *environment, logFormat string, all bool) func([]report.Problem) { //nolint:revive // as the user asks for it
 	say := problemPrinter(env, logFormat)
 	return func(problems []report.Problem) {
@@ -105,9 +105,9 @@ func (c *snapCmd) tellText(env *environment, plan snapper.Plan, done report.Run)
 		done.End.Sub(done.Start).Round(100*time.Millisecond))
 }
 
-// snapStatus returns the exit status of snap for the report of a run. If nobody watches a terminal,
-// the lock of another run changes the status only after lockedTooLong, so that cron sends no mail
-// about a short lock.
+// snapStatus returns the exit status of snap for the report of a run. Away from a terminal, a pool
+// that another run has locked counts as a failure only after lockedTooLong, so that cron sends no
+// mail about a short lock.
 func (e *environment) snapStatus(done report.Run) int {
 	locked := false
 	for _, p := range done.Pools {

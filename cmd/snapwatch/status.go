@@ -58,8 +58,8 @@ func (c *statusCmd) Run(env *environment) error {
 	return err
 }
 
-// watch prints the status table, and again after each time c.Every, until ctx ends. watch returns
-// the cause of the end of ctx.
+// watch prints the status table at intervals of c.Every until ctx ends. watch returns the cause of
+// the end of ctx.
 func (c *statusCmd) watch(ctx context.Context, env *environment, stage *atomic.Value) error {
 	again := time.NewTicker(time.Duration(c.Every))
 	defer again.Stop()
@@ -75,8 +75,8 @@ func (c *statusCmd) watch(ctx context.Context, env *environment, stage *atomic.V
 	}
 }
 
-// show reads the disks, and prints the status table or the JSON in one write. The argument dress of
-// show is a function that changes the text before show prints it.
+// show reads the disks, and prints the status table or the JSON in one write. Before show prints
+// the text, the function `dress` changes the text.
 func (c *statusCmd) show(ctx context.Context, env *environment, stage *atomic.Value, dress func(string) string) error {
 	begun := time.Now()
 	r := query{limitFlags: c.limitFlags, filterFlags: c.filterFlags, sourceFlags: c.sourceFlags, Timeout: time.Duration(c.Timeout)}.find(ctx, env, stage, begun)

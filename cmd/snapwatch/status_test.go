@@ -138,8 +138,8 @@ func TestExplainSaysWhichPoolHides(t *testing.T) {
 	assert.Contains(t, s.out.String(), "zpool status tank")
 }
 
-// explain VMID prints the restore point, the time to which the guest can be brought back on this
-// host, and the commands that start the guest in its state of that time.
+// explain VMID prints the restore point, and the commands that start the guest in its state of the
+// restore point.
 func TestExplainGuest(t *testing.T) {
 	one, two := vm(100, "hourly", time.Hour), vm(100, "daily", time.Hour)
 	two.Name, two.GUID, two.Snapshots[0].GUID = "tank/vm-100-disk-1", 1001, 2
@@ -176,8 +176,8 @@ func TestExplainGuest(t *testing.T) {
 }
 
 // Two clusters may each have a guest 100. The commands for the guest 100 of one cluster do not
-// touch the clones of the guest 100 of the other cluster. The commands for a second restore point
-// do not touch the clones of the first restore point either.
+// touch the clones of the guest 100 of the other cluster. The commands for one restore point do not
+// touch the clones of another restore point.
 func TestExplainGuestNamesADatasetThatIsFree(t *testing.T) {
 	east, west := vm(100, "hourly", 5*time.Minute), vm(100, "hourly", 5*time.Minute)
 	east.Name, west.Name, west.GUID, west.Snapshots[0].GUID = "tank/east/vm-100-disk-0", "tank/west/vm-100-disk-0", 1001, 2

@@ -31,8 +31,8 @@ func labels(f Facts) []Finding {
 }
 
 // limits compares limits.warning, the age of the newest snapshot at which check warns, with the
-// longest recent time between two snapshots of each disk. If limits.warning is shorter than this
-// time, check warns although snapshots are taken as usual.
+// longest recent time between two snapshots of each disk. If limits.warning is shorter than the
+// longest time between two snapshots, check warns although snapshots are taken as usual.
 func limits(f Facts) []Finding {
 	const topic = "limits"
 	var worst Disk
@@ -62,16 +62,16 @@ func limits(f Facts) []Finding {
 // GapsSeen is the number of a disk's newest snapshots that [LongestGap] compares.
 const GapsSeen = 20
 
-// Taken is a managed snapshot: the time of its creation, and whether the guest was off at that time
-// and until the next snapshot.
+// Taken is a managed snapshot. At is the time of its creation. Stopped is true if the guest was off
+// from this time until the next snapshot.
 type Taken struct {
 	At      time.Time
 	Stopped bool
 }
 
 // LongestGap returns the longest time between two successive snapshots, among the newest GapsSeen
-// snapshots. The argument snapshots has the oldest snapshot first. If the guest was off between two
-// snapshots, the time between these two does not count. If there are fewer than three snapshots,
+// snapshots. The argument snapshots has the oldest snapshot first. LongestGap leaves out the time
+// between two snapshots if the guest was off at that time. If there are fewer than three snapshots,
 // LongestGap returns 0.
 func LongestGap(snapshots []Taken) time.Duration {
 	if len(snapshots) < 3 {

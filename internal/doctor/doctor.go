@@ -23,8 +23,8 @@ func (s Status) String() string { return statusNames[s] }
 // Finding is a result of doctor about one part of the host, such as a pool or the clock.
 type Finding struct {
 	Status Status
-	// Topic names the examined part of the host in one or two words. Text is the result. Do is the
-	// advice to the user.
+	// Topic names the examined part of the host in one or two words. Text is the result. The field
+	// Do is the advice to the user.
 	Topic, Text, Do string
 }
 

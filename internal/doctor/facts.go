@@ -78,9 +78,9 @@ type Pool struct {
 	// Critical is true if the alarm is critical.
 	Unwell   string
 	Critical bool
-	// Full is true if the alarm is about the pool's fill level. Short is a text of the last run:
-	// the pool may lack space for the next snapshots of volumes with refreservation. Short is "" if
-	// the run saw enough space.
+	// Full is true if the alarm is about the pool's fill level. Short is the warning of the last
+	// run that the pool may lack space for the next snapshots of volumes with refreservation, "" if
+	// the last run did not warn.
 	Full  bool
 	Short string
 	// Lists is true if this ZFS does not print a disk's newest snapshot (prevsnap), so that

@@ -54,8 +54,8 @@ func finalize(s Starts) []Finding {
 		"snapwatch-finalize.service is %s: while this host is off, check alarms about the copies of its guests", s.Finalize)
 }
 
-// A run or a snapshot may be dated in the future by up to future without a finding, because clocks
-// are sometimes set back a little.
+// The constant `future` is the time by which the date of a run or a snapshot may be ahead of the
+// clock without a finding, because clocks are sometimes set back a little.
 const future = 5 * time.Minute
 
 func lastRun(f Facts) []Finding {

@@ -28,7 +28,8 @@ const careful = syscall.O_NOFOLLOW | syscall.O_NONBLOCK
 // because the usual libraries hide the open file, which a child must inherit.
 type Lock struct {
 	file *os.File
-	// before is the text that the lock file had before this process took the lock exclusively.
+	// The field `before` is the text that was in the lock file when this process took the lock
+	// exclusively.
 	before string
 }
 
@@ -74,8 +75,8 @@ func tryExclusive(path string, mode fs.FileMode, now time.Time) (*Lock, error) {
 	return l, nil
 }
 
-// note writes the holder's process number, the time and the text in more into the lock file, for
-// people and for [WaitTurn].
+// note writes three things into the lock file, for people and for [WaitTurn]: the holder's process
+// number, the time, and the text in the argument `more`.
 func (l *Lock) note(now time.Time, more string) {
 	if err := l.file.Truncate(0); err == nil {
 		_, _ = l.file.WriteAt(fmt.Appendf(nil, "%d %d\n%s", os.Getpid(), now.Unix(), more), 0)

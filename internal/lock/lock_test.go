@@ -133,8 +133,8 @@ func TestMode(t *testing.T) {
 	assert.False(t, isBusy)
 }
 
-// A child that inherited a lock holds the lock until the child ends, even if the parent releases
-// the lock before.
+// A child that inherited a lock holds the lock until the child ends, even if the parent has
+// released the lock.
 func TestInherited(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.lock")
 	held, err := TryExclusive(path, taken)

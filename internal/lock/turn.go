@@ -20,11 +20,12 @@ const (
 	vain    = "waited in vain at "
 )
 
-// Turn is the permission for a work that at most one process on the machine should do at a time.
+// Turn is the permission for a piece of work that at most one process on the machine should do at a
+// time.
 type Turn struct {
 	locks []*Lock
-	// Note is the reason why processes of other users may do the same work at the same time, "" if
-	// no other process does the work.
+	// Note is the reason why other processes may do the same work at the same time, "" if no other
+	// process can have the turn.
 	Note string
 	// Waited is true if another process of this user had the turn while this process waited.
 	Waited bool
@@ -46,14 +47,13 @@ func (t Turn) Release() {
 	}
 }
 
-// WaitTurn waits until this process may do the work called name, and for this takes two locks in
-// dir. The first of the two locks is the user's lock, which only processes of this user take.
-// WaitTurn waits for the user's lock until ctx ends, and then returns an error that holds a
-// [*Busy]. The second of the two locks is shared by all users. Any user could hold the shared lock
-// for ever, so WaitTurn waits for the shared lock for half of ctx's remaining time, but at most for
-// longestTurn. A process that waited in vain for the shared lock writes the time into the file of
-// the user's lock. Without this time in the file, many processes of one user would wait for the
-// shared lock, one after the other, and each of them in vain. If the shared lock is busy, or a lock
+// WaitTurn waits until this process may do the work that the argument `name` names. WaitTurn takes
+// two locks in dir: the user's lock, which only processes of this user take, and the shared lock,
+// which processes of all users take. WaitTurn waits for the user's lock until ctx ends, and then
+// returns an error that holds a [*Busy]. Any user could hold the shared lock for ever, so WaitTurn
+// waits for the shared lock for half of ctx's remaining time, but at most for longestTurn. A
+// process that waited in vain for the shared lock writes the time into the file of the user's lock,
+// so that the user's next processes do not wait in vain, too. If the shared lock is busy, or a lock
 // file cannot be used, WaitTurn returns a turn with a note.
 func WaitTurn(ctx context.Context, dir, name string, now time.Time) (turn Turn, err error) {
 	first := filepath.Join(dir, fmt.Sprintf("%s@%d.lock", name, os.Geteuid()))

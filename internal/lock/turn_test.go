@@ -93,10 +93,9 @@ func TestOneWaitsInVain(t *testing.T) {
 	_, err = TryExclusive(held, taken)
 	assert.Equal(t, taken.Unix(), busy(t, err).Since.Unix(), "who holds it stands in the first line")
 	require.NoError(t, own.Release())
-	// Another user holds a lock for so long that one process waits in vain. For some time, later
-	// processes do not wait for this lock at all. After this time, one process tries again whether
-	// the lock is free. Once the user who held the lock has released it, all processes wait for
-	// each other again.
+	// Another user held the shared lock for so long that one process waited in vain. After such a
+	// wait, the next processes do not wait for the shared lock until vainFor is over. Once the
+	// other user has released the shared lock, a process gets its turn without a note.
 	require.NoError(t, other.Release())
 	free, err := turn(t, dir, time.Second)
 	require.NoError(t, err)
@@ -110,7 +109,7 @@ func TestOneWaitsInVain(t *testing.T) {
 }
 
 // A second user may put any object in the place of a lock file, such as a pipe. No process hangs
-// because of such an object, and every process can do its work.
+// because of an object that is not a regular file, and every process can do its work.
 func TestTurnWithout(t *testing.T) {
 	own := fmt.Sprintf("list@%d.lock", os.Geteuid())
 	for name, test := range map[string]struct {

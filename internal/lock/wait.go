@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// again is the time between two attempts of [Wait] to take a lock. Wait does not block in flock(2),
-// because the end of ctx cannot wake a thread that is blocked in flock(2).
+// The constant `again` is the time between two attempts of [Wait] to take a lock. Wait does not
+// block in flock(2), because the end of ctx cannot wake a thread that is blocked in flock(2).
 const again = 50 * time.Millisecond
 
 // Wait takes the lock at path for this process alone, as [TryExclusive] does, and waits for the

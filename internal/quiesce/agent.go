@@ -29,10 +29,10 @@ func (a agent) Frozen(ctx context.Context) (bool, error) {
 	return false, fmt.Errorf("the agent of guest %d says %q, not thawed or frozen", a.vmid, status)
 }
 
-// Freeze implements [Freezer]. An agent refuses to freeze a guest that is already frozen. If the
-// agent refuses for this reason, another program froze the guest, because the watchdog asks only
-// once. An agent that is not allowed to freeze refuses in similar words, and in older versions of
-// QEMU in the same words.
+// Freeze implements [Freezer]. An agent refuses to freeze a guest that is already frozen. The
+// watchdog asks the agent to freeze only once, so if the guest is already frozen, a program other
+// than snapwatch froze it. An agent that is not allowed to freeze refuses in similar words, and in
+// older versions of QEMU in the same words.
 func (a agent) Freeze(ctx context.Context) (frozen int, err error) {
 	err = a.call(ctx, "fsfreeze-freeze", &frozen)
 	if err != nil && strings.Contains(err.Error(), "has been disabled") && !strings.Contains(err.Error(), "is not allowed") {

@@ -16,7 +16,8 @@ import (
 // Documentation/admin-guide/cgroup-v2.rst in the kernel).
 type cgroup struct{ dir string }
 
-// look is the time between two readings of cgroup.events, until all processes are frozen.
+// The constant `look` is the time between two readings of cgroup.events while Freeze waits for all
+// processes to be frozen.
 const look = 5 * time.Millisecond
 
 // Frozen implements [Freezer].
@@ -63,7 +64,7 @@ func (c cgroup) Freeze(ctx context.Context) (int, error) {
 	}
 }
 
-// stopped reports whether all processes of the container are frozen.
+// stopped reports whether the kernel has frozen all processes of the container.
 func (c cgroup) stopped() (bool, error) {
 	events, err := os.ReadFile(filepath.Join(c.dir, "cgroup.events"))
 	return strings.Contains("\n"+string(events), "\nfrozen 1\n"), err

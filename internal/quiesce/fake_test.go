@@ -23,16 +23,16 @@ type guest struct {
 	mu     sync.Mutex
 	frozen bool
 	calls  []string
-	// If hangs is true, a call of Freeze waits until its timeout. If late is also true, the call of
-	// Freeze succeeds after its timeout.
+	// If `hangs` is true, a call of Freeze waits until its timeout. If both `hangs` and `late` are
+	// true, the call waits until its timeout, and then succeeds.
 	hangs, late bool
-	// The field `until` is a channel. A call of Freeze waits until this channel is closed, even
-	// beyond the timeout of the call. If the channel is nil, Freeze does not wait.
+	// A call of Freeze waits until the channel `until` is closed, even beyond the timeout of the
+	// call. If `until` is nil, Freeze does not wait for a channel.
 	until chan struct{}
-	// The field takes is the duration of a call of Freeze.
+	// The field `takes` is the duration of a call of Freeze.
 	takes time.Duration
-	// The field fails is the error of Freeze. The field stuck is the number of calls of Thaw that
-	// fail before the first success.
+	// The field `fails` is the error of Freeze. The field `stuck` is the number of calls of Thaw
+	// that fail before the first success.
 	fails error
 	stuck int
 	gone  bool
@@ -41,7 +41,7 @@ type guest struct {
 	// lapses is true if the frozen guest continued by itself before the thaw. lost is true if the
 	// answer of the first call of Thaw is lost.
 	lapses, lost bool
-	// lies is true if the guest is frozen but says that it continued before the thaw.
+	// If `lies` is true, the guest says that it continued before the thaw, although it is frozen.
 	lies bool
 }
 
@@ -108,7 +108,7 @@ func (g *guest) Thaw(context.Context) (int, error) {
 	return thawed, nil
 }
 
-// set changes the state of the guest as if another program froze or thawed it.
+// set freezes or thaws the guest, as if a program other than snapwatch had done it.
 func (g *guest) set(frozen bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -120,8 +120,8 @@ type rig struct {
 	Host
 	guests map[pve.ID]*guest
 	ids    []pve.ID
-	// watchdog is the watchdog's end of the pipes to the run. The channel ended is closed after the
-	// watchdog has returned.
+	// watchdog is the watchdog's end of the pipes to the run. The channel `ended` is closed after
+	// the watchdog has returned.
 	watchdog pipes
 	ended    chan struct{}
 	told     chan struct{}

@@ -28,8 +28,9 @@ type Owned struct {
 	Process string `json:"process,omitempty"`
 }
 
-// endGrace is the time that a watchdog may need to thaw its guests after the end of its budget, the
-// longest time of a freeze. After endGrace, runs report the guests of this watchdog as left frozen.
+// endGrace is the time that a watchdog may need to thaw its guests after the end of its budget. The
+// budget is the longest time of a freeze. After endGrace, runs report the guests of this watchdog
+// as left frozen.
 const endGrace = time.Minute
 
 func noteName(id pve.ID) string { return string(id.Kind) + "-" + fmt.Sprint(id.VMID) }
@@ -53,7 +54,7 @@ func (h Host) takeNote(id pve.ID, budget time.Duration) (*note.Note, error) {
 		return nil, fmt.Errorf("%w: %w", ErrOurs, err)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("not frozen, because its note cannot be taken: %w", err)
+		return nil, fmt.Errorf("not frozen, because its note cannot be created: %w", err)
 	}
 	if n.Left() {
 		return n, ErrOurs
@@ -112,10 +113,10 @@ type TakenOver struct {
 
 // TakeOver thaws the guests that earlier runs froze and whose watchdogs have died. TakeOver tries
 // each guest once, for at most thawTry; the next run tries again. If a second run freezes a guest
-// now, TakeOver does not thaw this guest before the budget of the second run is over. TakeOver
-// passes the outcome for each guest to the function tell, and then removes the guest's note. If a
-// run is killed before it calls tell, the note remains, and the next run tries to thaw the guest.
-// TakeOver returns an error if the notes cannot be listed.
+// while TakeOver is at work, TakeOver does not thaw this guest before the budget of the second run
+// is over. TakeOver passes the outcome for each guest to the function `tell`, and then removes the
+// guest's note. If a run is killed before TakeOver calls `tell`, the note remains, and the next run
+// tries to thaw the guest. TakeOver returns an error if the notes cannot be listed.
 func (h Host) TakeOver(ctx context.Context, tell func(pve.ID, TakenOver)) error {
 	names, err := h.Notes.Names()
 	if err != nil {
@@ -178,9 +179,9 @@ func (h Host) takeOver(ctx context.Context, id pve.ID) (t TakenOver, n *note.Not
 	return TakenOver{Since: o.Since, Thawed: thawed > 0, Err: err}, n, true
 }
 
-// another returns [ErrGone] if the process that snapwatch froze has ended. The guest may
-// have a new process by now. snapwatch must not thaw the new process, which may not even have a
-// guest agent.
+// another returns [ErrGone] if the guest's present process is not the process that snapwatch froze.
+// The guest may have a new process by now. snapwatch must not thaw the new process, which may not
+// even have a guest agent.
 func (h Host) another(id pve.ID, o Owned) error {
 	process, err := h.Process(id)
 	switch {

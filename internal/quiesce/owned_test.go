@@ -14,7 +14,7 @@ import (
 	"snapwatch/internal/pve"
 )
 
-// noNotes fails the test if a note about a freeze is left. A note about a freeze is left if no
+// noNotes fails the test if a note about a freeze exists. The note about a freeze remains if no
 // process saw the end of the freeze.
 func (r *rig) noNotes(t *testing.T) {
 	t.Helper()
@@ -31,9 +31,9 @@ func TestProof(t *testing.T) {
 		lapsed string
 	}{
 		"frozen throughout":    {func(*guest) {}, ""},
-		"thawed in between":    {func(g *guest) { g.set(false) }, "of 2 frozen parts, the thaw found 0"},
+		"thawed in between":    {func(g *guest) { g.set(false) }, "2 parts of the guest were frozen, and 0 at the thaw"},
 		"ended in between":     {func(g *guest) { g.gone = true }, "it no longer runs"},
-		"its answer is lost":   {func(g *guest) { g.lost = true }, "of 2 frozen parts, the thaw found 0"},
+		"its answer is lost":   {func(g *guest) { g.lost = true }, "2 parts of the guest were frozen, and 0 at the thaw"},
 		"thawed at the second": {func(g *guest) { g.stuck = 1 }, ""},
 		"gave up by itself":    {func(g *guest) { g.lapses = true }, "VSS gave up"},
 	} {
@@ -156,8 +156,8 @@ func TestGaveUpButFrozen(t *testing.T) {
 	})
 }
 
-// If a watchdog was killed, and a first run thaws the guest that it left frozen, a message of a
-// second run does not say that the killed watchdog is at work.
+// A killed watchdog has left a guest frozen, and a first run thaws the guest. A message of a second
+// run must not say that the killed watchdog is at work.
 func TestTwoTakeOver(t *testing.T) {
 	r := newRig(t, 1)
 	n, err := r.takeNote(r.ids[0], time.Millisecond)

@@ -81,9 +81,9 @@ type heldGuest struct {
 // ours reports whether this or an earlier watchdog may have frozen the guest.
 func (h heldGuest) ours() bool { return h.note != nil && !errors.Is(h.err, ErrForeign) }
 
-// Run carries out the commands in the lines of in, until every guest that Run began to freeze is
-// thawed. If a guest cannot be thawed within thawFor, Run gives up on this guest and keeps the
-// guest's note.
+// Run reads commands, one a line, from the reader `in`, and carries them out until every guest that
+// Run began to freeze is thawed. If a guest cannot be thawed within thawFor, Run gives up on this
+// guest and keeps the guest's note.
 func (g *Watchdog) Run(in io.Reader, out io.Writer) error {
 	g.out = out
 	lines := make(chan string)
@@ -228,10 +228,10 @@ func (g *Watchdog) thawHeld(ctx context.Context, h heldGuest) error {
 	return nil
 }
 
-// thawProven thaws a guest and returns the time from which the guest is no longer frozen. frozen is
-// the number that Freeze of [Freezer] returned. If Thaw returns a smaller number than frozen,
-// lapsed is the reason why the guest may have continued before the thaw. If Thaw returns the number
-// frozen, lapsed is nil.
+// thawProven thaws a guest and returns the time from which the guest is no longer frozen. The
+// argument `frozen` is the number that Freeze of [Freezer] returned. If Thaw returns a smaller
+// number than Freeze did, the error `lapsed` is the reason why the guest may have continued before
+// the thaw. If both numbers are equal, `lapsed` is nil.
 func (h Host) thawProven(ctx context.Context, id pve.ID, frozen int) (at time.Time, lapsed, err error) {
 	thawed, at, err := h.thaw(ctx, id, frozen)
 	switch {
@@ -240,16 +240,16 @@ func (h Host) thawProven(ctx context.Context, id pve.ID, frozen int) (at time.Ti
 	case err != nil:
 		return at, nil, err
 	case thawed < frozen:
-		lapsed = fmt.Errorf("%w: of %d frozen parts, the thaw found %d", ErrLapsed, frozen, thawed)
+		lapsed = fmt.Errorf("%w: %d parts of the guest were frozen, and %d at the thaw", ErrLapsed, frozen, thawed)
 	}
 	return at, lapsed, nil
 }
 
 // thaw repeats the thaw until the guest is seen to be thawed. A guest counts as thawed if Thaw of
-// [Freezer] returned the number in frozen, or if the guest says that it is not frozen. The argument
-// frozen is the number that Freeze of [Freezer] returned, 0 if unknown. thaw returns the number
-// that Thaw returned, and the time of the thaw. The error wraps [ErrGone] if the frozen process
-// ended, and [ErrLapsed] if the guest continued before the thaw.
+// [Freezer] returned the number in the argument `frozen`, or if the guest says that it is not
+// frozen. The argument `frozen` is the number that Freeze of [Freezer] returned, 0 if unknown. thaw
+// returns the number that Thaw returned, and the time of the thaw. The error wraps [ErrGone] if the
+// frozen process ended, and [ErrLapsed] if the guest continued before the thaw.
 func (h Host) thaw(ctx context.Context, id pve.ID, frozen int) (thawed int, at time.Time, err error) {
 	var o Owned
 	_ = h.Notes.Read(noteName(id), &o) // without the note, only the guest's answers show whether it is frozen
@@ -278,8 +278,8 @@ func (h Host) thawOnce(ctx context.Context, f Freezer, was int) (thawed int, at 
 	if errors.Is(err, ErrGone) || err == nil && was > 0 && thawed >= was {
 		return thawed, at, err
 	}
-	// Ask for the guest's state even after an error of Thaw, because the guest may have thawed
-	// although its answer was lost.
+	// Ask for the guest's state even after an error of Thaw: the guest may have thawed although the
+	// answer to Thaw was lost.
 	frozen, statusErr := f.Frozen(ctx)
 	switch {
 	case statusErr == nil && !frozen && errors.Is(err, ErrLapsed):

@@ -31,8 +31,8 @@ type Window struct {
 	said     chan string // closed when the watchdog has ended
 	done     chan struct{}
 	closed   sync.Once
-	// since is the time when the run told the watchdog to freeze, zero if the run has not told it
-	// yet.
+	// The field `since` is the time when the run told the watchdog to freeze the guests, zero
+	// before that time.
 	since time.Time
 	// frozen has, by guest, the number that Freeze of [Freezer] returned.
 	frozen map[pve.ID]int
@@ -57,9 +57,9 @@ type Ended struct {
 	// Frozen has, by guest, the longest time for which the guest may have been frozen: from the
 	// beginning of the call that freezes to the end of the call that thaws.
 	Frozen map[pve.ID]time.Duration
-	// Lapsed has, for each guest that may have continued before it was thawed, the reason.
+	// The map Lapsed has each guest that may have continued before it was thawed, with the reason.
 	Lapsed map[pve.ID]string
-	// Left has, for each guest that may still be frozen, the reason.
+	// The map Left has each guest that may still be frozen, with the reason.
 	Left map[pve.ID]string
 }
 
@@ -105,8 +105,8 @@ func (w *Window) close() {
 }
 
 // Freeze freezes all guests of the window at the same time. Freeze returns the guests that could
-// not be frozen, with the reasons. A returned guest may nevertheless be frozen for a moment,
-// because its freeze may succeed late.
+// not be frozen, with the reasons. A guest that Freeze returns may nevertheless be frozen for a
+// moment, because the guest's freeze may succeed late.
 func (w *Window) Freeze() map[pve.ID]string {
 	w.since = w.host.Now()
 	if _, err := io.WriteString(w.watchdog, sayFreeze+"\n"); err == nil {
@@ -123,8 +123,8 @@ func (w *Window) Freeze() map[pve.ID]string {
 	return w.failed
 }
 
-// hear waits for one line from the watchdog. hear returns false if the watchdog's output has ended,
-// or if the channel over delivers a value first.
+// hear waits for one line from the watchdog. hear returns false if the watchdog's output ends, or
+// if the channel `over` delivers a value before the watchdog writes a line.
 func (w *Window) hear(over <-chan time.Time) bool {
 	select {
 	case line, ok := <-w.said:
@@ -160,8 +160,8 @@ func (w *Window) take(line string) {
 }
 
 // thawTimeout returns the time that a run waits for its guests to thaw. held is the time for which
-// the guests have been frozen so far. The run waits until only a fifth of the budget is left, or
-// for a fifth of the budget if that is longer. So a thaw that hangs delays the run by less than the
+// the guests have been frozen so far. The run waits until only a fifth of the budget is left, and
+// at least for a fifth of the budget. A thaw that hangs therefore delays the run by less than the
 // budget.
 func (w *Window) thawTimeout(held time.Duration) time.Duration {
 	return max(w.budget/5, w.budget*4/5-held)

@@ -142,7 +142,7 @@ func TestHangsWithinTheBudget(t *testing.T) {
 func TestOneHangsWithoutEnd(t *testing.T) {
 	for _, test := range []struct {
 		name string
-		// The function hangs makes the last guest hang until the channel release is closed.
+		// The function `hangs` makes the last guest hang until the channel `release` is closed.
 		hangs func(r *rig, release chan struct{})
 	}{
 		{"while its process is read", func(r *rig, release chan struct{}) {

@@ -47,7 +47,7 @@ func Count(n int, thing string) string {
 	return strconv.Itoa(n) + " " + thing
 }
 
-// Are is [Count] followed by "is" or "are": 1 disk is, 2 disks are.
+// Are returns the text of [Count], followed by "is" or "are": 1 disk is, 2 disks are.
 func Are(n int, thing string) string {
 	if n == 1 {
 		return Count(n, thing) + " is"

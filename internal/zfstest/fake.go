@@ -30,7 +30,8 @@ type World struct {
 	// Zpool has, by pool, the text between the pool's braces in the output of zpool status -j. A
 	// pool without an entry is healthy.
 	Zpool map[string]string
-	// OddPrevsnap plays a ZFS in which prevsnap has another meaning.
+	// OddPrevsnap plays a ZFS in which the property prevsnap has a value that is not the name of a
+	// snapshot.
 	OddPrevsnap bool
 }
 
@@ -48,8 +49,9 @@ type Dataset struct {
 	Labels    map[string][3]string
 	Snapshots []Snapshot
 	Bookmarks []Snapshot
-	// Many is a number of snapshots that a full list has in addition to Snapshots. The snapshots
-	// that Many adds are not managed, and are older than all of Snapshots.
+	// Many is the number of snapshots that a full list of the dataset's snapshots shows in addition
+	// to the field Snapshots. These additional snapshots are not managed, and are older than all of
+	// Snapshots.
 	Many int
 }
 
@@ -202,8 +204,8 @@ func (f *Fake) EndHung() { f.endHung() }
 func (f *Fake) endHung() {
 	entries, _ := os.ReadDir(filepath.Join(f.dir, "calls"))
 	for _, e := range entries {
-		// The name of the file has the process number, because the process that creates the file
-		// may be killed before it writes.
+		// The process number is in the name of the file, not in its content, because the process
+		// may be killed before it writes the content.
 		number, _ := strings.CutPrefix(e.Name(), hungPrefix)
 		if pid, err := strconv.Atoi(number); err == nil {
 			_ = syscall.Kill(pid, syscall.SIGKILL)

@@ -78,7 +78,8 @@ func (w World) fault(dir string, args []string) Fault {
 	return Fault{}
 }
 
-// used counts one more call to which a fault applies, and returns the number of such calls before.
+// used adds 1 to the number of calls to which a fault applied, and returns the number before the
+// addition.
 func used(dir string, fault int) int {
 	for n := 0; ; n++ {
 		file, err := os.OpenFile(filepath.Join(dir, "calls", fmt.Sprintf("fault%d-%d", fault, n)), os.O_CREATE|os.O_EXCL, 0o600)

@@ -15,10 +15,10 @@ import (
 
 // restTimeout limits a pool's wait after its new snapshots were taken: the run waits for the new
 // snapshots on the other pools, and then destroys old snapshots on this pool. The run waits because
-// it holds guests' locks while it takes snapshots, and nothing else should slow its work under a
-// lock. After restTimeout, the run no longer waits, so that a slow pool does not prevent the
-// destroys on the other pools. The locks of the guests on the slow pool are still released after
-// maxLocked.
+// it holds guests' locks while it takes snapshots, and destroys at the same time would make it hold
+// the locks for longer. After restTimeout, the run no longer waits, so that a slow pool does not
+// prevent the destroys on the other pools. The run releases the locks of the slow pool's guests
+// after maxLocked, which is much shorter than restTimeout.
 const restTimeout = 30 * time.Second
 
 // One channel program snapshots at most maxTogether disks of living guests. The run holds the
@@ -33,14 +33,14 @@ const maxTogether = 50
 //     its _stopped snapshots is made.
 //  2. Take the _stopped snapshots of the guests that stopped, one guest after the other, each
 //     under its lock, and start the hooks that follow these snapshots.
-//  3. Destroy the bookmarks of discarded histories on all other disks.
+//  3. Destroy the bookmarks of discarded histories on the remaining disks.
 //  4. Run the hooks that must end before the snapshots of living guests. A guest whose hook
 //     fails gets no snapshot.
 //  5. Take the snapshots of living guests that must be frozen, one guest or group after the
 //     other.
 //  6. Take the snapshots of the living guests that are not frozen, on all pools side by side. When
 //     all pools have their snapshots, start the hooks that follow the snapshots of living guests.
-//     On a pool that has its snapshots, step 7 may begin before these hooks.
+//     On a pool that has its snapshots, step 7 may begin before the hooks.
 //  7. On each pool, bookmark older snapshots, replace local labels by received ones, and
 //     destroy the snapshots that the retention drops. Snapshots in Waiting, which exceed
 //     max_destroys, are destroyed last, in place of snapshots that ZFS refused to destroy.

@@ -26,9 +26,9 @@ type captures struct {
 	node string
 	// stays reports whether a snapshot exists and this round's plan does not destroy it.
 	stays func(dataset, name string) bool
-	// before has, by dataset, the record of the configuration that a snapshot of an earlier run
-	// keeps. The map now has, by dataset, the record of a configuration that this run could not
-	// store.
+	// The map `before` has, by dataset, the record of the configuration that a snapshot of an
+	// earlier run keeps. The map `now` has, by dataset, the record of a configuration that this run
+	// could not store.
 	before map[string]report.Kept
 	nowMu  sync.Mutex
 	now    map[string]report.Kept
@@ -108,8 +108,8 @@ func (c *captures) dueConfig(guest snapper.GuestPlan, d snapper.DiskPlan, p *pac
 type packing struct {
 	captured pve.Captured
 	sum      string
-	// value returns the guest's configuration in compressed form. The function value compresses the
-	// configuration only at its first call.
+	// value returns the guest's configuration in compressed form. Only the first call of `value`
+	// compresses the configuration.
 	value func() (string, error)
 	// told is true after the run reported that the configuration cannot be stored.
 	told bool

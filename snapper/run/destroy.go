@@ -44,11 +44,11 @@ func (r *run) mayDestroy(before snapper.Plan) int {
 }
 
 // destroyMore destroys snapshots in Waiting, which the retention drops but which exceed
-// max_destroys, the oldest of all pools first. Snapshots in Waiting take the place of planned
-// snapshots that have a hold or a clone: the run tries to destroy such planned snapshots, but
-// fails, so they do not count as destroyed. After half of moreTimeout, destroyMore first destroys
-// snapshots of disks without holds and clones. Before each attempt, destroyMore calls the argument
-// before with the snapshots that it will try to destroy.
+// max_destroys, the oldest of all pools first. If the run tried in vain to destroy a planned
+// snapshot, because the snapshot has a hold or a clone, destroyMore destroys a snapshot in Waiting
+// in its place. After half of moreTimeout, destroyMore leaves for last the disks with a snapshot
+// that has a hold or a clone. Before each attempt, destroyMore calls the function `before` with the
+// snapshots that it will try to destroy.
 func (r *run) destroyMore(ctx context.Context, pools []*pool, before func(next []snapper.Destroy)) {
 	end := r.World.Now().Add(moreTimeout)
 	half := end.Add(-moreTimeout / 2)
@@ -102,8 +102,8 @@ func reportKept(pools []*pool) {
 }
 
 // reportDue reports, by pool, the number of snapshots that the retention drops but that this run
-// did not destroy. If this number grows from day to day, reportDue warns, because the pool then
-// fills without limit.
+// did not destroy. If the number of these snapshots grows from day to day, reportDue warns, because
+// such a pool fills without limit.
 func (r *run) reportDue(pools []*pool, plan snapper.Plan) {
 	most := r.Config.MaxDestroysFor(r.disks)
 	if r.DryRun {
@@ -130,8 +130,8 @@ func (r *run) reportDue(pools []*pool, plan snapper.Plan) {
 // report.
 func (p *pool) place() string { return strings.Join(slices.Sorted(slices.Values(p.parents)), ",") }
 
-// overlaps reports whether this run reads disks below a dataset that an earlier report names in
-// place.
+// overlaps reports whether this run reads disks that an earlier run also read. The argument `place`
+// is the result of [pool.place] in the earlier run's report.
 func (p *pool) overlaps(place string) bool {
 	return slices.ContainsFunc(strings.Split(place, ","), func(other string) bool {
 		return zfs.WithinAny(other, p.parents) || slices.ContainsFunc(p.parents, func(own string) bool { return zfs.Within(own, other) })
@@ -145,7 +145,7 @@ func (p *pool) applyDestroys(ctx context.Context, destroys []snapper.Destroy) {
 	size := firstBatch
 	for len(destroys) > 0 {
 		if ctx.Err() != nil {
-			p.problem(report.Notice, "pool %s: told to end, %s left for the next run to destroy", p.name, text.Are(len(destroys), "snapshot"))
+			p.problem(report.Notice, "pool %s: the run was told to end, %s left for the next run to destroy", p.name, text.Are(len(destroys), "snapshot"))
 			p.due = slices.Concat(destroys, p.due)
 			return
 		}
@@ -175,9 +175,9 @@ func (p *pool) applyDestroys(ctx context.Context, destroys []snapper.Destroy) {
 	}
 }
 
-// withoutRefused removes the destroys on the disks in refused: on these disks a channel program
-// refused to destroy snapshots, because the disk is being received or a keeper is gone. The next
-// channel program would also refuse to destroy them.
+// withoutRefused removes the destroys on the disks in p.refused. On each of these disks, a channel
+// program refused to destroy snapshots, because the disk is being received or a keeper is gone. The
+// next channel program would refuse the removed destroys, too.
 func (p *pool) withoutRefused(destroys []snapper.Destroy) (rest []snapper.Destroy) {
 	for _, d := range destroys {
 		if !p.refused[d.Dataset] {

@@ -83,8 +83,8 @@ const goneFor = 30 * 24 * time.Hour
 
 // nextChecked returns the records about disks and their bookmarks that the next run gets.
 // nextChecked keeps the record of a disk that this run did not read, unless the disk has been gone
-// for goneFor. The argument outcomes of nextChecked has, by dataset, the outcome of the plan's
-// steps on the disk, and later lists the disks for which the plan left work to the next run.
+// for goneFor. The argument `outcomes` has, by dataset, the outcome of the plan's steps on the
+// disk. The argument `later` lists the disks for which the plan left work to the next run.
 func nextChecked(before map[string]report.Checked, pools []*pool, outcomes map[string]snapper.Outcome, later []string, now time.Time) map[string]report.Checked {
 	next := maps.Clone(before)
 	if next == nil {

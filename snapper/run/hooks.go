@@ -35,8 +35,8 @@ type hooks struct {
 	Options
 	*journal
 	node string
-	// running has a function for each started batch of hooks. Each of the functions waits until all
-	// hooks of its batch have ended.
+	// The field `running` has a function for each started batch of hooks. The function waits until
+	// all hooks of the batch have ended.
 	running []func()
 }
 
@@ -47,8 +47,8 @@ func (h *hooks) end() { waitAll(h.running) }
 func (h *hooks) dueHooks(plan snapper.Plan) hookWork { return h.callsFor(beforeSnapshot, dueFor(plan)) }
 
 // follow starts the after_snapshot hooks of living guests, once the snapshots exist. The argument
-// noted has, by VMID, the turns of two kinds of guests: guests whose before_snapshot was started,
-// and guests whose after_snapshot must run.
+// `noted` has, by VMID, a [turn] for each guest whose before_snapshot was started or whose
+// after_snapshot must run.
 func (h *hooks) follow(plan snapper.Plan, outcomes map[string]snapper.Outcome, noted map[int]*turn) {
 	live, _ := takenOf(plan, outcomes)
 	prepared := func(vmid int) bool { return noted[vmid] != nil && noted[vmid].lock != nil }
@@ -63,11 +63,12 @@ func (h *hooks) follow(plan snapper.Plan, outcomes map[string]snapper.Outcome, n
 }
 
 // startAfter starts hooks of the events after_snapshot, after_stop and after_prune. The run waits
-// for the started hooks only at its end. Each guest's hooks run in its turn, which ends after the
-// last hook. Hooks after snapshots are not killed when the run must end, because they may undo what
-// an earlier hook did. All after_snapshot hooks of a guest are started, even after one of these
-// hooks failed, because each hook may undo what a before_snapshot hook did. If a guest has a turn
-// in the argument noted but no hook of the event, the note of the turn is removed.
+// for the started hooks only at its end. The hooks of a guest run during the guest's [turn], which
+// ends after the guest's last hook. Hooks after snapshots are not killed when the run must end,
+// because they may undo what an earlier hook did. All after_snapshot hooks of a guest are started,
+// even after one of these hooks failed, because each hook may undo what a before_snapshot hook did.
+// If a guest has a turn in the argument `noted` but no hook of the event, the note of the turn is
+// removed.
 func (h *hooks) startAfter(on hookEvent, guests []hookGuest, noted map[int]*turn) {
 	work := h.callsFor(on, guests)
 	for vmid, t := range noted {
@@ -117,9 +118,9 @@ func (h *hooks) startAfter(on hookEvent, guests []hookGuest, noted map[int]*turn
 	}))
 }
 
-// startBefore starts the before_snapshot hooks, and waits until they have ended. The map failed
-// has, by VMID, the reason why a guest must get no snapshot. The map begun has, by VMID, the turn
-// of each guest for which a hook was started, so that its after_snapshot must run.
+// startBefore starts the before_snapshot hooks, and waits until they have ended. The map `failed`
+// has, by VMID, the reason why a guest must get no snapshot. The map `begun` has, by VMID, the
+// [turn] of each guest for which a hook was started, and whose after_snapshot must therefore run.
 func (h *hooks) startBefore(ctx context.Context, work hookWork) (failed map[int]error, begun map[int]*turn) {
 	ctx, cancel := h.World.Timeout(ctx, beforeTimeout)
 	defer cancel()
@@ -152,7 +153,7 @@ func (h *hooks) startBefore(ctx context.Context, work hookWork) (failed map[int]
 
 // eachGuest runs the hooks of different guests side by side, and the hooks of one guest one after
 // the other. If turns.all is true, eachGuest reports the failures of the hooks. After the last hook
-// of a guest, eachGuest calls the argument ended with the guest's VMID.
+// of a guest, eachGuest calls the function `ended` with the guest's VMID.
 func (h *hooks) eachGuest(ctx context.Context, each map[int][]hookCall, turns *turns, ended func(vmid int)) map[int][]error {
 	var started []func()
 	var mu sync.Mutex
@@ -198,8 +199,8 @@ func (h *hooks) oneGuest(ctx context.Context, calls []hookCall, turns *turns) (e
 	return errs
 }
 
-// startHook runs one hook to its end, during the turns of the guests for which the hook starts, and
-// reports whether the hook was started.
+// startHook starts one hook, waits until the hook ends, and reports whether the hook was started.
+// The hook belongs to the turns of all guests in c.
 func (h *hooks) startHook(ctx context.Context, c hookCall, turns *turns) (started bool, err error) {
 	if ctx.Err() != nil {
 		return false, c.failed(fmt.Errorf("not started: %w; all hooks before snapshots together may take %s, and all hooks after snapshots %s", context.Cause(ctx), beforeTimeout, afterTimeout), nil)
@@ -225,8 +226,8 @@ func (h *hooks) startHook(ctx context.Context, c hookCall, turns *turns) (starte
 	return true, nil
 }
 
-// hookWork has the starts of an event's hooks: once has the starts for all guests together, and
-// each has, by VMID, the starts for one guest.
+// hookWork has the calls of an event's hooks: the field `once` has the calls for all guests
+// together, and the field `each` has, by VMID, the calls for one guest.
 type hookWork struct {
 	once []hookCall
 	each map[int][]hookCall

@@ -25,7 +25,7 @@ func (p *pool) recall() []*snapper.Disk {
 	return unknown
 }
 
-// keep saves in the index the snapshots of the disks that were listed.
+// keep puts into the index the snapshots of each disk that this run has listed.
 func (p *pool) keep() {
 	for i := range p.disks {
 		if d := &p.disks[i]; !d.Recalled && d.Problem == "" {

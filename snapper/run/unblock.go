@@ -25,8 +25,8 @@ type UnblockRequest struct {
 	// If Remove is true, Unblock destroys the snapshots and bookmarks that prevent the rollback. If
 	// Remove is false, Unblock only lists the snapshots and bookmarks that prevent the rollback.
 	Remove bool
-	// LoseBase allows the removal even if the disk keeps no managed snapshot or bookmark from which
-	// a receiver can continue.
+	// LoseBase allows Unblock to destroy snapshots and bookmarks even if the disk keeps no managed
+	// snapshot or bookmark from which a receiver can continue.
 	LoseBase bool
 }
 
@@ -264,9 +264,9 @@ func unblock(ctx context.Context, j *journal, pools []*pool, u snapper.Unblockin
 	}
 }
 
-// untouched returns a text that names the pools on which nothing was destroyed, or no bookmark,
-// although something there is in the way, "" if there is no such pool. The argument inTheWay of
-// untouched is a function that returns the number of snapshots or bookmarks in the way on a pool.
+// untouched returns a text that names the pools with snapshots or bookmarks in the way, "" if there
+// is no such pool. The text says that `nothing`, for example "no bookmark", was destroyed on these
+// pools. The function `inTheWay` returns the number of snapshots or bookmarks in the way on a pool.
 func untouched(pools []*pool, nothing string, inTheWay func(*pool) int) string {
 	var names []string
 	for _, p := range pools {

@@ -17,7 +17,7 @@ import (
 	"snapwatch/lua"
 )
 
-// The retention of an override counts for its disks, in place of the run's retention.
+// On the disks of an override, the override's retention replaces the run's retention.
 func TestKeepOfAnOverride(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -35,7 +35,7 @@ func TestKeepOfAnOverride(t *testing.T) {
 }
 
 // If the result of the program that takes a disk's snapshot is unknown, no snapshot of the disk is
-// destroyed, as after any failure except for lack of space.
+// destroyed. If the program failed for lack of space, snapshots of the disk are destroyed.
 func TestUnknownResultDestroysNothing(t *testing.T) {
 	for name, test := range map[string]struct {
 		result   func([]lua.Guest) (map[string]lua.Outcome, error)
@@ -78,7 +78,7 @@ func TestPruneOfACopyThatMayBeInUse(t *testing.T) {
 	}
 }
 
-// prune keeps a _stopped snapshot of a copy until a newer snapshot is older than stopped_grace.
+// prune keeps a _stopped snapshot of a copy until a newer snapshot has an age above stopped_grace.
 func TestPruneKeepsStopsForTheirGrace(t *testing.T) {
 	const d = "tank/in/vm-100-disk-0"
 	synctest.Test(t, func(t *testing.T) {
@@ -144,8 +144,8 @@ func TestBookmarkThatFailed(t *testing.T) {
 	}
 }
 
-// finalize waits for the lock of a pool on which a run that cron started is at work. finalize
-// changes neither the report nor the state of the last run of snap.
+// If cron has started a run that is at work on a pool, finalize waits for the lock of the pool.
+// finalize changes neither the report nor the state of the last run of snap.
 func TestFinalizeBesideCron(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -164,8 +164,8 @@ func TestFinalizeBesideCron(t *testing.T) {
 	})
 }
 
-// A disk that could not be read whole is left alone: its snapshots, its labels or, after the
-// questions of the plan, its bookmarks.
+// A run changes nothing on a disk if it could not read the disk's snapshots, the disk's labels, or
+// the bookmarks that the plan asks for.
 func TestUnreadDiskIsLeftAlone(t *testing.T) {
 	for name, test := range map[string]struct {
 		alive  bool

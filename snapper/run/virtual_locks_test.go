@@ -45,9 +45,10 @@ func TestStopRetriedWithoutLock(t *testing.T) {
 }
 
 // A pool writes for five seconds before the _stopped snapshot of a guest exists, so snap releases
-// the guest's lock meanwhile. If the guest runs afterwards, the run warns that the guest was
-// started, sets the label back to this node, and starts no after_stop; the next run takes a regular
-// snapshot. If it is unknown whether the guest runs, after_stop waits for a later run.
+// the guest's lock before the snapshot exists. If the guest runs when the snapshot exists, the run
+// warns that the guest was started, sets the label back to this node, and starts no after_stop; the
+// next run takes a regular snapshot. If it is unknown whether the guest runs, after_stop waits for
+// a later run.
 func TestStartedBehindTheLock(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -310,8 +311,8 @@ func TestFrozenLeftIsReported(t *testing.T) {
 	})
 }
 
-// Two lines of cron run snap in turn, each for different datasets. Each run keeps in state.json the
-// records about datasets that only the other line reads.
+// Two lines of cron run snap in turn, each for different datasets. The run of one line keeps in
+// state.json the records about the datasets of the other line.
 func TestRunsOfOtherDatasets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)

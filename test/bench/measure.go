@@ -14,13 +14,13 @@ import (
 // contender is one of the measured ways to do the same work.
 type contender struct {
 	name string
-	// The function before prepares each turn, and bench does not measure this preparation. If
-	// before is nil, no preparation is needed.
+	// The function `before` prepares each turn, and bench does not measure the preparation. If
+	// `before` is nil, a turn needs no preparation.
 	before func() error
 	run    func() error
-	// words is the command line that the function run starts; bench also starts this command line
-	// to count its processes. If words is nil, processes is the number of processes that the
-	// contender starts.
+	// The field `words` is the command line that the function `run` starts; bench also starts this
+	// command line to count its processes. If `words` is nil, the field `processes` has the number
+	// of processes that the contender starts.
 	words     []string
 	processes int
 

@@ -53,9 +53,8 @@ func freshCache() error {
 	return os.MkdirAll(sanoidCache, 0o755)
 }
 
-// runs is a comparison of two programs in the steady state: a run of snap, which takes one snapshot
-// and destroys one snapshot of each disk, and a run of sanoid, which takes one snapshot of each
-// disk.
+// runs compares a run of snap with a run of sanoid in the steady state: snap takes one snapshot and
+// destroys one snapshot of each disk, and sanoid takes one snapshot of each disk.
 func (r *rig) runs(disks, snapshots int) error {
 	if err := freshCache(); err != nil {
 		return err

@@ -15,8 +15,8 @@ import (
 // minutes on the emulated machine.
 const slowest = 4000
 
-// If each disk has at least as many snapshots as the constant many says, bench also measures a scan
-// of disks with few snapshots, for comparison.
+// If each disk has at least `many` snapshots, bench also measures a scan of disks with few
+// snapshots, for comparison.
 const many = 1000
 
 // scans compares the ways to find the age of each disk's newest snapshot.
@@ -51,7 +51,8 @@ func (r *rig) scans(root string, disks, snapshots int) error {
 }
 
 // checkOfFew returns a measurement of check on disks with only 10 snapshots each, for comparison
-// with disks that have many snapshots. The number of disks is the same, and the pool is the same.
+// with disks that have many snapshots. The disks with few snapshots are on the same pool as the
+// disks with many snapshots, and there are as many of them.
 func (r *rig) checkOfFew(disks int) (*contender, error) {
 	const few = 10
 	root := pool + "/few"

@@ -107,8 +107,9 @@ type hostileKind struct {
 // hostileTimeout is long, because the lab emulates the machine and reads many datasets slowly.
 const hostileTimeout = "5m"
 
-// hostileKinds has the kinds in the order in which they are made. Long names are counted, so they
-// precede all other kinds with names that are not those of disks.
+// hostileKinds has the kinds in the order in which they are made. The test counts the datasets
+// whose names are not names of disks, and must count only the long names, so the long names come
+// before all other kinds that have such datasets.
 var hostileKinds = []hostileKind{
 	{"times", (*world).hostileTimes, "tc/hostile/vm-900-disk-0"},
 	{"labels", (*world).hostileLabels, "tc/hostile/subvol-910-disk-0"},
@@ -168,8 +169,8 @@ for tree in zfs.list.children("tc/hostile/many") do
 end
 `
 
-// othersSnapshots makes disks with many snapshots of another program. The number of snapshots is
-// hostileSnapshots for each disk, or fewer if hostileTime ends before.
+// othersSnapshots makes disks with many snapshots of another program. Each disk gets
+// hostileSnapshots snapshots, or fewer if hostileTime is over before the last of them.
 func (w *world) othersSnapshots() {
 	w.t.Helper()
 	room := filepath.Join(w.t.TempDir(), "room") // a snapshot takes about 4 kB

@@ -4,8 +4,8 @@ package e2e
 
 import "time"
 
-// These constants are the numbers of snapshots with holds, and of hostile objects of each kind. All
-// kinds are in one pool; the nightly tests create more.
+// These constants are the numbers of snapshots with holds, and of hostile objects of each kind.
+// Hostile objects of all kinds are in one pool; the nightly tests create more hostile objects.
 const (
 	heldDisks        = 1
 	heldSnapshots    = 60 // on all disks together

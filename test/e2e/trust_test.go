@@ -25,9 +25,9 @@ exec sleep infinity
 `
 
 // TestAnotherUserHoldsEverything: another user of the machine locks all files of snapwatch, and all
-// lock files, that this user can open. Although the files are locked, nodes take their snapshots,
-// check and the exporter work, and check notices missing disks. snapwatch reports each lock for
-// which snapwatch did not wait.
+// lock files, that this user can open. Although another user has locked the files, nodes take their
+// snapshots, check and the exporter work, and check notices missing disks. snapwatch reports each
+// lock for which snapwatch did not wait.
 func TestAnotherUserHoldsEverything(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0", "vm-100-disk-1")
@@ -59,8 +59,8 @@ func TestAnotherUserHoldsEverything(t *testing.T) {
 	assert.Zero(t, r.Code, "nothing is blinded")
 	assert.Regexp(t, "/run/lock/snapwatch-list-tc.lock is locked by .*: not waited for", r.Stdout)
 
-	// If a disk appears while the other user holds all locks, the disk is still added to the list
-	// of known disks.
+	// If a disk appears while another user holds all locks, the exporter adds the disk to its list
+	// of known disks all the same.
 	w.zfs("create", "-V", "1M", "tc/vm-102-disk-0")
 	assert.Contains(t, scrape(), `disk="vm-102-disk-0"`)
 	w.zfs("destroy", "tc/vm-102-disk-0")

@@ -16,7 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// again is a part of the message that test/lab/boot prints before it starts a machine again.
+// The constant `again` is a part of the message that test/lab/boot prints before it restarts a
+// machine.
 const again = "it is started again"
 
 // result has the output and the exit status of test/lab/boot.
@@ -53,7 +54,7 @@ func TestHangsOnce(t *testing.T) {
 	assert.Contains(t, r.stderr, again+" (1 of 3)\n")
 }
 
-// TestHangsAlways: test/lab/boot gives up if a machine hangs at the fourth start, too.
+// TestHangsAlways: test/lab/boot gives up if a machine hangs at each of four starts.
 func TestHangsAlways(t *testing.T) {
 	r := boot(t, "echo done", "--hang", "4")
 	assert.Equal(t, 125, r.code)

@@ -107,8 +107,8 @@ func (w *World) unmark(d *dataset, name string) {
 }
 
 // abandoned checks the bookmarks that a run judged to be of a discarded history. If the run
-// destroyed a judged bookmark and did not create it again, the bookmark must really belong to a
-// discarded history.
+// destroyed such a bookmark and did not create it again, the bookmark must belong to a discarded
+// history in the model, too.
 func (w *World) abandoned(n *node, list []snapper.JudgedBookmark) {
 	for _, j := range list {
 		discarded, gone := w.unmarked[j.Dataset+"#"+j.Name]

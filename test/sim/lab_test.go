@@ -36,8 +36,8 @@ func TestLabWeeks(t *testing.T) {
 	assert.Greater(t, sum.Based, 1000)
 }
 
-// LabDay returns a day that a lab can play. In the model, this day breaks no promise of
-// docs/reliability.md, and each step of the day changes the model as the step requires.
+// LabDay returns a day that a lab can play. In the model, the day of LabDay breaks no promise of
+// docs/reliability.md, and each step of the day has its effect.
 func TestLabDay(t *testing.T) {
 	setup, plan := LabDay()
 	w := NewWorld(setup)
@@ -107,9 +107,9 @@ func TestNothingToSend(t *testing.T) {
 	assert.Equal(t, w.now, w.pairs["pve-b "+name].last)
 }
 
-// A disk was written on its node before a snapshot, and then the node receives increments on top of
-// the snapshot. ZFS counts the first increment as a write, but not the second increment (seeds
-// 900022, 900023 and 900027 on real ZFS, 900101 for a container's disk).
+// A node writes to a disk, takes a snapshot, and then receives two increments on top of the
+// snapshot. ZFS counts the first of these increments as a write, and does not count the second
+// (seeds 900022, 900023 and 900027 on real ZFS, 900101 for a container's disk).
 func TestAnIncrementDropsTheLog(t *testing.T) {
 	for _, name := range []string{"tank/data/vm-100-disk-0", "tank/data/subvol-101-disk-0"} {
 		t.Run(name, func(t *testing.T) {

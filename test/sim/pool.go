@@ -34,7 +34,7 @@ type dataset struct {
 	log     bool
 	logged  []uint64
 	dropped uint64
-	// discarded is true, by transaction group, for each bookmark of the dataset's discarded
+	// The map `discarded` has, by transaction group, the bookmarks of the dataset's discarded
 	// history.
 	discarded map[uint64]bool
 	// blocked is the time of the last receive into the dataset that failed because the dataset had
@@ -64,12 +64,12 @@ type dataset struct {
 	list        uint64
 	listChanged int64
 	changed     time.Time // the time of the last change of the list of snapshots, by the host's clock
-	// unannounced is the time of the last run after the guest's start that had to label and
-	// snapshot the disk and could not.
+	// The field `unannounced` is the time of the last run that could not label and snapshot the
+	// disk, although the guest had been started.
 	unannounced time.Time
 }
 
-// taken has the facts about a snapshot that the model knows and ZFS does not show.
+// taken has those facts about a snapshot that ZFS does not show and only the model knows.
 type taken struct {
 	content int
 	at      time.Time // the true time when the snapshot was taken

@@ -202,9 +202,9 @@ func (w *World) txgOf(src *dataset, guid uint64) uint64 {
 	return 0
 }
 
-// receive adds the source's snapshots to the target, with new txgs. If the target has another
-// snapshot of the same name, receive stops there and returns false; this happens after a clock was
-// set back.
+// receive adds the source's snapshots to the target, with new txgs. If the target has a different
+// snapshot with the name of a source's snapshot, receive stops at this snapshot and returns false;
+// this happens after a clock was set back.
 func (w *World) receive(dst *dataset, list []zfs.Snapshot) bool {
 	for _, s := range list {
 		dst.ever, dst.received = true, true

@@ -141,7 +141,8 @@ func (w *World) unlock(g *guest) {
 	}
 }
 
-// settle counts the undisturbed runs of snap since each guest's last event.
+// settle updates, for each guest, the number of undisturbed runs of snap since the guest's last
+// event.
 func (w *World) settle() {
 	for _, vmid := range w.order {
 		g := w.guests[vmid]

@@ -78,8 +78,8 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// played is the simulated guest agent: it answers one command. The agent's state is in the file at
-// the path state.
+// played is the simulated guest agent: it answers one command. The argument `state` is the path of
+// the file with the agent's state.
 func played(state, id, what string) (json.RawMessage, error) {
 	is, err := os.ReadFile(state)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 )
 
 // migrate moves a guest to another node. The caller must hold the guest's configuration lock and
-// migration lock. If the guest is a container, migrate stops it first. After that, migrate writes
+// migration lock. If the guest is a container, migrate first stops the guest. migrate then writes
 // the lock word migrate, sends the disks, moves the configuration, ends the guest's process if the
 // guest is a virtual machine, and destroys the disks on this node. If /run/standin/migrate.to names
 // the dataset of the other node's storage, migrate sends the disks there; the disks of a running
@@ -72,8 +72,8 @@ func (l local) migrate(node string, restart bool) error {
 }
 
 // migrationTarget returns the content of /run/standin/migrate.to: the dataset below which a
-// migration must create the guest's disks. If a test has not written the file migrate.to, the
-// result sends is false.
+// migration must create the guest's disks. The result `sends` is false if no test has written the
+// file migrate.to.
 func migrationTarget() (parent string, sends bool) {
 	text, err := os.ReadFile(filepath.Join(faultDir, "migrate.to"))
 	return strings.TrimSpace(string(text)), err == nil

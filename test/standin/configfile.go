@@ -119,8 +119,8 @@ func storages() (map[string]string, error) {
 	return all, nil
 }
 
-// volumes returns the guest's disks, in the order of their configuration keys; unused disks only
-// if unused is true.
+// volumes returns the guest's disks, in the order of their configuration keys. If the argument
+// `unused` is false, volumes leaves out unused disks.
 func (c *configFile) volumes(unused bool) ([]volume, error) {
 	pools, err := storages()
 	if err != nil {

@@ -55,7 +55,7 @@ func (l local) template() error {
 // clone makes a new guest from an old one: a linked clone if the old guest is a template, otherwise
 // a full clone without copied data. If the old guest is a virtual machine, clone holds the old
 // guest's lock until clone returns: a shared lock if the machine is off, an exclusive lock
-// otherwise. If the old guest is a container, clone only sets the lock word disk.
+// otherwise. If the old guest is a container, clone holds no lock, but sets the lock word disk.
 func (l local) clone(id string) error {
 	if l.kind == "lxc" {
 		if err := l.setLock("disk"); err != nil {
@@ -132,7 +132,7 @@ func freeName(parent, kind, id string) (string, error) {
 	return "", errors.New("unable to find free name")
 }
 
-// allocate creates a dataset of the same type and size as the dataset like.
+// allocate creates a dataset with the type and the size of the dataset in the argument `like`.
 func allocate(like, dataset string) error {
 	out, err := exec.Command("zfs", "get", "-Hp", "-o", "value", "type,volsize", like).Output()
 	if err != nil {
@@ -146,8 +146,8 @@ func allocate(like, dataset string) error {
 
 // moveDisk copies a disk to another storage and writes the copy's name into the guest's
 // configuration; the old disk becomes unused. For a virtual machine, moveDisk holds the guest's
-// lock until moveDisk returns, and sets no lock word. A container must be off, and moveDisk sets
-// the lock word disk in its configuration.
+// lock until moveDisk returns, and sets no lock word. A container must be off; moveDisk sets the
+// lock word `disk` in the container's configuration.
 func (l local) moveDisk(key, storage string) error {
 	if l.kind == "qemu" {
 		return l.withLock(func() error {

@@ -25,8 +25,8 @@ func kvm(args []string) error {
 			if !found {
 				continue
 			}
-			// The virtual machine's process holds the volume open for writing until it ends,
-			// because ZFS refuses to destroy or rename a volume in use.
+			// The virtual machine's process holds the volume open for writing until the process
+			// ends, because ZFS refuses to destroy or rename a volume in use.
 			disk, err := os.OpenFile(path, os.O_RDWR, 0)
 			if err != nil {
 				return err

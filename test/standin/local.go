@@ -13,10 +13,10 @@ import (
 	"snapwatch/test/standin/contract"
 )
 
-// local is a guest of this node. The stand-ins for qm, pct, vzdump and pvesr change this guest, in
-// the same order of steps as Proxmox (see package contract). Two files in /run/standin hold the
-// durations of slow steps: stop.takes the duration of the guest's stop, copy.takes the duration of
-// each copy of data, for a backup, a replication, a migration, a clone or a moved disk.
+// local is a guest of this node, which the stand-ins for qm, pct, vzdump and pvesr change. The
+// steps have the same order as in Proxmox (see package contract). Two files in /run/standin hold
+// the durations of slow steps: stop.takes the duration of the guest's stop, copy.takes the duration
+// of each copy of data, for a backup, a replication, a migration, a clone or a moved disk.
 type local struct {
 	guest
 	id string
@@ -149,8 +149,8 @@ func (l local) run(c *configFile) error {
 	return cmd.Process.Release()
 }
 
-// waitReached waits until the function reached returns true, at most for the given time.
-// waitReached returns false if this time has passed.
+// waitReached waits until the function `reached` returns true, for at most the given time.
+// waitReached returns false if the time is over before.
 func waitReached(wait time.Duration, reached func() bool) bool {
 	for end := time.Now().Add(wait); !reached(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {

@@ -58,8 +58,8 @@ func main() {
 	}
 }
 
-// option returns the value that follows the option name in args, "" if args does not contain the
-// option.
+// option returns the argument after the option with the given name, "" if args does not contain
+// this option.
 func option(args []string, name string) string {
 	for i, a := range args[:max(len(args)-1, 0)] {
 		if a == name {

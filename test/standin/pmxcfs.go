@@ -17,8 +17,8 @@ const (
 // pmxcfs replaces the daemon that serves /etc/pve, and hangs. Started as "pmxcfs DIR", pmxcfs
 // mounts a FUSE file system on DIR, prints "ready" and answers no request about the content of DIR.
 // pmxcfs reads the requests, so a process that accesses DIR waits in the kernel until the stand-in
-// ends, and no signal reaches the waiting process. Processes wait in the same way for a real pmxcfs
-// that hangs.
+// ends, and no signal reaches the waiting process. A process that accesses a real pmxcfs that hangs
+// waits in the kernel, too.
 func pmxcfs(args []string) error {
 	if len(args) != 1 {
 		return errors.New("want the directory to mount on")

@@ -28,7 +28,8 @@ import (
 // The file pvesh.takes contains the duration of each call of pvesh, such as 20s.
 const faultDir = "/run/standin"
 
-// fault returns the content of the file by which a test requests a fault of this kind of pvesh.
+// fault returns the content of the file by which a test requests a fault of the given kind from
+// pvesh.
 func fault(kind, what string) (content string, found bool) {
 	base := filepath.Join(faultDir, "pvesh."+kind)
 	for _, path := range []string{base + "." + what, base} {

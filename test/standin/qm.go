@@ -94,7 +94,7 @@ func (l local) end(word string) error {
 }
 
 // wish returns the path of the file that requests a start of the virtual machine after its end. If
-// the file exists when the virtual machine ends, the stand-in starts the virtual machine again.
+// this file exists when the virtual machine ends, the stand-in starts the virtual machine again.
 func (l local) wish() string { return "/run/qemu-server/" + l.id + ".reboot" }
 
 // stopAndCleanUp stops a virtual machine and then does the work of Proxmox's daemon qmeventd.

@@ -13,7 +13,7 @@ import (
 // with the time and status of each.
 const activeTasks = "/var/log/pve/tasks/active"
 
-// task calls the function `do`. During the call, Proxmox's list of tasks shows an active task.
+// task calls the function `do`. While `do` runs, Proxmox's list of tasks shows an active task.
 func task(kind, id string, do func() error) error {
 	node, err := os.Hostname()
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// When Proxmox waits for a lock, it prints "got timeout" after one of these times; the time depends
-// on the call.
+// The constants below are the times for which calls of Proxmox wait for a lock. If the time is
+// over, the call prints "got timeout".
 const (
 	ConfigWait    = 10 * time.Second
 	MigrateWait   = 10 * time.Second
@@ -42,7 +42,7 @@ const (
 	Node Seen = "on a node"
 	// Code means that the row was seen in a run of Proxmox's own code, but not on a node.
 	Code Seen = "run"
-	// Read means that the row was read in Proxmox's source, but its code was not run.
+	// Read means that the row was read in Proxmox's source, but Proxmox's code was not run.
 	Read Seen = "read"
 	// Guessed means that the row has no source. Code that could damage a guest must not depend on
 	// a guessed row.
@@ -52,7 +52,7 @@ const (
 // Row describes the answer of one call of a Proxmox program for a guest in one state.
 type Row struct {
 	Call, State string
-	// Answer is the output of the call, and its actions in order.
+	// Answer describes the output of the call, and the actions of the call in their order.
 	Answer string
 	// Locks lists the locks that the call takes, in the order in which the call takes them.
 	Locks []Held
