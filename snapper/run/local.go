@@ -95,17 +95,15 @@ func (Local) Gather(within time.Duration, work ...func()) (next func() []int) {
 			ended <- i
 		}()
 	}
-	missing := len(work)
+	missing, late, over := len(work), false, time.After(within)
 	return func() []int {
-		some := []int{<-ended}
-		timeout := time.NewTimer(within)
-		defer timeout.Stop()
-		for over := false; !over && len(some) < missing; {
+		var some []int
+		for len(some) < missing && (!late || len(some) == 0 || len(ended) > 0) {
 			select {
 			case i := <-ended:
 				some = append(some, i)
-			case <-timeout.C:
-				over = true
+			case <-over:
+				late = true
 			}
 		}
 		missing -= len(some)

@@ -77,8 +77,9 @@ type Time interface {
 	Lanes(n int) Lanes
 	// Gather starts the functions in the list `work`, side by side, and returns the function
 	// `next`. Each call of `next` returns the indices of the functions that have ended since the
-	// call before. A call of `next` first waits until one function has ended. The call then waits
-	// until all functions have ended, but for this at most the time `within`.
+	// call before. The first call waits until all functions have ended, but only until the time
+	// `within` has passed since the start. After this time, each call waits only until one function
+	// has ended.
 	Gather(within time.Duration, work ...func()) (next func() []int)
 }
 
