@@ -14,13 +14,14 @@ import (
 	"snapwatch/snapper"
 )
 
-// maxOwed is the time after which runs no longer try to start a hook that an earlier run left to
-// them.
+// maxOwed is the time after which a hook is given up that earlier runs had to start and could not
+// start.
 const maxOwed = 24 * time.Hour
 
 // The reasons for leaving a hook to the next run are "waits" and "retried". A hook that waits is
 // given up after maxOwed. An after_stop is retried while runs try to take the _stopped snapshots of
-// its guest. A retried hook is never given up, because runs report the failed snapshots.
+// its guest. A retried hook is never given up: while its snapshots fail, each run reports the
+// failed snapshots.
 const (
 	waits   = "waits"
 	retried = "retried"

@@ -22,8 +22,8 @@ func destroying(most int) func(*Options) {
 	return func(o *Options) { o.Config.MaxDestroys = &most }
 }
 
-// addOlderSnapshots adds n snapshots to a guest's disk, a minute apart. The argument ago is the age
-// of the newest of the added snapshots.
+// addOlderSnapshots adds n snapshots to a guest's disk, a minute apart. The argument `ago` is the
+// age of the newest of the added snapshots.
 func (p *virtualPool) addOlderSnapshots(dataset string, n int, ago time.Duration) {
 	for i := range n {
 		p.addOlder(virtualSnapshot(dataset, ago+time.Duration(i)*time.Minute, zfs.Frequently, uint64(800-i)))
@@ -92,9 +92,9 @@ func TestHeldSnapshotsStopNobodyElse(t *testing.T) {
 	})
 }
 
-// If a disk has hundreds of expired snapshots with holds, a run has no time to try all of these
-// snapshots. The run first destroys the expired snapshots of disks without holds. The run reports
-// once for each disk that its snapshots have holds.
+// If a disk has hundreds of expired snapshots with holds, a run has no time to try to destroy all
+// of these snapshots. The run first destroys the expired snapshots of disks without holds. The run
+// reports once for each disk that its snapshots have holds.
 func TestManyHeldSnapshotsStopNobodyElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -119,8 +119,8 @@ func TestManyHeldSnapshotsStopNobodyElse(t *testing.T) {
 	})
 }
 
-// A run destroys no snapshots of a disk that is being received. After one channel program has found
-// the receive, the run continues with the disks that are not being received.
+// A run destroys no snapshots of a disk that is being received. When a channel program finds that a
+// disk is being received, the run continues with the disks that are not being received.
 func TestADiskThatIsReceivedStopsNobodyElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -189,8 +189,8 @@ func TestBacklogIsShared(t *testing.T) {
 	})
 }
 
-// hold makes each destroy of a snapshot of the disk fail, as if the snapshot had a hold. Each
-// failed destroy takes the time in the argument takes.
+// hold makes each destroy of a snapshot of the disk fail, as if the snapshot had a hold. The
+// argument `takes` is the time that each failed destroy takes.
 func (p *virtualPool) hold(disk string, takes time.Duration) {
 	p.onDestroy = func(dataset, _ string) syscall.Errno {
 		if dataset != disk {

@@ -419,8 +419,9 @@ func TestPruneIsOwed(t *testing.T) {
 	})
 }
 
-// prune may destroy snapshots in Waiting, in place of snapshots that have holds. Before prune
-// destroys a snapshot in Waiting, prune also writes the note about the after_prune hook.
+// If prune cannot destroy a snapshot because of its hold, prune destroys a snapshot in the list
+// Plan.Waiting instead. prune writes the note about the after_prune hook before such a destroy,
+// too.
 func TestPruneInPlaceOfHeldIsOwed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
