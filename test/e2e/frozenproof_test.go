@@ -47,7 +47,7 @@ func newProofs(t *testing.T) proofs {
 	return p
 }
 
-// dirty writes into the virtual machine's file system.
+// The method dirty writes a file into the virtual machine's file system.
 func (p proofs) dirty() { p.machine("date >/tmp/vm-100/file") }
 
 // frozen reports whether the container is frozen.
