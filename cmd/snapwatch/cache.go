@@ -106,8 +106,8 @@ func (q query) remember(now time.Time) (m memory, notes []checker.Note) {
 	return m, notes
 }
 
-// open reads the user's inventory of disks again. open does not change the field Lost, which
-// records an earlier loss of the inventory.
+// open reads the user's inventory of disks again. open keeps the field Lost, which records an
+// earlier loss of the inventory.
 func (m *memory) open() (err error) {
 	lost := m.own.Lost
 	m.own, err = scan.Reopen(m.inventoryPath(), m.now)
