@@ -73,7 +73,8 @@ func TestRunsBesideKeepEachOthersRecords(t *testing.T) {
 	})
 }
 
-// A run that is not a success keeps the time of a success that another run saved meanwhile.
+// If a run fails, the report keeps the time of the last success, even if that was the success of
+// another run that ended meanwhile.
 func TestSuccessOfARunBeside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)

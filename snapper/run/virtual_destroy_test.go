@@ -35,7 +35,7 @@ func (w *virtualWorld) destroyed(pool string) int { return len(w.eventsWith(pool
 
 // A run destroys the oldest expired snapshots of all pools first, up to the number that one run may
 // destroy. The run reports the number of expired snapshots that are left. The run is a success,
-// even if more expired snapshots are left than after the run before.
+// even if the number of expired snapshots that are left has grown since the previous run.
 func TestDestroysOverPools(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -64,7 +64,7 @@ func TestDestroysOverPools(t *testing.T) {
 	})
 }
 
-// A run tries to destroy expired snapshots with a hold. The failed attempts do not count for
+// A run tries to destroy expired snapshots with a hold. Failed destroys do not count for
 // max_destroys, so the run still destroys max_destroys snapshots without a hold, on all pools
 // together.
 func TestHeldSnapshotsStopNobodyElse(t *testing.T) {
