@@ -184,8 +184,8 @@ func (w *world) ownPools(more string) {
 }
 
 // TestRelay: B sends to A, and A is a relay that sends to C. While C is cut off, A destroys all
-// snapshots that C has. Afterwards C continues from a bookmark on A; the bookmark's snapshot had
-// come from B.
+// snapshots that C has. When C is connected again, it continues from a bookmark on A of a snapshot
+// that A had received from B.
 func TestRelay(t *testing.T) {
 	w := newWorld(t)
 	w.ownPools("")
