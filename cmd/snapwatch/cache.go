@@ -223,9 +223,9 @@ func (m *memory) merge(ctx context.Context) error {
 	return err
 }
 
-// keep saves the disks that a check has read. If keep cannot save the disks, the notes name the
-// consequences. Without an exporter, check does not report a disk that disappears. The next check
-// cannot continue a scan that ran out of time.
+// keep saves the disks that a check has read. If keep cannot save the disks, the returned notes
+// name the consequences: without an exporter, check will not report a disk that disappears, and the
+// next check cannot continue a scan that ran out of time.
 func (m *memory) keep(left time.Duration, timeUp bool) (kept bool, notes []checker.Note) {
 	if m.anothers != nil {
 		return false, nil
