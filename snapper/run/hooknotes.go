@@ -117,7 +117,7 @@ func owedName(vmid int, on hookEvent, number int) string {
 	return fmt.Sprintf("%d.%s.%d", vmid, on, number)
 }
 
-// leftNotes takes over the notes about owed hooks of a guest that other rounds and runs left.
+// leftNotes takes over the notes that other rounds and runs left about hooks that a guest is owed.
 func (h *hooks) leftNotes(vmid int, on hookEvent) (left []Note) {
 	for i := range maxSameOwed {
 		n, err := h.World.HookNotes().Find(owedName(vmid, on, i))
@@ -146,8 +146,8 @@ func (h *hooks) oweAll(on hookEvent, guests []hookGuest, noted map[int]*turn) {
 	}
 }
 
-// endTurn reports the problems of a guest's hooks, and then ends the turn of these hooks. endTurn
-// leaves a hook that could not be started to the next run.
+// endTurn reports the problems of a guest's hooks, and then ends the turn of these hooks. If a hook
+// could not be started, endTurn keeps its note for the next run.
 func (h *hooks) endTurn(t *turn) {
 	h.tell()
 	if t.owed != nil && (t.late || t.owed.End() != nil) {
@@ -228,7 +228,7 @@ func (s *turns) end(vmid int) {
 	}
 }
 
-// use sets the fields used and stuck in the turns of the guests for which a hook was started.
+// use sets the fields `used` and `stuck` in the turns of the guests for which a hook was started.
 func (s *turns) use(guests []hookGuest, stuck bool) {
 	for _, g := range guests {
 		t := s.of(g.VMID)
@@ -237,7 +237,7 @@ func (s *turns) use(guests []hookGuest, stuck bool) {
 }
 
 // used returns the turns of the guests for which a hook was started, and ends the turns of the
-// guests for which none was started.
+// guests for which no hook was started.
 func (s *turns) used() map[int]*turn {
 	for vmid, t := range s.taken {
 		if !t.used {
@@ -249,7 +249,8 @@ func (s *turns) used() map[int]*turn {
 	return s.taken
 }
 
-// locks returns the locks of the given guests' hooks, which the hooks inherit.
+// locks returns the notes that are the locks of the given guests' hooks; the hooks inherit these
+// locks.
 func (s *turns) locks(guests []hookGuest) []Note {
 	var list []Note
 	for _, g := range guests {

@@ -36,8 +36,9 @@ const (
 // of maxLocked is for the channel programs.
 const maxLook = time.Second
 
-// locks takes the locks that Proxmox takes while it starts, stops or rolls back a guest. While a
-// guest's lock is held, the run only reads files and starts channel programs for this guest.
+// locks is the part of a run that takes guests' locks: the locks that Proxmox takes while it
+// starts, stops or rolls back a guest. While a guest's lock is held, the run only reads files and
+// starts channel programs for this guest.
 type locks struct {
 	Options
 	*journal
@@ -50,8 +51,8 @@ type locks struct {
 
 // skippedRuns returns, by VMID, the number of runs in succession that skipped a living guest, to be
 // saved for the next run. If this run did not try to take a guest's lock, the number of skipping
-// runs stays as it is in the argument saved, because a run of another cron line may skip or
-// snapshot this guest.
+// runs stays as it is in the map `saved`, because a run of another cron line may skip or snapshot
+// this guest.
 func (l *locks) skippedRuns(saved map[int]int, view snapper.NodeView) map[int]int {
 	next := maps.Clone(l.now)
 	for vmid, runs := range saved {
@@ -94,8 +95,8 @@ func newLease(world Time, limit time.Duration, taken []func(), late func()) *lea
 	return l
 }
 
-// take takes the locks of guests, except locks that another process has, and reads the guests'
-// files. The guests' locks are held for at most the time limit.
+// take takes the locks of the guests that no other process has locked, and reads the guests' files.
+// The guests' locks are held for at most the time limit.
 func (l *locks) take(ctx context.Context, view snapper.NodeView, guests []int, limit time.Duration) (map[int]snapper.LastLook, *lease) {
 	var taken []func()
 	looks := map[int]snapper.LastLook{}
@@ -175,7 +176,7 @@ func (l *locks) living(ctx context.Context, view snapper.NodeView, plans []snapp
 	return ready, left, looks, held
 }
 
-// note counts this run as one that skipped the living guest if another process has the guest's
+// note counts this run among those that skipped a living guest, if another process has the guest's
 // lock, or if the guest's files could not be read.
 func (l *locks) note(vmid int, look snapper.LastLook) {
 	l.mu.Lock()
