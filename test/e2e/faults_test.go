@@ -63,8 +63,8 @@ func (w *world) flaky(s *site.Site, programs ...string) flaky {
 	return f
 }
 
-// set chooses the next call of a flaky program that fails, and the way in which this call fails.
-// The argument turn is the call's number, counted from 0, or "every" or "never".
+// set chooses which call of a flaky program fails next, and how it fails. The argument `turn` is
+// the number of the call, counted from 0, or "every" or "never".
 func (f flaky) set(turn, how string) {
 	f.t.Helper()
 	require.NoError(f.t, os.RemoveAll("/tmp/flaky"))

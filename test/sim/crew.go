@@ -31,7 +31,7 @@ type task struct {
 	ended bool
 }
 
-// coroutine plays one task after another, until stop ends it.
+// coroutine runs one task after the other, until the function `stop` ends the coroutine.
 type coroutine struct {
 	task   *task
 	resume func() (struct{}, bool)
