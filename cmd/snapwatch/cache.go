@@ -56,30 +56,32 @@ func anothersCache(path string) error {
 type memory struct {
 	cache     *scan.Cache
 	cachePath string
-	// own is the user's inventory, the list of all disks that checks of this user have seen.
-	// changed is true if own must be saved. known is own merged with the exporter's inventory.
+	// The field own is the user's inventory, the list of all disks that checks of this user have
+	// seen. The field changed is true if the user's inventory must be saved. The field known is the
+	// user's inventory merged with the exporter's inventory.
 	own, known scan.Inventory
 	changed    bool
-	// read has the pools with the disks that this check has read.
+	// The field read has the pools that this check has read, with their disks.
 	read []checker.Pool
 	// heard has, for each node that this check asked about the disks of its guests, the node's
 	// answer. forgotten has the disks that a person removed from the exporter's inventory.
 	heard     []checker.NodeAnswer
 	forgotten scan.Inventory
-	// anothers is an error if root must not write to the cache, because the cache belongs to
-	// another user.
+	// The error anothers is not nil if this check runs as root and the cache belongs to a different
+	// user: then root must not write to the cache.
 	anothers error
-	// now is the time at which this check read the pools.
+	// The field now is the time at which this check read the pools.
 	now time.Time
-	// exporter is true if an exporter on this host keeps an inventory of disks. An inventory that
-	// only snapwatch forget wrote does not count.
+	// exporter is true if an exporter on this host keeps an inventory of disks. exporter is false
+	// if only snapwatch forget wrote the inventory.
 	exporter bool
-	// unreadable is the error of reading the user's inventory. If unreadable is not nil, the
-	// inventory must not be overwritten.
+	// unreadable is the error of reading the user's inventory, nil if it could be read. An
+	// inventory that could not be read must not be overwritten.
 	unreadable error
 }
 
-// remember reads the cache and the inventories. The notes report files that could not be read.
+// remember reads the cache and the inventories. Each of the notes reports a file that could not be
+// read.
 func (q query) remember(now time.Time) (m memory, notes []checker.Note) {
 	m.now, m.cache, m.cachePath = now, scan.NewCache(), cachePath(q.Cache)
 	if m.anothers = anothersCache(m.cachePath); m.anothers != nil {
@@ -104,8 +106,8 @@ func (q query) remember(now time.Time) (m memory, notes []checker.Note) {
 	return m, notes
 }
 
-// open reads the user's inventory of disks again. open does not change the field Lost, which
-// records an earlier loss of the inventory.
+// open reads the user's inventory of disks again. open keeps the field Lost, which records an
+// earlier loss of the inventory.
 func (m *memory) open() (err error) {
 	lost := m.own.Lost
 	m.own, err = scan.Reopen(m.inventoryPath(), m.now)
@@ -131,8 +133,8 @@ func (m *memory) shared() string {
 	return strings.TrimSuffix(m.cachePath, ".json") + ".scan"
 }
 
-// health returns the path of root's report about permanent errors in pools, and the beginning of
-// the names of the files in which check remembers the health of pools.
+// health returns two paths: that of root's report about permanent errors in pools, and the
+// beginning of the paths of the files in which check remembers the health of pools.
 func (m *memory) health(env *environment) scan.HealthFile {
 	f := scan.HealthFile{Report: filepath.Join(env.StateDir, scan.DamageName)}
 	if m.cachePath != "" {
@@ -145,7 +147,7 @@ func (m *memory) health(env *environment) scan.HealthFile {
 func (m *memory) learn(pools []checker.Pool, now time.Time) {
 	m.now, m.read = now, slices.Clone(pools)
 	for i := range m.read {
-		// Copied, because the caller changes the disks later.
+		// The list of disks is copied, because the caller changes its disks later.
 		m.read[i].Disks = slices.Clone(m.read[i].Disks)
 	}
 	own, changed := m.own.Updated(m.read, m.now)
@@ -160,7 +162,8 @@ func (m *memory) hear(nodes []checker.NodeAnswer, left time.Duration) []checker.
 	var changed bool
 	m.own, changed = m.own.Heard(nodes, m.now)
 	m.changed = m.changed || changed
-	// This check has already reported a failure to save, when it saved the disks.
+	// The notes about a failure to save are dropped, because this check has already reported such a
+	// failure when it saved the disks.
 	_, _ = m.keep(left, false)
 	return m.own.Former(nodes)
 }
@@ -220,9 +223,9 @@ func (m *memory) merge(ctx context.Context) error {
 	return err
 }
 
-// keep saves the disks that a check has read. If keep cannot save the disks, the notes name the
-// consequences. Without an exporter, check does not report a disk that disappears. The next check
-// cannot continue a scan that ran out of time.
+// keep saves the disks that a check has read. If keep cannot save the disks, the returned notes
+// name the consequences: without an exporter, check will not report a disk that disappears, and the
+// next check cannot continue a scan that ran out of time.
 func (m *memory) keep(left time.Duration, timeUp bool) (kept bool, notes []checker.Note) {
 	if m.anothers != nil {
 		return false, nil

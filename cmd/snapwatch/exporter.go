@@ -186,8 +186,8 @@ func (e *environment) runs() (snap, prune checker.Runs) {
 		read(report.PruneName, pruneJob.registered(e), report.PruneLimit(pruneJob.period(e)))
 }
 
-// living reports whether a guest's process is alive on this host, and the time when the process
-// started.
+// living reports whether a guest's process is alive on this host, and returns the time when the
+// process started.
 func (e *environment) living(vmid int) (since time.Time, alive bool) {
 	for kind, made := range map[pve.Kind]string{
 		pve.QEMU: filepath.Join(e.PVE.Run, "qemu-server", strconv.Itoa(vmid)+".pid"),

@@ -18,8 +18,8 @@ import (
 )
 
 // configDay returns snapshots of a disk, one an hour. kept has, for each snapshot, the name of the
-// configuration that the snapshot stores, "" for none. An @ in the name means that the snapshot
-// does not store the configuration itself, but refers to it.
+// configuration that the snapshot stores, "" for none. If the name of the configuration begins with
+// @, the snapshot stores only a reference to the configuration.
 func configDay(t *testing.T, dataset string, guid uint64, vmid int, kept ...string) []zfs.KeptConfig {
 	t.Helper()
 	var list []zfs.KeptConfig
@@ -61,7 +61,8 @@ func TestGuestConfigOfTwoKinds(t *testing.T) {
 	assert.Contains(t, got.text, "qemu-server/100.conf")
 }
 
-// If the file system is full, no file is left, and a second attempt works once there is room.
+// If the file system is full, guest-config --output leaves no file behind, and succeeds in a second
+// call when there is space again.
 func TestGuestConfigWithoutRoom(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "100.conf")
 	signal.Ignore(syscall.SIGXFSZ)

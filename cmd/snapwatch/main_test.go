@@ -222,8 +222,8 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // told SIGNAL STATUS FILE PROGRAM ARG…: starts the program, and sends the signal to it when the
-// file exists or, if the file is a fifo, has a reader. The program must exit with the status in
-// less than five seconds.
+// file exists or, if the file is a fifo, has a reader. The program must exit with the status STATUS
+// in less than five seconds.
 func toldTo(ts *testscript.TestScript, _ bool, args []string) {
 	signals := map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM}
 	want, err := strconv.Atoi(args[1])

@@ -56,8 +56,8 @@ func (c *pruneCmd) Run(env *environment) error {
 	return withPing(env, cfg.Ping, "prune", work)
 }
 
-// prepare returns the configuration and the retention of a run of prune. The error is the reason
-// why prune must not run.
+// prepare returns the configuration and the retention of a run of prune. If prune must not run, the
+// returned error is the reason.
 func (c *pruneCmd) prepare(env *environment) (config.Config, config.Keep, error) {
 	cfg, keep, err := c.settings(env)
 	if err != nil {
@@ -104,9 +104,9 @@ func (c *pruneCmd) prune(ctx context.Context, env *environment, cfg config.Confi
 	return nil
 }
 
-// settings returns the configuration, and the retention by which prune destroys snapshots. The
-// configuration's keep: is the retention of prune only if role: is replica. If the role is not
-// replica, keep: is the retention of snap.
+// settings returns the configuration, and the retention by which prune destroys snapshots. The key
+// `keep` of the configuration is the retention of prune only if the key `role` is replica;
+// otherwise it is the retention of snap.
 func (c *pruneCmd) settings(env *environment) (config.Config, config.Keep, error) {
 	cfg, err := env.loadConfig(c.Config)
 	if err != nil {

@@ -76,8 +76,8 @@ func (c *unblockCmd) list(env *environment, u snapper.Unblocking) {
 	}
 }
 
-// outcome prints the user's next step after unblock. If unblock removed no snapshot, outcome
-// returns the reason instead.
+// outcome prints the user's next step after unblock. If unblock refused to remove the listed
+// snapshots and bookmarks, or could not remove all of them, outcome returns the reason.
 func (c *unblockCmd) outcome(env *environment, u snapper.Unblocking, done report.Run) error {
 	rollback := fmt.Sprintf("qm rollback %d %s", c.VMID, c.Snapshot)
 	if u.Kind == pve.LXC {

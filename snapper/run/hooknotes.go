@@ -18,32 +18,33 @@ import (
 // turnPause whether these hooks have ended.
 const turnPause = time.Second
 
-// The same hook of one guest has at most maxSameOwed notes. Rounds and runs that work at the same
-// time may each leave such a note.
+// maxSameOwed is the largest number of notes about the same hook of one guest: each round, and each
+// run that works at the same time, may leave a note about this hook.
 const maxSameOwed = 20
 
 // turn is the time in which hooks run for one guest: from the start of the first hook before the
-// guest's snapshots until the end of the last hook after the snapshots. A turn has two notes, lock
-// and owed. The field lock or owed is nil if this run did not write the note.
+// guest's snapshots until the end of the last hook after the snapshots. A turn has two notes, in
+// the fields `lock` and `owed`. A field is nil if this run did not write its note.
 type turn struct {
 	vmid int
-	// While lock is held, no other round or run starts hooks for the guest. The hooks inherit the
-	// lock, so the lock is held as long as the hooks live, even if this run is killed.
+	// While the note in the field `lock` is locked, only this round starts hooks for the guest. The
+	// hooks inherit the lock, so the lock is held as long as the hooks live, even if this run is
+	// killed.
 	lock Note
 	// The note in the field `owed` names the hooks that must still run after the snapshots: if this
-	// run is killed, the next run starts these hooks. This note may exist while another run holds
-	// the lock of the guest's hooks.
+	// run is killed, the next run starts these hooks. The note in the field `owed` may exist while
+	// another run holds the lock of the guest's hooks.
 	owed  Note
 	since time.Time
 	// earlier has the guest's _stopped snapshots that earlier runs took or tried to take, except
 	// the _stopped snapshots that this run takes again.
 	earlier []hookSnapshot
-	// used is true if a hook was started in this turn. late is true if the hook of the note owed
-	// could not be started yet.
+	// The field `used` is true if a hook was started in this turn. The field `late` is true if the
+	// hook that the note in the field `owed` names could not be started yet.
 	used, late bool
-	// stuck is true if a hook of this turn is still running although it was killed. For a stuck
-	// hook, this run does not release the note in the field lock: the hook has inherited the lock,
-	// which remains held until the hook ends.
+	// stuck is true if a hook of this turn is still running although it was killed. If a hook is
+	// stuck, this run does not unlock the note in the field `lock`: the hook has inherited the
+	// lock, which remains held until the hook ends.
 	stuck bool
 }
 
@@ -116,7 +117,7 @@ func owedName(vmid int, on hookEvent, number int) string {
 	return fmt.Sprintf("%d.%s.%d", vmid, on, number)
 }
 
-// leftNotes takes over the notes about owed hooks of a guest that other rounds and runs left.
+// leftNotes takes over the notes that other rounds and runs left about hooks that a guest is owed.
 func (h *hooks) leftNotes(vmid int, on hookEvent) (left []Note) {
 	for i := range maxSameOwed {
 		n, err := h.World.HookNotes().Find(owedName(vmid, on, i))
@@ -132,7 +133,7 @@ func (h *hooks) leftNotes(vmid int, on hookEvent) (left []Note) {
 }
 
 // oweAll writes, for each of the guests, a note that the hooks of an event must run, and adds the
-// turn of the guest to noted.
+// turn of the guest to the map `noted`.
 func (h *hooks) oweAll(on hookEvent, guests []hookGuest, noted map[int]*turn) {
 	for _, g := range guests {
 		t := noted[g.VMID]
@@ -145,8 +146,8 @@ func (h *hooks) oweAll(on hookEvent, guests []hookGuest, noted map[int]*turn) {
 	}
 }
 
-// endTurn reports the problems of a guest's hooks, and then ends the turn of these hooks. endTurn
-// leaves a hook that could not be started to the next run.
+// endTurn reports the problems of a guest's hooks, and then ends the turn of these hooks. If a hook
+// could not be started, endTurn keeps its note for the next run.
 func (h *hooks) endTurn(t *turn) {
 	h.tell()
 	if t.owed != nil && (t.late || t.owed.End() != nil) {
@@ -158,8 +159,8 @@ func (h *hooks) endTurn(t *turn) {
 	t.owed, t.lock = nil, nil
 }
 
-// Owed returns a text about each hook that has a note and has not run yet. A run that ends now
-// leaves the owed hooks to the next run.
+// Owed returns one text for each hook that has a note and has not run yet. If the run ends now, the
+// next run must start these hooks.
 func Owed(w World) []string {
 	notes := w.HookNotes()
 	names, _ := notes.Names() // if the notes cannot be read, Owed names no hook
@@ -178,11 +179,11 @@ func Owed(w World) []string {
 // different guests run side by side.
 type turns struct {
 	*hooks
-	// If this run is killed during a turn, the next run must start the hooks of the event in the
-	// field on, such as after_snapshot.
+	// The field `on` is the event, such as after_snapshot, whose hooks the next run must start if
+	// this run is killed during a turn.
 	on hookEvent
-	// all is true if all hooks of a guest are started even after one of these hooks failed, and
-	// false if a failed hook prevents the guest's later hooks.
+	// The field `all` is true if all hooks of a guest are started even after one of these hooks
+	// failed, and false if a failed hook prevents the guest's later hooks.
 	all   bool
 	mu    sync.Mutex
 	taken map[int]*turn
@@ -227,7 +228,7 @@ func (s *turns) end(vmid int) {
 	}
 }
 
-// use sets the fields used and stuck in the turns of the guests for which a hook was started.
+// use sets the fields `used` and `stuck` in the turns of the guests for which a hook was started.
 func (s *turns) use(guests []hookGuest, stuck bool) {
 	for _, g := range guests {
 		t := s.of(g.VMID)
@@ -236,7 +237,7 @@ func (s *turns) use(guests []hookGuest, stuck bool) {
 }
 
 // used returns the turns of the guests for which a hook was started, and ends the turns of the
-// guests for which none was started.
+// guests for which no hook was started.
 func (s *turns) used() map[int]*turn {
 	for vmid, t := range s.taken {
 		if !t.used {
@@ -248,7 +249,8 @@ func (s *turns) used() map[int]*turn {
 	return s.taken
 }
 
-// locks returns the locks of the given guests' hooks, which the hooks inherit.
+// locks returns the notes that are the locks of the given guests' hooks; the hooks inherit these
+// locks.
 func (s *turns) locks(guests []hookGuest) []Note {
 	var list []Note
 	for _, g := range guests {

@@ -14,13 +14,14 @@ import (
 	"snapwatch/snapper"
 )
 
-// maxOwed is the time after which runs no longer try to start a hook that an earlier run left to
-// them.
+// maxOwed is the time after which a hook is given up that earlier runs had to start and could not
+// start.
 const maxOwed = 24 * time.Hour
 
 // The reasons for leaving a hook to the next run are "waits" and "retried". A hook that waits is
 // given up after maxOwed. An after_stop is retried while runs try to take the _stopped snapshots of
-// its guest. A retried hook is never given up, because runs report the failed snapshots.
+// its guest. A retried hook is never given up: while its snapshots fail, each run reports the
+// failed snapshots.
 const (
 	waits   = "waits"
 	retried = "retried"
@@ -70,9 +71,9 @@ func (h *hooks) settle(undone func(owedHook) string) {
 
 // settleWithoutPlan does the work of [hooks.settle] in a run that cannot begin, such as while
 // /etc/pve cannot be read. A guest that a hook prepared for its snapshot must not wait until
-// Proxmox works again. An after_stop is left to a later run, because it is unknown whether its
-// guest is off. settleWithoutPlan waits until the started hooks have ended. If ctx has ended,
-// settleWithoutPlan does nothing.
+// Proxmox works again. settleWithoutPlan starts no after_stop hook, because it is unknown whether
+// the hook's guest is off; a later run starts it. settleWithoutPlan waits until the started hooks
+// have ended. If ctx has ended, settleWithoutPlan does nothing.
 func (h *hooks) settleWithoutPlan(ctx context.Context) {
 	if ctx.Err() == nil {
 		h.settle(func(owedHook) string { return waits })
@@ -210,10 +211,10 @@ func (h *hooks) oweStops(plan snapper.Plan) map[int]*turn {
 
 // followStops starts the after_stop hooks of each guest whose disks have all their _stopped
 // snapshots, from this run and earlier runs, and the label "stopped". The argument `noted` has the
-// turns that oweStops returned, and disks has the disks that this run read. If a disk of a guest
-// lacks its _stopped snapshot or the label, the guest's after_stop remains owed. If this run left
-// the guest to the next run, and the guest has no _stopped snapshot at all, no hook is owed: the
-// next run decides again whether the guest stopped.
+// turns that oweStops returned, and the argument `disks` has the disks that this run read. If a
+// disk of a guest lacks its _stopped snapshot or the label, the guest's after_stop remains owed. If
+// this run left the guest to the next run, and the guest has no _stopped snapshot at all, no hook
+// is owed: the next run decides again whether the guest stopped.
 func (h *hooks) followStops(plan snapper.Plan, outcomes map[string]snapper.Outcome, noted map[int]*turn, disks []snapper.Disk) {
 	_, stopped := takenOf(plan, outcomes)
 	var ready []hookGuest

@@ -14,18 +14,18 @@ type journal struct {
 	report report.Run
 	// incomplete is true if the run could not read the state of all guests.
 	incomplete bool
-	// The first problems of the report, as many as the field `said` counts, were already passed to
-	// the function listener, which may be nil. The mutex telling is locked while the listener is
-	// called.
+	// The field `said` is the number of problems, from the beginning of the report, that were
+	// already passed to the function `listener`. The field `listener` may be nil. The mutex
+	// `telling` is locked while the listener is called.
 	said     int
 	listener func([]report.Problem)
 	telling  sync.Mutex
 }
 
-// tell passes the new problems to the listener, which prints them. If a file says to later runs
-// that the problems were printed, this file must be written after the call of tell: if a run is
-// killed between the call and the writing of the file, the problems are printed twice instead of
-// never.
+// tell passes the new problems to the listener, which prints them. A file from which later runs
+// conclude that the problems were printed must be written only after the call of tell: if a run is
+// killed between the two, the problems are printed twice. If the file were written first, the
+// problems would never be printed.
 func (j *journal) tell() {
 	j.telling.Lock()
 	defer j.telling.Unlock()
@@ -85,7 +85,8 @@ func eachPool(world Time, pools []*pool, do func(*pool)) {
 	gather(world, work...)
 }
 
-// waitAll calls all functions in the list. Each of them waits for the end of one started function.
+// waitAll calls all functions in the list. Each function in the list waits for the end of one
+// started function.
 func waitAll(waits []func()) {
 	for _, wait := range waits {
 		wait()

@@ -26,31 +26,33 @@ const (
 	// freezes: the time until the guests are frozen, and the time of their channel programs.
 	maxLockedFrozen = quiesce.MaxFreezing + maxLocked
 	// maxMigrationLocked is the longest time for which a run prevents Proxmox's replication and
-	// migration, which give up after 2 s (guest_migration_lock). Only during a freeze that ends
-	// within maxMigrationLocked, no replication or migration begins.
+	// migration, which give up after 2 s (guest_migration_lock). A replication or migration may
+	// begin during a freeze that takes longer than maxMigrationLocked, but not during a shorter
+	// one.
 	maxMigrationLocked = 1500 * time.Millisecond
 )
 
-// maxLook is the longest time that reading the files of locked guests may take. The channel
-// programs get the part of maxLocked that maxLook leaves.
+// maxLook is the longest time that reading the files of locked guests may take. The remaining time
+// of maxLocked is for the channel programs.
 const maxLook = time.Second
 
-// locks takes the locks that Proxmox takes while it starts, stops or rolls back a guest. While a
-// guest's lock is held, the run only reads files and starts channel programs for this guest.
+// locks is the part of a run that takes guests' locks: the locks that Proxmox takes while it
+// starts, stops or rolls back a guest. While a guest's lock is held, the run only reads files and
+// starts channel programs for this guest.
 type locks struct {
 	Options
 	*journal
-	// The maps before and now have, by VMID, the number of runs in succession that skipped a living
-	// guest: before without this run, and now with this run. The map looked has the VMIDs of the
-	// living guests whose locks this run tried to take.
+	// The maps `before` and `now` have, by VMID, the number of runs in succession that skipped a
+	// living guest. The map `before` does not count this run, the map `now` does. The map `looked`
+	// has the VMIDs of the living guests whose locks this run tried to take.
 	before, now map[int]int
 	looked      map[int]bool
 }
 
 // skippedRuns returns, by VMID, the number of runs in succession that skipped a living guest, to be
 // saved for the next run. If this run did not try to take a guest's lock, the number of skipping
-// runs stays as it is in the argument saved, because a run of another cron line may skip or
-// snapshot this guest.
+// runs stays as it is in the map `saved`, because a run of another cron line may skip or snapshot
+// this guest.
 func (l *locks) skippedRuns(saved map[int]int, view snapper.NodeView) map[int]int {
 	next := maps.Clone(l.now)
 	for vmid, runs := range saved {
@@ -73,7 +75,7 @@ func (l *lease) held() bool { return !l.over.Load() }
 
 // newLease returns a lease of guests' locks. The argument `taken` has a function for each lock,
 // which releases the lock. If the locks are still held after the time limit, the lease calls the
-// argument late and then releases the locks.
+// function `late` and then releases the locks.
 func newLease(world Time, limit time.Duration, taken []func(), late func()) *lease {
 	l := &lease{}
 	release := sync.OnceFunc(func() {
@@ -93,8 +95,8 @@ func newLease(world Time, limit time.Duration, taken []func(), late func()) *lea
 	return l
 }
 
-// take takes the locks of guests, except locks that another process has, and reads the guests'
-// files. The guests' locks are held for at most the time limit.
+// take takes the locks of the guests that no other process has locked, and reads the guests' files.
+// The guests' locks are held for at most the time limit.
 func (l *locks) take(ctx context.Context, view snapper.NodeView, guests []int, limit time.Duration) (map[int]snapper.LastLook, *lease) {
 	var taken []func()
 	looks := map[int]snapper.LastLook{}
@@ -142,10 +144,10 @@ func (o Options) atWork(id pve.ID) bool {
 	return err != nil
 }
 
-// living takes the locks of the guests in the plans, which are plans for living guests. Some of the
-// guests must wait for the next run. The list ready has the plans without the disks of guests that
-// must wait. The map left has, by dataset, the outcomes of the disks of guests that must wait. The
-// map looks has, by VMID, the content of the guests' files.
+// living takes the locks of the living guests for which the plans are. Some of the guests must wait
+// for the next run. The list `ready` has the plans, without the disks of guests that must wait. The
+// map `left` has, by dataset, the outcomes of the disks of guests that must wait. The map `looks`
+// has, by VMID, the content of the guests' files.
 func (l *locks) living(ctx context.Context, view snapper.NodeView, plans []snapper.GuestPlan, limit time.Duration) (ready []snapper.GuestPlan, left map[string]snapper.Outcome, looks map[int]snapper.LastLook, held *lease) {
 	var all []int
 	for _, g := range plans {
@@ -174,7 +176,7 @@ func (l *locks) living(ctx context.Context, view snapper.NodeView, plans []snapp
 	return ready, left, looks, held
 }
 
-// note counts this run as one that skipped the living guest if another process has the guest's
+// note counts this run among those that skipped a living guest, if another process has the guest's
 // lock, or if the guest's files could not be read.
 func (l *locks) note(vmid int, look snapper.LastLook) {
 	l.mu.Lock()

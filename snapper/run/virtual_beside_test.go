@@ -14,13 +14,14 @@ import (
 	"snapwatch/internal/report"
 )
 
-// only restricts a run to the disks of one pool, and adopts the given disks.
+// only returns an option that restricts a run to the disks of one pool and makes the run adopt the
+// given disks.
 func only(pool string, adopt ...string) func(*Options) {
 	return func(o *Options) { o.Config.Datasets, o.Adopt = []string{pool + "/data"}, adopt }
 }
 
-// beside makes a slow run of snap on the pool ssd, and calls the function meanwhile after this run
-// has begun. beside returns when both have ended.
+// beside starts a slow run of snap on the pool ssd, and calls the function `meanwhile` while this
+// run works. beside returns when the run and the function have ended.
 func (w *virtualWorld) beside(t *testing.T, meanwhile func()) {
 	t.Helper()
 	w.pool("ssd").slowList = 20 * time.Second
@@ -35,9 +36,9 @@ func (w *virtualWorld) beside(t *testing.T, meanwhile func()) {
 	w.pool("ssd").slowList = 0
 }
 
-// Two runs for different datasets overlap. The run that ends last keeps the entries that the other
-// run saved in the meantime: a person adopted a disk, a guest was skipped, a guest was frozen, a
-// pool was found locked, and snapshots were left to the next run.
+// Two runs for different datasets overlap. The run that ends last keeps what the first run saved in
+// the meantime: that a person adopted a disk, that a guest was skipped, that a guest was frozen,
+// that a pool was found locked, and how many snapshots the first run did not destroy.
 func TestRunsBesideKeepEachOthersRecords(t *testing.T) {
 	const d = "tank/data/vm-100-disk-7"
 	synctest.Test(t, func(t *testing.T) {
@@ -72,7 +73,8 @@ func TestRunsBesideKeepEachOthersRecords(t *testing.T) {
 	})
 }
 
-// A run that is not a success keeps the time of a success that another run saved meanwhile.
+// If a run fails, the report keeps the time of the last success, even if that was the success of
+// another run that ended meanwhile.
 func TestSuccessOfARunBeside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -86,8 +88,9 @@ func TestSuccessOfARunBeside(t *testing.T) {
 	})
 }
 
-// A run that begins while another run works on its pool uses the state that the other run saved
-// before it released the pool: a person adopts a disk meanwhile, so the disk gets snapshots.
+// A run waits until another run releases the pool, and uses the state that the other run saved
+// before it released the pool. If a person adopts a disk in the other run, the waiting run takes
+// snapshots of the disk.
 func TestStateIsReadUnderThePoolsLock(t *testing.T) {
 	const d = "tank/data/vm-100-disk-7"
 	for _, adopted := range []bool{false, true} {

@@ -22,8 +22,8 @@ func destroying(most int) func(*Options) {
 	return func(o *Options) { o.Config.MaxDestroys = &most }
 }
 
-// addOlderSnapshots adds n snapshots to a guest's disk, a minute apart. The argument ago is the age
-// of the newest of the added snapshots.
+// addOlderSnapshots adds n snapshots to a guest's disk, a minute apart. The argument `ago` is the
+// age of the newest of the added snapshots.
 func (p *virtualPool) addOlderSnapshots(dataset string, n int, ago time.Duration) {
 	for i := range n {
 		p.addOlder(virtualSnapshot(dataset, ago+time.Duration(i)*time.Minute, zfs.Frequently, uint64(800-i)))
@@ -35,7 +35,7 @@ func (w *virtualWorld) destroyed(pool string) int { return len(w.eventsWith(pool
 
 // A run destroys the oldest expired snapshots of all pools first, up to the number that one run may
 // destroy. The run reports the number of expired snapshots that are left. The run is a success,
-// even if more expired snapshots are left than after the run before.
+// even if the number of expired snapshots that are left has grown since the previous run.
 func TestDestroysOverPools(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -64,7 +64,7 @@ func TestDestroysOverPools(t *testing.T) {
 	})
 }
 
-// A run tries to destroy expired snapshots with a hold. The failed attempts do not count for
+// A run tries to destroy expired snapshots with a hold. Failed destroys do not count for
 // max_destroys, so the run still destroys max_destroys snapshots without a hold, on all pools
 // together.
 func TestHeldSnapshotsStopNobodyElse(t *testing.T) {
@@ -92,9 +92,9 @@ func TestHeldSnapshotsStopNobodyElse(t *testing.T) {
 	})
 }
 
-// If a disk has hundreds of expired snapshots with holds, a run has no time to try all of these
-// snapshots. The run first destroys the expired snapshots of disks without holds. The run reports
-// once for each disk that its snapshots have holds.
+// If a disk has hundreds of expired snapshots with holds, a run has no time to try to destroy all
+// of these snapshots. The run first destroys the expired snapshots of disks without holds. The run
+// reports once for each disk that its snapshots have holds.
 func TestManyHeldSnapshotsStopNobodyElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -119,8 +119,8 @@ func TestManyHeldSnapshotsStopNobodyElse(t *testing.T) {
 	})
 }
 
-// A run destroys no snapshots of a disk that is being received. After one channel program has found
-// the receive, the run continues with the disks that are not being received.
+// A run destroys no snapshots of a disk that is being received. When a channel program finds that a
+// disk is being received, the run continues with the disks that are not being received.
 func TestADiskThatIsReceivedStopsNobodyElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -189,8 +189,8 @@ func TestBacklogIsShared(t *testing.T) {
 	})
 }
 
-// hold makes each destroy of a snapshot of the disk fail, as if the snapshot had a hold. Each
-// failed destroy takes the time in the argument takes.
+// hold makes each destroy of a snapshot of the disk fail, as if the snapshot had a hold. The
+// argument `takes` is the time that each failed destroy takes.
 func (p *virtualPool) hold(disk string, takes time.Duration) {
 	p.onDestroy = func(dataset, _ string) syscall.Errno {
 		if dataset != disk {

@@ -32,8 +32,8 @@ func hooking(o *Options) {
 	o.Config.Hooks = config.Hooks{BeforeSnapshot: hook("before"), AfterSnapshot: hook("after"), AfterStop: hook("stop")}
 }
 
-// steps returns the names of the test's events in their order: the begins and ends of hooks, and
-// the snapshots.
+// steps returns the names of the test's events in their order: the beginning and the end of each
+// hook, and the snapshots.
 func (w *virtualWorld) steps() string {
 	var steps []string
 	for _, e := range w.eventsWith("") {
@@ -111,7 +111,7 @@ func TestHooksNeverOverlap(t *testing.T) {
 }
 
 // If a run is killed before it has started a hook that must run for a guest, the next run starts
-// the hook before all other steps for the guest.
+// the hook before it does anything else for the guest.
 func TestOwedAfterKill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -261,8 +261,8 @@ func (w *virtualWorld) owed(t *testing.T) (names []string) {
 }
 
 // The notes about owed after_snapshot hooks are written for all guests before the first snapshot is
-// taken. Even a guest whose hooks wait, because too many hooks already run, has its note before the
-// first snapshot.
+// taken. If a guest's hooks wait, because too many hooks are running already, the note about this
+// guest is also written before the first snapshot.
 func TestOwedBeforeTheSnapshot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -419,8 +419,9 @@ func TestPruneIsOwed(t *testing.T) {
 	})
 }
 
-// prune may destroy snapshots in Waiting, in place of snapshots that have holds. Before prune
-// destroys a snapshot in Waiting, prune also writes the note about the after_prune hook.
+// If prune cannot destroy a snapshot because of its hold, prune destroys a snapshot in the list
+// Plan.Waiting instead. prune writes the note about the after_prune hook before such a destroy,
+// too.
 func TestPruneInPlaceOfHeldIsOwed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)

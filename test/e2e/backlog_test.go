@@ -119,8 +119,9 @@ func TestPruneOnANode(t *testing.T) {
 	w.send(a, b)
 }
 
-// TestDisksInArgs: what QEMU's own options name is a guest's: a copy there is left alone by prune, and
-// the guest's own disk gets the guest's snapshots and label.
+// TestDisksInArgs: a volume that a guest's configuration names only in args, among QEMU's own
+// options, belongs to the guest. prune leaves such a volume alone, even if it was received, and
+// snap gives it the guest's snapshots and label.
 func TestDisksInArgs(t *testing.T) {
 	w := newWorld(t)
 	w.zfs("create", "tb/in")
@@ -138,7 +139,8 @@ func TestDisksInArgs(t *testing.T) {
 	assert.Contains(t, r.Stdout, copied+": untouched: not a copy: it belongs to guest 200 of this node")
 	assert.Equal(t, had, w.snapshots(copied))
 
-	// Its name has no guest's number, and no key of a disk names it.
+	// No guest has the number 900 of the volume's name, and the guest's configuration names the
+	// volume only in args, not as a disk.
 	require.NoError(t, site.CreateZvol(w.ctx, "ta/data/vm-900-disk-0", 16))
 	text, err := w.a.Output(w.ctx, "cat", "/etc/pve/nodes/pve-a/qemu-server/100.conf")
 	require.NoError(t, err)

@@ -51,9 +51,9 @@ func (r *replay) comparePools() {
 	require.Len(r.t, pools, known, "there are disks that are not in the model")
 }
 
-// sameGUIDs asserts that a snapshot that has the same guid on all sites of the model also has the
-// same guid on all sites of the lab. Replication can continue from a snapshot only if the snapshot
-// has the same guid on source and target.
+// sameGUIDs asserts for each snapshot of a disk: if it has the same guid on all sites of the model,
+// it also has the same guid on all sites of the lab. Replication can continue from a snapshot only
+// if the snapshot has the same guid on source and target.
 func (r *replay) sameGUIDs(disk string, model, pool []zfs.Snapshot) {
 	for i, m := range model {
 		guid, known := r.guids[m.GUID]

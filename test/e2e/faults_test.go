@@ -18,8 +18,7 @@ import (
 )
 
 // flakyProgram is a script that replaces a real program and calls the real program. The flaky
-// programs of a site share one count of their calls. The call that the test has chosen by its
-// number fails.
+// programs of a site share one count of their calls. The test chooses by a number which call fails.
 const flakyProgram = `#!/bin/sh
 real=%s
 n=0
@@ -40,8 +39,8 @@ esac
 var faultKinds = []string{"dies", "is cut", "ends badly", "hangs", "is slow"}
 
 // faultsOf returns the ways in which a test lets call n of a program fail. The nightly tests play
-// all faultKinds for each call. The usual tests play one of the faultKinds for each call: number
-// first for call 0, the next kind for call 1, and so on.
+// all faultKinds for each call. The usual tests play one of the faultKinds for each call: for call
+// 0 the kind with the index `first`, for call 1 the next kind, and so on.
 func faultsOf(first, n int) []string {
 	if everyKind {
 		return faultKinds
@@ -64,8 +63,8 @@ func (w *world) flaky(s *site.Site, programs ...string) flaky {
 	return f
 }
 
-// set chooses the next call of a flaky program that fails, and the way in which this call fails.
-// The argument turn is the call's number, counted from 0, or "every" or "never".
+// set chooses which call of a flaky program fails next, and how it fails. The argument `turn` is
+// the number of the call, counted from 0, or "every" or "never".
 func (f flaky) set(turn, how string) {
 	f.t.Helper()
 	require.NoError(f.t, os.RemoveAll("/tmp/flaky"))
@@ -183,7 +182,7 @@ func TestFaultsOfSnap(t *testing.T) {
 
 // TestFaultsOfCheck: in each round, a different call of zfs fails. check never reports an old copy
 // as fresh or a fresh copy as old. If check cannot read a copy, check reports the copy as unknown.
-// The check after the failed call gives the right verdicts.
+// The next check, in which no call fails, gives the right verdicts.
 func TestFaultsOfCheck(t *testing.T) {
 	w := newWorld(t)
 	disks := []string{"vm-100-disk-0", "vm-100-disk-1"}

@@ -47,7 +47,7 @@ func newProofs(t *testing.T) proofs {
 	return p
 }
 
-// dirty writes into the virtual machine's file system.
+// dirty makes the virtual machine's file system dirty: it writes a file.
 func (p proofs) dirty() { p.machine("date >/tmp/vm-100/file") }
 
 // frozen reports whether the container is frozen.
@@ -58,9 +58,9 @@ func (p proofs) frozen() bool {
 	return box
 }
 
-// worth returns snap's statements about the consistency of the last snapshots of the virtual
-// machine and of the container. If snap calls the virtual machine's snapshot consistent, the file
-// system in this snapshot must have no journal to replay.
+// worth returns what snap says about the consistency of the last snapshots of the virtual machine
+// and of the container. If snap calls the virtual machine's snapshot consistent, the file system in
+// this snapshot must have no journal to replay.
 func (p proofs) worth(trial string) (vm, box report.Consistency) {
 	p.t.Helper()
 	all := p.quiesced()

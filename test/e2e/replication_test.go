@@ -184,8 +184,8 @@ func (w *world) ownPools(more string) {
 }
 
 // TestRelay: B sends to A, and A is a relay that sends to C. While C is cut off, A destroys all
-// snapshots that C has. Afterwards C continues from a bookmark on A; the bookmark's snapshot had
-// come from B.
+// snapshots that C has. When C is connected again, it continues from a bookmark on A of a snapshot
+// that A had received from B.
 func TestRelay(t *testing.T) {
 	w := newWorld(t)
 	w.ownPools("")
@@ -301,7 +301,8 @@ func TestPruneOnAReplica(t *testing.T) {
 	require.Contains(t, r.Stderr, third+": a receive is running, or was interrupted and waits to be resumed since")
 	require.Equal(t, before["vm-100-disk-2"], w.snapshots(third))
 
-	// More arrives before it is cut off again: from then on it waits.
+	// The receive continues, and is cut off again after more data have arrived: its waiting time
+	// begins again then.
 	_, err = w.c.Run(w.ctx, "sh", "-c", "zfs send -t "+token+" | head -c 1500000 | zfs receive -s "+third)
 	require.NoError(t, err)
 	more := strings.TrimSpace(w.zfs("get", "-H", "-o", "value", "receive_resume_token", third))

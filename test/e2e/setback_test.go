@@ -13,7 +13,7 @@ import (
 
 // failedOver creates a guest that ran on A, failed over to B, and runs on B. C has received a
 // snapshot of A that B never received. On A, each disk has a bookmark of the snapshot that B never
-// received; lost is the name of this bookmark.
+// received; The result `lost` is the name of this bookmark.
 func (w *world) failedOver(disks ...string) (good, lost string) {
 	w.t.Helper()
 	w.vm(100, disks...)

@@ -42,8 +42,9 @@ func zfs(args []string, now time.Time) int {
 	return 0
 }
 
-// printDataset prints a dataset's properties. The dataset has one snapshot, which was taken at the
-// time made; if the argument snapshot is empty, the dataset has no snapshot.
+// printDataset prints a dataset's properties. The argument `made` is the time at which the
+// dataset's only snapshot was taken. If the argument `snapshot` is empty, the dataset has no
+// snapshot.
 func printDataset(out io.Writer, dataset, snapshot string, properties []string, made time.Time) {
 	for _, p := range properties {
 		value := "-"

@@ -17,7 +17,7 @@ type crew struct {
 	// late is true if the functions that Gather starts seem to end one by one, each long after the
 	// previous one.
 	late bool
-	// at is the task that is running now; nil means the run itself.
+	// The field `at` is the task that is running now; nil means the run itself.
 	at *task
 	// idle has the coroutines whose tasks have ended, in this run or in an earlier run. A new task
 	// uses an idle coroutine if there is one, because a new coroutine starts with a small stack,
@@ -31,7 +31,7 @@ type task struct {
 	ended bool
 }
 
-// coroutine plays one task after another, until stop ends it.
+// coroutine runs one task after the other, until the function `stop` ends the coroutine.
 type coroutine struct {
 	task   *task
 	resume func() (struct{}, bool)
@@ -83,7 +83,7 @@ func (c *crew) resume() {
 	}
 }
 
-// await resumes tasks of the run until the function in the argument so returns true.
+// await resumes tasks of the run until the function `so` returns true.
 func (c *crew) await(so func() bool) {
 	for !so() {
 		if c.at != nil {
@@ -108,8 +108,8 @@ func (c *crew) start(do func()) *task {
 	return t
 }
 
-// lanes runs tasks of a crew. The field most limits how many tasks of a lanes run at the same time;
-// 0 means no limit.
+// lanes implements [run.Lanes]: it runs a group of tasks of a crew. The field `most` is the largest
+// number of tasks of the group that run at the same time; 0 means no limit.
 type lanes struct {
 	crew        *crew
 	most, inUse int
@@ -128,8 +128,9 @@ func (l *lanes) Go(do func()) (wait func()) {
 // Lanes implements [run.Time].
 func (c *crew) Lanes(n int) run.Lanes { return &lanes{crew: c, most: n} }
 
-// Gather implements [run.Time]. If late is false, next returns the indices of all functions
-// together; if late is true, next returns one index at a time.
+// Gather implements [run.Time]. If the field `late` is false, the first call of the returned
+// function `next` returns the indices of all functions. If `late` is true, each call of `next`
+// returns one index.
 func (c *crew) Gather(_ time.Duration, work ...func()) (next func() []int) {
 	var ended []int
 	for i, do := range work {

@@ -60,9 +60,8 @@ func (m *machine) listChanged(d *dataset, secondsAgo int64) int64 {
 	return d.listChanged
 }
 
-// watched calls the function `do`. If watch is true, watched returns two readings of the time at
-// which the disk's list of snapshots last changed: a reading before the call of do, and a reading
-// after the call.
+// watched calls the function `do`. If `watch` is true, watched reads the time at which the disk's
+// list of snapshots last changed, before and after the call of `do`, and returns both readings.
 func (m *machine) watched(d *dataset, watch bool, do func()) (change lua.ListChange) {
 	if watch && d != nil {
 		change.Before = m.listChanged(d, 5)

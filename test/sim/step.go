@@ -28,8 +28,8 @@ type Step struct {
 	// Tick and Phase are the time of the step in the week.
 	Tick, Phase int
 	Kind        string
-	// Guest is the index of the guest, Node the number of the node. N is a duration in ticks, or a
-	// number of other things, as the kind of step defines.
+	// Guest is the index of the guest, Node the number of the node. The kind of step defines the
+	// meaning of N: a duration in ticks, or a number, such as a number of snapshots.
 	Guest, Node, N int
 }
 
@@ -43,8 +43,8 @@ func (s Step) String() string {
 // kind defines one kind of step in simulated weeks.
 type kind struct {
 	words string
-	// guest is true if the step happens to a guest. locks is true if Proxmox takes the guest's lock
-	// for the step.
+	// The field `guest` is true if the step happens to a guest. The field `locks` is true if
+	// Proxmox takes the guest's lock for the step.
 	guest, locks bool
 	do           func(w *World, g *guest, n *node, s Step)
 }
@@ -84,12 +84,13 @@ func (w *World) step(s Step) {
 	if k.guest && g.gone && s.Kind != "reuse" {
 		return
 	}
-	// The model plays no clock jump between a run's plan and the run's channel program. If a run
-	// reads the guests' states only once, the run has already made its plan when the steps of the
-	// phase betweenLooks happen.
+	// If a step is a clock jump, the model does not play it between a run's plan and the run's
+	// channel program. If a run reads the guests' states only once, the run has already made its
+	// plan when the steps of the phase betweenLooks happen.
 	clock := (s.Kind == "clock" || s.Kind == "skew") && (s.Phase == beforeProgram || s.Phase == duringProgram || s.Phase == betweenLooks && !w.planned.IsZero())
-	// The model plays no whole run during a channel program, because the clock would move on by the
-	// time of this run, and the limits of the run under way would not end.
+	// If a step is a whole second run, the model plays it only after the channel program, because
+	// the clock would advance during the second run, and the time limits of the first run would not
+	// take effect.
 	second := s.Phase == duringProgram && (s.Kind == "twice" || s.Kind == "shutdown" || s.Kind == "unblock")
 	if clock || second || k.locks && (w.held[g.vmid] > 0 || g.flocked) {
 		w.later = append(w.later, s)
