@@ -26,11 +26,11 @@ var runMutants = []mutant{
 `, "work on a disk whose bookmarks could not be read"},
 	{"snapper/run/round.go", `d.Problem, d.Unlabelled)`, `d.Problem)`, "work on a disk whose labels could not be read"},
 	{"snapper/run/pool.go", `if p.partly = listErr != nil; p.partly {`, `if p.partly = false; listErr != nil {`, "take half a list of disks for the whole"},
-	{"snapper/run/local.go", `(!late || len(some) == 0`, `(len(some) == 0`, "begin a round before the other pools are read"},
+	{"snapper/run/local.go", `(!late || len(some) == 0`, `(!late && len(some) == 0`, "begin a round before the other pools are read"},
 	{"snapper/run/local.go", `				late = true
 `, `				late = false
 `, "let all pools wait for one that hangs"},
-	{"snapper/shutdown.go", `!slices.ContainsFunc(d.sinceOwn(), d.mayBeReceived)`, `len(d.Snapshots) >= 0`, "never read the history at the shutdown of the host"},
+	{"snapper/shutdown.go", `!slices.ContainsFunc(d.sinceOwn(), d.mayBeReceived)`, `slices.Max([]int{1}) == 1`, "never read the history at the shutdown of the host"},
 	{"snapper/run/histories.go", `	if p.Final {
 `, `	if false {
 `, "read a long history while the host waits for its shutdown"},
