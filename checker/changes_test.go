@@ -10,7 +10,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// standingDisk returns a disk of the given name that was judged: with the given state and verdict.
+// standingDisk returns a judged disk, with the given name, state and verdict.
 func standingDisk(name string, state State, v Verdict) Result {
 	return Result{Disk: Disk{Dataset: "tank/" + name}, Judgement: Judgement{Verdict: v, State: state}}
 }

@@ -158,8 +158,8 @@ func parse(text []byte) (Config, error) {
 	return c, nil
 }
 
-// eachKey calls `check` for each key of a parsed YAML file, with the value of the key. At the first
-// error of `check`, eachKey stops and returns this error.
+// eachKey calls `check` for each key of a parsed YAML file, with the value of the key. If the
+// function `check` returns an error, eachKey calls it no more and returns this error.
 func eachKey(n *yaml.Node, check func(key, value *yaml.Node) error) error {
 	for i, child := range n.Content {
 		if n.Kind == yaml.MappingNode && i%2 == 0 {

@@ -23,10 +23,11 @@ type Facts struct {
 	Snapshots map[string][]zfs.Snapshot
 	// Prunes are the retentions with which prune may run on this host, by dataset.
 	Prunes map[string][]snapper.Retention
-	// StoppedGrace is the time for which the source keeps a _stopped snapshot after the snapshot that
-	// follows it.
+	// StoppedGrace is the time for which the source keeps a _stopped snapshot after the snapshot
+	// that follows it.
 	StoppedGrace time.Duration
-	// FillWarning is the used share of a pool, in percent, from which no drill begins; 0 for no limit.
+	// FillWarning is the used share of a pool, in percent, from which no drill begins; 0 for no
+	// limit.
 	FillWarning int
 	// MaxDrill is the longest time of a drill, 0 for the default.
 	MaxDrill time.Duration
@@ -90,10 +91,10 @@ func (d Disk) atSource(f Facts, now time.Time) string {
 		d.At.FullName(), text.Age(age), class)
 }
 
-// sameRule reports whether the rule of a retention that kept the older snapshot s also keeps the
-// snapshot at until it has the age of s. The class of s must be the class of at, or frequently: of
-// that class the newest are kept, whatever their class. And s must not be the first of its hour
-// (day, week, month, year), which a longer class may keep for itself.
+// sameRule reports whether the rule of a retention that kept the older snapshot `s` will also keep
+// the snapshot `at`, until `at` has the age of `s`. The class of s must be the class of at, or
+// frequently: of that class the newest are kept, whatever their class. And s must not be the first
+// of its hour (day, week, month, year), which a longer class may keep for itself.
 func sameRule(s, at zfs.Snapshot, all []zfs.Snapshot) bool {
 	class, managed := s.Class()
 	wanted, _ := at.Class()
@@ -114,8 +115,8 @@ func named(s zfs.Snapshot) time.Time {
 }
 
 // byPrune returns the reason why prune might destroy the disk's snapshot before a drill ends that
-// begins at the time now, "" if prune keeps it. The snapshots that may arrive until then are guessed:
-// as many as were made in the same time before the snapshot.
+// begins at the time now, "" if prune keeps it. The snapshots that may arrive until then are
+// guessed: as many as were made in the same time before the snapshot.
 func (d Disk) byPrune(f Facts, now time.Time) string {
 	end := now.Add(f.MaxDrill)
 	all := slices.Clone(f.Snapshots[d.Dataset])

@@ -25,8 +25,8 @@ type Expired struct {
 	Snapshot zfs.Snapshot
 	Reason   string
 	// Keepers has the names of snapshots that must exist when the expired snapshot is destroyed:
-	// the newest snapshot, and for each class the snapshot that is kept in place of the expired
-	// one.
+	// the newest snapshot, and the snapshots that the classes of the retention keep in place of the
+	// expired one.
 	Keepers []string
 }
 

@@ -71,8 +71,8 @@ type Position struct {
 }
 
 // BehindSince finds, for each [Position] in the history of a dataset, the creation time of the
-// first managed snapshot after the position. All positions must be in one pool. The result lacks a
-// position if the first managed snapshot after the position is unknown. BehindSince does not wait
+// first managed snapshot after the position. All positions must be in one pool. The result has no
+// entry for a position after which the first managed snapshot is unknown. BehindSince does not wait
 // for scans.
 func (s Scanner) BehindSince(ctx context.Context, pool string, positions []Position) map[Position]time.Time {
 	since := map[Position]time.Time{}

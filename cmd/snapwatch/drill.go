@@ -91,7 +91,8 @@ type drilled struct {
 	Proof   *checker.Drill `json:"proof,omitempty"`
 	// Not is the reason why no drill was tried, began or came to its end.
 	Not string `json:"not,omitempty"`
-	// expected is true if the guest is excluded or this host's own, so that it never gets a drill.
+	// expected is true if a drill of the guest is refused on purpose, because the guest is
+	// excluded, or runs on this host itself.
 	expected bool
 }
 

@@ -174,9 +174,9 @@ func sameFlags(env *environment, typed regularCmd, r regularRun) bool {
 		(*t.node == "" || *t.node == *f.node) && (*t.textfile == "" || absolute(*t.textfile) == *f.textfile)
 }
 
-// registers adds the command to cron after a person's first run of snap at a terminal, or if a flag
-// demands the registration. The argument `done` is the report of this run, and shows whether a
-// later run can succeed.
+// registers adds `snap` to cron after a person has run it at a terminal for the first time, or if a
+// flag demands this. The argument `done` is the report of this run, and shows whether a later run
+// can succeed.
 func (c *snapCmd) registers(env *environment, done report.Run) error {
 	switch {
 	case timerEnabled(env) && c.Register:

@@ -16,8 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// guestInit is the first process of the small guest. The guest answers as an agent if its disk has
-// the right content, and ends otherwise.
+// guestInit is the first process of the small guest. If the guest's disk has the right content, the
+// guest answers as QEMU's guest agent does; otherwise the guest's process ends.
 const guestInit = `#!/bin/busybox sh
 busybox mkdir -p /sys
 busybox mount -t devtmpfs dev /dev
@@ -35,8 +35,8 @@ exec <>$agent >&0
 while read -r line; do echo '{"return": {}}'; done
 `
 
-// archive returns an archive with one file, in the form in which the kernel unpacks it over the files
-// of the archive before it.
+// archive returns an archive with one file, in the form in which the kernel unpacks it over the
+// files of the archive before it.
 func archive(name, text string) []byte {
 	var b bytes.Buffer
 	for i, f := range [][2]string{{name, text}, {"TRAILER!!!", ""}} {
@@ -50,9 +50,9 @@ func archive(name, text string) []byte {
 	return b.Bytes()
 }
 
-// TestBootByQEMU: the shipped program starts a small guest, with the kernel of the lab's machine, and
-// hears its agent, or its console. The guest writes to its disk, and the clone stays as it is. A
-// guest that ends by itself did not start.
+// TestBootByQEMU: the shipped program starts a small guest, with the kernel of the lab's machine,
+// and hears its agent, or its console. The guest writes to its disk, and the clone stays as it is.
+// A guest that ends by itself did not start.
 func TestBootByQEMU(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), lookTime)
 	defer cancel()

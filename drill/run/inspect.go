@@ -17,8 +17,8 @@ import (
 	"snapwatch/internal/text"
 )
 
-// Inspect reads the part of a device, none if part is nil. Inspect may hang in the kernel, so it runs
-// in a process of its own.
+// Inspect reads the part of a device, none if part is nil. Inspect may hang in the kernel, so it
+// runs in a process of its own.
 func Inspect(device string, part *checker.Part) (drill.Inspection, error) {
 	var found drill.Inspection
 	if part == nil {
@@ -39,14 +39,15 @@ func Inspect(device string, part *checker.Part) (drill.Inspection, error) {
 }
 
 // InspectMounted mounts a container's dataset for reading, looks at its root directory, and reads
-// the part of the bytes of its files. Only this goroutine's thread sees the mount, which ends with
-// the process.
+// the given part of all bytes in the files. Only this goroutine's thread sees the mount, which ends
+// with the process.
 func InspectMounted(dataset, at string, part *checker.Part) (drill.Inspection, error) {
 	runtime.LockOSThread() // for ever: no other goroutine gets the thread's mounts
 	if err := syscall.Unshare(syscall.CLONE_NEWNS); err != nil {
 		return drill.Inspection{}, fmt.Errorf("a mount of %s for this process alone: %w", dataset, err)
 	}
-	// A dataset that this host unmounts meanwhile is unmounted here, too, and not the other way round.
+	// A dataset that this host unmounts meanwhile is unmounted here, too, and not the other way
+	// round.
 	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_SLAVE, ""); err != nil {
 		return drill.Inspection{}, fmt.Errorf("a mount of %s for this process alone: %w", dataset, err)
 	}
@@ -63,8 +64,8 @@ func InspectMounted(dataset, at string, part *checker.Part) (drill.Inspection, e
 // systemDirectories are the directories in the root directory of a Linux system.
 var systemDirectories = []string{"etc", "usr", "bin", "sbin"}
 
-// inspectFiles looks at the root directory dir of a container, and reads the part of the bytes of its
-// files.
+// inspectFiles looks at the root directory dir of a container, and reads the part of the bytes of
+// its files.
 func inspectFiles(dir string, part *checker.Part) (found drill.Inspection, err error) {
 	// Root follows no symbolic link that leads out of the container, into the files of this host.
 	root, err := os.OpenRoot(dir)
@@ -143,7 +144,8 @@ func systemName(root *os.Root, path string) string {
 	return ""
 }
 
-// readRange reads the bytes from, up to but not including to, of a device or file. of names the file.
+// readRange reads the bytes from, up to but not including to, of a device or file. of names the
+// file.
 func readRange(found *drill.Inspection, file *os.File, of string, from, to int64) {
 	const chunk = 1 << 20
 	buffer := make([]byte, chunk)

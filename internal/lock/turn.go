@@ -40,7 +40,7 @@ func (t Turn) Files() []*os.File {
 	return files
 }
 
-// Release releases the turn in this process, as [Lock.Release] does.
+// Release gives up the turn, for other processes and for this one.
 func (t Turn) Release() {
 	for _, l := range t.locks {
 		_ = l.Release()

@@ -124,9 +124,9 @@ func (x *Index) Recall(d *snapper.Disk, now time.Time) bool {
 	return true
 }
 
-// Keep saves the list of a disk's snapshots in the index, unless a change of the list could remain
-// unnoticed. The argument readAt of Keep is the time at which the reading of the disk's properties
-// began, before its snapshots were listed.
+// Keep saves in the index which snapshots a disk has, unless later runs could not notice that the
+// disk's snapshots changed. The argument readAt of Keep is the time at which the reading of the
+// disk's properties began, before its snapshots were listed.
 func (x *Index) Keep(d *snapper.Disk, readAt time.Time) {
 	age := readAt.Sub(time.Unix(d.SnapshotsChanged, 0))
 	// If the time of the disk's last change is more than relistAfter in the future, the entry

@@ -24,9 +24,9 @@ const programTimeout = 10 * time.Minute
 // snapshot is taken, the run retries with the name of a later second.
 const maxAttempts = 8
 
-// finishPlan carries out the steps that follow the snapshots on a pool, given the outcomes of the
-// snapshots: it bookmarks older snapshots, replaces local labels by received ones, and destroys
-// snapshots and bookmarks.
+// finishPlan carries out the remaining steps on a pool that has its new snapshots: it bookmarks
+// older snapshots, replaces local labels by received ones, and destroys snapshots and bookmarks.
+// The argument known tells which new snapshots failed.
 func (p *pool) finishPlan(ctx context.Context, plan snapper.PoolPlan, outcomes map[string]snapper.Outcome) {
 	p.createBookmarks(ctx, plan.CreateBookmarks)
 	for _, dataset := range plan.InheritReceived {

@@ -74,7 +74,7 @@ func (f flaky) set(turn, how string) {
 	require.NoError(f.t, os.WriteFile("/tmp/flaky/how", []byte(how), 0o644))
 }
 
-// failed returns the call of a flaky program that failed, "" if no call failed.
+// failed returns the call at which a flaky program failed, "" if every call succeeded.
 func (f flaky) failed() string {
 	text, err := os.ReadFile("/tmp/flaky/failed")
 	if err != nil {

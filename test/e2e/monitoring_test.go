@@ -34,8 +34,8 @@ func shipped[T any](t *testing.T, name string) T {
 
 type entry = map[string]any
 
-// shorten divides durations by the constant quicker: each duration that has one of the given keys,
-// at any depth of the YAML file.
+// shorten divides each duration with one of the given keys, at any depth of the YAML file, by the
+// constant `quicker`.
 func shorten(t *testing.T, below any, keys ...string) {
 	t.Helper()
 	switch x := below.(type) {
