@@ -80,7 +80,7 @@ configuration leaves a verdict out: errors, degraded, scrub or full.
 ## Comparison with the owner
 
 ` + "`check --owners`" + ` compares each disk with the node that now owns its guest. If the verdict and the outcome of a disk have different
-states, the worse state counts. There are two exceptions for a stale disk. The disk becomes *orphaned* if its owner is known to have had the
+states, the worse state counts. In two cases, a stale disk gets another verdict. The disk becomes *orphaned* if its owner is known to have had the
 disk and does not use the disk any more. The disk becomes *excluded* if its owner takes no snapshots of the disk. A disk that is unreadable,
 missing, receiving or excluded is not compared. A disk that never had a snapshot is compared only with an owner that says that the disk is
 gone there or gets no snapshots. The lag of a copy is the time for which the owner has had a snapshot that the replica lacks (or the
