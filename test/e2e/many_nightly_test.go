@@ -13,7 +13,7 @@ const (
 	heldSnapshots    = 1000 // on all disks together
 	hostileApart     = true
 	hostileLeaves    = 50 // disks in each received stream
-	hostileNames     = 400
+	hostileNames     = 200
 	hostileLong      = 1000
 	hostileDisks     = 400
 	hostileSnapshots = 500 // of each disk
