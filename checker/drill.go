@@ -172,7 +172,7 @@ func (f OpenFault) words(vmid int, age time.Duration) string {
 	case f.FileSystems > 0:
 		end += " (which must find at least " + text.Count(f.FileSystems, "file system") + ")"
 	}
-	return fmt.Sprintf("the drill of %s failed, %s: %s; to end this: %s", Point{Time: f.Point}.Words(), when(age), strings.Join(f.Wrong, "; "), end)
+	return fmt.Sprintf("the drill of %s failed, %s: %s; to end this warning: %s", Point{Time: f.Point}.Words(), when(age), strings.Join(f.Wrong, "; "), end)
 }
 
 // Find returns the record of a guest, nil if there is none. own is true if the record has the guest's

@@ -72,7 +72,7 @@ func TestJudgeProof(t *testing.T) {
 		"by a clock that was ahead": {&Proof{Last: *goodDrill(-day), Good: goodDrill(-day)}, limit, long, ProofOld,
 			"the last good drill was at an unknown time, because a clock was ahead by 1d (limit 35d, limits.max_proof_age)"},
 		"failed": {failedDrill(hour).with(func(p *Proof) { p.Good = goodDrill(day) }), limit, long, ProofFailed,
-			"the drill of 2026-03-29 01:00:00 failed, 1h ago: checking /dev/sda1 (ext4): faults; more; to end this: snapwatch drill 100"},
+			"the drill of 2026-03-29 01:00:00 failed, 1h ago: checking /dev/sda1 (ext4): faults; more; to end this warning: snapwatch drill 100"},
 		"failed in all ways": {failedDrill(hour).with(func(p *Proof) {
 			p.Open = []OpenFault{
 				{Kind: FaultRead, Point: "2026-03-29_01:00:00", At: ago(day), Wrong: []string{"reading at byte 7: no"}, Part: &Part{To: 0.25}},
@@ -80,9 +80,9 @@ func TestJudgeProof(t *testing.T) {
 				{Kind: FaultStart, Point: "2026-03-29_02:00:00", At: ago(hour), Wrong: []string{"it did not start: no"}},
 			}
 		}), Limit{}, long, ProofFailed,
-			"the drill of 2026-03-29 01:00:00 failed, 1d ago: reading at byte 7: no; to end this: snapwatch drill 100 --read 1/1; " +
-				"the drill of 2026-03-29 01:00:00 failed, 1d ago: fsck; to end this: snapwatch drill 100 (which must find at least 3 file systems); " +
-				"the drill of 2026-03-29 02:00:00 failed, 1h ago: it did not start: no; to end this: snapwatch drill 100 (with drill.boot)"},
+			"the drill of 2026-03-29 01:00:00 failed, 1d ago: reading at byte 7: no; to end this warning: snapwatch drill 100 --read 1/1; " +
+				"the drill of 2026-03-29 01:00:00 failed, 1d ago: fsck; to end this warning: snapwatch drill 100 (which must find at least 3 file systems); " +
+				"the drill of 2026-03-29 02:00:00 failed, 1h ago: it did not start: no; to end this warning: snapwatch drill 100 (with drill.boot)"},
 		"fresh, before it arrived": {&Proof{Last: *goodDrill(20 * day), Good: goodDrill(20 * day)}, limit, ago(day), ProofNone, "no drill has proved it"},
 		"fresh, before it arrived, for too long": {&Proof{Last: *goodDrill(50 * day), Good: goodDrill(50 * day)}, limit, ago(40 * day), ProofOld,
 			"no drill has proved it since it arrived here, 40d ago (limit 35d, limits.max_proof_age)"},
@@ -90,9 +90,9 @@ func TestJudgeProof(t *testing.T) {
 		"failed before it arrived, and fresh since":   {failedDrill(20 * day).with(func(p *Proof) { p.Last, p.Good = *goodDrill(hour), goodDrill(hour) }), Limit{}, ago(day), ProofFresh, "checked 1h ago in 1m30s, as of 2026-03-29 01:00:00"},
 		"fresh before it arrived, and then encrypted": {&Proof{Last: lockedDrill(hour), Good: goodDrill(20 * day)}, Limit{}, ago(day), ProofNone, "no drill has proved it; the last drill, 1h ago, could not look: encrypted, not looked at: the key of tank is not loaded"},
 		"encrypted, before it arrived":                {&Proof{Last: lockedDrill(20 * day)}, Limit{}, ago(day), ProofNone, "no drill has proved it"},
-		"failed, and it came in the future":           {failedDrill(hour), Limit{}, ago(-day), ProofFailed, "the drill of 2026-03-29 01:00:00 failed, 1h ago: checking /dev/sda1 (ext4): faults; more; to end this: snapwatch drill 100"},
-		"failed, and then it could not look":          {failedDrill(hour).with(func(p *Proof) { p.Last, p.Good = lockedDrill(0), goodDrill(day) }), Limit{}, long, ProofFailed, "the drill of 2026-03-29 01:00:00 failed, 1h ago: checking /dev/sda1 (ext4): faults; more; to end this: snapwatch drill 100"},
-		"failed, by a clock that was ahead":           {failedDrill(-day), Limit{}, long, ProofFailed, "the drill of 2026-03-29 01:00:00 failed, at an unknown time, because a clock was ahead by 1d: checking /dev/sda1 (ext4): faults; more; to end this: snapwatch drill 100"},
+		"failed, and it came in the future":           {failedDrill(hour), Limit{}, ago(-day), ProofFailed, "the drill of 2026-03-29 01:00:00 failed, 1h ago: checking /dev/sda1 (ext4): faults; more; to end this warning: snapwatch drill 100"},
+		"failed, and then it could not look":          {failedDrill(hour).with(func(p *Proof) { p.Last, p.Good = lockedDrill(0), goodDrill(day) }), Limit{}, long, ProofFailed, "the drill of 2026-03-29 01:00:00 failed, 1h ago: checking /dev/sda1 (ext4): faults; more; to end this warning: snapwatch drill 100"},
+		"failed, by a clock that was ahead":           {failedDrill(-day), Limit{}, long, ProofFailed, "the drill of 2026-03-29 01:00:00 failed, at an unknown time, because a clock was ahead by 1d: checking /dev/sda1 (ext4): faults; more; to end this warning: snapwatch drill 100"},
 		"failed before, by a clock that was ahead":    {&Proof{Last: *goodDrill(hour), Good: goodDrill(hour)}, Limit{}, long, ProofFresh, "checked 1h ago in 1m30s, as of 2026-03-29 01:00:00"},
 		"encrypted, and none demanded":                {&Proof{Last: lockedDrill(hour)}, Limit{}, long, ProofNone, "no drill has proved it; the last drill, 1h ago, could not look: encrypted, not looked at: the key of tank is not loaded"},
 		"encrypted, and one is demanded":              {&Proof{Last: lockedDrill(hour)}, limit, long, ProofOld, "no drill has proved it since it arrived here, 100d ago (limit 35d, limits.max_proof_age); the last drill, 1h ago, could not look: encrypted, not looked at: the key of tank is not loaded"},
@@ -129,7 +129,7 @@ func TestProofs(t *testing.T) {
 	r := proofsOf(config.Default(), failed, disk)
 	require.Len(t, r.Guests, 1)
 	assert.Equal(t, ProofFailed, r.Guests[0].Proof.Verdict)
-	assert.Equal(t, []Note{{State: Warning, Text: "guest 100: proof failed: the drill of 2026-03-29 01:00:00 failed, 1h ago: checking /dev/sda1 (ext4): faults; more; to end this: snapwatch drill 100", Subject: "about the proof of guest 100", kind: "failed", proofOf: 100}}, r.Notes,
+	assert.Equal(t, []Note{{State: Warning, Text: "guest 100: proof failed: the drill of 2026-03-29 01:00:00 failed, 1h ago: checking /dev/sda1 (ext4): faults; more; to end this warning: snapwatch drill 100", Subject: "about the proof of guest 100", kind: "failed", proofOf: 100}}, r.Notes,
 		"and nothing of guest 7, which is not here")
 	assert.Equal(t, Warning, r.State())
 	assert.Equal(t, GuestWhole, r.Guests[0].Verdict)

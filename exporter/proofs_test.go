@@ -57,7 +57,7 @@ func TestProofsOfGuests(t *testing.T) {
 	assert.Equal(t, "1", line(metrics, `snapwatch_guest_state{origin_cluster="east",state="whole",vmid="100"}`), "the guest has its own verdict")
 	page := r.waitPage(t, "/")
 	assert.Contains(t, page, `<span class="said">proof failed: the drill of 2026-03-29 10:00:00 failed, `)
-	assert.Contains(t, page, "checking /dev/sda1 &lt;ext4&gt;: faults; to end this: snapwatch drill 100 (which must find at least 2 file systems)")
+	assert.Contains(t, page, "checking /dev/sda1 &lt;ext4&gt;: faults; to end this warning: snapwatch drill 100 (which must find at least 2 file systems)")
 	assert.Contains(t, page, "1 guest failed in a drill")
 	api := get(server().Handler(r.Store), "/api/v1/disks").Body.String()
 	assert.Contains(t, api, `"verdict": "failed"`)

@@ -28,7 +28,7 @@ func TestAGuestWhoseProofFailedHasARow(t *testing.T) {
 	require.Len(t, v.Rows, 2)
 	assert.Equal(t, 107, v.Rows[0].Guest.VMID)
 	assert.Equal(t, 103, v.Rows[1].Guest.VMID)
-	assert.Equal(t, "proof failed: the drill of 2026-03-29 10:00:00 failed, 1h ago: fsck; to end this: snapwatch drill 103", v.Rows[1].Why)
+	assert.Equal(t, "proof failed: the drill of 2026-03-29 10:00:00 failed, 1h ago: fsck; to end this warning: snapwatch drill 103", v.Rows[1].Why)
 	assert.Equal(t, "whole", v.Rows[1].Guest.Word)
 	assert.Equal(t, 18, v.Fold.Count)
 	assert.Empty(t, v.Notes, "the row has it")

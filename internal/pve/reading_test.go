@@ -162,7 +162,7 @@ func startedAgain(text string) map[int]bool {
 
 // agreeOnStorages checks each storage that Proxmox would use: snapwatch must read the storage as
 // Proxmox does, or warn about it. If snapwatch uses a storage that Proxmox would not use, snapwatch
-// must warn, too.
+// must print a warning.
 func agreeOnStorages(t require.TestingT, text string) {
 	got, odd := parseStorages(text, "pve1")
 	read := map[string]string{}

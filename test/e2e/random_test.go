@@ -167,7 +167,7 @@ func (r *replay) Send(s sim.Sending) {
 	r.settle(func(g runningCommand) bool { return g.writes == from || g.writes == to || g.reads == to })
 	r.written(r.model.Guests()) // a migration snapshots the guest's disks one after the other
 	_, there := r.sets[s.To][s.As]
-	if s.Anew {
+	if s.Full {
 		require.NoError(r.t, site.DestroyDataset(r.ctx, to))
 	}
 	if s.Proxmox {
@@ -183,7 +183,7 @@ func (r *replay) Send(s sim.Sending) {
 	r.goOn(runningCommand{what: "syncoid", reads: from, writes: to, then: func(result site.Result) {
 		said := result.Stdout + result.Stderr
 		require.Zero(r.t, result.Code, "%s to %s: %s", from, to, said)
-		require.Equal(r.t, !there || s.Anew, strings.Contains(said, "Sending oldest full snapshot"), "%s to %s: %s", from, to, said)
+		require.Equal(r.t, !there || s.Full, strings.Contains(said, "Sending oldest full snapshot"), "%s to %s: %s", from, to, said)
 		for _, line := range strings.Split(strings.TrimSpace(said), "\n") {
 			if strings.Contains(line, "ending") {
 				r.t.Log(line)

@@ -211,6 +211,6 @@ func (p *machinePool) checkKept(dataset, snapshot, value string) {
 	p.w.stats.Configs++
 }
 
-// text returns the content of the guest's configuration: the size of the memory. Sometimes the
-// model changes this size, as a person would.
+// text returns the content of the guest's configuration, which is one line with the size of the
+// memory. Sometimes the model changes this size, as a person would.
 func (g *guest) text() string { return fmt.Sprintf("memory: %d\n", g.memory) }

@@ -45,13 +45,13 @@ type Lab interface {
 }
 
 // Sending is the replication of one disk from a node to another site. The field As is the disk's
-// name at the target. Anew is true if the disk is sent in full, because the target had no common
+// name at the target. Full is true if the disk is sent in full, because the target had no common
 // base with the source and a person destroyed the target. Proxmox is true if Proxmox's own
 // replication sends the disk.
 type Sending struct {
 	From, To      int
 	Name, As      string
-	Anew, Proxmox bool
+	Full, Proxmox bool
 }
 
 type nowhere struct{}

@@ -138,7 +138,7 @@ func (w *World) seed(src *dataset, to map[string]*dataset, as, on string, host t
 func (w *World) increment(src, dst *dataset, sending Sending, breaks bool) bool {
 	site := siteNames[sending.To]
 	base, ok := commonBase(src, dst)
-	sending.Anew = !ok
+	sending.Full = !ok
 	w.lab.Send(sending)
 	defer w.lab.Sent(sending)
 	if !ok {
