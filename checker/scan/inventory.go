@@ -138,8 +138,9 @@ func (s Inventory) Forgot(d checker.Disk, now time.Time) bool {
 	return s.forgot(d.Dataset, d.ReadAt, now)
 }
 
-// forgot reports whether a person forgot a dataset (check --forget) at the time `seen` or later. A
-// forget entry with a time in the future is ignored, because a clock that was ahead wrote the entry.
+// forgot reports whether a person typed `snapwatch forget` for a dataset, at the time `seen` or
+// later. A forget entry with a time in the future is ignored, because a clock that was ahead wrote
+// the entry.
 func (s Inventory) forgot(dataset string, seen, now time.Time) bool {
 	for within := dataset; within != ""; within = zfs.Parent(within) {
 		if at, ok := s.Forgotten[within]; ok && !seen.After(at) && !at.After(now) {

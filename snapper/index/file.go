@@ -1,7 +1,6 @@
 package index
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -58,22 +57,21 @@ func Parse(text []byte) (Index, error) {
 		return Index{}, fmt.Errorf("%w: its checksum is missing or wrong", errIndex)
 	}
 	x := Index{Entries: map[string]*entry{}, turns: map[string]turn{}}
-	var dataset string
-	lines := bufio.NewScanner(bytes.NewReader(body))
-	lines.Buffer(nil, 1<<16)
-	for n := 1; lines.Scan(); n++ {
-		if n == 1 {
-			if lines.Text() != indexHead {
-				return Index{}, fmt.Errorf("%w: it begins with %.40q", errIndex, lines.Text())
-			}
-			continue
-		}
+	head, rest, more := strings.Cut(string(body), "\n")
+	if head != indexHead {
+		return Index{}, fmt.Errorf("%w: it begins with %.40q", errIndex, head)
+	}
+	dataset, n := "", 1
+	for more {
+		var line string
+		line, rest, more = strings.Cut(rest, "\n")
+		n++
 		var err error
-		if dataset, err = x.line(dataset, strings.Split(lines.Text(), "\t")); err != nil {
+		if dataset, err = x.line(dataset, strings.Split(line, "\t")); err != nil {
 			return Index{}, fmt.Errorf("%w: line %d: %w", errIndex, n, err)
 		}
 	}
-	return x, lines.Err()
+	return x, nil
 }
 
 func sum(body []byte) string { return strconv.FormatUint(uint64(crc32.ChecksumIEEE(body)), 16) }
