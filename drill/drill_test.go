@@ -422,7 +422,11 @@ echo snapwatch: end
 	assert.Equal(t, []string{"checking /dev/sda2 (ext4): the checker found faults (exit status 1)"}, wrong, "guestfish prints some numbers in hexadecimal")
 	wrong, _, err = ParseCheck(started+"true\n"+done(0), "libguestfs: error: mount: bad superblock", steps)
 	require.NoError(t, err)
-	assert.Equal(t, []string{"mounting /dev/sda2 (ext4), which replays its journal: libguestfs: error: mount: bad superblock"}, wrong)
+	assert.Equal(t, []string{"mounting /dev/sda2 (ext4), which replays its journal: mount: bad superblock"}, wrong)
+	said := "*stdin*:5: libguestfs: error: mount: mount exited with status 32: mount: /sysroot: mount(2) system call failed: Structure needs cleaning., exit status 1 (guestfish)"
+	wrong, _, err = ParseCheck(started+"true\n"+done(0), said, steps)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"mounting /dev/sda2 (ext4), which replays its journal: mount(2) system call failed: Structure needs cleaning., exit status 1 (guestfish)"}, wrong, "the cause comes first")
 	wrong, _, err = ParseCheck(started, "libguestfs: error: mount: bad superblock", steps)
 	require.NoError(t, err)
 	assert.Len(t, wrong, 1, "the first file system cannot be mounted")

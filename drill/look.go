@@ -44,6 +44,10 @@ const (
 // kernel, such as those of xfs.
 var unfit = []string{"appliance closed the connection", "failed to execute", "is not available in this build", "unknown filesystem type"}
 
+// aroundCause matches what guestfish says before the cause of a failure. A message may be cut off, so
+// the cause comes first.
+var aroundCause = regexp.MustCompile(`^.*?libguestfs: error: (\S+: \S+ exited with status \d+: )?(mount: /sysroot: )?`)
+
 // Devices in the appliance, and kinds of file systems. The names of volumes and of volume groups
 // come from the guest, and go into the script of the second look: no other character is accepted.
 var (
@@ -190,7 +194,7 @@ func ParseCheck(output, complaint string, steps []Step) (wrong, remarks []string
 		case end < 0 && slices.ContainsFunc(unfit, func(part string) bool { return strings.Contains(complaint, part) }):
 			return nil, remarks, fmt.Errorf("the appliance failed while %s: %s", s.What, complaint)
 		case end < 0:
-			return []string{s.What + ": " + complaint}, remarks, nil
+			return []string{s.What + ": " + aroundCause.ReplaceAllString(complaint, "")}, remarks, nil
 		}
 		printed := lines[:end]
 		lines = lines[end+1:]
