@@ -99,9 +99,23 @@ func TestDrillByGuestfish(t *testing.T) {
 	}
 	w.proof(200, "")
 
-	t.Log("mended on A")
-	w.onA(ext4Disk, outside.PartitionStart, `e2fsck -fy "$device" || [ $? -le 2 ]`)
+	t.Log("mended on A; then a superblock and the label of a physical volume are lost")
+	w.onA(ext4Disk, outside.PartitionStart, `e2fsck -fy "$device" || [ $? -le 2 ]
+dd if="$device" of=/tmp/superblock bs=1k skip=1 count=1; dd if=/dev/zero of="$device" bs=1k seek=1 count=1 conv=notrunc`)
 	w.onA(xfsDisk, outside.VolumeStart, `dd if=/tmp/sectors of="$device" seek=1 conv=notrunc`)
+	w.onA(xfsDisk, outside.PartitionStart, `dd if="$device" of=/tmp/label skip=1 count=1; dd if=/dev/zero of="$device" seek=1 count=1 conv=notrunc`)
+	w.sendAll()
+	for vmid, disk := range map[int]string{100: ext4Disk, 102: xfsDisk} {
+		r = w.drill(vmid, disk, f, nil)
+		assert.Equal(t, 1, r.Code)
+		faults[vmid] = "not recognised: 1 of 1 file systems"
+		assert.Contains(t, r.Stdout, "failed: "+faults[vmid])
+		w.proof(vmid, faults[vmid])
+	}
+
+	t.Log("mended on A")
+	w.onA(ext4Disk, outside.PartitionStart, `dd if=/tmp/superblock of="$device" bs=1k seek=1 conv=notrunc`)
+	w.onA(xfsDisk, outside.PartitionStart, `dd if=/tmp/label of="$device" seek=1 conv=notrunc`)
 	w.sendAll()
 	for vmid, disk := range map[int]string{100: ext4Disk, 102: xfsDisk} {
 		w.proof(vmid, faults[vmid]) // the copy is whole again, and nobody has looked
