@@ -173,8 +173,16 @@ test-lab: job ## Test the lab itself: machines that hang; the hosts, stand-ins a
 
 .PHONY: test-drill
 test-drill: setup ## Let the real guestfish look at images of disks, and a real QEMU start a small guest.
-	@tools/need guestfish=libguestfs-tools,libguestfs-xfs qemu-system-x86_64=qemu-system-x86 mkfs.ext4=e2fsprogs debugfs=e2fsprogs
-	$(GO) test -count=1 -timeout 90m -tags drill -v ./drill/run
+	@tools/need guestfish=libguestfs-tools,libguestfs-xfs qemu-system-x86_64=qemu-system-x86 qemu-io=qemu-utils mkfs.ext4=e2fsprogs debugfs=e2fsprogs
+	$(GO) test -count=1 -timeout 90m -tags drill -v ./drill/run ./test/nbd
+
+.PHONY: test-drill-lab
+test-drill-lab: job ## Play whole drills on real ZFS: guestfish runs on this machine, and reaches the clones in the lab's machine by NBD.
+	@tools/need guestfish=libguestfs-tools,libguestfs-xfs
+	$(STATIC) test -c -tags 'e2e,outside' -ldflags '-s -w' -o $(JOB)/e2e.test ./test/e2e
+	printf '#!/bin/sh\nexec ./e2e.test -test.v -test.timeout 3h -test.run "^TestDrillByGuestfish$$" -story 3h\n' >$(JOB)/run
+	chmod +x $(JOB)/run
+	$(GO) test -count=1 -timeout 4h -tags outside -v ./test/outside
 
 .PHONY: soak
 soak: ## Play 100 000 days of random weeks; then, on real ZFS, STEPS random steps, KILLS kills, and an exporter for MINUTES.
@@ -207,6 +215,7 @@ nightly: test test-lab mutants mutants-lab ## Run all tests, including those tha
 	@$(MAKE) --no-print-directory test-e2e TAGS=e2e,nightly SUITE=trixie-backports
 	@$(MAKE) --no-print-directory test-zabbix
 	@$(MAKE) --no-print-directory test-drill
+	@$(MAKE) --no-print-directory test-drill-lab
 	@$(MAKE) --no-print-directory fuzz FUZZ=3600
 	@$(MAKE) --no-print-directory sim WEEK=$(SEED)
 	@$(MAKE) --no-print-directory check-deploy SAMPLED=300 WEEK=$(SEED) SHORT=

@@ -56,6 +56,8 @@ type Drill struct {
 	ReadBytes uint64 `json:"read_bytes,omitempty"`
 	// FileSystems is the number of file systems that the look found.
 	FileSystems int `json:"file_systems,omitempty"`
+	// Unknown is the number of contents that the look did not recognise.
+	Unknown int `json:"unknown,omitempty"`
 	// Faults has the faults of the copy. A drill that found a fault has failed.
 	Faults []Fault `json:"faults,omitempty"`
 	// Remarks has further results, such as the name of the operating system.

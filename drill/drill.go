@@ -73,6 +73,8 @@ type Plan struct {
 	// the clones are destroyed.
 	Parents []string `json:"parents"`
 	Clones  []Clone  `json:"clones"`
+	// Before is the last good drill of the guest, nil if there is none.
+	Before *checker.Drill `json:"-"`
 	// Part is the part of all blocks that is read, nil for none.
 	Part *checker.Part `json:"part,omitempty"`
 	// Boot is how the guest is started after the look, nil if it is not.

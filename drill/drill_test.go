@@ -368,6 +368,33 @@ func TestListing(t *testing.T) {
 	}
 }
 
+// A file system that was looked at before and is not recognised any more is a fault. One that was
+// removed is not.
+func TestLost(t *testing.T) {
+	drilled := func(fileSystems, unknown int) checker.Drill {
+		return checker.Drill{Point: "2026-07-15_12:00:00", FileSystems: fileSystems, Unknown: unknown}
+	}
+	for _, c := range []struct {
+		before, d checker.Drill
+		lost      bool
+	}{
+		{drilled(1, 0), drilled(0, 1), true},
+		{drilled(1, 1), drilled(0, 1), true}, // the table of partitions is broken: now the disk is unknown
+		{drilled(1, 1), drilled(0, 0), true},
+		{drilled(3, 1), drilled(2, 2), true},
+		{drilled(3, 1), drilled(2, 1), false},
+		{drilled(2, 1), drilled(2, 2), false},
+		{drilled(2, 1), drilled(3, 2), false},
+		{drilled(0, 1), drilled(0, 2), false},
+	} {
+		assert.Equal(t, c.lost, Lost(&c.before, c.d) != "", "%+v", c)
+	}
+	assert.Empty(t, Lost(nil, drilled(0, 1)))
+	assert.Equal(t, "not recognised: 1 of 3 file systems that the drill of 2026-07-15 12:00:00 found", Lost(new(drilled(3, 1)), drilled(2, 2)))
+	l := Listing{FileSystems: []FileSystem{{"/dev/sda1", "unknown"}, {"/dev/sda2", "ext4"}, {"/dev/sda3", "swap"}}}
+	assert.Equal(t, 1, l.Unknown())
+}
+
 func TestCheck(t *testing.T) {
 	l := Listing{FileSystems: []FileSystem{{"/dev/sda1", "vfat"}, {"/dev/sda2", "ext4"}, {"/dev/sda3", "swap"}}, Roots: []string{"/dev/sda2"}}
 	steps, remarks := l.Steps()
@@ -422,7 +449,11 @@ echo snapwatch: end
 	assert.Equal(t, []string{"checking /dev/sda2 (ext4): the checker found faults (exit status 1)"}, wrong, "guestfish prints some numbers in hexadecimal")
 	wrong, _, err = ParseCheck(started+"true\n"+done(0), "libguestfs: error: mount: bad superblock", steps)
 	require.NoError(t, err)
-	assert.Equal(t, []string{"mounting /dev/sda2 (ext4), which replays its journal: libguestfs: error: mount: bad superblock"}, wrong)
+	assert.Equal(t, []string{"mounting /dev/sda2 (ext4), which replays its journal: mount: bad superblock"}, wrong)
+	said := "*stdin*:5: libguestfs: error: mount: mount exited with status 32: mount: /sysroot: mount(2) system call failed: Structure needs cleaning., exit status 1 (guestfish)"
+	wrong, _, err = ParseCheck(started+"true\n"+done(0), said, steps)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"mounting /dev/sda2 (ext4), which replays its journal: mount(2) system call failed: Structure needs cleaning., exit status 1 (guestfish)"}, wrong, "the cause comes first")
 	wrong, _, err = ParseCheck(started, "libguestfs: error: mount: bad superblock", steps)
 	require.NoError(t, err)
 	assert.Len(t, wrong, 1, "the first file system cannot be mounted")

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"snapwatch/checker"
 )
 
 // FileSystem describes the content of a device in libguestfs' appliance: a file system, swap, LVM or
@@ -21,8 +23,9 @@ type Listing struct {
 
 // Sight is the result of a look at the volumes of a guest.
 type Sight struct {
-	// FileSystems is the number of file systems that were looked at.
-	FileSystems int
+	// FileSystems is the number of file systems that were looked at, Unknown that of the contents that
+	// were not recognised.
+	FileSystems, Unknown int
 	// Wrong are the faults that were found, Remarks other facts.
 	Wrong, Remarks []string
 }
@@ -43,6 +46,10 @@ const (
 // virtual machine of the appliance was killed, or the appliance lacks a program or a module of the
 // kernel, such as those of xfs.
 var unfit = []string{"appliance closed the connection", "failed to execute", "is not available in this build", "unknown filesystem type"}
+
+// aroundCause matches what guestfish says before the cause of a failure. A message may be cut off, so
+// the cause comes first.
+var aroundCause = regexp.MustCompile(`^.*?libguestfs: error: (\S+: \S+ exited with status \d+: )?(mount: /sysroot: )?`)
 
 // Devices in the appliance, and kinds of file systems. The names of volumes and of volume groups
 // come from the guest, and go into the script of the second look: no other character is accepted.
@@ -103,6 +110,28 @@ func ParseList(output string) (Listing, error) {
 		return Listing{}, fmt.Errorf("%d file systems are too many: at most %d are looked at", len(l.FileSystems), maxFileSystems)
 	}
 	return l, nil
+}
+
+// Unknown returns the number of contents that libguestfs did not recognise.
+func (l Listing) Unknown() (n int) {
+	for _, f := range l.FileSystems {
+		if f.Kind == "unknown" {
+			n++
+		}
+	}
+	return n
+}
+
+// Lost returns the fault that a drill does not recognise a file system which the good drill before it
+// looked at, "" without such a fault. The contents of a device are unknown if the file system's
+// superblock is damaged, or the label of its physical volume. A file system that was removed leaves no
+// unknown contents; only a guest that has lost all of them fails in any case. before is nil if there
+// was no good drill.
+func Lost(before *checker.Drill, d checker.Drill) string {
+	if before == nil || d.FileSystems >= before.FileSystems || d.FileSystems > 0 && d.Unknown <= before.Unknown {
+		return ""
+	}
+	return fmt.Sprintf("not recognised: %d of %d file systems that the drill of %s found", before.FileSystems-d.FileSystems, before.FileSystems, checker.Point{Time: before.Point}.Words())
 }
 
 // clip shortens the output of guestfish for a message.
@@ -190,7 +219,7 @@ func ParseCheck(output, complaint string, steps []Step) (wrong, remarks []string
 		case end < 0 && slices.ContainsFunc(unfit, func(part string) bool { return strings.Contains(complaint, part) }):
 			return nil, remarks, fmt.Errorf("the appliance failed while %s: %s", s.What, complaint)
 		case end < 0:
-			return []string{s.What + ": " + complaint}, remarks, nil
+			return []string{s.What + ": " + aroundCause.ReplaceAllString(complaint, "")}, remarks, nil
 		}
 		printed := lines[:end]
 		lines = lines[end+1:]

@@ -115,11 +115,9 @@ func (c *drillCmd) drill(ctx context.Context, env *environment, cfg config.Confi
 	}
 	facts := drill.Facts{StoppedGrace: cfg.StoppedGrace.Std(), FillWarning: int(cfg.Limits.FillWarning), MaxDrill: cfg.Limits.MaxDrill.Std()}
 	prunes := env.prunes(cfg, &facts)
-	var records drill.Records
-	if c.Next || c.share > 0 {
-		if records, err = options.World.Records(); err != nil {
-			return &exit{2, err}
-		}
+	records, err := options.World.Records()
+	if err != nil {
+		return &exit{2, err}
 	}
 	if c.Next {
 		guests = drill.Order(guests, records, env.Now())
@@ -132,6 +130,8 @@ func (c *drillCmd) drill(ctx context.Context, env *environment, cfg config.Confi
 		}
 		facts.Prunes = prunes(g)
 		p := drillrun.Plan(ctx, options, g, facts)
+		record, _ := records.Of(g)
+		p.Before = record.Good
 		if c.share > 0 {
 			part := records.NextPart(g, c.share)
 			p.Part = &part

@@ -189,6 +189,7 @@ func (Local) Look(ctx context.Context, lock *os.File, devices []string) (sight d
 		return sight, err
 	}
 	steps, skipped := listing.Steps()
+	sight.Unknown = listing.Unknown()
 	if sight.FileSystems = len(listing.FileSystems) - len(skipped); sight.FileSystems == 0 {
 		sight.Remarks = append(skipped, "no file system was found")
 		return sight, nil

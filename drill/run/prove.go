@@ -63,7 +63,13 @@ func (o Options) prove(ctx context.Context, lock *os.File, p drill.Plan, result 
 			return err
 		}
 		result.FileSystems += sight.FileSystems
+		result.Unknown = sight.Unknown
 		result.Remarks = append(result.Remarks, sight.Remarks...)
+		if lost := drill.Lost(p.Before, *result); lost != "" {
+			if err := o.fault(ctx, p, result, checker.FaultFiles, lost); err != nil {
+				return err
+			}
+		}
 		checked = sight.FileSystems > 0
 	}
 	if result.Failed() {

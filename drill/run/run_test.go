@@ -191,7 +191,7 @@ func (w *fakeWorld) Look(ctx context.Context, lock *os.File, devices []string) (
 	if err != nil {
 		return drill.Sight{}, err
 	}
-	return drill.Sight{FileSystems: 1 - w.noFileSystem, Wrong: w.wrong, Remarks: []string{"Debian GNU/Linux 12"}}, w.lookErr
+	return drill.Sight{FileSystems: 1 - w.noFileSystem, Unknown: w.noFileSystem, Wrong: w.wrong, Remarks: []string{"Debian GNU/Linux 12"}}, w.lookErr
 }
 
 func (w *fakeWorld) Inspect(ctx context.Context, lock *os.File, c drill.Clone, part *checker.Part) (drill.Inspection, error) {
@@ -517,6 +517,21 @@ func TestDrillWithoutAFileSystem(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, drill.Cloned, proof.Reach)
 		assert.False(t, proof.Failed())
+	})
+}
+
+// A file system that the last good drill looked at must be recognised.
+func TestDrillLosesAFileSystem(t *testing.T) {
+	dir := note.Dir(t.TempDir() + "/drills")
+	synctest.Test(t, func(t *testing.T) {
+		w := newFakeWorld()
+		w.noFileSystem = 1
+		p := drill.NewPlan(guest(), time.Now())
+		p.Before = &checker.Drill{Point: "2026-07-15_12:00:00", FileSystems: 1}
+		d, err := Drill(t.Context(), Options{World: w, Notes: dir}, p)
+		require.NoError(t, err)
+		assert.Equal(t, []checker.Fault{{Kind: checker.FaultFiles, Wrong: "not recognised: 1 of 1 file systems that the drill of 2026-07-15 12:00:00 found"}}, d.Faults)
+		assert.Equal(t, 1, d.Unknown)
 	})
 }
 

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"regexp"
@@ -48,22 +49,35 @@ func newDrills(t *testing.T) drills {
 	w.pipe("rm -rf /tmp/drill && mkdir /tmp/drill && : >/tmp/drill/log")
 	require.NoError(t, w.c.Install("guestfish", fakeFish))
 	w.vm(100, "vm-100-disk-0", "vm-100-disk-1")
-	w.container(200, "subvol-200-disk-0")
-	w.machine(`zfs set mountpoint=/tmp/ct-200 ta/data/subvol-200-disk-0; mountpoint -q /tmp/ct-200 || zfs mount ta/data/subvol-200-disk-0
-mkdir -p /tmp/ct-200/etc /tmp/ct-200/usr/lib; ln -s ../usr/lib/os-release /tmp/ct-200/etc/os-release
-printf 'ID=lab\nPRETTY_NAME="Lab Linux 7"\n' >/tmp/ct-200/usr/lib/os-release; head -c 300000 /dev/urandom >/tmp/ct-200/data`)
+	w.containerWithSystem(200)
 	w.start(w.a, 100)
 	w.start(w.a, 200)
-	// The second snapshot shows that A keeps a snapshot for an hour and more, because it is not the
-	// first of its hour.
+	w.history(func(i int) { w.fill("ta/data/vm-100-disk-0", 200*(i+1)) })
+	w.replicate("vm-100-disk-0", "vm-100-disk-1", "subvol-200-disk-0")
+	return w
+}
+
+// containerWithSystem configures a container on A whose dataset holds an operating system.
+func (w drills) containerWithSystem(vmid int) {
+	w.t.Helper()
+	disk := fmt.Sprintf("subvol-%d-disk-0", vmid)
+	w.container(vmid, disk)
+	w.machine(fmt.Sprintf(`zfs set mountpoint=/tmp/ct-%[1]d ta/data/%[2]s; mountpoint -q /tmp/ct-%[1]d || zfs mount ta/data/%[2]s
+mkdir -p /tmp/ct-%[1]d/etc /tmp/ct-%[1]d/usr/lib; ln -s ../usr/lib/os-release /tmp/ct-%[1]d/etc/os-release
+printf 'ID=lab\nPRETTY_NAME="Lab Linux 7"\n' >/tmp/ct-%[1]d/usr/lib/os-release; head -c 300000 /dev/urandom >/tmp/ct-%[1]d/data`, vmid, disk))
+}
+
+// history makes three snapshots of A's disks, and calls change before each of them. The second
+// snapshot shows that A keeps a snapshot for an hour and more, because it is not the first of its
+// hour.
+func (w drills) history(change func(i int)) {
+	w.t.Helper()
 	w.advanceClock(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour + time.Minute)))
 	for i, after := range []time.Duration{0, 20 * time.Minute, 100 * time.Minute} {
 		w.advanceClock(after)
-		w.fill("ta/data/vm-100-disk-0", 200*(i+1))
+		change(i)
 		w.snap(w.a, "f100")
 	}
-	w.replicate("vm-100-disk-0", "vm-100-disk-1", "subvol-200-disk-0")
-	return w
 }
 
 // has makes the fake guestfish behave as the named file says, until the function that has returns
