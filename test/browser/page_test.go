@@ -123,7 +123,7 @@ func TestARowRepeatsNothing(t *testing.T) {
 	assert.Equal(t, "limits.critical", eval[string](b, "document.querySelector('#guest-104-office .age small[title]').title"))
 	assert.Equal(t, "no newer snapshot has arrived snapwatch explain 104", b.text("#guest-104-office .why")[0])
 	assert.Equal(t, "", b.text("#guest-110-office .why")[0], "of one that is well nothing is new")
-	assert.Contains(t, b.text("#guest-120-office .why")[0], "no owner has confirmed that", "a word of ours is explained")
+	assert.Contains(t, b.text("#guest-120-office .why")[0], "no owner has confirmed this", "a word of ours is explained")
 	assert.Contains(t, b.text("#state .hint")[0], "unproven: the newest snapshot says that the guest is off")
 	for _, height := range eval[[]float64](b, "[...document.querySelectorAll('.guests tbody tr')].map(r => r.getBoundingClientRect().height)") {
 		assert.Less(t, height, 90.0, "no row is higher than three lines")
