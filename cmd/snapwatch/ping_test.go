@@ -152,9 +152,9 @@ func TestCheckDoesNotWaitForItsPing(t *testing.T) {
 	s := newSite(t, vm(100, "hourly", time.Hour))
 	require.NoError(t, os.WriteFile(s.ConfigPath, []byte("ping: [{run: check, success: '"+server.URL+"'}]\n"), 0o600))
 	begun := time.Now()
-	status, _ := s.check("-t", "1s")
+	status, _ := s.check("-t", "5s")
 	assert.Equal(t, 0, status)
-	assert.Less(t, time.Since(begun), 5*time.Second)
+	assert.Less(t, time.Since(begun), 30*time.Second)
 }
 
 // If several pings hang at the end of a run, they delay the run for the same time as one ping that
