@@ -661,6 +661,34 @@ func TestDrillWithAHungCommand(t *testing.T) {
 	}
 }
 
+// A boot program that still runs after it was killed keeps the note and the clones, whatever the
+// reason was to kill it.
+func TestDrillWhoseBootHangs(t *testing.T) {
+	for name, change := range map[string]func(*fakeWorld){
+		"by its limit":    func(*fakeWorld) {},
+		"by a receive":    func(w *fakeWorld) { w.boots, w.receiveAt = time.Minute, 10*time.Second },
+		"after max_drill": func(w *fakeWorld) { w.boots = 2 * time.Hour },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := note.Dir(t.TempDir() + "/drills")
+			synctest.Test(t, func(t *testing.T) {
+				w := newFakeWorld()
+				w.bootErr = command.ErrStillRunning
+				change(w)
+				p := drill.NewPlan(guest(), time.Now())
+				p.Boot = &drill.Boot{Argv: []string{"boot"}, Limit: 10 * time.Minute}
+				proof, err := Drill(t.Context(), Options{World: w, Notes: dir}, p)
+				assert.Nil(t, proof)
+				require.ErrorIs(t, err, command.ErrStillRunning)
+				assert.Zero(t, w.number("zfs destroy"))
+				_, err = dir.Take("100")
+				_, busy := errors.AsType[*note.Busy](err)
+				assert.True(t, busy, "%v", err)
+			})
+		})
+	}
+}
+
 // A program that hangs while it looks keeps the clone busy, and not the note: ZFS refuses to destroy
 // the clone, each later run tries it again and says so, and no other drill of the guest begins.
 func TestDrillWhoseLookHangs(t *testing.T) {
