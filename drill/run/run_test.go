@@ -48,8 +48,10 @@ type fakeWorld struct {
 	// receiveAt is the time after the begin of the test at which a receive begins, 0 for never.
 	// unknownAt is the time from which zfs no longer answers.
 	receiveAt, unknownAt time.Duration
-	// looks is the time that a look takes; wrong is what it finds, and lookErr its failure.
+	// looks is the time that a look takes, and onLook what happens meanwhile; wrong is what it finds, and
+	// lookErr its failure.
 	looks   time.Duration
+	onLook  func()
 	wrong   []string
 	lookErr error
 	// noFileSystem is 1 if the look finds no file system.
@@ -164,6 +166,8 @@ func (w *fakeWorld) Change(ctx context.Context, lock *os.File, argv []string) er
 		w.pools[zfs.Pool(name)][name] = zfs.Drilled{Name: name, Origin: argv[len(argv)-2], Mark: strings.TrimPrefix(mark, zfs.DrillMark+"=")}
 	case argv[1] == "destroy" && !w.lookEnded.IsZero() && time.Since(w.lookEnded) < w.busyFor:
 		return errBusy
+	case argv[1] == "destroy" && w.pools[zfs.Pool(name)][name+"@hourly"].Name != "":
+		return errors.New("volume has children")
 	case argv[1] == "destroy":
 		delete(w.pools[zfs.Pool(name)], name)
 	}
@@ -182,6 +186,9 @@ func (w *fakeWorld) AwaitDevice(_ context.Context, c drill.Clone) (string, error
 func (w *fakeWorld) Look(ctx context.Context, lock *os.File, devices []string) (drill.Sight, error) {
 	if err := w.call(lock, "look %s", strings.Join(devices, " ")); err != nil {
 		return drill.Sight{}, err
+	}
+	if w.onLook != nil {
+		w.onLook()
 	}
 	err := wait(ctx, w.looks)
 	w.lookEnded = time.Now()
@@ -223,6 +230,11 @@ func (w *fakeWorld) Record(_ context.Context, g drill.Guest, p checker.Drill) er
 	}
 	w.records = w.records.With(g, p)
 	return nil
+}
+
+// snapshotOf adds a snapshot of a clone, as a program that makes snapshots of whole pools does.
+func (w *fakeWorld) snapshotOf(clone string) {
+	w.pools[zfs.Pool(clone)][clone+"@hourly"] = zfs.Drilled{Name: clone + "@hourly", CreateTXG: 1}
 }
 
 // clones returns the names of all clones on the host.
@@ -687,6 +699,24 @@ func TestDrillWhoseBootHangs(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A clone with a snapshot cannot be destroyed, so the snapshots that other programs make of a clone go
+// first. A snapshot of the datasets above is no hindrance, and not the drill's.
+func TestDrillWhoseCloneGetsASnapshot(t *testing.T) {
+	drilling(t, func(w *fakeWorld, _ *drill.Guest) {
+		w.onLook = func() {
+			w.snapshotOf("tank/snapwatch-drill/g100/d-0")
+			w.snapshotOf("tank/snapwatch-drill/g100")
+		}
+	}, func(w *fakeWorld, _ Options, proof *checker.Drill, err error, notes []string) {
+		require.NoError(t, err)
+		assert.NotNil(t, proof)
+		assert.Empty(t, w.clones())
+		assert.Empty(t, notes)
+		assert.Contains(t, w.pools["tank"], "tank/snapwatch-drill/g100@hourly")
+		assert.Equal(t, 3, w.number("zfs destroy"))
+	})
 }
 
 // A program that hangs while it looks keeps the clone busy, and not the note: ZFS refuses to destroy

@@ -4,6 +4,7 @@ package main
 var drillMutants = []mutant{
 	{"drill/left.go", `if ok && d.Origin != "" && ended(vmid) {`, `if ok && ended(vmid) {`, "destroy a dataset that is no clone"},
 	{"drill/left.go", `guest != "g"+m[1]`, `guest == ""`, "destroy what has another guest's mark"},
+	{"drill/left.go", `s.CreateTXG > d.CreateTXG`, `true`, "destroy the snapshots of a disk whose clone was promoted"},
 	{"drill/part.go", `if p.To > 1-rest {`, `if p.To > 1+rest {`, "never begin again after the last part"},
 	{"drill/proof.go", `if d.Part != nil && d.Wrong(checker.FaultRead) == nil {`, `if d.Part != nil {`, "read on after a block that cannot be read"},
 	{"drill/proof.go", `return d.Part != nil && f.Part != nil && d.Part.From <= f.Part.From && f.Part.To <= d.Part.To`, `return d.Part != nil`, "let another part end the alarm about a block that cannot be read"},
