@@ -34,14 +34,12 @@ const (
 	// programs that looked at it have closed its device.
 	tidyTime  = 2 * time.Minute
 	watchTime = 10 * time.Second
-	// watchEvery is the time between two looks for a receive, and between two attempts to destroy a
-	// clone.
+	// watchEvery is the time between two looks for a receive, and between two attempts to destroy
+	// clones.
 	watchEvery = time.Second
-	// orphanTime is the longest time that a later run waits for a command that a killed drill left,
-	// and for the end of the programs that have its clones open. orphanEvery is the time between two
-	// looks whether the command has ended.
-	orphanTime  = 15 * time.Second
-	orphanEvery = 100 * time.Millisecond
+	// orphanTime is the longest time that a later run waits for the commands that killed drills left,
+	// and for the end of the programs that have their clones open.
+	orphanTime = 15 * time.Second
 )
 
 // noted is the content of the note about a drill.
@@ -135,7 +133,7 @@ func Drill(ctx context.Context, o Options, p drill.Plan) (proof *checker.Drill, 
 	if errors.Is(err, command.ErrStillRunning) { // nothing else is started on a pool that hangs
 		return nil, o.ended(n, p.Guest.VMID, err)
 	}
-	tidyErr := o.tidy(context.WithoutCancel(ctx), n, p.Guest.VMID, p.Pools(), tidyTime)
+	tidyErr := o.tidy(context.WithoutCancel(ctx), n, p.Guest.VMID, p.Pools())
 	if err != nil && !result.Failed() {
 		return nil, errors.Join(err, tidyErr)
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -827,6 +828,47 @@ func TestRemoveLeftOfACloneThatHangs(t *testing.T) {
 		assert.Equal(t, 1, w.number("zfs destroy"))
 		_, err = dir.Take("100")
 		assert.Error(t, err)
+	})
+}
+
+// stuckWorld cannot destroy the clones of some guests.
+type stuckWorld struct {
+	*fakeWorld
+	stuck []string
+}
+
+func (w stuckWorld) Change(ctx context.Context, lock *os.File, argv []string) error {
+	name := argv[len(argv)-1]
+	if slices.ContainsFunc(w.stuck, func(guest string) bool { return strings.Contains(name, guest) }) {
+		time.Sleep(100 * time.Millisecond)
+		return errBusy
+	}
+	return w.fakeWorld.Change(ctx, lock, argv)
+}
+
+// Clones that stay busy, and a command that hangs, do not use up the time for the clones of later guests.
+func TestRemoveLeftTriesEachGuestBeforeItWaits(t *testing.T) {
+	dir := note.Dir(t.TempDir() + "/drills")
+	synctest.Test(t, func(t *testing.T) {
+		w := stuckWorld{newFakeWorld(), []string{"/g100/", "/g101/", "/g102/"}}
+		w.dead = true
+		for _, vmid := range []int{99, 100, 101, 102, 200} {
+			name := fmt.Sprintf("tank/snapwatch-drill/g%d/d-0", vmid)
+			w.pools["tank"][name] = zfs.Drilled{Name: name, Origin: disk0 + "@s", Mark: fmt.Sprintf("g%d 2026-07-15T12:07:00Z", vmid)}
+			n, err := dir.Take(strconv.Itoa(vmid))
+			require.NoError(t, err)
+			require.NoError(t, n.Write(noted{[]string{"tank"}, 4242}))
+			if vmid != 99 {
+				n.Leave()
+			} else {
+				defer n.Leave()
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		require.ErrorContains(t, RemoveLeft(ctx, Options{World: w, Notes: dir}, nil), "of guest 101 may be left")
+		assert.NotContains(t, w.clones(), "tank/snapwatch-drill/g200/d-0")
+		assert.Len(t, w.clones(), 4)
 	})
 }
 
