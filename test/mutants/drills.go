@@ -22,6 +22,8 @@ var drillMutants = []mutant{
 	{"drill/run/prove.go", `if containers > 0 && systems == 0 && `, `if false && `, "call an empty container a system"},
 	{"drill/run/prove.go", `	case started.Tried:`, `	case false:`, "not blame a guest that does not start"},
 	{"drill/run/inspect.go", `root, err := os.OpenRoot(dir)`, `root, err := os.OpenRoot("/")`, "look at this host's own system"},
+	{"drill/run/inspect.go", `if size += info.Size(); size < 0 {`, `if size += info.Size(); false {`, "call files read whose sizes overflow"},
+	{"drill/run/inspect.go", `errors.Is(err, syscall.EIO) ||`, `err != nil ||`, "blame a copy for an error of the host"},
 	{"drill/look.go", `before == nil || d.FileSystems >= before.FileSystems ||`, `true ||`, "pass a copy whose file systems are not recognised any more"},
 	{"drill/qemu.go", `if=none,format=raw,snapshot=on,id=`, `if=none,format=raw,id=`, "let a guest write to its clone"},
 	{"drill/qemu.go", `, "-nic", "none"`, ``, "start a guest with a network"},
