@@ -47,10 +47,10 @@ func RemoveLeft(ctx context.Context, o Options, pools []string) error {
 		var again []int
 		var refused []error
 		for _, vmid := range todo {
-			switch retry, err := o.removeLeft(ctx, vmid, guests[vmid]); {
-			case retry:
+			retry, err := o.removeLeft(ctx, vmid, guests[vmid])
+			if retry {
 				again, refused = append(again, vmid), append(refused, err)
-			case !errors.Is(err, errAway): // the clones come back with their pool, and the note stays
+			} else {
 				errs = append(errs, err)
 			}
 		}
@@ -82,7 +82,7 @@ func (o Options) removeLeft(ctx context.Context, vmid int, pools []string) (retr
 		pools = slices.Concat(pools, all)
 	}
 	err = o.ended(n, vmid, o.destroyLeft(ctx, n, vmid, pools))
-	return err != nil && !errors.Is(err, command.ErrStillRunning) && !errors.Is(err, errAway), err
+	return err != nil && !errors.Is(err, command.ErrStillRunning), err
 }
 
 // tidy destroys the clones of a drill at its end. A clone is busy until the programs that looked at
@@ -99,10 +99,15 @@ func (o Options) tidy(ctx context.Context, n *note.Note, vmid int, pools []strin
 }
 
 // ended removes the note of a drill whose clones are destroyed. err is the reason why clones are
-// left, nil if none is: then the note stays, and by it a later run finds the clones.
+// left, nil if none is: then the note stays, and by it a later run finds the clones. Of clones that
+// come back with their pool, nobody needs to know.
 func (o Options) ended(n *note.Note, vmid int, err error) error {
-	if err == nil {
+	switch {
+	case err == nil:
 		return n.End()
+	case errors.Is(err, errAway):
+		n.Leave()
+		return nil
 	}
 	o.leave(n, err)
 	return fmt.Errorf("clones of a drill of guest %d may be left; the next run of snap, prune, health or drill removes them: %w", vmid, err)
@@ -116,21 +121,26 @@ func (Options) leave(n *note.Note, err error) {
 	}
 }
 
-// errAway means that clones may be left in a pool that is not imported, and nowhere else.
+// errAway means that clones of an earlier drill may be left in a pool that is not imported, and
+// nowhere else.
 var errAway = errors.New("its pool is not imported")
 
-// destroyLeft destroys the clones of a guest's drills in the pools, and in those of the note.
-func (o Options) destroyLeft(ctx context.Context, n *note.Note, vmid int, pools []string) error {
+// withNoted returns the pools, and those of the note.
+func withNoted(n *note.Note, pools []string) []string {
 	var before noted
 	if err := n.Read(&before); err == nil {
 		pools = slices.Concat(pools, before.Pools)
 	}
-	pools = slices.Sorted(slices.Values(pools))
+	return slices.Compact(slices.Sorted(slices.Values(pools)))
+}
+
+// destroyLeft destroys the clones of a guest's drills in the pools, and in those of the note.
+func (o Options) destroyLeft(ctx context.Context, n *note.Note, vmid int, pools []string) error {
 	var errs []error
 	var away error
-	for _, pool := range slices.Compact(pools) {
+	for _, pool := range withNoted(n, pools) {
 		all, err := o.drilled(ctx, n.File(), pool)
-		if errors.Is(err, zfs.ErrNotImported) {
+		if errors.Is(err, zfs.ErrNotImported) && !slices.Contains(pools, pool) {
 			away, err = fmt.Errorf("%w: %w", errAway, err), nil
 		}
 		errs = append(errs, err)

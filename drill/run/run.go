@@ -161,12 +161,13 @@ func (o Options) take(vmid int) (*note.Note, error) {
 }
 
 // begin destroys the clones that an earlier drill of the guest left, writes the note, and makes the
-// datasets above the clones.
+// datasets above the clones. The note keeps the pools of the earlier drill, because one that is not
+// imported may come back with clones.
 func (o Options) begin(ctx context.Context, n *note.Note, p drill.Plan) error {
-	if err := o.destroyLeft(ctx, n, p.Guest.VMID, p.Pools()); err != nil {
+	if err := o.destroyLeft(ctx, n, p.Guest.VMID, p.Pools()); err != nil && !errors.Is(err, errAway) {
 		return err
 	}
-	if err := errors.Join(n.Write(noted{p.Pools(), os.Getpid()}), n.Sync()); err != nil {
+	if err := errors.Join(n.Write(noted{withNoted(n, p.Pools()), os.Getpid()}), n.Sync()); err != nil {
 		return err
 	}
 	there := map[string]bool{}

@@ -910,6 +910,43 @@ func TestRemoveLeftWithoutANoteAndWithoutAPool(t *testing.T) {
 	})
 }
 
+// A pool with clones of a killed drill may be gone for good. That forbids no drill in other pools, and the
+// note remembers the pool through all of them.
+func TestDrillWithClonesInAPoolThatIsAway(t *testing.T) {
+	dir := note.Dir(t.TempDir() + "/drills")
+	synctest.Test(t, func(t *testing.T) {
+		w := newFakeWorld()
+		o := Options{World: w, Notes: dir}
+		n, err := dir.Take("100")
+		require.NoError(t, err)
+		require.NoError(t, n.Write(noted{[]string{"away", "tank"}, 4242}))
+		n.Leave()
+		for range 3 {
+			require.NoError(t, RemoveLeft(t.Context(), o, []string{"fast", "tank"}))
+			proof, err := Drill(t.Context(), o, drill.NewPlan(guest(), time.Now()))
+			require.NoError(t, err)
+			assert.Equal(t, drill.Checked, proof.Reach)
+		}
+		var kept noted
+		require.NoError(t, dir.Read("100", &kept))
+		assert.Equal(t, []string{"away", "fast", "tank"}, kept.Pools)
+
+		w.looks = time.Minute
+		time.AfterFunc(30*time.Second, func() { w.pools["fast"] = nil })
+		_, err = Drill(t.Context(), o, drill.NewPlan(guest(), time.Now()))
+		require.ErrorContains(t, err, "clones of a drill of guest 100 may be left", "the drill's own pool")
+
+		w.pools["fast"] = map[string]zfs.Drilled{}
+		left := zfs.Drilled{Name: "away/snapwatch-drill/g100/d-0", Origin: "away/x@s", Mark: "g100 2026-07-15T12:07:00Z"}
+		w.pools["away"] = map[string]zfs.Drilled{left.Name: left}
+		require.NoError(t, RemoveLeft(t.Context(), o, nil))
+		assert.Empty(t, w.clones())
+		names, err := dir.Names()
+		require.NoError(t, err)
+		assert.Empty(t, names)
+	})
+}
+
 // A fact that cannot be read is a reason not to begin.
 func TestPlanInDoubt(t *testing.T) {
 	w := newFakeWorld()

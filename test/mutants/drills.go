@@ -14,6 +14,8 @@ var drillMutants = []mutant{
 	{"checker/drill.go", `		case r.Cluster != "" && cluster != "":`, `		case r.Cluster != cluster:`, "forget a fault when the cluster becomes known"},
 	{"checker/drill.go", `|| p.Last.At.Before(arrived) {`, `{`, "count a drill of the guest that had the VMID before"},
 	{"drill/run/left.go", `return o.Notes.Read(strconv.Itoa(vmid), &by) == nil`, `return false`, "not wait for the last command of a killed drill"},
+	{"drill/run/left.go", ` && !slices.Contains(pools, pool) {`, ` {`, "not say that a drill's clones are left in a pool that is gone"},
+	{"drill/run/run.go", `noted{withNoted(n, p.Pools()), `, `noted{p.Pools(), `, "forget the clones in a pool that is not imported"},
 	{"drill/run/left.go", `if len(again) == 0 ||`, `if true ||`, "leave a clone that a killed drill's program has open"},
 	{"drill/run/left.go", `todo = again`, `todo = again[:1]`, "wait for one guest's clones only"},
 	{"drill/run/left.go", `o.changeWithin(ctx, n.File(), `, `o.change(ctx, n.File(), `, "let a hung destroy of a clone stop another command"},
