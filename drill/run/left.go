@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strconv"
 
@@ -73,13 +74,14 @@ func (o Options) removeLeft(ctx context.Context, vmid int, pools []string) (retr
 	if err != nil {
 		return false, err
 	}
-	if n.Read(&noted{}) != nil { // after a power cut the clones may be in any pool
+	if n.Read(&noted{}) != nil { // the note is new, or damaged: the clones may be in any pool
 		all, err := o.World.Pools()
 		if err != nil {
 			n.Leave()
 			return false, err
 		}
 		pools = slices.Concat(pools, all)
+		_ = errors.Join(n.Write(noted{pools, os.Getpid()}), n.Sync()) // the clones may go all the same
 	}
 	err = o.ended(n, vmid, o.destroyLeft(ctx, n, vmid, pools))
 	return err != nil && !errors.Is(err, command.ErrStillRunning), err

@@ -910,6 +910,27 @@ func TestRemoveLeftWithoutANoteAndWithoutAPool(t *testing.T) {
 	})
 }
 
+// A clone that was found without a note gets one that names its pool: the pool may be imported late after
+// a boot.
+func TestRemoveLeftWritesTheNoteThatIsMissing(t *testing.T) {
+	dir := note.Dir(t.TempDir() + "/drills")
+	synctest.Test(t, func(t *testing.T) {
+		left := zfs.Drilled{Name: "tank/snapwatch-drill/g100/d-0", Origin: disk0 + "@s", Mark: "g100 2026-07-15T12:07:00Z"}
+		w := newFakeWorld()
+		w.pools["tank"][left.Name] = left
+		w.fails = "destroy"
+		o := Options{World: w, Notes: dir}
+		require.ErrorContains(t, RemoveLeft(t.Context(), o, []string{"tank"}), "may be left")
+		w.fails = ""
+		tank := w.pools["tank"]
+		delete(w.pools, "tank")
+		require.NoError(t, RemoveLeft(t.Context(), o, nil))
+		w.pools["tank"] = tank
+		require.NoError(t, RemoveLeft(t.Context(), o, nil))
+		assert.Empty(t, w.clones())
+	})
+}
+
 // A pool with clones of a killed drill may be gone for good. That forbids no drill in other pools, and the
 // note remembers the pool through all of them.
 func TestDrillWithClonesInAPoolThatIsAway(t *testing.T) {
