@@ -66,6 +66,15 @@ func TestEmptyFiles(t *testing.T) {
 	assert.Nil(t, Default().Keep)
 }
 
+// A short time for drills needs a shorter time for boots only if a program starts guests.
+func TestShortMaxDrill(t *testing.T) {
+	c, err := parse([]byte("limits:\n  max_drill: 5m\n"))
+	require.NoError(t, err)
+	require.NoError(t, c.validate())
+	c.Drill.Boot = []string{"/usr/sbin/start"}
+	assert.ErrorContains(t, c.validate(), "less than limits.max_drill (5m)")
+}
+
 func TestDefaults(t *testing.T) {
 	c := Default()
 	require.NoError(t, c.validate())

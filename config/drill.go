@@ -37,7 +37,7 @@ func (d Drill) validate(maxDrill Duration) error {
 			return fmt.Errorf("drill.boot: %w", err)
 		}
 	}
-	if d.BootTime <= 0 || d.BootTime >= maxDrill {
+	if d.BootTime <= 0 || len(d.Boot) > 0 && d.BootTime >= maxDrill {
 		return fmt.Errorf("drill.boot_time: %s; write more than 0s and less than limits.max_drill (%s)", d.BootTime, maxDrill)
 	}
 	return nil

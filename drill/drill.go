@@ -124,9 +124,13 @@ func (p Plan) Pools() []string {
 	return pools
 }
 
+// noSnapshots is the property by which zfs-auto-snapshot leaves a dataset out. A clone with a snapshot
+// cannot be destroyed.
+const noSnapshots = "com.sun:auto-snapshot=false"
+
 // Create returns the command that makes a dataset above the clones.
 func Create(parent string) []string {
-	return []string{"zfs", "create", "-o", "canmount=off", "-o", "mountpoint=none", parent}
+	return []string{"zfs", "create", "-o", "canmount=off", "-o", "mountpoint=none", "-o", noSnapshots, parent}
 }
 
 // Clone returns the command that makes a clone. A clone inherits the properties of the pool, so each
@@ -139,15 +143,15 @@ func (p Plan) Clone(c Clone) []string {
 		properties = []string{"canmount=noauto", "mountpoint=legacy", "readonly=on"}
 	}
 	argv := []string{"zfs", "clone"}
-	for _, property := range append(properties, zfs.DrillMark+"="+mark(p.Guest.VMID, p.begun)) {
+	for _, property := range append(properties, noSnapshots, zfs.DrillMark+"="+mark(p.Guest.VMID, p.begun)) {
 		argv = append(argv, "-o", property)
 	}
 	return append(argv, c.Snapshot, c.Dataset)
 }
 
-// Destroy returns the command that destroys a clone. The command never destroys snapshots or
-// datasets below the clone.
-func Destroy(clone string) []string { return []string{"zfs", "destroy", clone} }
+// Destroy returns the command that destroys a clone or a snapshot. The command never destroys snapshots
+// of the clone, or datasets below it.
+func Destroy(name string) []string { return []string{"zfs", "destroy", name} }
 
 // mark returns the value of the property that marks the clones of a drill.
 func mark(vmid int, begun time.Time) string {

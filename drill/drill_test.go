@@ -52,9 +52,9 @@ func TestPlan(t *testing.T) {
 		{Snapshot: folder.FullName(), Dataset: "tank/snapwatch-drill/g100/d-2", Filesystem: true},
 	}, p.Clones)
 	assert.Equal(t, []string{"fast", "tank"}, p.Pools())
-	assert.Equal(t, []string{"zfs", "create", "-o", "canmount=off", "-o", "mountpoint=none", "tank/snapwatch-drill"}, Create(p.Parents[2]))
-	assert.Equal(t, []string{"zfs", "clone", "-o", "volmode=dev", "-o", "readonly=off", "-o", "snapwatch:drill=g100 2026-07-15T12:07:00Z", p.Clones[0].Snapshot, p.Clones[0].Dataset}, p.Clone(p.Clones[0]))
-	assert.Equal(t, []string{"zfs", "clone", "-o", "canmount=noauto", "-o", "mountpoint=legacy", "-o", "readonly=on", "-o", "snapwatch:drill=g100 2026-07-15T12:07:00Z", folder.FullName(), p.Clones[2].Dataset}, p.Clone(p.Clones[2]))
+	assert.Equal(t, []string{"zfs", "create", "-o", "canmount=off", "-o", "mountpoint=none", "-o", "com.sun:auto-snapshot=false", "tank/snapwatch-drill"}, Create(p.Parents[2]))
+	assert.Equal(t, []string{"zfs", "clone", "-o", "volmode=dev", "-o", "readonly=off", "-o", "com.sun:auto-snapshot=false", "-o", "snapwatch:drill=g100 2026-07-15T12:07:00Z", p.Clones[0].Snapshot, p.Clones[0].Dataset}, p.Clone(p.Clones[0]))
+	assert.Equal(t, []string{"zfs", "clone", "-o", "canmount=noauto", "-o", "mountpoint=legacy", "-o", "readonly=on", "-o", "com.sun:auto-snapshot=false", "-o", "snapwatch:drill=g100 2026-07-15T12:07:00Z", folder.FullName(), p.Clones[2].Dataset}, p.Clone(p.Clones[2]))
 	assert.Equal(t, []string{"zfs", "destroy", "tank/snapwatch-drill/g100/d-1"}, Destroy(p.Clones[1].Dataset))
 	for _, c := range p.Clones {
 		_, _, isDisk := zfs.ParseDiskName(zfs.Base(c.Dataset))
@@ -162,14 +162,14 @@ func TestRefuse(t *testing.T) {
 
 func TestLeft(t *testing.T) {
 	const root = "tank/snapwatch-drill"
-	good := zfs.Drilled{Name: root + "/g100/d-0", Origin: disk0 + "@s", Mark: mark(100, now)}
+	good := zfs.Drilled{Name: root + "/g100/d-0", CreateTXG: 50, Origin: disk0 + "@s", Mark: mark(100, now)}
 	with := func(change func(*zfs.Drilled)) zfs.Drilled {
 		d := good
 		change(&d)
 		return d
 	}
 	ended := func(vmid int) bool { return vmid != 101 }
-	assert.Equal(t, []string{good.Name}, Left([]zfs.Drilled{
+	assert.Equal(t, []string{good.Name + "@hourly", good.Name + "@hourly2", good.Name}, Left([]zfs.Drilled{
 		{Name: root, Mark: mark(100, now)},
 		{Name: root + "/g100", Mark: mark(100, now)},
 		good,
@@ -184,6 +184,13 @@ func TestLeft(t *testing.T) {
 		with(func(d *zfs.Drilled) { d.Name = "tank/data/snapwatch-drill/g100/d-0" }),
 		with(func(d *zfs.Drilled) { d.Name = "tank/start-100/d-0" }),
 		with(func(d *zfs.Drilled) { d.Name, d.Mark = root+"/g0100/d-0", "g0100 2026-07-15T12:07:00Z" }),
+		{Name: good.Name + "@hourly", CreateTXG: 51}, // another program made it of the clone
+		{Name: good.Name + "@hourly2", CreateTXG: 52},
+		{Name: good.Name + "@s", CreateTXG: 49}, // of the guest's disk: a person promoted the clone
+		{Name: root + "@hourly", CreateTXG: 51},
+		{Name: root + "/g100@hourly", CreateTXG: 51},
+		{Name: root + "/g100/d-0/x@hourly", CreateTXG: 51},
+		{Name: root + "/g101/d-0@hourly", CreateTXG: 51},
 	}, ended))
 }
 

@@ -14,12 +14,19 @@ var cloneName = regexp.MustCompile(`^` + zfs.DrillRoot + `/g([1-9]\d{0,8})/d-\d{
 
 // Left returns the clones that earlier drills left, of those guests for which the function ended
 // is true: no process is at work for a drill of the guest. Left never returns a dataset that is
-// not a clone, or that has no mark of a drill of its guest.
+// not a clone, or that has no mark of a drill of its guest. Snapshots that another program made of a
+// clone come before the clone, which cannot be destroyed while it has any. Snapshots that are older
+// than the clone are of the guest's disk, and came to the clone when a person promoted it.
 func Left(datasets []zfs.Drilled, ended func(vmid int) bool) []string {
 	var left []string
 	for _, d := range datasets {
 		vmid, ok := marked(d)
 		if ok && d.Origin != "" && ended(vmid) {
+			for _, s := range datasets {
+				if strings.HasPrefix(s.Name, d.Name+"@") && s.CreateTXG > d.CreateTXG {
+					left = append(left, s.Name)
+				}
+			}
 			left = append(left, d.Name)
 		}
 	}

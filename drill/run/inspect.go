@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -34,8 +35,7 @@ func Inspect(device string, part *checker.Part) (drill.Inspection, error) {
 		return found, err
 	}
 	from, to := part.Range(size)
-	readRange(&found, file, "", from, to)
-	return found, nil
+	return orFault(found, readRange(&found, file, "", from, to))
 }
 
 // InspectMounted mounts a container's dataset for reading, looks at its root directory, and reads
@@ -53,7 +53,7 @@ func InspectMounted(dataset, at string, part *checker.Part) (drill.Inspection, e
 	}
 	const flags = syscall.MS_RDONLY | syscall.MS_NOSUID | syscall.MS_NODEV | syscall.MS_NOEXEC
 	switch err := syscall.Mount(dataset, at, "zfs", flags, ""); {
-	case errors.Is(err, syscall.EIO), errors.Is(err, syscall.EBADE): // EBADE is ZFS's error for a wrong checksum
+	case unreadable(err):
 		return drill.Inspection{Unmounted: true, Wrong: fmt.Sprintf("mounting it: %v", err)}, nil
 	case err != nil:
 		return drill.Inspection{}, fmt.Errorf("mount %s: %w", dataset, err)
@@ -83,48 +83,83 @@ func inspectFiles(dir string, part *checker.Part) (found drill.Inspection, err e
 		return found, nil
 	}
 	var size int64
-	err = regularFiles(dir, func(_ string, info fs.FileInfo) error {
-		size += info.Size()
+	err = regularFiles(root, "/", func(_ *os.Root, _ string, info fs.FileInfo) error {
+		if size += info.Size(); size < 0 { // files with holes
+			return errors.New("the sizes of the files add up to more than a number can be")
+		}
 		return nil
 	})
 	from, to := part.Range(size)
 	at := int64(0)
 	if err == nil {
-		err = regularFiles(dir, func(path string, info fs.FileInfo) error {
+		err = regularFiles(root, "/", func(in *os.Root, path string, info fs.FileInfo) error {
 			first, last := max(from-at, 0), min(to-at, info.Size())
 			if at += info.Size(); first >= last {
 				return nil
 			}
-			file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+			file, err := in.OpenFile(info.Name(), os.O_RDONLY|syscall.O_NONBLOCK, 0)
+			if err != nil {
+				return fmt.Errorf("%s: %w", path, err)
+			}
+			defer func() { _ = file.Close() }()
+			return readRange(&found, file, " of "+path, first, last)
+		})
+	}
+	return orFault(found, err)
+}
+
+// unreadable reports whether an error says that the copy cannot be read. Any other error may be the
+// host's. EBADE is ZFS's error for a wrong checksum.
+func unreadable(err error) bool {
+	return errors.Is(err, syscall.EIO) || errors.Is(err, syscall.EBADE)
+}
+
+// orFault makes an error that says that the copy cannot be read the fault that was found.
+func orFault(found drill.Inspection, err error) (drill.Inspection, error) {
+	if unreadable(err) {
+		found.Wrong, err = err.Error(), nil
+	}
+	return found, err
+}
+
+// regularFiles calls a function for each regular file of a directory and below it, always in the same
+// order. Each directory is opened from the one above it, because a whole path may be longer than the
+// kernel takes.
+func regularFiles(dir *os.Root, path string, each func(dir *os.Root, path string, info fs.FileInfo) error) error {
+	list, err := dir.Open(".")
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	entries, err := list.ReadDir(-1)
+	_ = list.Close()
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	for _, entry := range entries {
+		path := filepath.Join(path, entry.Name())
+		switch {
+		case entry.IsDir():
+			below, err := dir.OpenRoot(entry.Name())
+			if err != nil {
+				return fmt.Errorf("%s: %w", path, err)
+			}
+			err = regularFiles(below, path, each)
+			_ = below.Close()
 			if err != nil {
 				return err
 			}
-			defer func() { _ = file.Close() }()
-			name, _ := filepath.Rel(dir, path)
-			if readRange(&found, file, " of /"+name, first, last); found.Wrong != "" {
-				return filepath.SkipAll
+		case entry.Type().IsRegular():
+			info, err := dir.Lstat(entry.Name())
+			if err != nil {
+				return fmt.Errorf("%s: %w", path, err)
 			}
-			return nil
-		})
-	}
-	if err != nil { // a directory or a file of this read-only file system cannot be read
-		found.Wrong = err.Error()
-	}
-	return found, nil
-}
-
-// regularFiles calls a function for each regular file below dir, always in the same order.
-func regularFiles(dir string, each func(path string, info fs.FileInfo) error) error {
-	return filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || !entry.Type().IsRegular() {
-			return err
+			if err := each(dir, path, info); err != nil {
+				return err
+			}
 		}
-		info, err := entry.Info()
-		if err != nil {
-			return err
-		}
-		return each(path, info)
-	})
+	}
+	return nil
 }
 
 // systemName returns the name of a Linux system from a file like os-release, "" if there is none.
@@ -146,7 +181,7 @@ func systemName(root *os.Root, path string) string {
 
 // readRange reads the bytes from, up to but not including to, of a device or file. of names the
 // file.
-func readRange(found *drill.Inspection, file *os.File, of string, from, to int64) {
+func readRange(found *drill.Inspection, file *os.File, of string, from, to int64) error {
 	const chunk = 1 << 20
 	buffer := make([]byte, chunk)
 	for at := from; at < to; {
@@ -160,7 +195,7 @@ func readRange(found *drill.Inspection, file *os.File, of string, from, to int64
 		if failed, is := errors.AsType[*fs.PathError](err); is {
 			why = failed.Err
 		}
-		found.Wrong = fmt.Sprintf("reading at byte %d%s: %v", at, of, why)
-		return
+		return fmt.Errorf("reading at byte %d%s: %w", at, of, why)
 	}
+	return nil
 }

@@ -81,16 +81,54 @@ func TestInspectReadsParts(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
-// A read error is a fault with its place. The memory of this process is a file that cannot be read
-// at its begin.
-func TestInspectFindsAReadError(t *testing.T) {
-	file, err := os.Open("/proc/self/mem")
+// A path in a container may be longer than the kernel takes. What is below it is read all the same.
+func TestInspectReadsLongPaths(t *testing.T) {
+	dir := tree(t, map[string]string{"a": "12345"})
+	root, err := os.OpenRoot(dir)
 	require.NoError(t, err)
-	defer func() { _ = file.Close() }()
-	var found drill.Inspection
-	readRange(&found, file, " of /etc/passwd", 4096, 8192)
-	assert.Equal(t, "reading at byte 4096 of /etc/passwd: input/output error", found.Wrong)
-	assert.Zero(t, found.Bytes)
+	for range 20 {
+		const name = 250
+		require.NoError(t, root.Mkdir(strings.Repeat("x", name), 0o755))
+		below, err := root.OpenRoot(strings.Repeat("x", name))
+		require.NoError(t, err)
+		require.NoError(t, root.Close())
+		root = below
+	}
+	require.NoError(t, root.WriteFile("b", []byte("678"), 0o600))
+	require.NoError(t, root.Close())
+	found, err := inspectFiles(dir, &checker.Part{To: 1})
+	require.NoError(t, err)
+	assert.Equal(t, drill.Inspection{Bytes: 8}, found)
+}
+
+// Files with holes may have any size. Nothing is called read if the sizes do not add up.
+func TestInspectOfSizesThatOverflow(t *testing.T) {
+	dir, err := os.MkdirTemp("/dev/shm", "snapwatch") //nolint:usetesting // only tmpfs has files of this size
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	for _, name := range []string{"a", "b"} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte("12345"), 0o600))
+		require.NoError(t, os.Truncate(filepath.Join(dir, name), 3<<61))
+	}
+	_, err = inspectFiles(dir, &checker.Part{To: 1})
+	assert.ErrorContains(t, err, "the sizes of the files add up to more than")
+}
+
+// A read error is a fault with its place. The memory of this process is a file that cannot be read
+// at its begin. All other errors say nothing about the copy.
+func TestInspectFindsAReadError(t *testing.T) {
+	read := func(path string) (found drill.Inspection, err error) {
+		file, err := os.Open(path)
+		require.NoError(t, err)
+		defer func() { _ = file.Close() }()
+		err = readRange(&found, file, " of /etc/passwd", 4096, 8192)
+		return orFault(found, err)
+	}
+	found, err := read("/proc/self/mem")
+	require.NoError(t, err)
+	assert.Equal(t, drill.Inspection{Wrong: "reading at byte 4096 of /etc/passwd: input/output error"}, found)
+	_, err = read(t.TempDir())
+	assert.ErrorContains(t, err, "is a directory")
 }
 
 func TestInspectMountedOfNoDataset(t *testing.T) {

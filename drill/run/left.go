@@ -6,9 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strconv"
-	"time"
 
 	"snapwatch/drill"
 	"snapwatch/internal/command"
@@ -18,7 +18,8 @@ import (
 
 // RemoveLeft destroys the clones that earlier drills left and for which no process is at work. It
 // finds them by their notes, and in the named pools also without a note. Without notes and pools
-// RemoveLeft starts no program.
+// RemoveLeft starts no program. It tries each guest before it waits for any, and waits for orphanTime
+// at most.
 func RemoveLeft(ctx context.Context, o Options, pools []string) error {
 	names, err := o.Notes.Names()
 	errs := []error{err}
@@ -41,47 +42,55 @@ func RemoveLeft(ctx context.Context, o Options, pools []string) error {
 			return false
 		})
 	}
-	for _, vmid := range slices.Sorted(maps.Keys(guests)) {
-		n, err := o.takeLeft(ctx, vmid)
-		if _, busy := errors.AsType[*note.Busy](err); busy {
-			continue
-		}
-		if err == nil && n.Read(&noted{}) != nil { // after a power cut the clones may be in any pool
-			var all []string
-			if all, err = o.World.Pools(); err != nil {
-				n.Leave()
-			}
-			guests[vmid] = append(guests[vmid], all...)
-		}
-		if err == nil {
-			err = o.tidy(ctx, n, vmid, guests[vmid], orphanTime)
-		}
-		if !errors.Is(err, errAway) { // the clones come back with their pool, and the note stays
-			errs = append(errs, err)
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// takeLeft takes the note of a guest's drill. If the process of the drill was killed, its last
-// command still has the note: takeLeft waits for the command, for orphanTime at most.
-func (o Options) takeLeft(ctx context.Context, vmid int) (*note.Note, error) {
-	ctx, cancel := context.WithTimeout(ctx, orphanTime)
+	limited, cancel := context.WithTimeout(ctx, orphanTime)
 	defer cancel()
-	name := strconv.Itoa(vmid)
-	for {
-		n, err := o.note(vmid)
-		var by noted
-		if _, busy := errors.AsType[*note.Busy](err); !busy || o.Notes.Read(name, &by) != nil || o.World.Alive(by.Process) || wait(ctx, orphanEvery) != nil {
-			return n, err
+	for todo := slices.Sorted(maps.Keys(guests)); ; {
+		var again []int
+		var refused []error
+		for _, vmid := range todo {
+			retry, err := o.removeLeft(ctx, vmid, guests[vmid])
+			if retry {
+				again, refused = append(again, vmid), append(refused, err)
+			} else {
+				errs = append(errs, err)
+			}
 		}
+		if len(again) == 0 || wait(limited, watchEvery) != nil {
+			return errors.Join(slices.Concat(errs, refused)...)
+		}
+		todo = again
 	}
 }
 
-// tidy destroys the clones of a guest's drill. A clone is busy until the programs that looked at it
-// have closed its device, so tidy tries again, for the given time at most.
-func (o Options) tidy(ctx context.Context, n *note.Note, vmid int, pools []string, limit time.Duration) error {
-	limited, cancel := context.WithTimeout(ctx, limit)
+// removeLeft tries once to destroy the clones that a guest's drill left. retry is true if that may
+// succeed soon: the last command of a drill that was killed still has the note, or a program that
+// looked at a clone has it open.
+func (o Options) removeLeft(ctx context.Context, vmid int, pools []string) (retry bool, err error) {
+	n, err := o.note(vmid)
+	if _, busy := errors.AsType[*note.Busy](err); busy {
+		var by noted
+		return o.Notes.Read(strconv.Itoa(vmid), &by) == nil && !o.World.Alive(by.Process), nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if n.Read(&noted{}) != nil { // the note is new, or damaged: the clones may be in any pool
+		all, err := o.World.Pools()
+		if err != nil {
+			n.Leave()
+			return false, err
+		}
+		pools = slices.Concat(pools, all)
+		_ = errors.Join(n.Write(noted{pools, os.Getpid()}), n.Sync()) // the clones may go all the same
+	}
+	err = o.ended(n, vmid, o.destroyLeft(ctx, n, vmid, pools))
+	return err != nil && !errors.Is(err, command.ErrStillRunning), err
+}
+
+// tidy destroys the clones of a drill at its end. A clone is busy until the programs that looked at
+// it have closed its device, so tidy tries again, for tidyTime at most.
+func (o Options) tidy(ctx context.Context, n *note.Note, vmid int, pools []string) error {
+	limited, cancel := context.WithTimeout(ctx, tidyTime)
 	defer cancel()
 	for {
 		err := o.destroyLeft(ctx, n, vmid, pools)
@@ -92,10 +101,15 @@ func (o Options) tidy(ctx context.Context, n *note.Note, vmid int, pools []strin
 }
 
 // ended removes the note of a drill whose clones are destroyed. err is the reason why clones are
-// left, nil if none is: then the note stays, and by it a later run finds the clones.
+// left, nil if none is: then the note stays, and by it a later run finds the clones. Of clones that
+// come back with their pool, nobody needs to know.
 func (o Options) ended(n *note.Note, vmid int, err error) error {
-	if err == nil {
+	switch {
+	case err == nil:
 		return n.End()
+	case errors.Is(err, errAway):
+		n.Leave()
+		return nil
 	}
 	o.leave(n, err)
 	return fmt.Errorf("clones of a drill of guest %d may be left; the next run of snap, prune, health or drill removes them: %w", vmid, err)
@@ -109,21 +123,26 @@ func (Options) leave(n *note.Note, err error) {
 	}
 }
 
-// errAway means that clones may be left in a pool that is not imported, and nowhere else.
+// errAway means that clones of an earlier drill may be left in a pool that is not imported, and
+// nowhere else.
 var errAway = errors.New("its pool is not imported")
 
-// destroyLeft destroys the clones of a guest's drills in the pools, and in those of the note.
-func (o Options) destroyLeft(ctx context.Context, n *note.Note, vmid int, pools []string) error {
+// withNoted returns the pools, and those of the note.
+func withNoted(n *note.Note, pools []string) []string {
 	var before noted
 	if err := n.Read(&before); err == nil {
 		pools = slices.Concat(pools, before.Pools)
 	}
-	pools = slices.Sorted(slices.Values(pools))
+	return slices.Compact(slices.Sorted(slices.Values(pools)))
+}
+
+// destroyLeft destroys the clones of a guest's drills in the pools, and in those of the note.
+func (o Options) destroyLeft(ctx context.Context, n *note.Note, vmid int, pools []string) error {
 	var errs []error
 	var away error
-	for _, pool := range slices.Compact(pools) {
+	for _, pool := range withNoted(n, pools) {
 		all, err := o.drilled(ctx, n.File(), pool)
-		if errors.Is(err, zfs.ErrNotImported) {
+		if errors.Is(err, zfs.ErrNotImported) && !slices.Contains(pools, pool) {
 			away, err = fmt.Errorf("%w: %w", errAway, err), nil
 		}
 		errs = append(errs, err)

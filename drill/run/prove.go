@@ -159,7 +159,7 @@ func (o Options) boot(ctx context.Context, lock *os.File, p drill.Plan, result *
 	}
 	started, err := o.World.Boot(ctx, lock, p)
 	switch {
-	case ctx.Err() != nil:
+	case ctx.Err() != nil && !errors.Is(err, command.ErrStillRunning):
 		return context.Cause(ctx)
 	case err != nil:
 		return err

@@ -34,14 +34,12 @@ const (
 	// programs that looked at it have closed its device.
 	tidyTime  = 2 * time.Minute
 	watchTime = 10 * time.Second
-	// watchEvery is the time between two looks for a receive, and between two attempts to destroy a
-	// clone.
+	// watchEvery is the time between two looks for a receive, and between two attempts to destroy
+	// clones.
 	watchEvery = time.Second
-	// orphanTime is the longest time that a later run waits for a command that a killed drill left,
-	// and for the end of the programs that have its clones open. orphanEvery is the time between two
-	// looks whether the command has ended.
-	orphanTime  = 15 * time.Second
-	orphanEvery = 100 * time.Millisecond
+	// orphanTime is the longest time that a later run waits for the commands that killed drills left,
+	// and for the end of the programs that have their clones open.
+	orphanTime = 15 * time.Second
 )
 
 // noted is the content of the note about a drill.
@@ -135,7 +133,7 @@ func Drill(ctx context.Context, o Options, p drill.Plan) (proof *checker.Drill, 
 	if errors.Is(err, command.ErrStillRunning) { // nothing else is started on a pool that hangs
 		return nil, o.ended(n, p.Guest.VMID, err)
 	}
-	tidyErr := o.tidy(context.WithoutCancel(ctx), n, p.Guest.VMID, p.Pools(), tidyTime)
+	tidyErr := o.tidy(context.WithoutCancel(ctx), n, p.Guest.VMID, p.Pools())
 	if err != nil && !result.Failed() {
 		return nil, errors.Join(err, tidyErr)
 	}
@@ -163,12 +161,13 @@ func (o Options) take(vmid int) (*note.Note, error) {
 }
 
 // begin destroys the clones that an earlier drill of the guest left, writes the note, and makes the
-// datasets above the clones.
+// datasets above the clones. The note keeps the pools of the earlier drill, because one that is not
+// imported may come back with clones.
 func (o Options) begin(ctx context.Context, n *note.Note, p drill.Plan) error {
-	if err := o.destroyLeft(ctx, n, p.Guest.VMID, p.Pools()); err != nil {
+	if err := o.destroyLeft(ctx, n, p.Guest.VMID, p.Pools()); err != nil && !errors.Is(err, errAway) {
 		return err
 	}
-	if err := errors.Join(n.Write(noted{p.Pools(), os.Getpid()}), n.Sync()); err != nil {
+	if err := errors.Join(n.Write(noted{withNoted(n, p.Pools()), os.Getpid()}), n.Sync()); err != nil {
 		return err
 	}
 	there := map[string]bool{}

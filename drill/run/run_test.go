@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -48,8 +49,10 @@ type fakeWorld struct {
 	// receiveAt is the time after the begin of the test at which a receive begins, 0 for never.
 	// unknownAt is the time from which zfs no longer answers.
 	receiveAt, unknownAt time.Duration
-	// looks is the time that a look takes; wrong is what it finds, and lookErr its failure.
+	// looks is the time that a look takes, and onLook what happens meanwhile; wrong is what it finds, and
+	// lookErr its failure.
 	looks   time.Duration
+	onLook  func()
 	wrong   []string
 	lookErr error
 	// noFileSystem is 1 if the look finds no file system.
@@ -164,6 +167,8 @@ func (w *fakeWorld) Change(ctx context.Context, lock *os.File, argv []string) er
 		w.pools[zfs.Pool(name)][name] = zfs.Drilled{Name: name, Origin: argv[len(argv)-2], Mark: strings.TrimPrefix(mark, zfs.DrillMark+"=")}
 	case argv[1] == "destroy" && !w.lookEnded.IsZero() && time.Since(w.lookEnded) < w.busyFor:
 		return errBusy
+	case argv[1] == "destroy" && w.pools[zfs.Pool(name)][name+"@hourly"].Name != "":
+		return errors.New("volume has children")
 	case argv[1] == "destroy":
 		delete(w.pools[zfs.Pool(name)], name)
 	}
@@ -182,6 +187,9 @@ func (w *fakeWorld) AwaitDevice(_ context.Context, c drill.Clone) (string, error
 func (w *fakeWorld) Look(ctx context.Context, lock *os.File, devices []string) (drill.Sight, error) {
 	if err := w.call(lock, "look %s", strings.Join(devices, " ")); err != nil {
 		return drill.Sight{}, err
+	}
+	if w.onLook != nil {
+		w.onLook()
 	}
 	err := wait(ctx, w.looks)
 	w.lookEnded = time.Now()
@@ -223,6 +231,11 @@ func (w *fakeWorld) Record(_ context.Context, g drill.Guest, p checker.Drill) er
 	}
 	w.records = w.records.With(g, p)
 	return nil
+}
+
+// snapshotOf adds a snapshot of a clone, as a program that makes snapshots of whole pools does.
+func (w *fakeWorld) snapshotOf(clone string) {
+	w.pools[zfs.Pool(clone)][clone+"@hourly"] = zfs.Drilled{Name: clone + "@hourly", CreateTXG: 1}
 }
 
 // clones returns the names of all clones on the host.
@@ -661,6 +674,52 @@ func TestDrillWithAHungCommand(t *testing.T) {
 	}
 }
 
+// A boot program that still runs after it was killed keeps the note and the clones, whatever the
+// reason was to kill it.
+func TestDrillWhoseBootHangs(t *testing.T) {
+	for name, change := range map[string]func(*fakeWorld){
+		"by its limit":    func(*fakeWorld) {},
+		"by a receive":    func(w *fakeWorld) { w.boots, w.receiveAt = time.Minute, 10*time.Second },
+		"after max_drill": func(w *fakeWorld) { w.boots = 2 * time.Hour },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := note.Dir(t.TempDir() + "/drills")
+			synctest.Test(t, func(t *testing.T) {
+				w := newFakeWorld()
+				w.bootErr = command.ErrStillRunning
+				change(w)
+				p := drill.NewPlan(guest(), time.Now())
+				p.Boot = &drill.Boot{Argv: []string{"boot"}, Limit: 10 * time.Minute}
+				proof, err := Drill(t.Context(), Options{World: w, Notes: dir}, p)
+				assert.Nil(t, proof)
+				require.ErrorIs(t, err, command.ErrStillRunning)
+				assert.Zero(t, w.number("zfs destroy"))
+				_, err = dir.Take("100")
+				_, busy := errors.AsType[*note.Busy](err)
+				assert.True(t, busy, "%v", err)
+			})
+		})
+	}
+}
+
+// A clone with a snapshot cannot be destroyed, so the snapshots that other programs make of a clone go
+// first. A snapshot of the datasets above is no hindrance, and not the drill's.
+func TestDrillWhoseCloneGetsASnapshot(t *testing.T) {
+	drilling(t, func(w *fakeWorld, _ *drill.Guest) {
+		w.onLook = func() {
+			w.snapshotOf("tank/snapwatch-drill/g100/d-0")
+			w.snapshotOf("tank/snapwatch-drill/g100")
+		}
+	}, func(w *fakeWorld, _ Options, proof *checker.Drill, err error, notes []string) {
+		require.NoError(t, err)
+		assert.NotNil(t, proof)
+		assert.Empty(t, w.clones())
+		assert.Empty(t, notes)
+		assert.Contains(t, w.pools["tank"], "tank/snapwatch-drill/g100@hourly")
+		assert.Equal(t, 3, w.number("zfs destroy"))
+	})
+}
+
 // A program that hangs while it looks keeps the clone busy, and not the note: ZFS refuses to destroy
 // the clone, each later run tries it again and says so, and no other drill of the guest begins.
 func TestDrillWhoseLookHangs(t *testing.T) {
@@ -772,6 +831,47 @@ func TestRemoveLeftOfACloneThatHangs(t *testing.T) {
 	})
 }
 
+// stuckWorld cannot destroy the clones of some guests.
+type stuckWorld struct {
+	*fakeWorld
+	stuck []string
+}
+
+func (w stuckWorld) Change(ctx context.Context, lock *os.File, argv []string) error {
+	name := argv[len(argv)-1]
+	if slices.ContainsFunc(w.stuck, func(guest string) bool { return strings.Contains(name, guest) }) {
+		time.Sleep(100 * time.Millisecond)
+		return errBusy
+	}
+	return w.fakeWorld.Change(ctx, lock, argv)
+}
+
+// Clones that stay busy, and a command that hangs, do not use up the time for the clones of later guests.
+func TestRemoveLeftTriesEachGuestBeforeItWaits(t *testing.T) {
+	dir := note.Dir(t.TempDir() + "/drills")
+	synctest.Test(t, func(t *testing.T) {
+		w := stuckWorld{newFakeWorld(), []string{"/g100/", "/g101/", "/g102/"}}
+		w.dead = true
+		for _, vmid := range []int{99, 100, 101, 102, 200} {
+			name := fmt.Sprintf("tank/snapwatch-drill/g%d/d-0", vmid)
+			w.pools["tank"][name] = zfs.Drilled{Name: name, Origin: disk0 + "@s", Mark: fmt.Sprintf("g%d 2026-07-15T12:07:00Z", vmid)}
+			n, err := dir.Take(strconv.Itoa(vmid))
+			require.NoError(t, err)
+			require.NoError(t, n.Write(noted{[]string{"tank"}, 4242}))
+			if vmid != 99 {
+				n.Leave()
+			} else {
+				defer n.Leave()
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		require.ErrorContains(t, RemoveLeft(ctx, Options{World: w, Notes: dir}, nil), "of guest 101 may be left")
+		assert.NotContains(t, w.clones(), "tank/snapwatch-drill/g200/d-0")
+		assert.Len(t, w.clones(), 4)
+	})
+}
+
 // Clones without a note are found by their mark, as after the loss of the state directory. Clones in
 // a pool that is not imported wait for it, without a word.
 func TestRemoveLeftWithoutANoteAndWithoutAPool(t *testing.T) {
@@ -807,6 +907,64 @@ func TestRemoveLeftWithoutANoteAndWithoutAPool(t *testing.T) {
 		w.fails = ""
 		require.NoError(t, RemoveLeft(t.Context(), o, nil))
 		assert.Empty(t, w.clones())
+	})
+}
+
+// A clone that was found without a note gets one that names its pool: the pool may be imported late after
+// a boot.
+func TestRemoveLeftWritesTheNoteThatIsMissing(t *testing.T) {
+	dir := note.Dir(t.TempDir() + "/drills")
+	synctest.Test(t, func(t *testing.T) {
+		left := zfs.Drilled{Name: "tank/snapwatch-drill/g100/d-0", Origin: disk0 + "@s", Mark: "g100 2026-07-15T12:07:00Z"}
+		w := newFakeWorld()
+		w.pools["tank"][left.Name] = left
+		w.fails = "destroy"
+		o := Options{World: w, Notes: dir}
+		require.ErrorContains(t, RemoveLeft(t.Context(), o, []string{"tank"}), "may be left")
+		w.fails = ""
+		tank := w.pools["tank"]
+		delete(w.pools, "tank")
+		require.NoError(t, RemoveLeft(t.Context(), o, nil))
+		w.pools["tank"] = tank
+		require.NoError(t, RemoveLeft(t.Context(), o, nil))
+		assert.Empty(t, w.clones())
+	})
+}
+
+// A pool with clones of a killed drill may be gone for good. That forbids no drill in other pools, and the
+// note remembers the pool through all of them.
+func TestDrillWithClonesInAPoolThatIsAway(t *testing.T) {
+	dir := note.Dir(t.TempDir() + "/drills")
+	synctest.Test(t, func(t *testing.T) {
+		w := newFakeWorld()
+		o := Options{World: w, Notes: dir}
+		n, err := dir.Take("100")
+		require.NoError(t, err)
+		require.NoError(t, n.Write(noted{[]string{"away", "tank"}, 4242}))
+		n.Leave()
+		for range 3 {
+			require.NoError(t, RemoveLeft(t.Context(), o, []string{"fast", "tank"}))
+			proof, err := Drill(t.Context(), o, drill.NewPlan(guest(), time.Now()))
+			require.NoError(t, err)
+			assert.Equal(t, drill.Checked, proof.Reach)
+		}
+		var kept noted
+		require.NoError(t, dir.Read("100", &kept))
+		assert.Equal(t, []string{"away", "fast", "tank"}, kept.Pools)
+
+		w.looks = time.Minute
+		time.AfterFunc(30*time.Second, func() { w.pools["fast"] = nil })
+		_, err = Drill(t.Context(), o, drill.NewPlan(guest(), time.Now()))
+		require.ErrorContains(t, err, "clones of a drill of guest 100 may be left", "the drill's own pool")
+
+		w.pools["fast"] = map[string]zfs.Drilled{}
+		left := zfs.Drilled{Name: "away/snapwatch-drill/g100/d-0", Origin: "away/x@s", Mark: "g100 2026-07-15T12:07:00Z"}
+		w.pools["away"] = map[string]zfs.Drilled{left.Name: left}
+		require.NoError(t, RemoveLeft(t.Context(), o, nil))
+		assert.Empty(t, w.clones())
+		names, err := dir.Names()
+		require.NoError(t, err)
+		assert.Empty(t, names)
 	})
 }
 

@@ -2,6 +2,7 @@ package zfs
 
 import (
 	"context"
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -35,22 +36,28 @@ func prints(text, complaint string) Reader {
 // received says nothing about the dataset.
 func TestDrilled(t *testing.T) {
 	const root = "tank/snapwatch-drill"
-	text := root + "\torigin\t-\t-\n" + root + "\tsnapwatch:drill\t-\t-\n" +
-		root + "/a\torigin\ttank/x@s\t-\n" + root + "/a\tsnapwatch:drill\tm\tlocal\n" +
-		root + "/b\torigin\ttank/y@s\t-\n" + root + "/b\tsnapwatch:drill\tm\tinherited from tank\n" +
-		root + "/c\torigin\ttank/y@s\t-\n" + root + "/c\tsnapwatch:drill\tm\treceived\n"
+	entry := func(name, txg, origin, mark, source string) string {
+		return fmt.Sprintf("%s%s\tcreatetxg\t%s\t-\n%[1]s%[2]s\torigin\t%[4]s\t-\n%[1]s%[2]s\tsnapwatch:drill\t%[5]s\t%[6]s\n", root, name, txg, origin, mark, source)
+	}
+	text := entry("", "10", "-", "-", "-") + entry("/a", "20", "tank/x@s", "m", "local") + entry("/a@by hand", "21", "-", "m", "inherited from "+root+"/a") +
+		entry("/b", "30", "tank/y@s", "m", "inherited from tank") + entry("/c", "40", "tank/y@s", "m", "received")
 	all, err := prints(text, "").Drilled(t.Context(), "tank")
 	require.NoError(t, err)
-	assert.Equal(t, []Drilled{{Name: root}, {root + "/a", "tank/x@s", "m"}, {root + "/b", "tank/y@s", ""}, {root + "/c", "tank/y@s", ""}}, all)
+	assert.Equal(t, []Drilled{
+		{Name: root, CreateTXG: 10}, {root + "/a", 20, "tank/x@s", "m"}, {Name: root + "/a@by hand", CreateTXG: 21},
+		{root + "/b", 30, "tank/y@s", ""}, {root + "/c", 40, "tank/y@s", ""},
+	}, all)
 
 	all, err = prints("", "cannot open 'tank/snapwatch-drill': dataset does not exist\n").Drilled(t.Context(), "tank")
 	require.NoError(t, err)
 	assert.Empty(t, all)
 	for name, text := range map[string]string{
-		"cut":            root + "\torigin\t-\t-\n",
-		"another":        "tank/data\torigin\t-\t-\ntank/data\tsnapwatch:drill\t-\t-\n",
-		"mixed":          root + "/a\torigin\t-\t-\n" + root + "/b\tsnapwatch:drill\t-\t-\n",
-		"three columns":  root + "\torigin\t-\n",
+		"cut":            root + "\tcreatetxg\t1\t-\n" + root + "\torigin\t-\t-\n",
+		"another":        "tank/data\tcreatetxg\t1\t-\ntank/data\torigin\t-\t-\ntank/data\tsnapwatch:drill\t-\t-\n",
+		"mixed":          root + "/a\tcreatetxg\t1\t-\n" + root + "/b\torigin\t-\t-\n" + root + "/b\tsnapwatch:drill\t-\t-\n",
+		"three columns":  root + "\tcreatetxg\t1\n",
+		"no number":      entry("", "-", "-", "-", "-"),
+		"no snapshot":    entry("@", "1", "-", "-", "-"),
 		"other property": root + "\tguid\t1\t-\n",
 	} {
 		all, err := prints(text, "").Drilled(t.Context(), "tank")
