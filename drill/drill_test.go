@@ -325,6 +325,21 @@ func TestRecordsOfAClusterThatBecomesKnown(t *testing.T) {
 	assert.Len(t, r, 3)
 }
 
+// Two clusters that become known both have the VMID. The good drill may be of either guest, so it
+// becomes the proof of none.
+func TestRecordsOfTwoClustersThatBecomeKnown(t *testing.T) {
+	before, east := guest(), guest()
+	east.Cluster = "east"
+	r := Records{}.With(before, checker.Drill{At: now.Add(-time.Hour), Reach: Booted, FileSystems: 3, Part: &checker.Part{To: 0.5}})
+	assert.Zero(t, r.NextPart(east, 0.25).From)
+	for reach, d := range map[checker.Reach]checker.Drill{Nothing: {At: now, Reach: Nothing}, Cloned: failed(checker.FaultStart)} {
+		record, found := r.With(east, d).Of(east)
+		assert.True(t, found)
+		assert.Nil(t, record.Good, reach)
+		assert.Zero(t, record.ReadTo, reach)
+	}
+}
+
 // A VMID is given to a new guest. The drills of the guest before it say nothing about it.
 func TestRecordsOfANewGuest(t *testing.T) {
 	old, young := guest(), guest()

@@ -55,11 +55,15 @@ func (r Records) Text() ([]byte, error) {
 	return append(text, '\n'), err
 }
 
-// Of returns the record of a guest, false if there is none.
+// Of returns the record of a guest, false if there is none. Of a record that may also be another
+// guest's only the faults and the time of the last drill count.
 func (r Records) Of(g Guest) (Record, bool) {
-	found, _ := checker.Proofs{Guests: r}.Find(g.Cluster, g.VMID)
+	found, own := checker.Proofs{Guests: r}.Find(g.Cluster, g.VMID)
 	if found = found.Since(g.Arrived); found == nil {
 		return Record{Cluster: g.Cluster, VMID: g.VMID}, false
+	}
+	if !own {
+		found.Good, found.ReadTo = nil, 0
 	}
 	return *found, true
 }
