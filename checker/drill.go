@@ -232,7 +232,7 @@ func (p *Proof) Add(f OpenFault) {
 	p.Open[i] = f
 }
 
-// Since returns the record without the drills from before the guest's first disk was made here: its
+// Since returns the record without the drills from before the guest's first dataset was made here: its
 // VMID was another guest's then, or the copies were others. Since returns nil if no drill remains.
 // All drills count if arrived is zero.
 func (p *Proof) Since(arrived time.Time) *Proof {

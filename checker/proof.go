@@ -67,11 +67,9 @@ func (g GuestProof) Good() *Drill {
 }
 
 // judgeProof returns the verdict on the proof of a guest at the time now. record is nil if no drill
-// of the guest is on record. arrived is the time at which the guest's first disk was made here.
+// of the guest counts. arrived is the time at which the guest's first disk was made here, as far as
+// it is known.
 func judgeProof(record *Proof, limit Limit, arrived, now time.Time) *GuestProof {
-	if !arrived.After(now) { // else the clock was ahead, and no drill can be proved to be older
-		record = record.Since(arrived)
-	}
 	g := &GuestProof{Record: record, Limit: limit}
 	// An age is negative if a clock was ahead. Then the age is unknown and exceeds the limit.
 	age := func(t time.Time) time.Duration {
@@ -137,7 +135,11 @@ func (r Report) WithProofs(policy Policy, all Proofs) Report {
 		if !copied || record == nil && all.Problem != "" {
 			continue
 		}
-		g.Proof = judgeProof(record, limit, arrived, r.Now)
+		var here []*Disk
+		for _, dataset := range slices.Concat(g.Disks, g.Others) {
+			here = append(here, disks[dataset])
+		}
+		g.Proof = judgeProof(record.Since(firstMade(here, r.Now)), limit, arrived, r.Now)
 		if g.Proof.State != OK {
 			about := Guest{VMID: g.VMID, Cluster: g.Cluster}.Number()
 			text := fmt.Sprintf("guest %s: proof %s: %s", g.Number(), g.Proof.Verdict, g.Proof.Reason)
@@ -178,6 +180,20 @@ func (p *Policy) demandsProofs() bool {
 		}
 	}
 	return false
+}
+
+// firstMade returns the time at which the first of a guest's datasets was made here. It returns zero if
+// a dataset's time is not known, because the dataset cannot be read or a clock was ahead.
+func firstMade(disks []*Disk, now time.Time) (first time.Time) {
+	for _, d := range disks {
+		if d.Created.IsZero() || d.Created.After(now) {
+			return time.Time{}
+		}
+		if first.IsZero() || d.Created.Before(first) {
+			first = d.Created
+		}
+	}
+	return first
 }
 
 // proofOf returns the limit for the age of a guest's proof, and the time at which the first of the

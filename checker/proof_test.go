@@ -99,7 +99,7 @@ func TestJudgeProof(t *testing.T) {
 		"encrypted now, and the proof is still fresh": {&Proof{Last: lockedDrill(hour), Good: goodDrill(day)}, limit, long, ProofFresh, "checked 1d ago in 1m30s, as of 2026-03-29 01:00:00; the last drill, 1h ago, could not look: encrypted, not looked at: the key of tank is not loaded"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := judgeProof(c.record, c.limit, c.arrived, now)
+			got := judgeProof(c.record.Since(firstMade([]*Disk{{Created: c.arrived}}, now)), c.limit, c.arrived, now)
 			assert.Equal(t, c.verdict, got.Verdict, got.Reason)
 			assert.Equal(t, c.reason, got.Reason)
 			assert.Equal(t, proofTable[c.verdict].State, got.State)
@@ -167,6 +167,30 @@ func TestProofs(t *testing.T) {
 	assert.Equal(t, "the last good drill was 2d ago (limit 1d, overrides[0].max_proof_age (disk fast/vm-100-disk-1))", r.Guests[0].Proof.Reason)
 	assert.Equal(t, ProofFresh, proofsOf(demanding(), both, disk, part(second, zfs.Hourly, minute)).Guests[0].Proof.Verdict)
 	assert.Equal(t, ProofOld, proofsOf(cfg, Proofs{}, disk, part(second, zfs.Hourly, minute)).Guests[0].Proof.Verdict, "with a demand in an override only")
+}
+
+// Drills from before the guest's first dataset was made here do not count. A dataset that does not
+// count for the guest's verdict, or of which it is unknown when it was made, ends no fault.
+func TestFirstMade(t *testing.T) {
+	failed := Proofs{Guests: []Proof{*failedDrill(2 * day)}}
+	young := part(second, zfs.Hourly, minute, created(day))
+	assert.Equal(t, ProofNone, proofsOf(demanding(), failed, young).Guests[0].Proof.Verdict, "of another guest with this VMID")
+	old := Proofs{Guests: []Proof{{VMID: 100, Last: *goodDrill(50 * day), Good: goodDrill(50 * day)}}}
+	for name, absent := range map[string]Disk{
+		"unreadable": {Dataset: first, VMID: 100, ReadAt: now, Problem: "pool tank is suspended"},
+		"gone":       {Dataset: first, VMID: 100, ReadAt: now, Gone: true},
+		"ahead":      part(first, zfs.Hourly, minute, created(-day)),
+	} {
+		assert.Equal(t, ProofFailed, proofsOf(demanding(), failed, absent, young).Guests[0].Proof.Verdict, name)
+		assert.NotNil(t, proofsOf(demanding(), old, absent, young).Guests[0].Proof.Good(), name)
+	}
+
+	copied := part("tank/a/vm-100-disk-0", zfs.Hourly, 3*minute, created(100*day))
+	fresher := part("tank/b/vm-100-disk-0", zfs.Hourly, minute, created(day), func(d *Disk) { d.Looked = &Looked{Same: []string{copied.Dataset}} })
+	r := proofsOf(demanding(), failed, copied, fresher)
+	require.Equal(t, []string{copied.Dataset}, r.Guests[0].Others)
+	assert.Equal(t, ProofFailed, r.Guests[0].Proof.Verdict, "a second copy that is fresher")
+	assert.Equal(t, ago(100*day), ExplainGuest(r, r.Guests[0], false, Volumes{}).Arrived)
 }
 
 // A record that cannot be read is a fault of its own. It is no proof that there was no drill.

@@ -38,8 +38,8 @@ type Guest struct {
 	// Point is the time of the restore point, as written in the names of its snapshots.
 	Point string
 	Disks []Disk
-	// Arrived is the time at which the first of the guest's datasets was made here, zero if it is not
-	// known. Drills from before that time were not of these copies.
+	// Arrived is the time at which the first of the guest's datasets was made here, zero if the time is
+	// not known of each. Drills from before that time were not of these copies.
 	Arrived time.Time
 }
 
