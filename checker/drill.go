@@ -91,6 +91,8 @@ type OpenFault struct {
 	Point string    `json:"point"`
 	At    time.Time `json:"at"`
 	Wrong []string  `json:"wrong"`
+	// Datasets are those that a drill must look at to end the fault, unless they are gone.
+	Datasets []string `json:"datasets,omitempty"`
 	// Part is the part of all blocks that a drill must read to end a fault of the kind read.
 	// FileSystems is the number of file systems that a drill must look at to end a fault of file systems.
 	Part        *Part `json:"part,omitempty"`
@@ -163,8 +165,8 @@ func (d Drill) work() string {
 }
 
 // words returns the faults for people, and the drill that ends them. age is the time since they were
-// found.
-func (f OpenFault) words(vmid int, age time.Duration) string {
+// found. others are the guest's datasets that a drill does not look at now.
+func (f OpenFault) words(vmid int, age time.Duration, others []string) string {
 	end := fmt.Sprintf("snapwatch drill %d", vmid)
 	switch {
 	case f.Kind == FaultRead:
@@ -173,6 +175,15 @@ func (f OpenFault) words(vmid int, age time.Duration) string {
 		end += " (with drill.boot)"
 	case f.FileSystems > 0:
 		end += " (which must find at least " + text.Count(f.FileSystems, "file system") + ")"
+	}
+	var unseen []string
+	for _, dataset := range f.Datasets {
+		if slices.Contains(others, dataset) {
+			unseen = append(unseen, dataset)
+		}
+	}
+	if len(unseen) > 0 {
+		end += ", once the restore point includes " + strings.Join(unseen, " and ") + " (if removed: snapwatch forget)"
 	}
 	return fmt.Sprintf("the drill of %s failed, %s: %s; to end this warning: %s", Point{Time: f.Point}.Words(), when(age), strings.Join(f.Wrong, "; "), end)
 }
@@ -229,6 +240,12 @@ func (p *Proof) Add(f OpenFault) {
 		f.Part = &Part{From: min(o.Part.From, f.Part.From), To: max(o.Part.To, f.Part.To)}
 	}
 	f.FileSystems = max(o.FileSystems, f.FileSystems)
+	f.Datasets = slices.Clone(f.Datasets)
+	for _, dataset := range o.Datasets {
+		if !slices.Contains(f.Datasets, dataset) {
+			f.Datasets = append(f.Datasets, dataset)
+		}
+	}
 	p.Open[i] = f
 }
 

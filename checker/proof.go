@@ -68,8 +68,8 @@ func (g GuestProof) Good() *Drill {
 
 // judgeProof returns the verdict on the proof of a guest at the time now. record is nil if no drill
 // of the guest counts. arrived is the time at which the guest's first disk was made here, as far as
-// it is known.
-func judgeProof(record *Proof, limit Limit, arrived, now time.Time) *GuestProof {
+// it is known. others are the guest's datasets that a drill does not look at now.
+func judgeProof(record *Proof, limit Limit, arrived, now time.Time, others []string) *GuestProof {
 	g := &GuestProof{Record: record, Limit: limit}
 	// An age is negative if a clock was ahead. Then the age is unknown and exceeds the limit.
 	age := func(t time.Time) time.Duration {
@@ -82,7 +82,7 @@ func judgeProof(record *Proof, limit Limit, arrived, now time.Time) *GuestProof 
 	case record != nil && len(record.Open) > 0:
 		var faults []string
 		for _, f := range record.Open {
-			faults = append(faults, f.words(record.VMID, age(f.At)))
+			faults = append(faults, f.words(record.VMID, age(f.At), others))
 		}
 		g.become(ProofFailed, "%s", strings.Join(faults, "; "))
 		return g
@@ -139,7 +139,7 @@ func (r Report) WithProofs(policy Policy, all Proofs) Report {
 		for _, dataset := range slices.Concat(g.Disks, g.Others) {
 			here = append(here, disks[dataset])
 		}
-		g.Proof = judgeProof(record.Since(firstMade(here, r.Now)), limit, arrived, r.Now)
+		g.Proof = judgeProof(record.Since(firstMade(here, r.Now)), limit, arrived, r.Now, g.Others)
 		if g.Proof.State != OK {
 			about := Guest{VMID: g.VMID, Cluster: g.Cluster}.Number()
 			text := fmt.Sprintf("guest %s: proof %s: %s", g.Number(), g.Proof.Verdict, g.Proof.Reason)

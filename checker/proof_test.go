@@ -83,6 +83,8 @@ func TestJudgeProof(t *testing.T) {
 			"the drill of 2026-03-29 01:00:00 failed, 1d ago: reading at byte 7: no; to end this warning: snapwatch drill 100 --read 1/1; " +
 				"the drill of 2026-03-29 01:00:00 failed, 1d ago: fsck; to end this warning: snapwatch drill 100 (which must find at least 3 file systems); " +
 				"the drill of 2026-03-29 02:00:00 failed, 1h ago: it did not start: no; to end this warning: snapwatch drill 100 (with drill.boot)"},
+		"failed, of disks that are not drilled now": {failedDrill(hour).with(func(p *Proof) { p.Open[0].Datasets = []string{"tank/a", "tank/b", "tank/c"} }), limit, long, ProofFailed,
+			"the drill of 2026-03-29 01:00:00 failed, 1h ago: checking /dev/sda1 (ext4): faults; more; to end this warning: snapwatch drill 100, once the restore point includes tank/a and tank/c (if removed: snapwatch forget)"},
 		"fresh, before it arrived": {&Proof{Last: *goodDrill(20 * day), Good: goodDrill(20 * day)}, limit, ago(day), ProofNone, "no drill has proved it"},
 		"fresh, before it arrived, for too long": {&Proof{Last: *goodDrill(50 * day), Good: goodDrill(50 * day)}, limit, ago(40 * day), ProofOld,
 			"no drill has proved it since it arrived here, 40d ago (limit 35d, limits.max_proof_age)"},
@@ -99,7 +101,7 @@ func TestJudgeProof(t *testing.T) {
 		"encrypted now, and the proof is still fresh": {&Proof{Last: lockedDrill(hour), Good: goodDrill(day)}, limit, long, ProofFresh, "checked 1d ago in 1m30s, as of 2026-03-29 01:00:00; the last drill, 1h ago, could not look: encrypted, not looked at: the key of tank is not loaded"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := judgeProof(c.record.Since(firstMade([]*Disk{{Created: c.arrived}}, now)), c.limit, c.arrived, now)
+			got := judgeProof(c.record.Since(firstMade([]*Disk{{Created: c.arrived}}, now)), c.limit, c.arrived, now, []string{"tank/a", "tank/c"})
 			assert.Equal(t, c.verdict, got.Verdict, got.Reason)
 			assert.Equal(t, c.reason, got.Reason)
 			assert.Equal(t, proofTable[c.verdict].State, got.State)

@@ -38,6 +38,9 @@ type Guest struct {
 	// Point is the time of the restore point, as written in the names of its snapshots.
 	Point string
 	Disks []Disk
+	// Others are the guest's datasets on this host that are not part of the restore point, such as
+	// second copies and excluded disks.
+	Others []string
 	// Arrived is the time at which the first of the guest's datasets was made here, zero if the time is
 	// not known of each. Drills from before that time were not of these copies.
 	Arrived time.Time

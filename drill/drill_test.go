@@ -303,6 +303,50 @@ func TestOpenFaults(t *testing.T) {
 	}
 }
 
+// A drill ends a fault of the datasets that it looked at, and of those that are gone.
+func TestOpenFaultsOfDatasets(t *testing.T) {
+	whole := &checker.Part{To: 1}
+	at := func(others []string, datasets ...string) Guest {
+		g := guest()
+		g.Disks = nil
+		for _, d := range datasets {
+			g.Disks = append(g.Disks, Disk{Dataset: d})
+		}
+		g.Others = others
+		return g
+	}
+	const a, b, c = "tank/a/vm-100-disk-0", "fast/b/vm-100-disk-0", "tank/a/vm-100-disk-1"
+	bad, good := failed(checker.FaultRead, func(d *checker.Drill) { d.Part = whole }), checker.Drill{At: now, Reach: Checked, Part: whole, FileSystems: 1}
+	type drilled struct {
+		guest Guest
+		drill checker.Drill
+	}
+	for name, test := range map[string]struct {
+		drills []drilled
+		open   []string
+	}{
+		"the same copy":                         {[]drilled{{at(nil, a), bad}, {at([]string{b}, a), good}}, nil},
+		"another copy":                          {[]drilled{{at(nil, a), bad}, {at([]string{a}, b), good}}, []string{a}},
+		"another copy, and the first is gone":   {[]drilled{{at(nil, a), bad}, {at(nil, b), good}}, nil},
+		"another copy, and then the first":      {[]drilled{{at(nil, a), bad}, {at([]string{a}, b), good}, {at([]string{b}, a), good}}, nil},
+		"both copies, and then the first":       {[]drilled{{at([]string{b}, a), bad}, {at([]string{a}, b), bad}, {at([]string{b}, a), good}}, []string{b}},
+		"both copies, and then both":            {[]drilled{{at([]string{b}, a), bad}, {at([]string{a}, b), bad}, {at([]string{b}, a), good}, {at([]string{a}, b), good}}, nil},
+		"a disk that is not drilled any more":   {[]drilled{{at(nil, a, c), bad}, {at([]string{c}, a), good}}, []string{c}},
+		"a disk that is gone":                   {[]drilled{{at(nil, a, c), bad}, {at(nil, a), good}}, nil},
+		"a disk that was looked at with others": {[]drilled{{at([]string{b}, a, c), bad}, {at([]string{a}, b, c), good}}, []string{a}},
+	} {
+		var r Records
+		for _, d := range test.drills {
+			r = r.With(d.guest, d.drill)
+		}
+		var open []string
+		for _, f := range r[0].Open {
+			open = append(open, f.Datasets...)
+		}
+		assert.Equal(t, test.open, open, name)
+	}
+}
+
 // A cluster that becomes known, or unknown, ends no fault. A drill under the new name does.
 func TestRecordsOfAClusterThatBecomesKnown(t *testing.T) {
 	before, after, other := guest(), guest(), guest()

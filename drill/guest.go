@@ -20,7 +20,7 @@ func Candidate(e checker.GuestExplanation, v checker.Volumes) (g Guest, why stri
 	case len(e.Start) == 0:
 		return g, "its disks have no restore point here"
 	}
-	g = Guest{Cluster: e.Cluster, VMID: e.VMID, Name: e.Number(), Point: e.Point.Time, Arrived: e.Arrived}
+	g = Guest{Cluster: e.Cluster, VMID: e.VMID, Name: e.Number(), Point: e.Point.Time, Arrived: e.Arrived, Others: e.Others}
 	for _, d := range e.Disks {
 		volume, known := v.Found[d.Dataset]
 		if problem := v.Problems[zfs.Pool(d.Dataset)]; problem != "" || !known {

@@ -15,7 +15,7 @@ func TestCandidate(t *testing.T) {
 	folder := taken("tank/subvol-100-disk-1", zfs.Stopped, time.Hour)
 	explanation := func() (checker.GuestExplanation, checker.Volumes) {
 		e := checker.GuestExplanation{
-			Guest: checker.Guest{VMID: 100, Cluster: "home", Name: "web", Verdict: checker.GuestStopped, Point: &checker.Point{Time: "2026-07-15_11:07:00"}},
+			Guest: checker.Guest{VMID: 100, Cluster: "home", Name: "web", Verdict: checker.GuestStopped, Point: &checker.Point{Time: "2026-07-15_11:07:00"}, Others: []string{"fast/vm-100-disk-0"}},
 			Start: []string{"zfs clone …"}, Arrived: now.Add(-time.Hour),
 		}
 		for _, s := range []zfs.Snapshot{at, folder} {
@@ -29,7 +29,7 @@ func TestCandidate(t *testing.T) {
 	e, v := explanation()
 	g, why := Candidate(e, v)
 	assert.Empty(t, why)
-	assert.Equal(t, Guest{Cluster: "home", VMID: 100, Name: "100 (web) of home", Point: "2026-07-15_11:07:00", Arrived: now.Add(-time.Hour), Disks: []Disk{
+	assert.Equal(t, Guest{Cluster: "home", VMID: 100, Name: "100 (web) of home", Point: "2026-07-15_11:07:00", Others: []string{"fast/vm-100-disk-0"}, Arrived: now.Add(-time.Hour), Disks: []Disk{
 		{Dataset: disk0, At: at, EncryptionRoot: "tank", IsOwners: true},
 		{Dataset: folder.Dataset, At: folder, Filesystem: true},
 	}}, g)

@@ -72,10 +72,20 @@ func (r Records) Of(g Guest) (Record, bool) {
 func (r Records) With(g Guest, d checker.Drill) Records {
 	record, _ := r.Of(g)
 	record.Last = d
-	record.Open = slices.DeleteFunc(record.Open, func(f checker.OpenFault) bool { return ends(d, f) })
+	var open []checker.OpenFault
+	for _, f := range record.Open {
+		if ends(d, f) {
+			f.Datasets = slices.DeleteFunc(slices.Clone(f.Datasets), func(dataset string) bool { return !slices.Contains(g.Others, dataset) })
+			if len(f.Datasets) == 0 {
+				continue
+			}
+		}
+		open = append(open, f)
+	}
+	record.Open = open
 	for _, kind := range []checker.FaultKind{checker.FaultRead, checker.FaultFiles, checker.FaultStart} {
 		if wrong := d.Wrong(kind); wrong != nil {
-			record.Add(open(g, d, kind, wrong))
+			record.Add(opened(g, d, kind, wrong))
 		}
 	}
 	if !d.Failed() && d.Reach != Nothing {
@@ -95,10 +105,13 @@ func (r Records) With(g Guest, d checker.Drill) Records {
 	return slices.Insert(r, i, record)
 }
 
-// open returns the faults of a kind that a drill found, with all that a later drill must look at to
+// opened returns the faults of a kind that a drill found, with all that a later drill must look at to
 // end them.
-func open(g Guest, d checker.Drill, kind checker.FaultKind, wrong []string) checker.OpenFault {
+func opened(g Guest, d checker.Drill, kind checker.FaultKind, wrong []string) checker.OpenFault {
 	f := checker.OpenFault{Kind: kind, Point: d.Point, At: d.At, Wrong: wrong}
+	for _, disk := range g.Disks {
+		f.Datasets = append(f.Datasets, disk.Dataset)
+	}
 	switch kind {
 	case checker.FaultRead:
 		f.Part = d.Part
@@ -112,8 +125,8 @@ func open(g Guest, d checker.Drill, kind checker.FaultKind, wrong []string) chec
 	return f
 }
 
-// ends reports whether a drill ends a fault: the drill looked at what had the fault, and found no
-// fault of the kind.
+// ends reports whether a drill ends a fault, as far as the drill looked at its datasets: the drill
+// looked at as much as the one that found the fault, and found no fault of the kind.
 func ends(d checker.Drill, f checker.OpenFault) bool {
 	if d.Reach == Nothing || d.Wrong(f.Kind) != nil {
 		return false
