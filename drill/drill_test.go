@@ -347,6 +347,22 @@ func TestOpenFaultsOfDatasets(t *testing.T) {
 	}
 }
 
+// A drill that does not recognise file systems of the good drill opens a fault that ends when as many
+// are found as the good drill found.
+func TestOpenFaultOfLostFileSystems(t *testing.T) {
+	drilled := func(n, unknown int, faults ...checker.Fault) checker.Drill {
+		return checker.Drill{At: now, Reach: Checked, FileSystems: n, Unknown: unknown, Faults: faults}
+	}
+	wrong := checker.Fault{Kind: checker.FaultFiles, Wrong: "not recognised"}
+	r := Records{}.With(guest(), drilled(3, 0)).With(guest(), drilled(0, 1, wrong))
+	assert.Equal(t, 3, r[0].Open[0].FileSystems)
+	assert.Len(t, r.With(guest(), drilled(2, 0))[0].Open, 1)
+	assert.Empty(t, r.With(guest(), drilled(3, 0))[0].Open)
+	assert.Equal(t, 2, Records{}.With(guest(), drilled(3, 0)).With(guest(), drilled(2, 0, wrong))[0].Open[0].FileSystems, "one was removed, and another one is broken")
+	unread := checker.Drill{At: now, Reach: Nothing, Faults: []checker.Fault{wrong}}
+	assert.Zero(t, Records{}.With(guest(), drilled(3, 0)).With(guest(), unread)[0].Open[0].FileSystems, "a snapshot could not be cloned")
+}
+
 // A cluster that becomes known, or unknown, ends no fault. A drill under the new name does.
 func TestRecordsOfAClusterThatBecomesKnown(t *testing.T) {
 	before, after, other := guest(), guest(), guest()

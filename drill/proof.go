@@ -83,9 +83,14 @@ func (r Records) With(g Guest, d checker.Drill) Records {
 		open = append(open, f)
 	}
 	record.Open = open
+	lost := d.Reach != Nothing && Lost(record.Good, d) != ""
 	for _, kind := range []checker.FaultKind{checker.FaultRead, checker.FaultFiles, checker.FaultStart} {
 		if wrong := d.Wrong(kind); wrong != nil {
-			record.Add(opened(g, d, kind, wrong))
+			f := opened(g, d, kind, wrong)
+			if lost && kind == checker.FaultFiles {
+				f.FileSystems = record.Good.FileSystems
+			}
+			record.Add(f)
 		}
 	}
 	if !d.Failed() && d.Reach != Nothing {

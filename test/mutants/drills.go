@@ -10,6 +10,7 @@ var drillMutants = []mutant{
 	{"drill/proof.go", `return d.Part != nil && f.Part != nil && d.Part.From <= f.Part.From && f.Part.To <= d.Part.To`, `return d.Part != nil`, "let another part end the alarm about a block that cannot be read"},
 	{"drill/proof.go", `return d.FileSystems >= f.FileSystems`, `return true`, "let a copy without file systems end the alarm about one"},
 	{"drill/proof.go", `return !slices.Contains(g.Others, dataset)`, `return true`, "let a drill of another copy end a fault"},
+	{"drill/proof.go", `if lost && kind`, `if false && kind`, "end the alarm about a lost file system by a drill that does not find it"},
 	{"drill/proof.go", `return d.Reach == Booted`, `return true`, "let a look end the alarm about a guest that did not start"},
 	{"drill/run/prove.go", `result.Wrong(checker.FaultFiles) == nil {`, `!result.Failed() {`, "let a read error hide an empty container"},
 	{"checker/drill.go", `		case r.Cluster != "" && cluster != "":`, `		case r.Cluster != cluster:`, "forget a fault when the cluster becomes known"},
