@@ -426,10 +426,10 @@ func TestListing(t *testing.T) {
 	assert.Equal(t, "set-backend direct\nadd-drive \"/dev/zvol/a\" format:raw\nadd-drive \"/dev/zvol/b\" format:raw\nrun\n"+
 		"echo snapwatch: started\necho snapwatch: file systems\nlist-filesystems\necho snapwatch: roots\ninspect-os\necho snapwatch: end\n", ListScript([]string{"/dev/zvol/a", "/dev/zvol/b"}))
 	const head = started + fileSystemsMark + "\n"
-	l, err := ParseList(head + "/dev/sda1: ext4\n/dev/vg0/root: xfs\n/dev/sda2: swap\nbtrfsvol:/dev/sda3/home: btrfs\n" + rootsMark + "\n/dev/vg0/root\nbtrfsvol:/dev/sda3/root\n" + endMark + "\n")
+	l, _, err := ParseList(head+"/dev/sda1: ext4\n/dev/vg0/root: xfs\n/dev/sda2: swap\nbtrfsvol:/dev/sda3/home: btrfs\n"+rootsMark+"\n/dev/vg0/root\nbtrfsvol:/dev/sda3/root\n"+endMark+"\n", "")
 	require.NoError(t, err)
 	assert.Equal(t, Listing{FileSystems: []FileSystem{{"/dev/sda1", "ext4"}, {"/dev/vg0/root", "xfs"}, {"/dev/sda2", "swap"}}, Roots: []string{"/dev/vg0/root"}}, l)
-	l, err = ParseList(head + rootsMark + "\n" + endMark + "\n")
+	l, _, err = ParseList(head+rootsMark+"\n"+endMark+"\n", "")
 	require.NoError(t, err)
 	assert.Empty(t, l)
 	for name, text := range map[string]string{
@@ -445,8 +445,30 @@ func TestListing(t *testing.T) {
 		"two lists of roots":  head + rootsMark + "\n" + rootsMark + "\n" + endMark + "\n",
 		"too many":            head + strings.Repeat("/dev/sda1: ext4\n", maxFileSystems+1) + rootsMark + "\n" + endMark + "\n",
 	} {
-		_, err := ParseList(text)
+		_, _, err := ParseList(text, "")
 		assert.Error(t, err, name)
+	}
+}
+
+// A list that fails because a program found a fault in the copy is a fault. For all other reasons it is
+// unknown whether there is one.
+func TestListingFails(t *testing.T) {
+	const said = "*stdin*:5: libguestfs: error: list_filesystems: mount exited with status 32: mount: /tmp/btrfsXXXX: "
+	const head = started + fileSystemsMark + "\n"
+	_, wrong, err := ParseList(head, said+"wrong fs type, bad option, bad superblock on /dev/sda1")
+	require.NoError(t, err)
+	assert.Equal(t, "listing the file systems: wrong fs type, bad option, bad superblock on /dev/sda1", wrong)
+	for name, c := range map[string]struct{ text, complaint string }{
+		"not started":              {"", said + "bad superblock"},
+		"the appliance was killed": {head, "libguestfs: error: list_filesystems: appliance closed the connection unexpectedly."},
+		"mount was killed":         {head, "libguestfs: error: list_filesystems: external command ‘mount’ killed by signal 9"},
+		"no memory":                {head, said + "mount(2) system call failed: Cannot allocate memory."},
+		"no btrfs in the kernel":   {head, said + "unknown filesystem type 'btrfs'."},
+		"a fault of guestfish":     {head, "libguestfs: error: list_filesystems: xdr_guestfs_message_header failed"},
+	} {
+		_, wrong, err := ParseList(c.text, c.complaint)
+		assert.Error(t, err, name)
+		assert.Empty(t, wrong, "in doubt no fault was found: %s", name)
 	}
 }
 

@@ -43,13 +43,21 @@ const (
 )
 
 // unfit are parts of the complaints of guestfish that say nothing about the file systems: the
-// virtual machine of the appliance was killed, or the appliance lacks a program or a module of the
-// kernel, such as those of xfs.
-var unfit = []string{"appliance closed the connection", "failed to execute", "is not available in this build", "unknown filesystem type"}
+// virtual machine of the appliance, or a program in it, was killed or had no memory, or the appliance
+// lacks a program or a module of the kernel, such as those of xfs.
+var unfit = []string{
+	"appliance closed the connection", "by signal", "allocate memory", "ut of memory", "No space left on device", "timed out",
+	"failed to execute", "is not available in this build", "unknown filesystem type",
+}
+
+// isUnfit reports whether a complaint of guestfish says nothing about the file systems.
+func isUnfit(complaint string) bool {
+	return slices.ContainsFunc(unfit, func(part string) bool { return strings.Contains(complaint, part) })
+}
 
 // aroundCause matches what guestfish says before the cause of a failure. A message may be cut off, so
 // the cause comes first.
-var aroundCause = regexp.MustCompile(`^.*?libguestfs: error: (\S+: \S+ exited with status \d+: )?(mount: /sysroot: )?`)
+var aroundCause = regexp.MustCompile(`^.*?libguestfs: error: (\S+: \S+ exited with status \d+: )?(mount: /\S+: )?`)
 
 // Devices in the appliance, and kinds of file systems. The names of volumes and of volume groups
 // come from the guest, and go into the script of the second look: no other character is accepted.
@@ -80,8 +88,23 @@ func ListScript(devices []string) string {
 
 func script(lines []string) string { return strings.Join(lines, "\n") + "\n" }
 
-// ParseList reads what guestfish printed for [ListScript].
-func ParseList(output string) (Listing, error) {
+// ParseList reads what guestfish printed for [ListScript]. complaint is the error of guestfish, "" if it
+// ended well. wrong is a fault for which no list was made: libguestfs lists the subvolumes of a btrfs,
+// and fails if a btrfs cannot be mounted. An error means that it is unknown whether there is a fault.
+func ParseList(output, complaint string) (l Listing, wrong string, err error) {
+	switch {
+	case complaint == "":
+		l, err = parseList(output)
+		return l, "", err
+	case !strings.HasPrefix(output, startedMark+"\n"):
+		return l, "", fmt.Errorf("the appliance did not start: %s", complaint)
+	case isUnfit(complaint), !strings.Contains(complaint, " exited with status "): // a program in the appliance, at the file systems
+		return l, "", fmt.Errorf("the appliance failed while listing the file systems: %s", complaint)
+	}
+	return l, "listing the file systems: " + aroundCause.ReplaceAllString(complaint, ""), nil
+}
+
+func parseList(output string) (Listing, error) {
 	var l Listing
 	lines := strings.Split(output, "\n")
 	if lines[len(lines)-1] != "" || len(lines) < 5 || lines[0] != startedMark || lines[1] != fileSystemsMark || lines[len(lines)-2] != endMark {
@@ -216,7 +239,7 @@ func ParseCheck(output, complaint string, steps []Step) (wrong, remarks []string
 		switch {
 		case end < 0 && complaint == "":
 			return nil, remarks, fmt.Errorf("guestfish ended without a word while %s", s.What)
-		case end < 0 && slices.ContainsFunc(unfit, func(part string) bool { return strings.Contains(complaint, part) }):
+		case end < 0 && isUnfit(complaint):
 			return nil, remarks, fmt.Errorf("the appliance failed while %s: %s", s.What, complaint)
 		case end < 0:
 			return []string{s.What + ": " + aroundCause.ReplaceAllString(complaint, "")}, remarks, nil
