@@ -499,6 +499,13 @@ func TestLost(t *testing.T) {
 	assert.Equal(t, 1, l.Unknown())
 }
 
+// Linux cannot mount a UFS without its variant, which libguestfs does not name.
+func TestUFS(t *testing.T) {
+	steps, remarks := Listing{FileSystems: []FileSystem{{"/dev/sda2", "ufs"}}}.Steps()
+	assert.Empty(t, steps)
+	assert.Equal(t, []string{"/dev/sda2 is ufs, which is not looked at"}, remarks)
+}
+
 func TestCheck(t *testing.T) {
 	l := Listing{FileSystems: []FileSystem{{"/dev/sda1", "vfat"}, {"/dev/sda2", "ext4"}, {"/dev/sda3", "swap"}}, Roots: []string{"/dev/sda2"}}
 	steps, remarks := l.Steps()

@@ -198,7 +198,7 @@ func (l Listing) Steps() (steps []Step, remarks []string) {
 		case "btrfs":
 			check.commands = []string{"btrfs-fsck " + f.Device}
 			steps = append(steps, replay, check, read)
-		case "ntfs", "vfat", "exfat", "iso9660", "squashfs", "ufs", "f2fs", "reiserfs", "jfs":
+		case "ntfs", "vfat", "exfat", "iso9660", "squashfs", "f2fs", "reiserfs", "jfs":
 			// A vfat that was in use is marked as not clean, which is no fault.
 			steps = append(steps, read)
 		default:
