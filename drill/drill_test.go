@@ -499,6 +499,31 @@ func TestLost(t *testing.T) {
 	assert.Equal(t, 1, l.Unknown())
 }
 
+// A checker that could not check found no fault. The look at the other file systems still counts.
+func TestCheckersThatCannotCheck(t *testing.T) {
+	steps, _ := Listing{FileSystems: []FileSystem{{"/dev/sda1", "ext4"}, {"/dev/sda2", "xfs"}}}.Steps()
+	for _, c := range []struct {
+		ext, xfs int
+		wrong    string
+	}{
+		{0, 0, ""},
+		{7, 0, "checking /dev/sda1 (ext4): the checker found faults (exit status 7)"},
+		{8, 0, "unknown"}, // a feature that e2fsck does not know
+		{-1, 0, "unknown"},
+		{0, 1, "checking /dev/sda2 (xfs): the checker found faults (exit status 1)"},
+		{0, 2, "unknown"}, // a journal that was not replayed
+		{8, 1, "checking /dev/sda2 (xfs): the checker found faults (exit status 1)"},
+		{8, 2, "unknown"},
+	} {
+		done := func(n int) string { return fmt.Sprintf("%s%d\n", stepMark, n) }
+		wrong, _, err := ParseCheck(fmt.Sprintf("%s%s%d\n%strue\n%s%s%d\n%strue\n%s%s\n", started, done(0), c.ext, done(1), done(2), done(3), c.xfs, done(4), done(5), endMark), "", steps)
+		assert.Equal(t, c.wrong == "unknown", err != nil, "%v: %v", c, err)
+		if err == nil {
+			assert.Equal(t, c.wrong, strings.Join(wrong, ""), c)
+		}
+	}
+}
+
 // Linux cannot mount a UFS without its variant, which libguestfs does not name.
 func TestUFS(t *testing.T) {
 	steps, remarks := Listing{FileSystems: []FileSystem{{"/dev/sda2", "ufs"}}}.Steps()
@@ -572,6 +597,7 @@ echo snapwatch: end
 		"not started":                  {"", "no /dev/kvm"},
 		"it ended without a complaint": {upTo2, ""},
 		"a program is not there":       {upTo2, "libguestfs: error: fsck: fsck.ext4: failed to execute fsck.ext4: No such file or directory"},
+		"a feature is not known":       {upTo2, "libguestfs: error: tune2fs: /dev/sda2: tune2fs: Filesystem has unsupported feature(s)"},
 		"a part is not there":          {upTo2, "libguestfs: error: feature 'xfs' is not available in this build of libguestfs."},
 		"the kernel lacks it":          {upTo2, "mount exited with status 32: mount: unknown filesystem type 'xfs'."},
 		"the appliance was killed":     {upTo2, "libguestfs: error: e2fsck: appliance closed the connection unexpectedly."},

@@ -1,6 +1,7 @@
 package drill
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -44,10 +45,10 @@ const (
 
 // unfit are parts of the complaints of guestfish that say nothing about the file systems: the
 // virtual machine of the appliance, or a program in it, was killed or had no memory, or the appliance
-// lacks a program or a module of the kernel, such as those of xfs.
+// lacks a program or a module of the kernel, such as those of xfs, or its programs are too old.
 var unfit = []string{
 	"appliance closed the connection", "by signal", "allocate memory", "ut of memory", "No space left on device", "timed out",
-	"failed to execute", "is not available in this build", "unknown filesystem type",
+	"failed to execute", "is not available in this build", "unknown filesystem type", "unsupported feature",
 }
 
 // isUnfit reports whether a complaint of guestfish says nothing about the file systems.
@@ -171,8 +172,9 @@ type Step struct {
 	// What says what the step does, with the device.
 	What     string
 	commands []string
-	// zero is true if the last command prints a number, which must be 0.
-	zero bool
+	// faults is not 0 if the last command prints the exit status of a checker: 0 means no fault, 1 to
+	// faults mean faults, and all others mean that the checker could not check.
+	faults int64
 	// text is true if the last command prints a text for people.
 	text bool
 }
@@ -190,10 +192,10 @@ func (l Listing) Steps() (steps []Step, remarks []string) {
 			// The command fsck of libguestfs checks a file system that was unmounted cleanly only if it was
 			// mounted too often; the command e2fsck repairs some faults and does not say so.
 			check.commands = []string{"tune2fs " + f.Device + " maxmountcount:1 mountcount:2", "fsck " + f.Kind + " " + f.Device}
-			check.zero = true
+			check.faults = 7 // 8 and more are added for operational errors, such as an unknown feature
 			steps = append(steps, replay, check, read)
 		case "xfs":
-			check.commands, check.zero = []string{"xfs-repair " + f.Device + " nomodify:true"}, true
+			check.commands, check.faults = []string{"xfs-repair " + f.Device + " nomodify:true"}, 1
 			steps = append(steps, replay, check, read)
 		case "btrfs":
 			check.commands = []string{"btrfs-fsck " + f.Device}
@@ -234,6 +236,7 @@ func ParseCheck(output, complaint string, steps []Step) (wrong, remarks []string
 		return nil, nil, fmt.Errorf("the appliance did not start: %s", complaint)
 	}
 	lines = lines[1:]
+	var unchecked error
 	for i, s := range steps {
 		end := slices.Index(lines, stepMark+strconv.Itoa(i))
 		switch {
@@ -256,14 +259,16 @@ func ParseCheck(output, complaint string, steps []Step) (wrong, remarks []string
 		switch number, numberErr := strconv.ParseInt(last, 0, 32); {
 		case s.text && last != "":
 			remarks = append(remarks, last)
-		case s.zero && numberErr != nil:
+		case s.faults > 0 && numberErr != nil:
 			return nil, remarks, fmt.Errorf("guestfish printed %q instead of a number while %s", clip(last), s.What)
-		case s.zero && number != 0:
+		case s.faults > 0 && (number < 0 || number > s.faults):
+			unchecked = cmp.Or(unchecked, fmt.Errorf("%s: the checker could not check (exit status %d)", s.What, number))
+		case s.faults > 0 && number > 0:
 			return []string{fmt.Sprintf("%s: the checker found faults (exit status %d)", s.What, number)}, remarks, nil
 		}
 	}
 	if len(lines) != 1 || lines[0] != endMark {
 		return nil, remarks, fmt.Errorf("guestfish printed more than was asked for: %q", clip(strings.Join(lines, "\n")))
 	}
-	return nil, remarks, nil
+	return nil, remarks, unchecked
 }
