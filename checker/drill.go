@@ -176,39 +176,53 @@ func (f OpenFault) words(vmid int, age time.Duration, others []string) string {
 	case f.FileSystems > 0:
 		end += " (which must find at least " + text.Count(f.FileSystems, "file system") + ")"
 	}
-	var unseen []string
-	for _, dataset := range f.Datasets {
-		if slices.Contains(others, dataset) {
-			unseen = append(unseen, dataset)
-		}
-	}
-	if len(unseen) > 0 {
+	if unseen := both(f.Datasets, others); len(unseen) > 0 {
 		end += ", once the restore point includes " + strings.Join(unseen, " and ") + " (if removed: snapwatch forget)"
 	}
 	return fmt.Sprintf("the drill of %s failed, %s: %s; to end this warning: %s", Point{Time: f.Point}.Words(), when(age), strings.Join(f.Wrong, "; "), end)
 }
 
 // Find returns the record of a guest, nil if there is none. own is true if the record has the guest's
-// cluster. The cluster of a guest is unknown until sources: in the configuration names it. So a guest
-// without a record of its own inherits the records that may be its own: those with its VMID, if their
-// cluster or that of the guest is unknown.
-func (p Proofs) Find(cluster string, vmid int) (record *Proof, own bool) {
-	var inherited *Proof
+// cluster. The cluster of a guest is unknown until sources: in the configuration names it, and other
+// configurations may not name it. So a guest inherits the records that may be its own: those with its
+// VMID, if their cluster or that of the guest is unknown. If the guest has a record of its own, it
+// inherits only the faults of its datasets here that were found after its own last drill.
+func (p Proofs) Find(cluster string, vmid int, here []string) (record *Proof, own bool) {
+	var inherited []*Proof
 	for i := range p.Guests {
 		switch r := &p.Guests[i]; {
 		case r.VMID != vmid:
 		case r.Cluster == cluster:
-			return r, true
-		case r.Cluster != "" && cluster != "":
-		case inherited == nil:
-			first := *r
-			first.Cluster, first.Open = cluster, slices.Clone(r.Open)
-			inherited = &first
-		default:
-			inherited.join(r)
+			record, own = r, true
+		case r.Cluster == "" || cluster == "":
+			inherited = append(inherited, r)
 		}
 	}
-	return inherited, false
+	if len(inherited) == 0 {
+		return record, own
+	}
+	if !own {
+		record, inherited = inherited[0], inherited[1:]
+	}
+	found := *record
+	found.Cluster, found.Open = cluster, slices.Clone(record.Open)
+	for _, r := range inherited {
+		if !own {
+			found.join(r)
+			continue
+		}
+		for _, f := range r.Open {
+			if f.At.After(record.Last.At) && (len(f.Datasets) == 0 || len(both(f.Datasets, here)) > 0) {
+				found.Add(f)
+			}
+		}
+	}
+	return &found, own
+}
+
+// both returns the datasets that both lists have.
+func both(a, b []string) []string {
+	return slices.DeleteFunc(slices.Clone(a), func(dataset string) bool { return !slices.Contains(b, dataset) })
 }
 
 // join adds another record of the guest.
@@ -253,13 +267,16 @@ func (p *Proof) Add(f OpenFault) {
 // VMID was another guest's then, or the copies were others. Since returns nil if no drill remains.
 // All drills count if arrived is zero.
 func (p *Proof) Since(arrived time.Time) *Proof {
-	if p == nil || p.Last.At.Before(arrived) {
+	if p == nil {
 		return nil
 	}
 	since := *p
+	since.Open = slices.DeleteFunc(slices.Clone(p.Open), func(f OpenFault) bool { return f.At.Before(arrived) })
+	if p.Last.At.Before(arrived) && len(since.Open) == 0 { // a fault may be of another record, and later than Last
+		return nil
+	}
 	if p.Good != nil && p.Good.At.Before(arrived) {
 		since.Good = nil
 	}
-	since.Open = slices.DeleteFunc(slices.Clone(p.Open), func(f OpenFault) bool { return f.At.Before(arrived) })
 	return &since
 }

@@ -158,7 +158,7 @@ func (r Report) WithProofs(policy Policy, all Proofs) Report {
 // of returns the record of a guest, nil if there is none. If the guest inherits a record that may
 // also be another guest's, only the faults in it count.
 func (p Proofs) of(g *Guest, guests []Guest) *Proof {
-	record, own := p.Find(g.Cluster, g.VMID)
+	record, own := p.Find(g.Cluster, g.VMID, slices.Concat(g.Disks, g.Others))
 	if record == nil || own || !slices.ContainsFunc(guests, func(o Guest) bool { return o.VMID == g.VMID && o.Cluster != g.Cluster }) {
 		return record
 	}

@@ -239,6 +239,8 @@ func TestProofsOfClusters(t *testing.T) {
 	assert.Equal(t, []string{"east none"}, verdicts(proofsOf(cfg, Proofs{Guests: []Proof{failed("west")}}, east)))
 	assert.Equal(t, []string{" failed"}, verdicts(proofsOf(config.Default(), Proofs{Guests: []Proof{failed("west"), good("east")}}, east)), "sources: was removed")
 	assert.Equal(t, []string{" fresh"}, verdicts(proofsOf(config.Default(), Proofs{Guests: []Proof{good("east")}}, east)), "sources: was removed")
+	older := Proof{VMID: 100, Last: *goodDrill(2 * hour), Good: goodDrill(2 * hour)}
+	assert.Equal(t, []string{" failed"}, verdicts(proofsOf(config.Default(), Proofs{Guests: []Proof{older, failed("east")}}, east)), "sources: was removed again")
 	assert.Equal(t, "about the proof of guest 100 of east", proofsOf(cfg, Proofs{Guests: []Proof{failed("east")}}, east, west).Notes[0].Subject)
 }
 

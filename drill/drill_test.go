@@ -385,6 +385,46 @@ func TestRecordsOfAClusterThatBecomesKnown(t *testing.T) {
 	assert.Len(t, r, 3)
 }
 
+// A fault that was found under another configuration, after the last drill of this one, is open.
+func TestRecordsOfAClusterThatBecomesUnknownAgain(t *testing.T) {
+	unknown, home := guest(), guest()
+	home.Cluster = "home"
+	fault := failed(checker.FaultFiles, func(d *checker.Drill) { d.FileSystems = 1 })
+	good := func(ago time.Duration) checker.Drill {
+		return checker.Drill{At: fault.At.Add(-ago), Reach: Checked, FileSystems: 1}
+	}
+	for name, g := range map[string][2]Guest{"sources: was removed": {unknown, home}, "another file names no sources:": {home, unknown}} {
+		r := Records{}.With(g[0], good(48*time.Hour)).With(g[1], fault)
+		record, _ := r.Of(g[0])
+		assert.Len(t, record.Open, 1, name)
+		assert.NotNil(t, record.Good, name)
+		young := g[0]
+		young.Arrived = fault.At.Add(-time.Hour)
+		record, _ = r.Of(young)
+		assert.Len(t, record.Open, 1, name)
+		record, _ = r.With(g[0], checker.Drill{At: now, Reach: Nothing}).Of(g[0])
+		assert.Len(t, record.Open, 1, name)
+		record, _ = r.With(g[0], good(-time.Minute)).Of(g[0])
+		assert.Empty(t, record.Open, name)
+		record, _ = r.With(g[0], good(-time.Minute)).Of(g[1])
+		assert.Len(t, record.Open, 1, name)
+	}
+}
+
+// Two guests have one VMID, and the configuration names the cluster of only one. A fault of one is no
+// fault of the other.
+func TestRecordsOfTwoGuestsOfOneVMID(t *testing.T) {
+	unknown, east := guest(Disk{Dataset: "tank/vm-100-disk-0"}), guest(Disk{Dataset: "tank/east/vm-100-disk-0"})
+	east.Cluster = "east"
+	r := Records{}.With(unknown, checker.Drill{At: now.Add(-time.Hour), Reach: Checked}).With(east, failed(checker.FaultFiles))
+	record, _ := r.Of(unknown)
+	assert.Empty(t, record.Open)
+	moved := guest()
+	moved.Others = []string{"tank/east/vm-100-disk-0"}
+	record, _ = r.Of(moved)
+	assert.Len(t, record.Open, 1)
+}
+
 // Two clusters that become known both have the VMID. The good drill may be of either guest, so it
 // becomes the proof of none.
 func TestRecordsOfTwoClustersThatBecomeKnown(t *testing.T) {

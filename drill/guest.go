@@ -35,3 +35,12 @@ func Candidate(e checker.GuestExplanation, v checker.Volumes) (g Guest, why stri
 	}
 	return g, ""
 }
+
+// Datasets returns the datasets of the guest's disks.
+func (g Guest) Datasets() []string {
+	var datasets []string
+	for _, d := range g.Disks {
+		datasets = append(datasets, d.Dataset)
+	}
+	return datasets
+}

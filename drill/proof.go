@@ -58,7 +58,7 @@ func (r Records) Text() ([]byte, error) {
 // Of returns the record of a guest, false if there is none. Of a record that may also be another
 // guest's only the faults and the time of the last drill count.
 func (r Records) Of(g Guest) (Record, bool) {
-	found, own := checker.Proofs{Guests: r}.Find(g.Cluster, g.VMID)
+	found, own := checker.Proofs{Guests: r}.Find(g.Cluster, g.VMID, slices.Concat(g.Datasets(), g.Others))
 	if found = found.Since(g.Arrived); found == nil {
 		return Record{Cluster: g.Cluster, VMID: g.VMID}, false
 	}
@@ -113,10 +113,7 @@ func (r Records) With(g Guest, d checker.Drill) Records {
 // opened returns the faults of a kind that a drill found, with all that a later drill must look at to
 // end them.
 func opened(g Guest, d checker.Drill, kind checker.FaultKind, wrong []string) checker.OpenFault {
-	f := checker.OpenFault{Kind: kind, Point: d.Point, At: d.At, Wrong: wrong}
-	for _, disk := range g.Disks {
-		f.Datasets = append(f.Datasets, disk.Dataset)
-	}
+	f := checker.OpenFault{Kind: kind, Point: d.Point, At: d.At, Wrong: wrong, Datasets: g.Datasets()}
 	switch kind {
 	case checker.FaultRead:
 		f.Part = d.Part
