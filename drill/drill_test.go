@@ -504,6 +504,7 @@ func TestListingFails(t *testing.T) {
 		"mount was killed":         {head, "libguestfs: error: list_filesystems: external command ‘mount’ killed by signal 9"},
 		"no memory":                {head, said + "mount(2) system call failed: Cannot allocate memory."},
 		"no btrfs in the kernel":   {head, said + "unknown filesystem type 'btrfs'."},
+		"after the list":           {head + "/dev/sda1: ext4\n" + rootsMark + "\n", said + "bad superblock"},
 		"a fault of guestfish":     {head, "libguestfs: error: list_filesystems: xdr_guestfs_message_header failed"},
 	} {
 		_, wrong, err := ParseList(c.text, c.complaint)

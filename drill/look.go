@@ -99,7 +99,7 @@ func ParseList(output, complaint string) (l Listing, wrong string, err error) {
 		return l, "", err
 	case !strings.HasPrefix(output, startedMark+"\n"):
 		return l, "", fmt.Errorf("the appliance did not start: %s", complaint)
-	case isUnfit(complaint), !strings.Contains(complaint, " exited with status "): // a program in the appliance, at the file systems
+	case isUnfit(complaint), strings.Contains(output, rootsMark), !strings.Contains(complaint, " exited with status "): // no program found a fault in the file systems
 		return l, "", fmt.Errorf("the appliance failed while listing the file systems: %s", complaint)
 	}
 	return l, "listing the file systems: " + aroundCause.ReplaceAllString(complaint, ""), nil

@@ -31,7 +31,7 @@ var drillMutants = []mutant{
 	{"drill/run/inspect.go", `if size += info.Size(); size < 0 {`, `if size += info.Size(); false {`, "call files read whose sizes overflow"},
 	{"drill/run/inspect.go", `errors.Is(err, syscall.EIO) ||`, `err != nil ||`, "blame a copy for an error of the host"},
 	{"drill/look.go", `before == nil || d.FileSystems >= before.FileSystems ||`, `true ||`, "pass a copy whose file systems are not recognised any more"},
-	{"drill/look.go", `case isUnfit(complaint), !strings.Contains(complaint, " exited with status "):`, `case true:`, "never record a btrfs that cannot be mounted"},
+	{"drill/look.go", `case isUnfit(complaint), strings.Contains(output, rootsMark), `, `case true, `, "never record a btrfs that cannot be mounted"},
 	{"drill/look.go", `number > s.faults):`, `false):`, "blame a copy for a checker that could not check"},
 	{"drill/run/local.go", `command.ExitCode(err) == 1 && ctx.Err() == nil {`, `ctx.Err() == nil {`, "blame a copy for a guestfish that was killed"},
 	{"drill/qemu.go", `if=none,format=raw,snapshot=on,id=`, `if=none,format=raw,id=`, "let a guest write to its clone"},
