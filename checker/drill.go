@@ -91,6 +91,8 @@ type OpenFault struct {
 	Point string    `json:"point"`
 	At    time.Time `json:"at"`
 	Wrong []string  `json:"wrong"`
+	// Datasets are those that a drill must look at to end the fault, unless they are gone.
+	Datasets []string `json:"datasets,omitempty"`
 	// Part is the part of all blocks that a drill must read to end a fault of the kind read.
 	// FileSystems is the number of file systems that a drill must look at to end a fault of file systems.
 	Part        *Part `json:"part,omitempty"`
@@ -163,8 +165,8 @@ func (d Drill) work() string {
 }
 
 // words returns the faults for people, and the drill that ends them. age is the time since they were
-// found.
-func (f OpenFault) words(vmid int, age time.Duration) string {
+// found. others are the guest's datasets that a drill does not look at now.
+func (f OpenFault) words(vmid int, age time.Duration, others []string) string {
 	end := fmt.Sprintf("snapwatch drill %d", vmid)
 	switch {
 	case f.Kind == FaultRead:
@@ -174,30 +176,53 @@ func (f OpenFault) words(vmid int, age time.Duration) string {
 	case f.FileSystems > 0:
 		end += " (which must find at least " + text.Count(f.FileSystems, "file system") + ")"
 	}
+	if unseen := both(f.Datasets, others); len(unseen) > 0 {
+		end += ", once the restore point includes " + strings.Join(unseen, " and ") + " (if removed: snapwatch forget)"
+	}
 	return fmt.Sprintf("the drill of %s failed, %s: %s; to end this warning: %s", Point{Time: f.Point}.Words(), when(age), strings.Join(f.Wrong, "; "), end)
 }
 
 // Find returns the record of a guest, nil if there is none. own is true if the record has the guest's
-// cluster. The cluster of a guest is unknown until sources: in the configuration names it. So a guest
-// without a record of its own inherits the records that may be its own: those with its VMID, if their
-// cluster or that of the guest is unknown.
-func (p Proofs) Find(cluster string, vmid int) (record *Proof, own bool) {
-	var inherited *Proof
+// cluster. The cluster of a guest is unknown until sources: in the configuration names it, and other
+// configurations may not name it. So a guest inherits the records that may be its own: those with its
+// VMID, if their cluster or that of the guest is unknown. If the guest has a record of its own, it
+// inherits only the faults of its datasets here that were found after its own last drill.
+func (p Proofs) Find(cluster string, vmid int, here []string) (record *Proof, own bool) {
+	var inherited []*Proof
 	for i := range p.Guests {
 		switch r := &p.Guests[i]; {
 		case r.VMID != vmid:
 		case r.Cluster == cluster:
-			return r, true
-		case r.Cluster != "" && cluster != "":
-		case inherited == nil:
-			first := *r
-			first.Cluster, first.Open = cluster, slices.Clone(r.Open)
-			inherited = &first
-		default:
-			inherited.join(r)
+			record, own = r, true
+		case r.Cluster == "" || cluster == "":
+			inherited = append(inherited, r)
 		}
 	}
-	return inherited, false
+	if len(inherited) == 0 {
+		return record, own
+	}
+	if !own {
+		record, inherited = inherited[0], inherited[1:]
+	}
+	found := *record
+	found.Cluster, found.Open = cluster, slices.Clone(record.Open)
+	for _, r := range inherited {
+		if !own {
+			found.join(r)
+			continue
+		}
+		for _, f := range r.Open {
+			if f.At.After(record.Last.At) && (len(f.Datasets) == 0 || len(both(f.Datasets, here)) > 0) {
+				found.Add(f)
+			}
+		}
+	}
+	return &found, own
+}
+
+// both returns the datasets that both lists have.
+func both(a, b []string) []string {
+	return slices.DeleteFunc(slices.Clone(a), func(dataset string) bool { return !slices.Contains(b, dataset) })
 }
 
 // join adds another record of the guest.
@@ -229,20 +254,29 @@ func (p *Proof) Add(f OpenFault) {
 		f.Part = &Part{From: min(o.Part.From, f.Part.From), To: max(o.Part.To, f.Part.To)}
 	}
 	f.FileSystems = max(o.FileSystems, f.FileSystems)
+	f.Datasets = slices.Clone(f.Datasets)
+	for _, dataset := range o.Datasets {
+		if !slices.Contains(f.Datasets, dataset) {
+			f.Datasets = append(f.Datasets, dataset)
+		}
+	}
 	p.Open[i] = f
 }
 
-// Since returns the record without the drills from before the guest's first disk was made here: its
+// Since returns the record without the drills from before the guest's first dataset was made here: its
 // VMID was another guest's then, or the copies were others. Since returns nil if no drill remains.
 // All drills count if arrived is zero.
 func (p *Proof) Since(arrived time.Time) *Proof {
-	if p == nil || p.Last.At.Before(arrived) {
+	if p == nil {
 		return nil
 	}
 	since := *p
+	since.Open = slices.DeleteFunc(slices.Clone(p.Open), func(f OpenFault) bool { return f.At.Before(arrived) })
+	if p.Last.At.Before(arrived) && len(since.Open) == 0 { // a fault may be of another record, and later than Last
+		return nil
+	}
 	if p.Good != nil && p.Good.At.Before(arrived) {
 		since.Good = nil
 	}
-	since.Open = slices.DeleteFunc(slices.Clone(p.Open), func(f OpenFault) bool { return f.At.Before(arrived) })
 	return &since
 }

@@ -16,6 +16,10 @@ type GuestExplanation struct {
 	Guest
 	// Own is true if the guest is configured on this host, so that its disks are not copies.
 	Own bool
+	// Arrived is the time at which the first of the guest's datasets was made here, including those that
+	// do not count for its verdict, zero if the time is not known of each. Drills from before that time
+	// were not of these copies.
+	Arrived time.Time
 	// Words are sentences that say whether the guest can be started here, as of which time, which
 	// data is lost, and what prevents the start.
 	Words []string
@@ -46,11 +50,18 @@ type GuestDisk struct {
 // disks.
 func ExplainGuest(r Report, g Guest, own bool, v Volumes) GuestExplanation {
 	e := GuestExplanation{Guest: g, Own: own}
+	var all []*Disk
 	for i := range r.Disks {
-		if d := &r.Disks[i]; slices.Contains(g.Disks, d.Dataset) {
+		d := &r.Disks[i]
+		serves := slices.Contains(g.Disks, d.Dataset)
+		if serves {
 			e.Disks = append(e.Disks, GuestDisk{*d, d.snapshotAt(g.Point)})
 		}
+		if serves || slices.Contains(g.Others, d.Dataset) {
+			all = append(all, &d.Disk)
+		}
 	}
+	e.Arrived = firstMade(all, r.Now)
 	slices.SortFunc(e.Disks, func(a, b GuestDisk) int { return strings.Compare(a.Dataset, b.Dataset) })
 	e.Words, e.Facts = append(e.words(r), e.warnings(r, v)...), e.facts(r, v)
 	if e.startable() {

@@ -67,11 +67,9 @@ func (g GuestProof) Good() *Drill {
 }
 
 // judgeProof returns the verdict on the proof of a guest at the time now. record is nil if no drill
-// of the guest is on record. arrived is the time at which the guest's first disk was made here.
-func judgeProof(record *Proof, limit Limit, arrived, now time.Time) *GuestProof {
-	if !arrived.After(now) { // else the clock was ahead, and no drill can be proved to be older
-		record = record.Since(arrived)
-	}
+// of the guest counts. arrived is the time at which the guest's first disk was made here, as far as
+// it is known. others are the guest's datasets that a drill does not look at now.
+func judgeProof(record *Proof, limit Limit, arrived, now time.Time, others []string) *GuestProof {
 	g := &GuestProof{Record: record, Limit: limit}
 	// An age is negative if a clock was ahead. Then the age is unknown and exceeds the limit.
 	age := func(t time.Time) time.Duration {
@@ -84,7 +82,7 @@ func judgeProof(record *Proof, limit Limit, arrived, now time.Time) *GuestProof 
 	case record != nil && len(record.Open) > 0:
 		var faults []string
 		for _, f := range record.Open {
-			faults = append(faults, f.words(record.VMID, age(f.At)))
+			faults = append(faults, f.words(record.VMID, age(f.At), others))
 		}
 		g.become(ProofFailed, "%s", strings.Join(faults, "; "))
 		return g
@@ -137,7 +135,11 @@ func (r Report) WithProofs(policy Policy, all Proofs) Report {
 		if !copied || record == nil && all.Problem != "" {
 			continue
 		}
-		g.Proof = judgeProof(record, limit, arrived, r.Now)
+		var here []*Disk
+		for _, dataset := range slices.Concat(g.Disks, g.Others) {
+			here = append(here, disks[dataset])
+		}
+		g.Proof = judgeProof(record.Since(firstMade(here, r.Now)), limit, arrived, r.Now, g.Others)
 		if g.Proof.State != OK {
 			about := Guest{VMID: g.VMID, Cluster: g.Cluster}.Number()
 			text := fmt.Sprintf("guest %s: proof %s: %s", g.Number(), g.Proof.Verdict, g.Proof.Reason)
@@ -156,7 +158,7 @@ func (r Report) WithProofs(policy Policy, all Proofs) Report {
 // of returns the record of a guest, nil if there is none. If the guest inherits a record that may
 // also be another guest's, only the faults in it count.
 func (p Proofs) of(g *Guest, guests []Guest) *Proof {
-	record, own := p.Find(g.Cluster, g.VMID)
+	record, own := p.Find(g.Cluster, g.VMID, slices.Concat(g.Disks, g.Others))
 	if record == nil || own || !slices.ContainsFunc(guests, func(o Guest) bool { return o.VMID == g.VMID && o.Cluster != g.Cluster }) {
 		return record
 	}
@@ -178,6 +180,20 @@ func (p *Policy) demandsProofs() bool {
 		}
 	}
 	return false
+}
+
+// firstMade returns the time at which the first of a guest's datasets was made here. It returns zero if
+// a dataset's time is not known, because the dataset cannot be read or a clock was ahead.
+func firstMade(disks []*Disk, now time.Time) (first time.Time) {
+	for _, d := range disks {
+		if d.Created.IsZero() || d.Created.After(now) {
+			return time.Time{}
+		}
+		if first.IsZero() || d.Created.Before(first) {
+			first = d.Created
+		}
+	}
+	return first
 }
 
 // proofOf returns the limit for the age of a guest's proof, and the time at which the first of the

@@ -83,6 +83,8 @@ func TestJudgeProof(t *testing.T) {
 			"the drill of 2026-03-29 01:00:00 failed, 1d ago: reading at byte 7: no; to end this warning: snapwatch drill 100 --read 1/1; " +
 				"the drill of 2026-03-29 01:00:00 failed, 1d ago: fsck; to end this warning: snapwatch drill 100 (which must find at least 3 file systems); " +
 				"the drill of 2026-03-29 02:00:00 failed, 1h ago: it did not start: no; to end this warning: snapwatch drill 100 (with drill.boot)"},
+		"failed, of disks that are not drilled now": {failedDrill(hour).with(func(p *Proof) { p.Open[0].Datasets = []string{"tank/a", "tank/b", "tank/c"} }), limit, long, ProofFailed,
+			"the drill of 2026-03-29 01:00:00 failed, 1h ago: checking /dev/sda1 (ext4): faults; more; to end this warning: snapwatch drill 100, once the restore point includes tank/a and tank/c (if removed: snapwatch forget)"},
 		"fresh, before it arrived": {&Proof{Last: *goodDrill(20 * day), Good: goodDrill(20 * day)}, limit, ago(day), ProofNone, "no drill has proved it"},
 		"fresh, before it arrived, for too long": {&Proof{Last: *goodDrill(50 * day), Good: goodDrill(50 * day)}, limit, ago(40 * day), ProofOld,
 			"no drill has proved it since it arrived here, 40d ago (limit 35d, limits.max_proof_age)"},
@@ -99,7 +101,7 @@ func TestJudgeProof(t *testing.T) {
 		"encrypted now, and the proof is still fresh": {&Proof{Last: lockedDrill(hour), Good: goodDrill(day)}, limit, long, ProofFresh, "checked 1d ago in 1m30s, as of 2026-03-29 01:00:00; the last drill, 1h ago, could not look: encrypted, not looked at: the key of tank is not loaded"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := judgeProof(c.record, c.limit, c.arrived, now)
+			got := judgeProof(c.record.Since(firstMade([]*Disk{{Created: c.arrived}}, now)), c.limit, c.arrived, now, []string{"tank/a", "tank/c"})
 			assert.Equal(t, c.verdict, got.Verdict, got.Reason)
 			assert.Equal(t, c.reason, got.Reason)
 			assert.Equal(t, proofTable[c.verdict].State, got.State)
@@ -169,6 +171,30 @@ func TestProofs(t *testing.T) {
 	assert.Equal(t, ProofOld, proofsOf(cfg, Proofs{}, disk, part(second, zfs.Hourly, minute)).Guests[0].Proof.Verdict, "with a demand in an override only")
 }
 
+// Drills from before the guest's first dataset was made here do not count. A dataset that does not
+// count for the guest's verdict, or of which it is unknown when it was made, ends no fault.
+func TestFirstMade(t *testing.T) {
+	failed := Proofs{Guests: []Proof{*failedDrill(2 * day)}}
+	young := part(second, zfs.Hourly, minute, created(day))
+	assert.Equal(t, ProofNone, proofsOf(demanding(), failed, young).Guests[0].Proof.Verdict, "of another guest with this VMID")
+	old := Proofs{Guests: []Proof{{VMID: 100, Last: *goodDrill(50 * day), Good: goodDrill(50 * day)}}}
+	for name, absent := range map[string]Disk{
+		"unreadable": {Dataset: first, VMID: 100, ReadAt: now, Problem: "pool tank is suspended"},
+		"gone":       {Dataset: first, VMID: 100, ReadAt: now, Gone: true},
+		"ahead":      part(first, zfs.Hourly, minute, created(-day)),
+	} {
+		assert.Equal(t, ProofFailed, proofsOf(demanding(), failed, absent, young).Guests[0].Proof.Verdict, name)
+		assert.NotNil(t, proofsOf(demanding(), old, absent, young).Guests[0].Proof.Good(), name)
+	}
+
+	copied := part("tank/a/vm-100-disk-0", zfs.Hourly, 3*minute, created(100*day))
+	fresher := part("tank/b/vm-100-disk-0", zfs.Hourly, minute, created(day), func(d *Disk) { d.Looked = &Looked{Same: []string{copied.Dataset}} })
+	r := proofsOf(demanding(), failed, copied, fresher)
+	require.Equal(t, []string{copied.Dataset}, r.Guests[0].Others)
+	assert.Equal(t, ProofFailed, r.Guests[0].Proof.Verdict, "a second copy that is fresher")
+	assert.Equal(t, ago(100*day), ExplainGuest(r, r.Guests[0], false, Volumes{}).Arrived)
+}
+
 // A record that cannot be read is a fault of its own. It is no proof that there was no drill.
 func TestProofsUnreadable(t *testing.T) {
 	disk, other := part(first, zfs.Hourly, minute), aDisk("7", zfs.Hourly, minute)
@@ -213,6 +239,8 @@ func TestProofsOfClusters(t *testing.T) {
 	assert.Equal(t, []string{"east none"}, verdicts(proofsOf(cfg, Proofs{Guests: []Proof{failed("west")}}, east)))
 	assert.Equal(t, []string{" failed"}, verdicts(proofsOf(config.Default(), Proofs{Guests: []Proof{failed("west"), good("east")}}, east)), "sources: was removed")
 	assert.Equal(t, []string{" fresh"}, verdicts(proofsOf(config.Default(), Proofs{Guests: []Proof{good("east")}}, east)), "sources: was removed")
+	older := Proof{VMID: 100, Last: *goodDrill(2 * hour), Good: goodDrill(2 * hour)}
+	assert.Equal(t, []string{" failed"}, verdicts(proofsOf(config.Default(), Proofs{Guests: []Proof{older, failed("east")}}, east)), "sources: was removed again")
 	assert.Equal(t, "about the proof of guest 100 of east", proofsOf(cfg, Proofs{Guests: []Proof{failed("east")}}, east, west).Notes[0].Subject)
 }
 

@@ -38,8 +38,11 @@ type Guest struct {
 	// Point is the time of the restore point, as written in the names of its snapshots.
 	Point string
 	Disks []Disk
-	// Arrived is the time at which the first of the guest's datasets was made here, zero if it is not
-	// known. Drills from before that time were not of these copies.
+	// Others are the guest's datasets on this host that are not part of the restore point, such as
+	// second copies and excluded disks.
+	Others []string
+	// Arrived is the time at which the first of the guest's datasets was made here, zero if the time is
+	// not known of each. Drills from before that time were not of these copies.
 	Arrived time.Time
 }
 

@@ -303,6 +303,66 @@ func TestOpenFaults(t *testing.T) {
 	}
 }
 
+// A drill ends a fault of the datasets that it looked at, and of those that are gone.
+func TestOpenFaultsOfDatasets(t *testing.T) {
+	whole := &checker.Part{To: 1}
+	at := func(others []string, datasets ...string) Guest {
+		g := guest()
+		g.Disks = nil
+		for _, d := range datasets {
+			g.Disks = append(g.Disks, Disk{Dataset: d})
+		}
+		g.Others = others
+		return g
+	}
+	const a, b, c = "tank/a/vm-100-disk-0", "fast/b/vm-100-disk-0", "tank/a/vm-100-disk-1"
+	bad, good := failed(checker.FaultRead, func(d *checker.Drill) { d.Part = whole }), checker.Drill{At: now, Reach: Checked, Part: whole, FileSystems: 1}
+	type drilled struct {
+		guest Guest
+		drill checker.Drill
+	}
+	for name, test := range map[string]struct {
+		drills []drilled
+		open   []string
+	}{
+		"the same copy":                         {[]drilled{{at(nil, a), bad}, {at([]string{b}, a), good}}, nil},
+		"another copy":                          {[]drilled{{at(nil, a), bad}, {at([]string{a}, b), good}}, []string{a}},
+		"another copy, and the first is gone":   {[]drilled{{at(nil, a), bad}, {at(nil, b), good}}, nil},
+		"another copy, and then the first":      {[]drilled{{at(nil, a), bad}, {at([]string{a}, b), good}, {at([]string{b}, a), good}}, nil},
+		"both copies, and then the first":       {[]drilled{{at([]string{b}, a), bad}, {at([]string{a}, b), bad}, {at([]string{b}, a), good}}, []string{b}},
+		"both copies, and then both":            {[]drilled{{at([]string{b}, a), bad}, {at([]string{a}, b), bad}, {at([]string{b}, a), good}, {at([]string{a}, b), good}}, nil},
+		"a disk that is not drilled any more":   {[]drilled{{at(nil, a, c), bad}, {at([]string{c}, a), good}}, []string{c}},
+		"a disk that is gone":                   {[]drilled{{at(nil, a, c), bad}, {at(nil, a), good}}, nil},
+		"a disk that was looked at with others": {[]drilled{{at([]string{b}, a, c), bad}, {at([]string{a}, b, c), good}}, []string{a}},
+	} {
+		var r Records
+		for _, d := range test.drills {
+			r = r.With(d.guest, d.drill)
+		}
+		var open []string
+		for _, f := range r[0].Open {
+			open = append(open, f.Datasets...)
+		}
+		assert.Equal(t, test.open, open, name)
+	}
+}
+
+// A drill that does not recognise file systems of the good drill opens a fault that ends when as many
+// are found as the good drill found.
+func TestOpenFaultOfLostFileSystems(t *testing.T) {
+	drilled := func(n, unknown int, faults ...checker.Fault) checker.Drill {
+		return checker.Drill{At: now, Reach: Checked, FileSystems: n, Unknown: unknown, Faults: faults}
+	}
+	wrong := checker.Fault{Kind: checker.FaultFiles, Wrong: "not recognised"}
+	r := Records{}.With(guest(), drilled(3, 0)).With(guest(), drilled(0, 1, wrong))
+	assert.Equal(t, 3, r[0].Open[0].FileSystems)
+	assert.Len(t, r.With(guest(), drilled(2, 0))[0].Open, 1)
+	assert.Empty(t, r.With(guest(), drilled(3, 0))[0].Open)
+	assert.Equal(t, 2, Records{}.With(guest(), drilled(3, 0)).With(guest(), drilled(2, 0, wrong))[0].Open[0].FileSystems, "one was removed, and another one is broken")
+	unread := checker.Drill{At: now, Reach: Nothing, Faults: []checker.Fault{wrong}}
+	assert.Zero(t, Records{}.With(guest(), drilled(3, 0)).With(guest(), unread)[0].Open[0].FileSystems, "a snapshot could not be cloned")
+}
+
 // A cluster that becomes known, or unknown, ends no fault. A drill under the new name does.
 func TestRecordsOfAClusterThatBecomesKnown(t *testing.T) {
 	before, after, other := guest(), guest(), guest()
@@ -323,6 +383,61 @@ func TestRecordsOfAClusterThatBecomesKnown(t *testing.T) {
 	record, _ = r.Of(before)
 	assert.Equal(t, []checker.FaultKind{checker.FaultStart}, []checker.FaultKind{record.Open[0].Kind})
 	assert.Len(t, r, 3)
+}
+
+// A fault that was found under another configuration, after the last drill of this one, is open.
+func TestRecordsOfAClusterThatBecomesUnknownAgain(t *testing.T) {
+	unknown, home := guest(), guest()
+	home.Cluster = "home"
+	fault := failed(checker.FaultFiles, func(d *checker.Drill) { d.FileSystems = 1 })
+	good := func(ago time.Duration) checker.Drill {
+		return checker.Drill{At: fault.At.Add(-ago), Reach: Checked, FileSystems: 1}
+	}
+	for name, g := range map[string][2]Guest{"sources: was removed": {unknown, home}, "another file names no sources:": {home, unknown}} {
+		r := Records{}.With(g[0], good(48*time.Hour)).With(g[1], fault)
+		record, _ := r.Of(g[0])
+		assert.Len(t, record.Open, 1, name)
+		assert.NotNil(t, record.Good, name)
+		young := g[0]
+		young.Arrived = fault.At.Add(-time.Hour)
+		record, _ = r.Of(young)
+		assert.Len(t, record.Open, 1, name)
+		record, _ = r.With(g[0], checker.Drill{At: now, Reach: Nothing}).Of(g[0])
+		assert.Len(t, record.Open, 1, name)
+		record, _ = r.With(g[0], good(-time.Minute)).Of(g[0])
+		assert.Empty(t, record.Open, name)
+		record, _ = r.With(g[0], good(-time.Minute)).Of(g[1])
+		assert.Len(t, record.Open, 1, name)
+	}
+}
+
+// Two guests have one VMID, and the configuration names the cluster of only one. A fault of one is no
+// fault of the other.
+func TestRecordsOfTwoGuestsOfOneVMID(t *testing.T) {
+	unknown, east := guest(Disk{Dataset: "tank/vm-100-disk-0"}), guest(Disk{Dataset: "tank/east/vm-100-disk-0"})
+	east.Cluster = "east"
+	r := Records{}.With(unknown, checker.Drill{At: now.Add(-time.Hour), Reach: Checked}).With(east, failed(checker.FaultFiles))
+	record, _ := r.Of(unknown)
+	assert.Empty(t, record.Open)
+	moved := guest()
+	moved.Others = []string{"tank/east/vm-100-disk-0"}
+	record, _ = r.Of(moved)
+	assert.Len(t, record.Open, 1)
+}
+
+// Two clusters that become known both have the VMID. The good drill may be of either guest, so it
+// becomes the proof of none.
+func TestRecordsOfTwoClustersThatBecomeKnown(t *testing.T) {
+	before, east := guest(), guest()
+	east.Cluster = "east"
+	r := Records{}.With(before, checker.Drill{At: now.Add(-time.Hour), Reach: Booted, FileSystems: 3, Part: &checker.Part{To: 0.5}})
+	assert.Zero(t, r.NextPart(east, 0.25).From)
+	for reach, d := range map[checker.Reach]checker.Drill{Nothing: {At: now, Reach: Nothing}, Cloned: failed(checker.FaultStart)} {
+		record, found := r.With(east, d).Of(east)
+		assert.True(t, found)
+		assert.Nil(t, record.Good, reach)
+		assert.Zero(t, record.ReadTo, reach)
+	}
 }
 
 // A VMID is given to a new guest. The drills of the guest before it say nothing about it.
@@ -351,10 +466,10 @@ func TestListing(t *testing.T) {
 	assert.Equal(t, "set-backend direct\nadd-drive \"/dev/zvol/a\" format:raw\nadd-drive \"/dev/zvol/b\" format:raw\nrun\n"+
 		"echo snapwatch: started\necho snapwatch: file systems\nlist-filesystems\necho snapwatch: roots\ninspect-os\necho snapwatch: end\n", ListScript([]string{"/dev/zvol/a", "/dev/zvol/b"}))
 	const head = started + fileSystemsMark + "\n"
-	l, err := ParseList(head + "/dev/sda1: ext4\n/dev/vg0/root: xfs\n/dev/sda2: swap\nbtrfsvol:/dev/sda3/home: btrfs\n" + rootsMark + "\n/dev/vg0/root\nbtrfsvol:/dev/sda3/root\n" + endMark + "\n")
+	l, _, err := ParseList(head+"/dev/sda1: ext4\n/dev/vg0/root: xfs\n/dev/sda2: swap\nbtrfsvol:/dev/sda3/home: btrfs\n"+rootsMark+"\n/dev/vg0/root\nbtrfsvol:/dev/sda3/root\n"+endMark+"\n", "")
 	require.NoError(t, err)
 	assert.Equal(t, Listing{FileSystems: []FileSystem{{"/dev/sda1", "ext4"}, {"/dev/vg0/root", "xfs"}, {"/dev/sda2", "swap"}}, Roots: []string{"/dev/vg0/root"}}, l)
-	l, err = ParseList(head + rootsMark + "\n" + endMark + "\n")
+	l, _, err = ParseList(head+rootsMark+"\n"+endMark+"\n", "")
 	require.NoError(t, err)
 	assert.Empty(t, l)
 	for name, text := range map[string]string{
@@ -370,8 +485,31 @@ func TestListing(t *testing.T) {
 		"two lists of roots":  head + rootsMark + "\n" + rootsMark + "\n" + endMark + "\n",
 		"too many":            head + strings.Repeat("/dev/sda1: ext4\n", maxFileSystems+1) + rootsMark + "\n" + endMark + "\n",
 	} {
-		_, err := ParseList(text)
+		_, _, err := ParseList(text, "")
 		assert.Error(t, err, name)
+	}
+}
+
+// A list that fails because a program found a fault in the copy is a fault. For all other reasons it is
+// unknown whether there is one.
+func TestListingFails(t *testing.T) {
+	const said = "*stdin*:5: libguestfs: error: list_filesystems: mount exited with status 32: mount: /tmp/btrfsXXXX: "
+	const head = started + fileSystemsMark + "\n"
+	_, wrong, err := ParseList(head, said+"wrong fs type, bad option, bad superblock on /dev/sda1")
+	require.NoError(t, err)
+	assert.Equal(t, "listing the file systems: wrong fs type, bad option, bad superblock on /dev/sda1", wrong)
+	for name, c := range map[string]struct{ text, complaint string }{
+		"not started":              {"", said + "bad superblock"},
+		"the appliance was killed": {head, "libguestfs: error: list_filesystems: appliance closed the connection unexpectedly."},
+		"mount was killed":         {head, "libguestfs: error: list_filesystems: external command ‘mount’ killed by signal 9"},
+		"no memory":                {head, said + "mount(2) system call failed: Cannot allocate memory."},
+		"no btrfs in the kernel":   {head, said + "unknown filesystem type 'btrfs'."},
+		"after the list":           {head + "/dev/sda1: ext4\n" + rootsMark + "\n", said + "bad superblock"},
+		"a fault of guestfish":     {head, "libguestfs: error: list_filesystems: xdr_guestfs_message_header failed"},
+	} {
+		_, wrong, err := ParseList(c.text, c.complaint)
+		assert.Error(t, err, name)
+		assert.Empty(t, wrong, "in doubt no fault was found: %s", name)
 	}
 }
 
@@ -400,6 +538,38 @@ func TestLost(t *testing.T) {
 	assert.Equal(t, "not recognised: 1 of 3 file systems that the drill of 2026-07-15 12:00:00 found", Lost(new(drilled(3, 1)), drilled(2, 2)))
 	l := Listing{FileSystems: []FileSystem{{"/dev/sda1", "unknown"}, {"/dev/sda2", "ext4"}, {"/dev/sda3", "swap"}}}
 	assert.Equal(t, 1, l.Unknown())
+}
+
+// A checker that could not check found no fault. The look at the other file systems still counts.
+func TestCheckersThatCannotCheck(t *testing.T) {
+	steps, _ := Listing{FileSystems: []FileSystem{{"/dev/sda1", "ext4"}, {"/dev/sda2", "xfs"}}}.Steps()
+	for _, c := range []struct {
+		ext, xfs int
+		wrong    string
+	}{
+		{0, 0, ""},
+		{7, 0, "checking /dev/sda1 (ext4): the checker found faults (exit status 7)"},
+		{8, 0, "unknown"}, // a feature that e2fsck does not know
+		{-1, 0, "unknown"},
+		{0, 1, "checking /dev/sda2 (xfs): the checker found faults (exit status 1)"},
+		{0, 2, "unknown"}, // a journal that was not replayed
+		{8, 1, "checking /dev/sda2 (xfs): the checker found faults (exit status 1)"},
+		{8, 2, "unknown"},
+	} {
+		done := func(n int) string { return fmt.Sprintf("%s%d\n", stepMark, n) }
+		wrong, _, err := ParseCheck(fmt.Sprintf("%s%s%d\n%strue\n%s%s%d\n%strue\n%s%s\n", started, done(0), c.ext, done(1), done(2), done(3), c.xfs, done(4), done(5), endMark), "", steps)
+		assert.Equal(t, c.wrong == "unknown", err != nil, "%v: %v", c, err)
+		if err == nil {
+			assert.Equal(t, c.wrong, strings.Join(wrong, ""), c)
+		}
+	}
+}
+
+// Linux cannot mount a UFS without its variant, which libguestfs does not name.
+func TestUFS(t *testing.T) {
+	steps, remarks := Listing{FileSystems: []FileSystem{{"/dev/sda2", "ufs"}}}.Steps()
+	assert.Empty(t, steps)
+	assert.Equal(t, []string{"/dev/sda2 is ufs, which is not looked at"}, remarks)
 }
 
 func TestCheck(t *testing.T) {
@@ -468,6 +638,7 @@ echo snapwatch: end
 		"not started":                  {"", "no /dev/kvm"},
 		"it ended without a complaint": {upTo2, ""},
 		"a program is not there":       {upTo2, "libguestfs: error: fsck: fsck.ext4: failed to execute fsck.ext4: No such file or directory"},
+		"a feature is not known":       {upTo2, "libguestfs: error: tune2fs: /dev/sda2: tune2fs: Filesystem has unsupported feature(s)"},
 		"a part is not there":          {upTo2, "libguestfs: error: feature 'xfs' is not available in this build of libguestfs."},
 		"the kernel lacks it":          {upTo2, "mount exited with status 32: mount: unknown filesystem type 'xfs'."},
 		"the appliance was killed":     {upTo2, "libguestfs: error: e2fsck: appliance closed the connection unexpectedly."},

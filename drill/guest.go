@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
-	"time"
 
 	"snapwatch/checker"
 	"snapwatch/internal/zfs"
@@ -12,7 +11,7 @@ import (
 
 // Candidate returns the guest of an explanation for a drill. why is the reason why no drill of the
 // guest is tried, "" if one can be tried. v describes the datasets of the guest's disks.
-func Candidate(e checker.GuestExplanation, v checker.Volumes, now time.Time) (g Guest, why string) {
+func Candidate(e checker.GuestExplanation, v checker.Volumes) (g Guest, why string) {
 	switch {
 	case e.Own:
 		return g, "it is configured on this host, so its disks are no copies"
@@ -21,7 +20,7 @@ func Candidate(e checker.GuestExplanation, v checker.Volumes, now time.Time) (g 
 	case len(e.Start) == 0:
 		return g, "its disks have no restore point here"
 	}
-	g = Guest{Cluster: e.Cluster, VMID: e.VMID, Name: e.Number(), Point: e.Point.Time}
+	g = Guest{Cluster: e.Cluster, VMID: e.VMID, Name: e.Number(), Point: e.Point.Time, Arrived: e.Arrived, Others: e.Others}
 	for _, d := range e.Disks {
 		volume, known := v.Found[d.Dataset]
 		if problem := v.Problems[zfs.Pool(d.Dataset)]; problem != "" || !known {
@@ -33,10 +32,15 @@ func Candidate(e checker.GuestExplanation, v checker.Volumes, now time.Time) (g 
 		}
 		disk.IsOwners = d.Compared != nil && d.Compared.Proven && d.At.GUID == d.Newest.GUID
 		g.Disks = append(g.Disks, disk)
-		// A dataset from the future was made while a clock was ahead: the time says nothing.
-		if made := d.Created; !made.IsZero() && !made.After(now) && (g.Arrived.IsZero() || made.Before(g.Arrived)) {
-			g.Arrived = made
-		}
 	}
 	return g, ""
+}
+
+// Datasets returns the datasets of the guest's disks.
+func (g Guest) Datasets() []string {
+	var datasets []string
+	for _, d := range g.Disks {
+		datasets = append(datasets, d.Dataset)
+	}
+	return datasets
 }

@@ -1,6 +1,7 @@
 package drill
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -43,13 +44,21 @@ const (
 )
 
 // unfit are parts of the complaints of guestfish that say nothing about the file systems: the
-// virtual machine of the appliance was killed, or the appliance lacks a program or a module of the
-// kernel, such as those of xfs.
-var unfit = []string{"appliance closed the connection", "failed to execute", "is not available in this build", "unknown filesystem type"}
+// virtual machine of the appliance, or a program in it, was killed or had no memory, or the appliance
+// lacks a program or a module of the kernel, such as those of xfs, or its programs are too old.
+var unfit = []string{
+	"appliance closed the connection", "by signal", "allocate memory", "ut of memory", "No space left on device", "timed out",
+	"failed to execute", "is not available in this build", "unknown filesystem type", "unsupported feature",
+}
+
+// isUnfit reports whether a complaint of guestfish says nothing about the file systems.
+func isUnfit(complaint string) bool {
+	return slices.ContainsFunc(unfit, func(part string) bool { return strings.Contains(complaint, part) })
+}
 
 // aroundCause matches what guestfish says before the cause of a failure. A message may be cut off, so
 // the cause comes first.
-var aroundCause = regexp.MustCompile(`^.*?libguestfs: error: (\S+: \S+ exited with status \d+: )?(mount: /sysroot: )?`)
+var aroundCause = regexp.MustCompile(`^.*?libguestfs: error: (\S+: \S+ exited with status \d+: )?(mount: /\S+: )?`)
 
 // Devices in the appliance, and kinds of file systems. The names of volumes and of volume groups
 // come from the guest, and go into the script of the second look: no other character is accepted.
@@ -80,8 +89,23 @@ func ListScript(devices []string) string {
 
 func script(lines []string) string { return strings.Join(lines, "\n") + "\n" }
 
-// ParseList reads what guestfish printed for [ListScript].
-func ParseList(output string) (Listing, error) {
+// ParseList reads what guestfish printed for [ListScript]. complaint is the error of guestfish, "" if it
+// ended well. wrong is a fault for which no list was made: libguestfs lists the subvolumes of a btrfs,
+// and fails if a btrfs cannot be mounted. An error means that it is unknown whether there is a fault.
+func ParseList(output, complaint string) (l Listing, wrong string, err error) {
+	switch {
+	case complaint == "":
+		l, err = parseList(output)
+		return l, "", err
+	case !strings.HasPrefix(output, startedMark+"\n"):
+		return l, "", fmt.Errorf("the appliance did not start: %s", complaint)
+	case isUnfit(complaint), strings.Contains(output, rootsMark), !strings.Contains(complaint, " exited with status "): // no program found a fault in the file systems
+		return l, "", fmt.Errorf("the appliance failed while listing the file systems: %s", complaint)
+	}
+	return l, "listing the file systems: " + aroundCause.ReplaceAllString(complaint, ""), nil
+}
+
+func parseList(output string) (Listing, error) {
 	var l Listing
 	lines := strings.Split(output, "\n")
 	if lines[len(lines)-1] != "" || len(lines) < 5 || lines[0] != startedMark || lines[1] != fileSystemsMark || lines[len(lines)-2] != endMark {
@@ -148,8 +172,9 @@ type Step struct {
 	// What says what the step does, with the device.
 	What     string
 	commands []string
-	// zero is true if the last command prints a number, which must be 0.
-	zero bool
+	// faults is not 0 if the last command prints the exit status of a checker: 0 means no fault, 1 to
+	// faults mean faults, and all others mean that the checker could not check.
+	faults int64
 	// text is true if the last command prints a text for people.
 	text bool
 }
@@ -167,15 +192,15 @@ func (l Listing) Steps() (steps []Step, remarks []string) {
 			// The command fsck of libguestfs checks a file system that was unmounted cleanly only if it was
 			// mounted too often; the command e2fsck repairs some faults and does not say so.
 			check.commands = []string{"tune2fs " + f.Device + " maxmountcount:1 mountcount:2", "fsck " + f.Kind + " " + f.Device}
-			check.zero = true
+			check.faults = 7 // 8 and more are added for operational errors, such as an unknown feature
 			steps = append(steps, replay, check, read)
 		case "xfs":
-			check.commands, check.zero = []string{"xfs-repair " + f.Device + " nomodify:true"}, true
+			check.commands, check.faults = []string{"xfs-repair " + f.Device + " nomodify:true"}, 1
 			steps = append(steps, replay, check, read)
 		case "btrfs":
 			check.commands = []string{"btrfs-fsck " + f.Device}
 			steps = append(steps, replay, check, read)
-		case "ntfs", "vfat", "exfat", "iso9660", "squashfs", "ufs", "f2fs", "reiserfs", "jfs":
+		case "ntfs", "vfat", "exfat", "iso9660", "squashfs", "f2fs", "reiserfs", "jfs":
 			// A vfat that was in use is marked as not clean, which is no fault.
 			steps = append(steps, read)
 		default:
@@ -211,12 +236,13 @@ func ParseCheck(output, complaint string, steps []Step) (wrong, remarks []string
 		return nil, nil, fmt.Errorf("the appliance did not start: %s", complaint)
 	}
 	lines = lines[1:]
+	var unchecked error
 	for i, s := range steps {
 		end := slices.Index(lines, stepMark+strconv.Itoa(i))
 		switch {
 		case end < 0 && complaint == "":
 			return nil, remarks, fmt.Errorf("guestfish ended without a word while %s", s.What)
-		case end < 0 && slices.ContainsFunc(unfit, func(part string) bool { return strings.Contains(complaint, part) }):
+		case end < 0 && isUnfit(complaint):
 			return nil, remarks, fmt.Errorf("the appliance failed while %s: %s", s.What, complaint)
 		case end < 0:
 			return []string{s.What + ": " + aroundCause.ReplaceAllString(complaint, "")}, remarks, nil
@@ -233,14 +259,16 @@ func ParseCheck(output, complaint string, steps []Step) (wrong, remarks []string
 		switch number, numberErr := strconv.ParseInt(last, 0, 32); {
 		case s.text && last != "":
 			remarks = append(remarks, last)
-		case s.zero && numberErr != nil:
+		case s.faults > 0 && numberErr != nil:
 			return nil, remarks, fmt.Errorf("guestfish printed %q instead of a number while %s", clip(last), s.What)
-		case s.zero && number != 0:
+		case s.faults > 0 && (number < 0 || number > s.faults):
+			unchecked = cmp.Or(unchecked, fmt.Errorf("%s: the checker could not check (exit status %d)", s.What, number))
+		case s.faults > 0 && number > 0:
 			return []string{fmt.Sprintf("%s: the checker found faults (exit status %d)", s.What, number)}, remarks, nil
 		}
 	}
 	if len(lines) != 1 || lines[0] != endMark {
 		return nil, remarks, fmt.Errorf("guestfish printed more than was asked for: %q", clip(strings.Join(lines, "\n")))
 	}
-	return nil, remarks, nil
+	return nil, remarks, unchecked
 }

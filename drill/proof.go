@@ -55,11 +55,15 @@ func (r Records) Text() ([]byte, error) {
 	return append(text, '\n'), err
 }
 
-// Of returns the record of a guest, false if there is none.
+// Of returns the record of a guest, false if there is none. Of a record that may also be another
+// guest's only the faults and the time of the last drill count.
 func (r Records) Of(g Guest) (Record, bool) {
-	found, _ := checker.Proofs{Guests: r}.Find(g.Cluster, g.VMID)
+	found, own := checker.Proofs{Guests: r}.Find(g.Cluster, g.VMID, slices.Concat(g.Datasets(), g.Others))
 	if found = found.Since(g.Arrived); found == nil {
 		return Record{Cluster: g.Cluster, VMID: g.VMID}, false
+	}
+	if !own {
+		found.Good, found.ReadTo = nil, 0
 	}
 	return *found, true
 }
@@ -68,10 +72,25 @@ func (r Records) Of(g Guest) (Record, bool) {
 func (r Records) With(g Guest, d checker.Drill) Records {
 	record, _ := r.Of(g)
 	record.Last = d
-	record.Open = slices.DeleteFunc(record.Open, func(f checker.OpenFault) bool { return ends(d, f) })
+	var open []checker.OpenFault
+	for _, f := range record.Open {
+		if ends(d, f) {
+			f.Datasets = slices.DeleteFunc(slices.Clone(f.Datasets), func(dataset string) bool { return !slices.Contains(g.Others, dataset) })
+			if len(f.Datasets) == 0 {
+				continue
+			}
+		}
+		open = append(open, f)
+	}
+	record.Open = open
+	lost := d.Reach != Nothing && Lost(record.Good, d) != ""
 	for _, kind := range []checker.FaultKind{checker.FaultRead, checker.FaultFiles, checker.FaultStart} {
 		if wrong := d.Wrong(kind); wrong != nil {
-			record.Add(open(g, d, kind, wrong))
+			f := opened(g, d, kind, wrong)
+			if lost && kind == checker.FaultFiles {
+				f.FileSystems = record.Good.FileSystems
+			}
+			record.Add(f)
 		}
 	}
 	if !d.Failed() && d.Reach != Nothing {
@@ -91,10 +110,10 @@ func (r Records) With(g Guest, d checker.Drill) Records {
 	return slices.Insert(r, i, record)
 }
 
-// open returns the faults of a kind that a drill found, with all that a later drill must look at to
+// opened returns the faults of a kind that a drill found, with all that a later drill must look at to
 // end them.
-func open(g Guest, d checker.Drill, kind checker.FaultKind, wrong []string) checker.OpenFault {
-	f := checker.OpenFault{Kind: kind, Point: d.Point, At: d.At, Wrong: wrong}
+func opened(g Guest, d checker.Drill, kind checker.FaultKind, wrong []string) checker.OpenFault {
+	f := checker.OpenFault{Kind: kind, Point: d.Point, At: d.At, Wrong: wrong, Datasets: g.Datasets()}
 	switch kind {
 	case checker.FaultRead:
 		f.Part = d.Part
@@ -108,8 +127,8 @@ func open(g Guest, d checker.Drill, kind checker.FaultKind, wrong []string) chec
 	return f
 }
 
-// ends reports whether a drill ends a fault: the drill looked at what had the fault, and found no
-// fault of the kind.
+// ends reports whether a drill ends a fault, as far as the drill looked at its datasets: the drill
+// looked at as much as the one that found the fault, and found no fault of the kind.
 func ends(d checker.Drill, f checker.OpenFault) bool {
 	if d.Reach == Nothing || d.Wrong(f.Kind) != nil {
 		return false

@@ -222,7 +222,7 @@ func (c *drillCmd) guests(ctx context.Context, env *environment) (guests []drill
 	v := scan.Scanner{Kstat: env.Kstat, LockDir: env.LockDir, Now: env.Now}.Volumes(ctx, datasets)
 	for _, g := range named {
 		own := r.ownGuest(g)
-		candidate, why := drill.Candidate(checker.ExplainGuest(r.report, g, own, v), v, r.report.Now)
+		candidate, why := drill.Candidate(checker.ExplainGuest(r.report, g, own, v), v)
 		if why != "" {
 			expected := own || g.Verdict == checker.GuestExcluded
 			others = append(others, drilled{Cluster: g.Cluster, VMID: g.VMID, Name: g.Number(), Not: why, expected: expected})

@@ -180,13 +180,16 @@ func (l Local) Inspect(ctx context.Context, lock *os.File, c drill.Clone, part *
 
 // Look implements [World].
 func (Local) Look(ctx context.Context, lock *os.File, devices []string) (sight drill.Sight, err error) {
-	output, err := fish(ctx, lock, drill.ListScript(devices))
+	output, complaint, err := fish(ctx, lock, drill.ListScript(devices))
 	if err != nil {
 		return sight, err
 	}
-	listing, err := drill.ParseList(output)
-	if err != nil {
+	listing, fault, err := drill.ParseList(output, complaint)
+	switch {
+	case err != nil:
 		return sight, err
+	case fault != "": // the drill that ends it must find at least one file system
+		return drill.Sight{FileSystems: 1, Wrong: []string{fault}}, nil
 	}
 	steps, skipped := listing.Steps()
 	sight.Unknown = listing.Unknown()
@@ -194,11 +197,7 @@ func (Local) Look(ctx context.Context, lock *os.File, devices []string) (sight d
 		sight.Remarks = append(skipped, "no file system was found")
 		return sight, nil
 	}
-	output, err = fish(ctx, lock, drill.CheckScript(devices, steps))
-	complaint := ""
-	if failed, is := errors.AsType[*command.Error](err); is && command.ExitCode(err) == 1 && ctx.Err() == nil {
-		complaint, err = failed.Error(), nil
-	}
+	output, complaint, err = fish(ctx, lock, drill.CheckScript(devices, steps))
 	if err != nil {
 		return sight, err
 	}
@@ -207,9 +206,14 @@ func (Local) Look(ctx context.Context, lock *os.File, devices []string) (sight d
 	return sight, err
 }
 
-// fish runs a script by guestfish, until ctx ends.
-func fish(ctx context.Context, lock *os.File, script string) (string, error) {
-	return command.Output(ctx, command.Cmd{Argv: []string{guestfish}, Stdin: script, Inherit: inherited(lock), DiesWithUs: true})
+// fish runs a script by guestfish, until ctx ends. complaint is the error of guestfish if a command of
+// the script failed, "" if none did.
+func fish(ctx context.Context, lock *os.File, script string) (output, complaint string, err error) {
+	output, err = command.Output(ctx, command.Cmd{Argv: []string{guestfish}, Stdin: script, Inherit: inherited(lock), DiesWithUs: true})
+	if failed, is := errors.AsType[*command.Error](err); is && command.ExitCode(err) == 1 && ctx.Err() == nil {
+		return output, failed.Error(), nil
+	}
+	return output, "", err
 }
 
 // Records implements [World].

@@ -18,7 +18,7 @@ import (
 func (o Options) prove(ctx context.Context, lock *os.File, p drill.Plan, result *checker.Drill) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, p.MaxDrill, fmt.Errorf("it did not end within %s", p.MaxDrill))
 	defer cancel()
-	ctx, stop := o.watch(ctx, lock, datasets(p.Guest))
+	ctx, stop := o.watch(ctx, lock, p.Guest.Datasets())
 	defer stop()
 	result.Reach = drill.Nothing
 	for _, c := range p.Clones {

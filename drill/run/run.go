@@ -73,22 +73,14 @@ func Plan(ctx context.Context, o Options, g drill.Guest, f drill.Facts) drill.Pl
 		f.Pools[pool] = space
 	}
 	var err error
-	f.Snapshots, err = o.World.Snapshots(ctx, datasets(g))
+	f.Snapshots, err = o.World.Snapshots(ctx, g.Datasets())
 	doubt(err)
-	f.Receiving, err = o.World.Receiving(ctx, nil, datasets(g))
+	f.Receiving, err = o.World.Receiving(ctx, nil, g.Datasets())
 	doubt(err)
 	if len(devices(p)) > 0 {
 		doubt(o.World.CanLook())
 	}
 	return p.Refuse(f, now)
-}
-
-func datasets(g drill.Guest) []string {
-	var names []string
-	for _, d := range g.Disks {
-		names = append(names, d.Dataset)
-	}
-	return names
 }
 
 // devices returns the devices of the plan's volumes.
