@@ -181,7 +181,8 @@ func TestDrill(t *testing.T) {
 	assert.NotContains(t, metrics, "snapwatch-drill")
 	exporter.Stop()
 
-	t.Log("a second drill of the guest, and a receive that must destroy the cloned snapshot")
+	t.Log("a second drill of the guest, another program's snapshot of a clone, and a receive that must destroy the cloned snapshot")
+	w.zfs("snapshot", "-r", "tc/snapwatch-drill/g100@others")
 	r := w.run(w.c, "drill", "100")
 	assert.Equal(t, 1, r.Code)
 	assert.Contains(t, r.Stderr, "another drill of guest 100 is at work")
