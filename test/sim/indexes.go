@@ -76,7 +76,7 @@ func (m *machine) watched(d *dataset, watch bool, do func()) (change lua.ListCha
 // sameWithoutIndex checks that a run that uses the index of snapshots makes the same plan as a
 // run without an index.
 func (w *World) sameWithoutIndex(n *node) {
-	if !w.Index || w.tick%8 != 3 || w.tick < n.unreadable {
+	if !w.Index || w.tick%13 != 3 || w.tick < n.unreadable {
 		return
 	}
 	w.now = w.now.Add(1) // no two runs begin at the same time
