@@ -953,7 +953,11 @@ func TestDrillWithClonesInAPoolThatIsAway(t *testing.T) {
 		assert.Equal(t, []string{"away", "fast", "tank"}, kept.Pools)
 
 		w.looks = time.Minute
-		time.AfterFunc(30*time.Second, func() { w.pools["fast"] = nil })
+		time.AfterFunc(30*time.Second, func() {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.pools["fast"] = nil
+		})
 		_, err = Drill(t.Context(), o, drill.NewPlan(guest(), time.Now()))
 		require.ErrorContains(t, err, "clones of a drill of guest 100 may be left", "the drill's own pool")
 
