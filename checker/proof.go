@@ -198,7 +198,8 @@ func firstMade(disks []*Disk, now time.Time) (first time.Time) {
 
 // proofOf returns the limit for the age of a guest's proof, and the time at which the first of the
 // guest's disks was made here. Of several limits the shortest counts. A guest that has no restore
-// point, as far as it can be read, has no limit. copied is false if nothing here can be proved to be a copy of the guest.
+// point, as far as it can be read, has no limit. The result copied is false if nothing here can be
+// proved to be a copy of the guest.
 func (p *Policy) proofOf(g *Guest, disks map[string]*Disk) (limit Limit, arrived time.Time, copied bool) {
 	needed := g.Point != nil || g.Verdict == GuestUnreadable
 	for _, dataset := range g.Disks {

@@ -215,13 +215,13 @@ func TestRecords(t *testing.T) {
 	first, _ := before.Of(a)
 	assert.Equal(t, Record{VMID: 100, Last: good, Good: &good}, first, "With must not change the older records")
 
-	text, err := r.Text()
+	text, err := checker.FormatProofs(r)
 	require.NoError(t, err)
-	read, err := ParseRecords(text)
+	read, err := checker.ParseProofs(text)
 	require.NoError(t, err)
-	assert.Equal(t, r, read)
+	assert.Equal(t, r, Records(read))
 	for _, text := range []string{"", "{}", `{"version":1}`} {
-		_, err := ParseRecords([]byte(text))
+		_, err := checker.ParseProofs([]byte(text))
 		assert.Error(t, err, text)
 	}
 

@@ -45,21 +45,21 @@ func TestPartsCoverADisk(t *testing.T) {
 // place in the record begins again. The whole is the whole, wherever the last part ended.
 func TestNextPartAfterAFault(t *testing.T) {
 	g := guest()
-	r := Records{}.With(g, checker.Drill{Reach: Read, Part: &checker.Part{To: 0.25}})
+	r := Records{}.With(g, checker.Drill{At: now, Reach: Read, Part: &checker.Part{To: 0.25}})
 	next := checker.Part{From: 0.25, To: 0.5}
 	assert.Equal(t, next, r.NextPart(g, 0.25))
 	assert.Equal(t, checker.Part{To: 1}, r.NextPart(g, 1))
 	r = r.With(g, failed(checker.FaultRead, func(d *checker.Drill) { d.Part = &next }))
 	assert.Equal(t, next, r.NextPart(g, 0.25))
-	r = r.With(g, checker.Drill{Reach: Checked})
+	r = r.With(g, checker.Drill{At: now, Reach: Checked})
 	assert.Equal(t, next, r.NextPart(g, 0.25))
 	after := r.With(g, failed(checker.FaultFiles, func(d *checker.Drill) { d.Part = &next }))
 	assert.InDelta(t, 0.5, after.NextPart(g, 0.25).From, 1e-9, "the part was read without a fault")
-	text, err := r.Text()
+	text, err := checker.FormatProofs(r)
 	require.NoError(t, err)
-	again, err := ParseRecords(text)
+	again, err := checker.ParseProofs(text)
 	require.NoError(t, err)
-	assert.Equal(t, r, again)
+	assert.Equal(t, r, Records(again))
 	for _, wrong := range []float64{-1, 7} {
 		r[0].ReadTo = wrong
 		assert.Equal(t, checker.Part{To: 0.25}, r.NextPart(g, 0.25))

@@ -2,8 +2,6 @@ package drill
 
 import (
 	"cmp"
-	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -31,29 +29,6 @@ type Record = checker.Proof
 
 // Records has the records of all guests, ordered by cluster and VMID.
 type Records []Record
-
-type recordsFile struct {
-	Version int     `json:"version"`
-	Guests  Records `json:"guests"`
-}
-
-// ParseRecords reads the text that [Records.Text] returned.
-func ParseRecords(from []byte) (Records, error) {
-	var file recordsFile
-	if err := json.Unmarshal(from, &file); err != nil {
-		return nil, err
-	}
-	if file.Version != checker.ProofsVersion {
-		return nil, fmt.Errorf("version %d, not %d", file.Version, checker.ProofsVersion)
-	}
-	return file.Guests, nil
-}
-
-// Text returns the records as text for a file.
-func (r Records) Text() ([]byte, error) {
-	text, err := json.MarshalIndent(recordsFile{checker.ProofsVersion, r}, "", "  ")
-	return append(text, '\n'), err
-}
 
 // Of returns the record of a guest, false if there is none. Of a record that may also be another
 // guest's only the faults and the time of the last drill count.

@@ -28,7 +28,7 @@ func TestProofsAreReadAsWritten(t *testing.T) {
 	for _, p := range []checker.Drill{good, failed, locked} {
 		records = records.With(drill.Guest{Cluster: "east", VMID: 100}, p)
 	}
-	text, err := records.Text()
+	text, err := checker.FormatProofs(records)
 	require.NoError(t, err)
 	path := filepath.Join(t.TempDir(), checker.ProofsName)
 	require.NoError(t, os.WriteFile(path, text, 0o600))

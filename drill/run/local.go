@@ -226,7 +226,7 @@ func (l Local) Records() (drill.Records, error) {
 	if err != nil {
 		return nil, err
 	}
-	records, err := drill.ParseRecords(text)
+	records, err := checker.ParseProofs(text)
 	if err != nil {
 		return nil, fmt.Errorf("%s is damaged; move it away: %w", path, err)
 	}
@@ -249,7 +249,7 @@ func (l Local) Record(ctx context.Context, g drill.Guest, p checker.Drill) error
 	if err != nil {
 		return err
 	}
-	text, err := records.With(g, p).Text()
+	text, err := checker.FormatProofs(records.With(g, p))
 	if err != nil {
 		return err
 	}

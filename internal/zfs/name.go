@@ -134,7 +134,7 @@ const (
 func ParseDiskName(name string) (vmid int, kind DiskKind, ok bool) {
 	prefix, rest, _ := strings.Cut(name, "-")
 	id, number, _ := strings.Cut(rest, "-disk-")
-	if !isNumber(id) || !isNumber(number) || id[0] == '0' || len(id) > maxVMID {
+	if !isNumber(id) || !isNumber(number) || id[0] == '0' || len(id) > vmidDigits {
 		return 0, 0, false
 	}
 	switch prefix {
@@ -149,8 +149,8 @@ func ParseDiskName(name string) (vmid int, kind DiskKind, ok bool) {
 	return vmid, kind, err == nil
 }
 
-// maxVMID is the number of digits of Proxmox's largest VMID, 999999999.
-const maxVMID = 9
+// vmidDigits is the number of digits of Proxmox's largest VMID, 999999999.
+const vmidDigits = 9
 
 func isNumber(text string) bool {
 	notDigit := func(c rune) bool { return c < '0' || c > '9' }

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"snapwatch/checker"
 	"snapwatch/drill"
 	"snapwatch/test/site"
 )
@@ -130,9 +131,9 @@ func (w drills) record(vmid int) drill.Record {
 	w.t.Helper()
 	text, err := w.c.ReadFile("/var/lib/snapwatch/drills.json")
 	require.NoError(w.t, err)
-	records, err := drill.ParseRecords([]byte(text))
+	records, err := checker.ParseProofs([]byte(text))
 	require.NoError(w.t, err)
-	r, found := records.Of(drill.Guest{VMID: vmid})
+	r, found := drill.Records(records).Of(drill.Guest{VMID: vmid})
 	require.True(w.t, found, "guest %d in %s", vmid, text)
 	return r
 }

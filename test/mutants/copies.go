@@ -107,7 +107,7 @@ var copyMutants = []mutant{
 	{"checker/proof.go", `if d.Created.IsZero() || d.Created.After(now) {`, `if d.Created.After(now) {`, "end a fault by a disk that cannot be read"},
 	{"checker/proof.go", `range slices.Concat(g.Disks, g.Others)`, `range g.Disks`, "end a fault by a second copy"},
 	{"checker/filter.go", `n.proofOf != 0 && (!f.whole() || !f.guest(n.proofOf))`, `n.proofOf != 0`, "not tell a requested guest's failed proof"},
-	{"checker/scan/proofs.go", `file.check()`, `nil`, "read a record of drills of a newer version"},
+	{"checker/proofsfile.go", `file.check()`, `nil`, "read a record of drills of a newer version"},
 	{"drill/proof.go", `if d.Reach == Nothing || d.Wrong`, `if d.Wrong`, "end a failure by a drill that could not look"},
 	// Mutants of the alert rules.
 	{"deploy/prometheus/snapwatch.rules.yml", `snapwatch:disk_state:settled{state=~"missing|receiving|excluded|stopped|orphaned"}`, `snapwatch:disk_state:settled{state=~"missing|receiving|excluded|orphaned"}`, "call stopped guests stale"},
